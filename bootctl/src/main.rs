@@ -1,0 +1,3 @@
+//! bootctl
+
+fn main() {}

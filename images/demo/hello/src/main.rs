@@ -1,0 +1,3 @@
+//! The demo app.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! init
+
+fn main() {}

@@ -1,0 +1,13 @@
+//! The vocabulary of init's job API: what goes over the wire, and nothing else.
+//!
+//! These types are serde shapes. They check what a shape can check (unknown fields, types,
+//! ranges of numbers); whether a signal, user or address exists is for init to say.
+//! `api.md` is the prose of the same thing.
+
+mod error;
+mod spec;
+mod view;
+
+pub use error::ErrorBody;
+pub use spec::{Account, FdSpec, JobSpec, Policy, Restart, SignalName, Stdio, Stop};
+pub use view::{InitInfo, JobEvent, JobInfo, LastExit, Status};

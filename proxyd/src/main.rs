@@ -1,0 +1,3 @@
+//! proxyd
+
+fn main() {}
