@@ -199,7 +199,7 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), Failure> {
     if image.listen_pid {
         write_pid(shared.listen_pid);
     }
-    let default = DefaultAction([0; 4]);
+    let default = Action([0; 4]);
     for signal in &image.reset {
         call(
             Stage::Signals,
@@ -215,9 +215,9 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), Failure> {
     )
 }
 
-/// The kernel's `struct sigaction` with everything 0, which is `SIG_DFL`.
+/// The kernel's `struct sigaction`, its handler first. All zeroes are `SIG_DFL`.
 #[repr(C)]
-struct DefaultAction([u64; 4]);
+struct Action([u64; 4]);
 
 /// Tries each path as the C library's `execvpe` does. Returns the errno that says most.
 fn exec(shared: &Shared<'_>) -> c_int {
@@ -296,14 +296,15 @@ pub fn wait_any() -> Result<Option<(i32, Exit)>, Errno> {
 /// Gives every signal that was ignored when init was started its default again, so that no child
 /// inherits that. `SIGPIPE` stays ignored in init, and is among those reset in children.
 pub fn stop_ignoring_signals() {
-    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
-        // SAFETY: all zeroes are a valid value.
-        let mut action = unsafe { std::mem::zeroed::<libc::sigaction>() };
-        // SAFETY: only asks.
-        let known = unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) } == 0;
-        if known && action.sa_sigaction == libc::SIG_IGN {
-            // SAFETY: the default action runs no code of ours.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // By the kernel's own call: the C library hides two signals that it uses itself.
+    for signal in (1..=64).filter(|signal| *signal != c_long::from(libc::SIGPIPE)) {
+        let mut action = Action([0; 4]);
+        let old = (&raw mut action) as c_long;
+        let known = syscall(libc::SYS_rt_sigaction, [signal, 0, old, 8]) == 0;
+        if known && action.0.first() == Some(&(libc::SIG_IGN as u64)) {
+            let default = Action([0; 4]);
+            let new = (&raw const default) as c_long;
+            syscall(libc::SYS_rt_sigaction, [signal, new, 0, 8]);
         }
     }
 }
