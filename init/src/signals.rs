@@ -2,7 +2,8 @@
 //!
 //! All are blocked and read from a descriptor. No handler runs in init, so none can run in the
 //! child of a vfork; nothing is ignored, so children have nothing to reset but the mask; and
-//! a blocked SIGTTOU or SIGPIPE does no harm.
+//! a blocked SIGTTOU does no harm. A SIGPIPE that init has caused itself, by answering a client
+//! that has hung up, is no news.
 
 use std::io;
 
@@ -58,7 +59,12 @@ impl Signals {
         loop {
             let mut ready = self.0.readable().await?;
             match ready.get_inner().read_signal() {
-                Ok(Some(signal)) => return Ok(signal.ssi_signo.cast_signed()),
+                Ok(Some(signal)) => {
+                    let number = signal.ssi_signo.cast_signed();
+                    if number != libc::SIGPIPE || signal.ssi_pid != std::process::id() {
+                        return Ok(number);
+                    }
+                }
                 Ok(None) => ready.clear_ready(),
                 Err(errno) => return Err(errno.into()),
             }
