@@ -1,7 +1,7 @@
 # The targets that people and scripts use; `make help` lists them.
 TARGET  := x86_64-unknown-linux-gnu
 # Apart from the other builds, because its flags differ: neither makes the other stale.
-STATIC  := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(TARGET)
+STATIC  := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(TARGET)
 BIN     := target/bin
 # Held in the tree that they are built from, so that a test never meets another's binaries.
 export JOBINIT_BIN ?= $(CURDIR)/$(BIN)
@@ -13,9 +13,11 @@ help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Builds static release binaries into target/bin
-	$(STATIC) -p init -p bootctl -p proxyd -p demo-hello -p vm-relay
+	$(STATIC) --profile small -p init
+	$(STATIC) --release -p bootctl -p proxyd -p demo-hello -p vm-relay
 	@mkdir -p $(BIN)
-	@install -m 755 $(addprefix target/$(TARGET)/release/,init bootctl proxyd demo-hello vm-relay) $(BIN)/
+	@install -m 755 target/$(TARGET)/small/init $(BIN)/
+	@install -m 755 $(addprefix target/$(TARGET)/release/,bootctl proxyd demo-hello vm-relay) $(BIN)/
 
 demo: build ## Starts the demo: init, bootctl, the proxy and two apps, until Ctrl-C
 	@cargo run --locked -q -p demo

@@ -1,1 +1,9 @@
-//! System tests.
+//! The system tests: they drive the real binaries, and are named after what they prove.
+
+mod init_access;
+mod init_api;
+mod init_end;
+mod init_hostile;
+mod init_listen;
+mod init_orphans;
+mod init_spawn;

@@ -1,0 +1,56 @@
+//! `GET /jobs?follow`: the jobs there are, then every change as it happens.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use init_wire::JobEvent;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::door::Following;
+
+/// One JSON object a line, until the client or init goes away.
+pub(super) fn response(following: Following) -> Response {
+    let seq = following.seq;
+    let jobs = following.jobs.into_iter();
+    let start = jobs
+        .map(|job| JobEvent::Job { seq, job: Box::new(job) })
+        .chain([JobEvent::Ready { seq }])
+        .filter_map(|event| line(&event))
+        .collect();
+    let follower = Follower { start, events: following.events };
+    let lines = stream::unfold(follower, async |mut follower| {
+        let line = follower.next().await?;
+        Some((Ok::<_, Infallible>(line), follower))
+    });
+    ([("content-type", "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+struct Follower {
+    start: VecDeque<Bytes>,
+    events: broadcast::Receiver<Arc<str>>,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(line) = self.start.pop_front() {
+            return Some(line);
+        }
+        match self.events.recv().await {
+            Ok(text) => Some(Bytes::copy_from_slice(text.as_bytes())),
+            Err(RecvError::Lagged(count)) => line(&JobEvent::Missed { count }),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
+fn line(event: &JobEvent) -> Option<Bytes> {
+    let mut text = serde_json::to_vec(event).ok()?;
+    text.push(b'\n');
+    Some(text.into())
+}

@@ -1,0 +1,113 @@
+//! The way from the API's connections to the reactor.
+//!
+//! Each connection has at most one question under way and the number of connections is bounded,
+//! so the queue is too.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use init_wire::{InitInfo, JobInfo};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::event::{Command, Reply, Ticket};
+use crate::id::JobId;
+
+/// A question for the reactor.
+#[derive(Debug)]
+pub enum Knock {
+    /// A command, and where its answer goes.
+    Ask(Ticket, Command, oneshot::Sender<Reply>),
+    /// Nobody waits for that answer any more.
+    Abandon(Ticket),
+    /// All jobs.
+    List(oneshot::Sender<Vec<JobInfo>>),
+    /// One job.
+    Info(JobId, oneshot::Sender<Option<Box<JobInfo>>>),
+    /// init itself.
+    About(oneshot::Sender<InitInfo>),
+    /// All jobs and whatever happens from now on.
+    Follow(oneshot::Sender<Following>),
+}
+
+/// A follower's start: no change lies between `jobs` and the first event of `events`.
+#[derive(Debug)]
+pub struct Following {
+    /// The jobs.
+    pub jobs: Vec<JobInfo>,
+    /// The number of the last change that `jobs` shows.
+    pub seq: u64,
+    /// A JSON line a change.
+    pub events: broadcast::Receiver<Arc<str>>,
+}
+
+/// Asks the reactor. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Door {
+    knocks: mpsc::UnboundedSender<Knock>,
+    tickets: Arc<AtomicU64>,
+}
+
+/// The reactor is gone: init is ending.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("init is ending")]
+pub struct Closed;
+
+impl Door {
+    /// A door, and where its knocks arrive.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Knock>) {
+        let (knocks, arrivals) = mpsc::unbounded_channel();
+        (Self { knocks, tickets: Arc::default() }, arrivals)
+    }
+
+    /// Asks for `command` and waits for its answer, however long that takes. Dropping the wait
+    /// withdraws the question, not what it has set going.
+    pub async fn ask(&self, command: Command) -> Result<Reply, Closed> {
+        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
+        let mut waiting = Waiting { door: self, ticket, answered: false };
+        let reply = self.knock(|sender| Knock::Ask(ticket, command, sender)).await;
+        waiting.answered = true;
+        reply
+    }
+
+    /// All jobs.
+    pub async fn list(&self) -> Result<Vec<JobInfo>, Closed> {
+        self.knock(Knock::List).await
+    }
+
+    /// One job.
+    pub async fn info(&self, id: JobId) -> Result<Option<Box<JobInfo>>, Closed> {
+        self.knock(|sender| Knock::Info(id, sender)).await
+    }
+
+    /// init itself.
+    pub async fn about(&self) -> Result<InitInfo, Closed> {
+        self.knock(Knock::About).await
+    }
+
+    /// All jobs and whatever happens from now on.
+    pub async fn follow(&self) -> Result<Following, Closed> {
+        self.knock(Knock::Follow).await
+    }
+
+    async fn knock<T>(&self, knock: impl FnOnce(oneshot::Sender<T>) -> Knock) -> Result<T, Closed> {
+        let (sender, answer) = oneshot::channel();
+        self.knocks.send(knock(sender)).map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+}
+
+struct Waiting<'a> {
+    door: &'a Door,
+    ticket: Ticket,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            // If the reactor is gone, so is what was to be withdrawn.
+            let _ = self.door.knocks.send(Knock::Abandon(self.ticket));
+        }
+    }
+}

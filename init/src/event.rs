@@ -1,0 +1,240 @@
+//! What can happen to the table, what follows from it, and what is answered.
+
+use std::sync::Arc;
+
+use init_wire::JobInfo;
+
+use crate::id::{JobId, Pid};
+use crate::signal::{Exit, Signal};
+use crate::spec::Spec;
+
+/// Names a request that waits for its answer. Each is answered exactly once, or abandoned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// When a request about a job is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// When the process has been exec'ed.
+    Up,
+    /// When the job has ended for good.
+    Ended,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Start a job, with a name of its own or one that init chooses.
+    Start {
+        /// Its name.
+        id: Option<JobId>,
+        /// What to run.
+        spec: Arc<Spec>,
+        /// When to answer.
+        until: Until,
+    },
+    /// Start a known job that does not run.
+    StartAgain(JobId),
+    /// End a job's whole tree.
+    Stop(JobId),
+    /// End a job's whole tree and start it again.
+    Restart(JobId),
+    /// Forget a job that does not run.
+    Remove(JobId),
+    /// Send a signal to a job's main process.
+    Signal(JobId, Signal),
+    /// Answer when the job has ended.
+    AwaitEnd(JobId),
+    /// End init itself.
+    End(Ending),
+}
+
+/// What becomes of the machine when init ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// init exits; in a VM, the machine is powered off, because PID 1 cannot exit there.
+    Exit,
+    /// The machine is powered off.
+    Poweroff,
+    /// The machine starts again.
+    Reboot,
+    /// The machine stops and stays on.
+    Halt,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// init itself starts the job `boot`.
+    Boot(Arc<Spec>),
+    /// A client asks.
+    Asked(Ticket, Command),
+    /// A client no longer waits.
+    Abandoned(Ticket),
+    /// A process was exec'ed.
+    Spawned(JobId, Pid),
+    /// A process could not be exec'ed.
+    SpawnFailed(JobId, Fault),
+    /// A child was reaped: a job's main process, or an orphan.
+    Reaped(Pid, Exit),
+    /// No process of the job's tree is left.
+    TreeEmpty(JobId),
+    /// A signal for `boot` came.
+    Forward(Signal),
+    /// Somebody asks init to end: SIGTERM, or Ctrl-Alt-Del in a VM.
+    Terminate(Ending),
+    /// A deadline may have passed.
+    Tick,
+}
+
+/// Something to do; the outside reports back by events.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Start a process: answered by `Spawned` or `SpawnFailed`.
+    Spawn(JobId, Arc<Spec>),
+    /// Signal one process; a ticket is answered with how that went.
+    Signal(Pid, Signal, Option<Ticket>),
+    /// Signal all processes of the tree that this process leads or led.
+    SignalTree(Pid, Signal),
+    /// Look whether the tree is empty: `TreeEmpty` if so, else nothing.
+    Probe(JobId, Pid),
+    /// Answer a client.
+    Reply(Ticket, Reply),
+    /// Tell followers that a job is new or has changed.
+    Changed(JobId, u64),
+    /// Tell followers that a job is gone.
+    Gone(JobId, u64),
+    /// Close the sockets that no job names any more.
+    ReleaseListeners,
+    /// Everything has ended: end init with this code.
+    End(Ending, u8),
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// A job was started.
+    Created(Box<JobInfo>),
+    /// The job as it is now.
+    Job(Box<JobInfo>),
+    /// It is done.
+    Done,
+    /// init has begun to end.
+    Ending,
+    /// It is refused.
+    Refused(Refusal),
+}
+
+/// Why something is refused. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No job has that name.
+    #[error("there is no job `{0}`; GET /jobs lists those there are")]
+    UnknownJob(JobId),
+    /// The name is taken by a live job with another spec.
+    #[error("job `{0}` is there with another spec; stop and DELETE it first, or choose another id")]
+    OtherSpec(JobId),
+    /// The job is being stopped.
+    #[error("job `{0}` is being stopped; try again when it has ended (GET /job/{0}?wait=exit)")]
+    Stopping(JobId),
+    /// The job has a process.
+    #[error("job `{0}` is running; stop it first (PUT /job/{0}/stop)")]
+    Running(JobId),
+    /// The job has no process.
+    #[error("job `{0}` has no process to signal; start it first (PUT /job/{0}/start)")]
+    Dead(JobId),
+    /// The kernel refuses the signal.
+    #[error("the kernel refused the signal: {0}")]
+    SignalFailed(nix::errno::Errno),
+    /// The process could not be started.
+    #[error("{0}")]
+    Spawn(Fault),
+    /// There are as many jobs as there may be.
+    #[error("there are {0} jobs, the most there may be; DELETE ended ones")]
+    TableFull(usize),
+    /// init is ending.
+    #[error("init is ending and starts nothing more")]
+    ShuttingDown,
+}
+
+/// Why a process could not be started: the step, and the kernel's reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot start `{exec}`: {stage} failed: {} ({errno})", errno.desc())]
+pub struct Fault {
+    /// The program.
+    pub exec: String,
+    /// The step.
+    pub stage: Stage,
+    /// The kernel's reason.
+    pub errno: nix::errno::Errno,
+}
+
+impl Fault {
+    /// The exit code a shell would report for it.
+    #[must_use]
+    pub fn as_exit(&self) -> Exit {
+        Exit::Code(if self.errno == nix::errno::Errno::ENOENT { 127 } else { 126 })
+    }
+}
+
+/// The steps of starting a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Opening the sockets that the spec names.
+    Listen,
+    /// Opening what standard input is connected to.
+    Stdin,
+    /// Opening what standard output is connected to.
+    Stdout,
+    /// Opening what standard error is connected to.
+    Stderr,
+    /// Making room for descriptors and arguments.
+    Prepare,
+    /// Making the process.
+    Clone,
+    /// Giving it a session of its own.
+    Session,
+    /// Setting its supplementary groups.
+    Groups,
+    /// Setting its group.
+    Group,
+    /// Setting its user.
+    User,
+    /// Going to its working directory.
+    Chdir,
+    /// Putting its descriptors in place.
+    Descriptors,
+    /// Resetting its signals.
+    Signals,
+    /// Running the program.
+    Exec,
+}
+
+impl Stage {
+    /// The word for it in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Listen => "listen",
+            Self::Stdin => "stdin",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Prepare => "prepare",
+            Self::Clone => "clone",
+            Self::Session => "session",
+            Self::Groups => "groups",
+            Self::Group => "group",
+            Self::User => "user",
+            Self::Chdir => "chdir",
+            Self::Descriptors => "descriptors",
+            Self::Signals => "signals",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,32 @@
+//! init: job control over HTTP on loopback, as PID 1 or as a subreaper, and nothing else.
+//!
+//! The core is pure: [`table`] holds all jobs, [`job`] is one job's automaton, [`restart`] and
+//! [`shutdown`] decide when to start again and when to end. They are given events and answer with
+//! effects ([`event`]). Around them, [`reactor`] performs the effects, [`reaper`] is the only one
+//! who waits for children, [`spawn`] and [`sys`] make them, and [`api`] is the way in.
+
+pub mod account;
+pub mod api;
+pub mod clock;
+pub mod descriptor;
+pub mod door;
+pub mod event;
+pub mod id;
+pub mod job;
+pub mod limits;
+pub mod listen;
+pub mod log;
+pub mod machine;
+pub mod options;
+pub mod reactor;
+pub mod reaper;
+pub mod restart;
+pub mod run;
+pub mod shutdown;
+pub mod signal;
+pub mod signals;
+pub mod spawn;
+pub mod spec;
+pub mod sys;
+pub mod table;
+pub mod tree;

@@ -1,0 +1,24 @@
+//! Every bound, and what happens when it is reached.
+
+use std::time::Duration;
+
+/// Jobs, ended ones included. One more is refused with 503 until some are cleared.
+pub const MAX_JOBS: usize = 16_384;
+/// API connections served at once. Further ones wait in the kernel's queue.
+pub const MAX_CONNECTIONS: usize = 512;
+/// Connections being told 403 at once. Further ones are closed without a word.
+pub const MAX_DENIED: usize = 64;
+/// Bytes of a request body. A larger one is refused with 413.
+pub const MAX_BODY: usize = 256 * 1024;
+/// Bytes of a request head. A larger one is refused with 431.
+pub const MAX_HEAD: usize = 16 * 1024;
+/// How long a request head may take, idle time between requests included not.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request body may take. A slower one is refused with 408.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Events that a slow follower may lag behind before it is told that it missed some.
+pub const MISSABLE_EVENTS: usize = 1024;
+/// How long a connection that is refused may take to read why.
+pub const DENIED_TIMEOUT: Duration = Duration::from_secs(1);
+/// The wait before accepting again when there is no descriptor or memory for a connection.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,44 @@
+//! What init owes the kernel when it is the first process of a machine.
+
+use std::io;
+use std::net::UdpSocket;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
+use nix::unistd::getpid;
+use tracing::{error, warn};
+
+use crate::event::Ending;
+use crate::sys;
+
+/// Whether init is PID 1 of the machine, not of a container. Only there may Ctrl-Alt-Del be
+/// changed, and changing it is what a machine's init has to do anyway: with it disabled, the
+/// keys send SIGINT instead of cutting the power.
+#[must_use]
+pub fn is_ours() -> bool {
+    getpid().as_raw() == 1 && set_cad_enabled(false).is_ok()
+}
+
+/// Brings up `lo`: the API lives there.
+pub fn bring_up_loopback() {
+    let up = UdpSocket::bind("0.0.0.0:0").and_then(|socket| sys::interface_up(&socket, "lo"));
+    if let Err(error) = up {
+        warn!("cannot bring up the interface lo: {error}");
+    }
+}
+
+/// Ends the machine. Does not return: PID 1 must not.
+pub fn end(ending: Ending) -> ! {
+    nix::unistd::sync();
+    let mode = match ending {
+        Ending::Exit | Ending::Poweroff => RebootMode::RB_POWER_OFF,
+        Ending::Reboot => RebootMode::RB_AUTOBOOT,
+        Ending::Halt => RebootMode::RB_HALT_SYSTEM,
+    };
+    let Err(errno) = reboot(mode);
+    error!("the kernel refused to end the machine: {}", io::Error::from(errno));
+    loop {
+        thread::sleep(Duration::from_hours(1));
+    }
+}

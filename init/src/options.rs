@@ -1,0 +1,212 @@
+//! init's command line, which may be a kernel's.
+//!
+//! The kernel hands PID 1 the words of its command line that nobody else knew, drops the `--`
+//! between them and what follows, and puts unknown `k=v` pairs into the environment. So in a VM
+//! words in front of the command that are not init's own are skipped; elsewhere they are errors.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::shutdown::BootExit;
+
+/// What init was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// What follows when `boot` ends.
+    pub boot_exit: Option<BootExit>,
+    /// How long a wind-down may take.
+    pub grace: Duration,
+    /// The command of the job `boot`; empty for none.
+    pub command: Vec<String>,
+    /// Words that were skipped.
+    pub skipped: Vec<String>,
+}
+
+/// What to do instead of running.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Instead {
+    /// Print the help.
+    #[error("help")]
+    Help,
+    /// Print the version.
+    #[error("version")]
+    Version,
+    /// An address that is not loopback.
+    #[error(
+        "--listen {0}: only a loopback address with a port is accepted, such as 127.0.0.1:1 or \
+         [::1]:1, because whoever reaches the API can run anything"
+    )]
+    Listen(String),
+    /// A value that cannot be read.
+    #[error("{option} {value}: expected {expected}")]
+    Value {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What can be.
+        expected: &'static str,
+    },
+    /// An option without its value.
+    #[error("{0} needs a value")]
+    Missing(&'static str),
+    /// An option that does not exist.
+    #[error("unknown option {0}; `init --help` lists those there are")]
+    Unknown(String),
+}
+
+/// The text of `--help`.
+pub const HELP: &str = "\
+init - job control over HTTP on loopback, as PID 1 or as a subreaper
+
+Usage: init [OPTIONS] [--] [COMMAND [ARGS...]]
+
+COMMAND is started as the job `boot`; the API listens before it runs, and its
+address is in INIT_API. Without COMMAND, init only serves the API.
+
+Options:
+  --listen ADDR       where the API listens, loopback only; port 0 picks one
+                      [default: 127.0.0.1:1] [env: INIT_LISTEN]
+  --boot-exit WHAT    when boot ends: end (if it failed at once, else with the
+                      last job), stay, respawn, shutdown
+                      [default: end; in a VM: respawn]
+  --grace SECONDS     how long ending may take before all is killed [default: 30]
+  -h, --help          this text
+  -V, --version       the version
+
+Try:
+  init -- sh -c 'curl -s $INIT_API/jobs'
+  curl -s 127.0.0.1:1/jobs
+  curl -s -H 'Content-Type: application/json' \\
+       -d '{\"exec\": \"/bin/sleep\", \"args\": [\"60\"]}' 127.0.0.1:1/job
+
+SIGTERM tells boot, stops the other jobs, and ends init; a second one kills.
+The exit code is boot's: 128+n for a signal, 127 not found, 126 not executable.
+";
+
+/// Reads the words after the program's name. `env_listen` is `INIT_LISTEN`; `runs` tells whether
+/// a word names a program, and is only asked in a VM.
+pub fn parse(
+    words: impl IntoIterator<Item = String>,
+    env_listen: Option<String>,
+    in_vm: bool,
+    runs: impl Fn(&str) -> bool,
+) -> Result<Options, Instead> {
+    let mut options = Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], 1)),
+        boot_exit: None,
+        grace: Duration::from_secs(30),
+        command: Vec::new(),
+        skipped: Vec::new(),
+    };
+    if let Some(text) = env_listen {
+        options.listen = loopback(text)?;
+    }
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let (name, inline) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+            _ => (word.as_str(), None),
+        };
+        let mut value =
+            |option| inline.clone().or_else(|| words.next()).ok_or(Instead::Missing(option));
+        match name {
+            "--" => {
+                options.command.extend(words);
+                break;
+            }
+            "--listen" => options.listen = loopback(value("--listen")?)?,
+            "--boot-exit" => options.boot_exit = Some(boot_exit(value("--boot-exit")?)?),
+            "--grace" => options.grace = grace(value("--grace")?)?,
+            "-h" | "--help" if !in_vm => return Err(Instead::Help),
+            "-V" | "--version" if !in_vm => return Err(Instead::Version),
+            _ if in_vm && (name.starts_with('-') || !runs(name)) => options.skipped.push(word),
+            _ if name.starts_with('-') => return Err(Instead::Unknown(word)),
+            _ => {
+                options.command.push(word);
+                options.command.extend(words);
+                break;
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn loopback(text: String) -> Result<SocketAddr, Instead> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) | Err(_) => Err(Instead::Listen(text)),
+    }
+}
+
+fn boot_exit(value: String) -> Result<BootExit, Instead> {
+    match value.as_str() {
+        "end" => Ok(BootExit::End),
+        "stay" => Ok(BootExit::Stay),
+        "respawn" => Ok(BootExit::Respawn),
+        "shutdown" => Ok(BootExit::Shutdown),
+        _ => Err(Instead::Value {
+            option: "--boot-exit",
+            value,
+            expected: "end, stay, respawn or shutdown",
+        }),
+    }
+}
+
+fn grace(value: String) -> Result<Duration, Instead> {
+    match value.parse::<u32>() {
+        Ok(seconds) if seconds <= 86_400 => Ok(Duration::from_secs(u64::from(seconds))),
+        Ok(_) | Err(_) => {
+            Err(Instead::Value { option: "--grace", value, expected: "seconds from 0 to 86400" })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str, in_vm: bool) -> Result<Options, Instead> {
+        parse(line.split_whitespace().map(str::to_owned), None, in_vm, |word| word == "bootctl")
+    }
+
+    #[test]
+    fn b01_only_loopback_is_accepted() {
+        for address in ["0.0.0.0:1", "10.0.0.1:1", "[::]:1", "localhost:1", "127.0.0.1"] {
+            assert!(
+                matches!(read(&format!("--listen {address} true"), false), Err(Instead::Listen(_))),
+                "{address}"
+            );
+        }
+        let options = read("--listen=[::1]:7 true", false).unwrap();
+        assert_eq!(options.listen, "[::1]:7".parse().unwrap());
+        let env = parse(["true".into()], Some("0.0.0.0:1".into()), false, |_| true);
+        assert!(matches!(env, Err(Instead::Listen(_))));
+    }
+
+    #[test]
+    fn b02_the_flag_wins_over_the_environment() {
+        let words = ["--listen", "127.0.0.1:3", "true"].map(str::to_owned);
+        let options = parse(words, Some("127.0.0.1:2".into()), false, |_| true).unwrap();
+        assert_eq!(options.listen.port(), 3);
+        let options = parse(["true".into()], Some("127.0.0.1:2".into()), false, |_| true).unwrap();
+        assert_eq!(options.listen.port(), 2);
+    }
+
+    #[test]
+    fn b03_the_command_keeps_its_own_options() {
+        for line in ["-- sh -c --listen", "sh -c --listen"] {
+            assert_eq!(read(line, false).unwrap().command, ["sh", "-c", "--listen"], "{line}");
+        }
+        assert_eq!(read("--nope sh", false), Err(Instead::Unknown("--nope".into())));
+    }
+
+    #[test]
+    fn b03_a_kernels_words_are_skipped_in_a_vm() {
+        let options = read("splash -b --odd=1 bootctl boot x=y -- z", true).unwrap();
+        assert_eq!(options.command, ["bootctl", "boot", "x=y", "--", "z"]);
+        assert_eq!(options.skipped, ["splash", "-b", "--odd=1"]);
+    }
+}

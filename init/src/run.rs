@@ -1,0 +1,284 @@
+//! From options to the end: what init does in its life.
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use init_wire::{JobSpec, Policy, Restart, Stdio};
+use nix::errno::Errno;
+use nix::sys::prctl::set_child_subreaper;
+use nix::unistd::{getgid, getpid, getuid};
+use signal_hook_tokio::Signals;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::account::Accounts;
+use crate::api::{self, Api};
+use crate::door::{Door, Knock};
+use crate::event::{Ending, Event};
+use crate::limits::MAX_JOBS;
+use crate::options::{self, Instead, Options};
+use crate::reactor::Reactor;
+use crate::shutdown::BootExit;
+use crate::signal::Signal;
+use crate::spawn::{DEFAULT_PATH, Spawner};
+use crate::spec::{Spec, SpecError};
+use crate::table::{Rules, Table};
+use crate::{descriptor, machine, reaper, signals, sys, tree};
+
+/// How long init waits at its own end for what it has killed to be gone.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// An init that listens and has started `boot`.
+pub struct Init {
+    runtime: Runtime,
+    reactor: Reactor,
+    signals: Signals,
+    knocks: mpsc::UnboundedReceiver<Knock>,
+    in_vm: bool,
+}
+
+/// Why init could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The API has no place to listen.
+    #[error(
+        "cannot listen on {address}: {source}; choose another address with --listen, or free it{}",
+        if address.port() < 1024 { " (ports below 1024 need root)" } else { "" }
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The kernel refuses something that init cannot do without.
+    #[error("cannot {what}: {source}")]
+    Kernel {
+        /// What was asked for.
+        what: &'static str,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The boot command cannot be a job.
+    #[error("the boot command: {0}")]
+    Boot(#[from] SpecError),
+}
+
+/// What comes before everything: a process state that leaks nothing into children.
+pub fn prepare() {
+    descriptor::tidy_inherited();
+    sys::stop_ignoring_signals();
+}
+
+/// The options from this process's command line and environment.
+pub fn options(in_vm: bool) -> Result<Options, Instead> {
+    let words = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    options::parse(words, env::var("INIT_LISTEN").ok(), in_vm, names_program)
+}
+
+fn names_program(word: &str) -> bool {
+    let path = env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.into());
+    let mut places = path.split(':').map(|folder| format!("{folder}/{word}"));
+    let runs = |path: &str| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok();
+    if word.contains('/') { runs(word) } else { places.any(|place| runs(&place)) }
+}
+
+impl Init {
+    /// Listens, becomes the reaper of orphans, and starts `boot`.
+    pub fn start(options: Options, in_vm: bool) -> Result<Self, StartError> {
+        let kernel = |what| move |source| StartError::Kernel { what, source };
+        if getpid().as_raw() != 1 {
+            let set = set_child_subreaper(true).map_err(io::Error::from);
+            set.map_err(kernel("become the reaper of orphans"))?;
+        }
+        if in_vm {
+            machine::bring_up_loopback();
+        }
+        for word in &options.skipped {
+            warn!("skipped `{word}` of the kernel's command line: no option, and no program");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(kernel("start the event loop"))?;
+        let entered = runtime.enter();
+        let signals = signals::catch().map_err(kernel("catch signals"))?;
+        let (listener, address) = listen(options.listen)?;
+        info!("listening on {address}");
+
+        let boot_exit = options.boot_exit.unwrap_or(match (in_vm, options.command.is_empty()) {
+            (true, _) => BootExit::Respawn,
+            (false, true) => BootExit::Stay,
+            (false, false) => BootExit::End,
+        });
+        let rules = Rules { max_jobs: MAX_JOBS, boot_exit, grace: options.grace, seed: seed() };
+        let terminal = io::stdin().is_terminal().then_some(0);
+        let mut reactor =
+            Reactor::new(Table::new(rules), Spawner::new(signals::to_reset(), terminal));
+        let own = (getuid().as_raw(), getgid().as_raw());
+        let (door, knocks) = Door::new();
+        runtime.spawn(api::serve(listener, api::router(Api { door, own }), own.0));
+        if !options.command.is_empty() {
+            let spec = boot_spec(options.command, address, boot_exit, options.grace, in_vm, own)?;
+            reactor.handle(Event::Boot(Arc::new(spec)));
+        }
+        drop(entered);
+        Ok(Self { runtime, reactor, signals, knocks, in_vm })
+    }
+
+    /// Serves until the end. In a VM the machine ends with it and this does not return.
+    pub fn run(self) -> ExitCode {
+        let Self { runtime, mut reactor, mut signals, mut knocks, in_vm } = self;
+        let (ending, code) = runtime.block_on(async {
+            loop {
+                if let Some(end) = reactor.end() {
+                    return end;
+                }
+                turn(&mut reactor, &mut signals, &mut knocks, in_vm).await;
+            }
+        });
+        // Gives the last answers a moment to leave, then no connection outlives init's word.
+        runtime.shutdown_timeout(Duration::ZERO);
+        bury_the_rest();
+        if in_vm {
+            machine::end(ending);
+        }
+        ExitCode::from(code)
+    }
+}
+
+/// Waits for one thing to happen and handles it. A panic in handling it is a defect, but not the
+/// end of PID 1: the jobs and the API are still there.
+async fn turn(
+    reactor: &mut Reactor,
+    signals: &mut Signals,
+    knocks: &mut mpsc::UnboundedReceiver<Knock>,
+    in_vm: bool,
+) {
+    let deadline = reactor.next_deadline();
+    let happened = tokio::select! {
+        biased;
+        Some(number) = signals.next() => Happened::Signal(number),
+        Some(knock) = knocks.recv() => Happened::Knock(knock),
+        () = until(deadline) => Happened::Deadline,
+    };
+    let handled = catch_unwind(AssertUnwindSafe(|| match happened {
+        Happened::Signal(libc::SIGCHLD) => {
+            if reaper::reap(|event| reactor.handle(event)) {
+                // More are dead than a turn takes: come back after the others.
+                let _ = nix::sys::signal::raise(nix::sys::signal::SIGCHLD);
+            }
+        }
+        Happened::Signal(number) => on_signal(reactor, number, in_vm),
+        Happened::Knock(knock) => reactor.answer(knock),
+        Happened::Deadline => reactor.handle(Event::Tick),
+    }));
+    if handled.is_err() {
+        error!("a defect in init: an event could not be handled; init goes on");
+    }
+}
+
+enum Happened {
+    Signal(i32),
+    Knock(Knock),
+    Deadline,
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// SIGTERM asks for the end, everywhere. In a VM, SIGINT is Ctrl-Alt-Del and SIGPWR a failing
+/// power supply. All others are for `boot`; without one, SIGINT asks for the end too.
+fn on_signal(reactor: &mut Reactor, number: i32, in_vm: bool) {
+    let event = match (number, in_vm) {
+        (libc::SIGTERM, false) => Event::Terminate(Ending::Exit),
+        (libc::SIGTERM | libc::SIGPWR, true) => Event::Terminate(Ending::Poweroff),
+        (libc::SIGINT, true) => Event::Terminate(Ending::Reboot),
+        (libc::SIGINT, false) if !reactor.has_boot() => Event::Terminate(Ending::Exit),
+        _ => match Signal::from_number(number) {
+            Some(signal) => Event::Forward(signal),
+            None => return,
+        },
+    };
+    reactor.handle(event);
+}
+
+fn listen(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), StartError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((tokio::net::TcpListener::from_std(listener)?, address))
+    });
+    bound.map_err(|source| StartError::Listen { address, source })
+}
+
+/// The job `boot`: init's own environment, directory and streams, and the address of the API.
+fn boot_spec(
+    command: Vec<String>,
+    api: SocketAddr,
+    boot_exit: BootExit,
+    grace: Duration,
+    in_vm: bool,
+    own: (u32, u32),
+) -> Result<Spec, StartError> {
+    let cwd = env::current_dir().unwrap_or_else(|_| "/".into());
+    let mut words = command.into_iter();
+    let exec = words.next().unwrap_or_default();
+    let exec = if exec.contains('/') && !exec.starts_with('/') {
+        cwd.join(exec).to_string_lossy().into_owned()
+    } else {
+        exec
+    };
+    let text = |name: std::ffi::OsString| name.to_string_lossy().into_owned();
+    let mut envs: std::collections::BTreeMap<_, _> = env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect();
+    if in_vm {
+        // The kernel gives its first process none.
+        envs.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
+    }
+    envs.insert("INIT_API".into(), api.to_string());
+    let mut wire =
+        JobSpec { args: words.collect(), envs, stdin: Stdio::Inherit, ..JobSpec::new(exec) };
+    wire.cwd = Some(cwd.to_string_lossy().into_owned());
+    wire.stop.timeout_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    if boot_exit == BootExit::Respawn {
+        wire.restart = Restart { policy: Policy::Always, delay_ms: 200, ..Restart::default() };
+    }
+    let accounts = Accounts::default();
+    Ok(Spec { is_boot: true, ..Spec::check(wire, &accounts, own)? })
+}
+
+fn seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(1, |since| since.as_secs() ^ u64::from(since.subsec_nanos()))
+}
+
+/// Nothing that init was responsible for outlives it.
+fn bury_the_rest() {
+    let by = Instant::now() + LAST_WAIT;
+    loop {
+        match sys::wait_any() {
+            Ok(Some(_)) | Err(Errno::EINTR) => {}
+            Ok(None) if Instant::now() < by => {
+                tree::kill_what_is_left();
+                thread::sleep(Duration::from_millis(1));
+            }
+            Ok(None) => return warn!("some processes did not die by SIGKILL"),
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The end of init: who asked for it, how far it is, and with which code.
+//!
+//! ```text
+//! None ──asked──▶ Boot ──boot has ended──▶ Rest ──grace is over, or asked again──▶ Kill
+//!   │                                        ▲                                      │
+//!   └── boot ended, and that means the end ──┘            no live job ──▶ Over ◀────┘
+//! ```
+
+use std::time::Instant;
+
+use crate::event::Ending;
+use crate::signal::Exit;
+
+/// What follows when `boot` ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootExit {
+    /// init ends with it: at once if it failed, else with the last job.
+    End,
+    /// init stays.
+    Stay,
+    /// `boot` is started again; its restart policy says so.
+    Respawn,
+    /// All other jobs are stopped and init ends.
+    Shutdown,
+}
+
+/// How far an ending is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// `boot` has been told and winds down what it started.
+    Boot,
+    /// Every job has been told.
+    Rest,
+    /// Every job has been killed.
+    Kill,
+}
+
+/// Whether init is ending, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// It is not.
+    None,
+    /// `boot` has ended well: init ends with the last job.
+    WithTheLastJob,
+    /// It is.
+    GoingOn {
+        /// What becomes of the machine.
+        ending: Ending,
+        /// How far it is.
+        stage: Stage,
+        /// Whether the rest has been told.
+        told: bool,
+        /// When patience ends.
+        by: Option<Instant>,
+    },
+    /// All has been done.
+    Over,
+}
+
+impl Shutdown {
+    /// Whether nothing may be started any more.
+    #[must_use]
+    pub fn is_going_on(self) -> bool {
+        matches!(self, Self::GoingOn { .. } | Self::Over)
+    }
+
+    /// When patience ends.
+    #[must_use]
+    pub fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::GoingOn { by, .. } => by,
+            Self::None | Self::WithTheLastJob | Self::Over => None,
+        }
+    }
+
+    /// `boot` has been started again, so its earlier end no longer counts.
+    pub fn boot_started(&mut self) {
+        if *self == Self::WithTheLastJob {
+            *self = Self::None;
+        }
+    }
+
+    /// `boot` has ended and is not started again; if that is the end of all, it takes until `by`.
+    pub fn boot_ended(&mut self, rule: BootExit, exit: Exit, by: Instant) {
+        if self.is_going_on() {
+            return;
+        }
+        *self = match (rule, exit.is_success()) {
+            (BootExit::Stay | BootExit::Respawn, _) => Self::None,
+            (BootExit::End, true) => Self::WithTheLastJob,
+            (BootExit::End, false) | (BootExit::Shutdown, _) => {
+                let (ending, stage) = (Ending::Exit, Stage::Rest);
+                Self::GoingOn { ending, stage, told: false, by: Some(by) }
+            }
+        };
+    }
+
+    /// Somebody asks for the end. Answers what is to be done now.
+    pub fn ask(&mut self, ending: Ending, by: Instant) -> Stage {
+        match self {
+            Self::None | Self::WithTheLastJob => {
+                *self = Self::GoingOn { ending, stage: Stage::Boot, told: false, by: Some(by) };
+                Stage::Boot
+            }
+            Self::GoingOn { stage, by, .. } => {
+                *stage = Stage::Kill;
+                *by = None;
+                Stage::Kill
+            }
+            Self::Over => Stage::Rest,
+        }
+    }
+
+    /// Patience has ended.
+    pub fn time_is_up(&mut self) {
+        if let Self::GoingOn { stage, by, .. } = self {
+            *stage = Stage::Kill;
+            *by = None;
+        }
+    }
+
+    /// Whether the rest is to be told now. True once.
+    pub fn may_stop_the_rest(&mut self, boot_lives: bool) -> bool {
+        match self {
+            Self::GoingOn { stage, told: told @ false, .. } => {
+                if *stage == Stage::Boot && !boot_lives {
+                    *stage = Stage::Rest;
+                }
+                *told = *stage == Stage::Rest;
+                *told
+            }
+            Self::GoingOn { told: true, .. } | Self::None | Self::WithTheLastJob | Self::Over => {
+                false
+            }
+        }
+    }
+
+    /// No job lives: the ending and its code, once, if this is the end.
+    pub fn finish(&mut self, boot_code: u8) -> Option<(Ending, u8)> {
+        let ending = match *self {
+            Self::None | Self::Over => return None,
+            Self::WithTheLastJob => Ending::Exit,
+            Self::GoingOn { ending, .. } => ending,
+        };
+        *self = Self::Over;
+        Some((ending, boot_code))
+    }
+}

@@ -1,0 +1,128 @@
+//! Signals by name and number, and how a process ended.
+
+use std::fmt;
+
+use init_wire::{LastExit, SignalName};
+use nix::sys::signal as os;
+
+/// A signal that exists on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Signal(os::Signal);
+
+impl Signal {
+    /// The polite request to end.
+    pub const TERM: Self = Self(os::Signal::SIGTERM);
+    /// The one that cannot be refused.
+    pub const KILL: Self = Self(os::Signal::SIGKILL);
+
+    /// From `TERM`, `SIGTERM`, `term` or `15`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Ok(number) = text.parse::<i32>() {
+            return Self::from_number(number);
+        }
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        os::Signal::iterator().find(|s| s.as_str().strip_prefix("SIG") == Some(name)).map(Self)
+    }
+
+    /// From the kernel's number, 1 to 31.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<Self> {
+        os::Signal::try_from(number).ok().map(Self)
+    }
+
+    /// From the vocabulary of the API.
+    #[must_use]
+    pub fn from_wire(name: &SignalName) -> Option<Self> {
+        match name {
+            SignalName::Number(number) => Self::from_number(i32::from(*number)),
+            SignalName::Name(text) => Self::parse(text),
+        }
+    }
+
+    /// As the system library has it.
+    #[must_use]
+    pub fn to_os(self) -> os::Signal {
+        self.0
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With an exit code.
+    Code(u8),
+    /// By a signal, by number: real-time signals have no name of their own.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Whether it ended well.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// The code a shell would report: a signal `n` is 128 + n.
+    #[must_use]
+    pub fn shell_code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        }
+    }
+
+    /// As the API shows it.
+    #[must_use]
+    pub fn to_wire(self) -> LastExit {
+        match self {
+            Self::Code(code) => LastExit::Code(code),
+            Self::Signal(_) => LastExit::Signal(self.signal_name()),
+        }
+    }
+
+    fn signal_name(self) -> String {
+        match self {
+            Self::Code(_) => String::new(),
+            Self::Signal(number) => Signal::from_number(number)
+                .map_or_else(|| format!("SIG{number}"), |signal| signal.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(_) => write!(f, "{}", self.signal_name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_mean_the_same() {
+        for text in ["TERM", "SIGTERM", "sigterm", "15"] {
+            assert_eq!(Signal::parse(text), Some(Signal::TERM), "{text}");
+        }
+        for text in ["", "0", "-1", "65", "NOPE", "SIGSIGTERM", "15x"] {
+            assert_eq!(Signal::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_shell_code_is_128_plus_the_signal() {
+        assert_eq!(Exit::Code(3).shell_code(), 3);
+        assert_eq!(Exit::Signal(15).shell_code(), 143);
+    }
+}

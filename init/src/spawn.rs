@@ -1,0 +1,106 @@
+//! From a checked spec to a running process: everything the child needs is made here, before it.
+
+use std::ffi::{CString, c_int};
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+
+use crate::descriptor::Stream;
+use crate::event::{Fault, Stage};
+use crate::id::Pid;
+use crate::listen::Keeper;
+use crate::spec::Spec;
+use crate::sys::{self, Image, Stack};
+
+/// Where programs without a slash are looked up when the spec's environment has no `PATH`.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Starts processes, one at a time.
+pub struct Spawner {
+    stack: Stack,
+    /// The signals that init catches or ignores.
+    reset: Vec<c_int>,
+    /// The terminal that `boot` becomes the foreground of, if init has one.
+    terminal: Option<RawFd>,
+}
+
+impl Spawner {
+    /// A spawner whose children get the default action for `reset`.
+    #[must_use]
+    pub fn new(reset: Vec<c_int>, terminal: Option<RawFd>) -> Self {
+        Self { stack: Stack::new(), reset, terminal }
+    }
+
+    /// Starts `spec`. When this returns a pid, its program runs.
+    pub fn spawn(&mut self, spec: &Spec, keeper: &mut Keeper) -> Result<Pid, Fault> {
+        self.try_spawn(spec, keeper).map_err(|(stage, errno)| Fault {
+            exec: spec.wire.exec.clone(),
+            stage,
+            errno,
+        })
+    }
+
+    fn try_spawn(&mut self, spec: &Spec, keeper: &mut Keeper) -> Result<Pid, (Stage, Errno)> {
+        let wire = &spec.wire;
+        let open =
+            |stdio, target, stage| Stream::open(stdio, target).map_err(|errno| (stage, errno));
+        let streams = [
+            open(&wire.stdin, 0, Stage::Stdin)?,
+            open(&wire.stdout, 1, Stage::Stdout)?,
+            open(&wire.stderr, 2, Stage::Stderr)?,
+        ];
+        let lent = keeper.lend(&spec.listeners).map_err(|errno| (Stage::Listen, errno))?;
+        let image = Image {
+            candidates: candidates(spec)?,
+            argv: texts(
+                std::iter::once(wire.exec.as_str()).chain(wire.args.iter().map(String::as_str)),
+            )?,
+            envp: environment(spec)?,
+            listen_pid: !lent.is_empty(),
+            cwd: text(wire.cwd.as_deref().unwrap_or("/"))?,
+            identity: spec.identity.clone(),
+            fds: streams.iter().map(Stream::as_raw).chain(lent).collect(),
+            terminal: self.terminal.filter(|_| spec.is_boot),
+            reset: self.reset.clone(),
+        };
+        sys::spawn(&mut self.stack, &image)
+    }
+}
+
+fn candidates(spec: &Spec) -> Result<Vec<CString>, (Stage, Errno)> {
+    let exec = &spec.wire.exec;
+    if exec.contains('/') {
+        return Ok(vec![text(exec)?]);
+    }
+    let path = spec.wire.envs.get("PATH").map_or(DEFAULT_PATH, String::as_str);
+    path.split(':')
+        .filter(|folder| folder.starts_with('/'))
+        .map(|folder| text(&format!("{folder}/{exec}")))
+        .collect()
+}
+
+fn environment(spec: &Spec) -> Result<Vec<CString>, (Stage, Errno)> {
+    let lends = !spec.listeners.is_empty();
+    let ours = |name: &str| lends && matches!(name, "LISTEN_FDS" | "LISTEN_FDNAMES" | "LISTEN_PID");
+    let mut envp: Vec<CString> = spec
+        .wire
+        .envs
+        .iter()
+        .filter(|(name, _)| !ours(name))
+        .map(|(name, value)| text(&format!("{name}={value}")))
+        .collect::<Result<_, _>>()?;
+    if lends {
+        let names: Vec<_> = spec.listeners.iter().map(|listen| listen.name.as_str()).collect();
+        envp.push(text(&format!("LISTEN_FDS={}", names.len()))?);
+        envp.push(text(&format!("LISTEN_FDNAMES={}", names.join(":")))?);
+    }
+    Ok(envp)
+}
+
+fn texts<'a>(list: impl Iterator<Item = &'a str>) -> Result<Vec<CString>, (Stage, Errno)> {
+    list.map(text).collect()
+}
+
+fn text(text: &str) -> Result<CString, (Stage, Errno)> {
+    CString::new(text).map_err(|_| (Stage::Prepare, Errno::EINVAL))
+}

@@ -1,0 +1,489 @@
+//! All jobs, by name and by process; and the end of all.
+//!
+//! The table is pure: it is given events with their time and answers with effects. It opens
+//! nothing, waits for nothing and reads no clock, so generated sequences can drive it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use init_wire::JobInfo;
+
+use crate::clock::Moment;
+use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Ticket, Until};
+use crate::id::{JobId, Pid};
+use crate::job::{Context, Input, Job, Origin, State, Then};
+use crate::shutdown::{BootExit, Shutdown, Stage};
+use crate::signal::{Exit, Signal};
+use crate::spec::{Listen, Spec};
+
+/// The rules a table is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The most jobs, ended ones included.
+    pub max_jobs: usize,
+    /// What follows when `boot` ends.
+    pub boot_exit: BootExit,
+    /// How long a wind-down may take in all.
+    pub grace: Duration,
+    /// The seed of the delays' jitter.
+    pub seed: u64,
+}
+
+/// All jobs.
+#[derive(Debug)]
+pub struct Table {
+    rules: Rules,
+    jobs: BTreeMap<JobId, Entry>,
+    pids: HashMap<Pid, JobId>,
+    timers: BTreeSet<(Instant, JobId)>,
+    /// Jobs whose leader is gone and whose tree is not.
+    trees: BTreeSet<JobId>,
+    live: usize,
+    starts: u64,
+    names: u64,
+    changes: u64,
+    random: u64,
+    shutdown: Shutdown,
+}
+
+#[derive(Debug)]
+struct Entry {
+    job: Job,
+    /// When it was started, in the order of all starts.
+    order: u64,
+    /// The ended job that it takes the place of, until it has started.
+    replaced: Option<Box<Entry>>,
+}
+
+impl Table {
+    /// A table without jobs.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            jobs: BTreeMap::new(),
+            pids: HashMap::new(),
+            timers: BTreeSet::new(),
+            trees: BTreeSet::new(),
+            live: 0,
+            starts: 0,
+            names: 0,
+            changes: 0,
+            random: rules.seed | 1,
+            shutdown: Shutdown::None,
+        }
+    }
+
+    /// All jobs as the API shows them, in the order of their names.
+    #[must_use]
+    pub fn list(&self) -> Vec<JobInfo> {
+        self.jobs.values().map(|entry| *entry.job.info()).collect()
+    }
+
+    /// One job as the API shows it.
+    #[must_use]
+    pub fn info(&self, id: &JobId) -> Option<Box<JobInfo>> {
+        self.jobs.get(id).map(|entry| entry.job.info())
+    }
+
+    /// How many jobs there are, ended ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// The number of the last change.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Whether a job names this socket.
+    #[must_use]
+    pub fn names_listener(&self, listen: &Listen) -> bool {
+        self.jobs.values().any(|entry| entry.job.spec().listeners.contains(listen))
+    }
+
+    /// When to send [`Event::Tick`].
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [timer, self.shutdown.deadline()].into_iter().flatten().min()
+    }
+
+    /// One step.
+    pub fn step(&mut self, now: Moment, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Boot(spec) => self.boot(&spec, &mut effects),
+            Event::Asked(ticket, command) => self.ask(now, ticket, command, &mut effects),
+            Event::Abandoned(ticket) => self.abandon(ticket),
+            Event::Spawned(id, pid) => self.spawned(now, &id, pid, &mut effects),
+            Event::SpawnFailed(id, fault) => self.spawn_failed(now, &id, fault, &mut effects),
+            Event::Reaped(pid, exit) => self.reaped(now, pid, exit, &mut effects),
+            Event::TreeEmpty(id) => self.drive(now, &id, Input::TreeEmpty, &mut effects),
+            Event::Forward(signal) => self.forward(signal, &mut effects),
+            Event::Terminate(ending) => self.terminate(now, ending, &mut effects),
+            Event::Tick => self.tick(now, &mut effects),
+        }
+        self.go_on_ending(now, &mut effects);
+        effects
+    }
+
+    /// The one start that no client asks for. If it fails, the job stays, so that its policy can
+    /// try again and its failure can be init's exit code.
+    fn boot(&mut self, spec: &Arc<Spec>, effects: &mut Vec<Effect>) {
+        let id = JobId::boot();
+        self.insert(&id, spec, Origin::Init, None);
+        self.starts += 1;
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            entry.order = self.starts;
+        }
+        effects.push(Effect::Spawn(id, Arc::clone(spec)));
+    }
+
+    fn ask(&mut self, now: Moment, ticket: Ticket, command: Command, effects: &mut Vec<Effect>) {
+        let done = match command {
+            Command::Start { id, spec, until } => self.start(ticket, id, spec, until, now, effects),
+            Command::StartAgain(id) => self.start_again(now, ticket, &id, effects),
+            Command::Stop(id) => {
+                self.input(now, &id, Input::Stop(Some(ticket), Then::Rest), effects)
+            }
+            Command::Restart(id) => self.may_start().and_then(|()| {
+                self.input(now, &id, Input::Stop(Some(ticket), Then::StartAgain), effects)
+            }),
+            Command::Remove(id) => self.remove(now, ticket, &id, effects),
+            Command::Signal(id, signal) => self.signal(ticket, &id, signal, effects),
+            Command::AwaitEnd(id) => self.await_end(ticket, &id, effects),
+            Command::End(ending) => {
+                self.terminate(now, ending, effects);
+                effects.push(Effect::Reply(ticket, Reply::Ending));
+                Ok(())
+            }
+        };
+        if let Err(refusal) = done {
+            effects.push(Effect::Reply(ticket, Reply::Refused(refusal)));
+        }
+    }
+
+    fn start(
+        &mut self,
+        ticket: Ticket,
+        id: Option<JobId>,
+        spec: Arc<Spec>,
+        until: Until,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        self.may_start()?;
+        let id = id.unwrap_or_else(|| self.free_name());
+        let is_full = self.jobs.len() >= self.rules.max_jobs;
+        match self.jobs.get_mut(&id) {
+            None if is_full => {
+                return Err(Refusal::TableFull(self.rules.max_jobs));
+            }
+            None => self.insert(&id, &spec, Origin::Fresh, None),
+            Some(entry) if !entry.job.is_live() => {
+                let old = self.jobs.remove(&id).map(Box::new);
+                self.insert(&id, &spec, Origin::Fresh, old);
+            }
+            Some(entry) if entry.job.awaits_tree() => return Err(Refusal::Stopping(id)),
+            Some(entry) if *entry.job.spec().as_ref() != *spec => {
+                return Err(Refusal::OtherSpec(id));
+            }
+            Some(entry) if until == Until::Ended && entry.job.pid().is_some() => {
+                entry.job.wait(ticket, until, false);
+                return Ok(());
+            }
+            Some(_) => return self.input(now, &id, Input::Start(ticket), effects),
+        }
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            entry.job.wait(ticket, until, true);
+        }
+        effects.push(Effect::Spawn(id, spec));
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        id: &JobId,
+        spec: &Arc<Spec>,
+        origin: Origin,
+        replaced: Option<Box<Entry>>,
+    ) {
+        let job = Job::new(id.clone(), Arc::clone(spec), origin);
+        self.live += 1;
+        self.jobs.insert(id.clone(), Entry { job, order: 0, replaced });
+    }
+
+    fn start_again(
+        &mut self,
+        now: Moment,
+        ticket: Ticket,
+        id: &JobId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        self.may_start()?;
+        self.input(now, id, Input::Start(ticket), effects)
+    }
+
+    fn may_start(&self) -> Result<(), Refusal> {
+        if self.shutdown.is_going_on() { Err(Refusal::ShuttingDown) } else { Ok(()) }
+    }
+
+    fn free_name(&mut self) -> JobId {
+        loop {
+            self.names += 1;
+            let id = JobId::numbered(self.names);
+            if !self.jobs.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    fn remove(
+        &mut self,
+        now: Moment,
+        ticket: Ticket,
+        id: &JobId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let entry = self.jobs.get(id).ok_or_else(|| Refusal::UnknownJob(id.clone()))?;
+        let in_backoff = matches!(entry.job.state(), State::Backoff { .. });
+        if entry.job.is_live() && !in_backoff {
+            return Err(Refusal::Running(id.clone()));
+        }
+        if in_backoff {
+            // Whoever waits for its next end is answered before it is forgotten.
+            self.drive(now, id, Input::Stop(None, Then::Rest), effects);
+        }
+        self.forget(id, effects);
+        effects.push(Effect::Reply(ticket, Reply::Done));
+        Ok(())
+    }
+
+    fn forget(&mut self, id: &JobId, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.jobs.remove(id) else { return };
+        self.changes += 1;
+        effects.push(Effect::Gone(id.clone(), self.changes));
+        if !entry.job.spec().listeners.is_empty() {
+            effects.push(Effect::ReleaseListeners);
+        }
+    }
+
+    fn signal(
+        &mut self,
+        ticket: Ticket,
+        id: &JobId,
+        signal: Signal,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let entry = self.jobs.get(id).ok_or_else(|| Refusal::UnknownJob(id.clone()))?;
+        let pid = entry.job.pid().ok_or_else(|| Refusal::Dead(id.clone()))?;
+        effects.push(Effect::Signal(pid, signal, Some(ticket)));
+        Ok(())
+    }
+
+    fn await_end(
+        &mut self,
+        ticket: Ticket,
+        id: &JobId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let entry = self.jobs.get_mut(id).ok_or_else(|| Refusal::UnknownJob(id.clone()))?;
+        if entry.job.is_live() {
+            entry.job.wait(ticket, Until::Ended, false);
+        } else {
+            effects.push(Effect::Reply(ticket, Reply::Job(entry.job.info())));
+        }
+        Ok(())
+    }
+
+    fn abandon(&mut self, ticket: Ticket) {
+        // Rare, and bounded by the connections: a search is cheaper than an index kept for it.
+        for entry in self.jobs.values_mut() {
+            entry.job.abandon(ticket);
+        }
+    }
+
+    fn spawned(&mut self, now: Moment, id: &JobId, pid: Pid, effects: &mut Vec<Effect>) {
+        self.starts += 1;
+        self.pids.insert(pid, id.clone());
+        let mut freed = false;
+        if let Some(entry) = self.jobs.get_mut(id) {
+            entry.order = self.starts;
+            freed = entry.replaced.take().is_some_and(|old| !old.job.spec().listeners.is_empty());
+        }
+        if id == &JobId::boot() {
+            self.shutdown.boot_started();
+        }
+        self.drive(now, id, Input::Spawned(pid), effects);
+        if freed {
+            effects.push(Effect::ReleaseListeners);
+        }
+    }
+
+    fn spawn_failed(&mut self, now: Moment, id: &JobId, fault: Fault, effects: &mut Vec<Effect>) {
+        let first = self.jobs.get(id).is_some_and(|entry| entry.order == 0);
+        if !first {
+            return self.drive(now, id, Input::SpawnFailed(fault), effects);
+        }
+        // A job that never was: who asked is told, and the table is as before.
+        let Some(mut entry) = self.jobs.remove(id) else { return };
+        entry.job.step(self.context(now), Input::SpawnFailed(fault), effects);
+        self.live -= 1;
+        if let Some(old) = entry.replaced.take() {
+            self.jobs.insert(id.clone(), *old);
+        }
+        if !entry.job.spec().listeners.is_empty() {
+            effects.push(Effect::ReleaseListeners);
+        }
+    }
+
+    fn reaped(&mut self, now: Moment, pid: Pid, exit: Exit, effects: &mut Vec<Effect>) {
+        if let Some(id) = self.pids.remove(&pid) {
+            self.drive(now, &id, Input::Exited(exit), effects);
+            return;
+        }
+        // An orphan: the tree of any job may have lost its last member with it.
+        for id in self.trees.clone() {
+            self.drive(now, &id, Input::OrphanReaped, effects);
+        }
+    }
+
+    fn forward(&mut self, signal: Signal, effects: &mut Vec<Effect>) {
+        if let Some(pid) = self.jobs.get(&JobId::boot()).and_then(|entry| entry.job.pid()) {
+            effects.push(Effect::Signal(pid, signal, None));
+        }
+    }
+
+    /// The first request tells `boot`; a second one means at once.
+    fn terminate(&mut self, now: Moment, ending: Ending, effects: &mut Vec<Effect>) {
+        let by = now.mono + self.rules.grace;
+        match self.shutdown.ask(ending, by) {
+            Stage::Boot => self.drive(now, &JobId::boot(), Input::WindDown(by), effects),
+            Stage::Rest => {}
+            Stage::Kill => self.all(now, &Input::Kill, effects),
+        }
+    }
+
+    fn tick(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        while let Some((at, id)) = self.timers.first().cloned() {
+            if at > now.mono {
+                break;
+            }
+            self.drive(now, &id, Input::Deadline, effects);
+            // A step always moves the deadline on; if it did not, this would be a busy loop.
+            self.timers.remove(&(at, id));
+        }
+        if self.shutdown.deadline().is_some_and(|at| at <= now.mono) {
+            self.shutdown.time_is_up();
+            self.all(now, &Input::Kill, effects);
+        }
+    }
+
+    /// Moves an ending forward as far as it goes now.
+    fn go_on_ending(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let boot_lives = self.jobs.get(&JobId::boot()).is_some_and(|entry| entry.job.is_live());
+        if self.shutdown.may_stop_the_rest(boot_lives) {
+            self.all(now, &Input::Stop(None, Then::Rest), effects);
+        }
+        if self.live == 0
+            && let Some((ending, code)) = self.shutdown.finish(self.boot_code())
+        {
+            effects.push(Effect::End(ending, code));
+        }
+    }
+
+    fn boot_code(&self) -> u8 {
+        let exit = self.jobs.get(&JobId::boot()).and_then(|entry| entry.job.last_exit());
+        exit.map_or(0, Exit::shell_code)
+    }
+
+    /// Gives every live job an input, the last started first.
+    fn all(&mut self, now: Moment, input: &Input, effects: &mut Vec<Effect>) {
+        let mut live: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, entry)| entry.job.is_live())
+            .map(|(id, entry)| (entry.order, id.clone()))
+            .collect();
+        live.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, id) in live {
+            self.drive(now, &id, input.clone(), effects);
+        }
+    }
+
+    fn input(
+        &mut self,
+        now: Moment,
+        id: &JobId,
+        input: Input,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        if !self.jobs.contains_key(id) {
+            return Err(Refusal::UnknownJob(id.clone()));
+        }
+        self.drive(now, id, input, effects);
+        Ok(())
+    }
+
+    /// Steps one job and keeps the indexes true.
+    fn drive(&mut self, now: Moment, id: &JobId, input: Input, effects: &mut Vec<Effect>) {
+        let context = self.context(now);
+        let Some(entry) = self.jobs.get_mut(id) else { return };
+        let job = &mut entry.job;
+        let before = (job.deadline(), job.is_live(), job.status(), job.pid());
+        job.step(context, input, effects);
+        let after = (job.deadline(), job.is_live(), job.status(), job.pid());
+        let awaits_tree = job.awaits_tree();
+        let job_exit = job.last_exit().unwrap_or(Exit::Code(0));
+        if before == after {
+            return;
+        }
+        if before.0 != after.0 {
+            if let Some(at) = before.0 {
+                self.timers.remove(&(at, id.clone()));
+            }
+            if let Some(at) = after.0 {
+                self.timers.insert((at, id.clone()));
+            }
+        }
+        if awaits_tree {
+            self.trees.insert(id.clone());
+        } else {
+            self.trees.remove(id);
+        }
+        match (before.1, after.1) {
+            (true, false) => {
+                self.live -= 1;
+                if *id == JobId::boot() {
+                    let by = now.mono + self.rules.grace;
+                    self.shutdown.boot_ended(self.rules.boot_exit, job_exit, by);
+                }
+            }
+            (false, true) => self.live += 1,
+            (true, true) | (false, false) => {}
+        }
+        if (before.2, before.3) != (after.2, after.3) {
+            self.changes += 1;
+            effects.push(Effect::Changed(id.clone(), self.changes));
+        }
+    }
+
+    fn context(&mut self, now: Moment) -> Context {
+        // xorshift64*: the jitter of delays needs spread, not secrecy.
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let chance = (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32;
+        Context { now, chance, ending: self.shutdown.is_going_on() }
+    }
+}

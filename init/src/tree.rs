@@ -1,0 +1,43 @@
+//! The processes of a job: its process group.
+//!
+//! A group's number stays taken while any process of it lives or is not reaped, so as long as a
+//! job's tree is not empty its number means that tree and no other.
+
+use std::fs;
+
+use nix::errno::Errno;
+use nix::sys::signal as os;
+use nix::unistd::Pid as OsPid;
+
+use crate::id::Pid;
+use crate::signal::Signal;
+
+/// Signals one process.
+pub fn signal(pid: Pid, signal: Signal) -> Result<(), Errno> {
+    os::kill(OsPid::from_raw(pid.as_raw()), signal.to_os())
+}
+
+/// Signals every process of the tree that `leader` leads or led.
+pub fn signal_all(leader: Pid, signal: Signal) {
+    // An empty tree has nobody to tell.
+    let _ = os::killpg(OsPid::from_raw(leader.as_raw()), signal.to_os());
+}
+
+/// Whether no process of it is left.
+#[must_use]
+pub fn is_empty(leader: Pid) -> bool {
+    os::killpg(OsPid::from_raw(leader.as_raw()), None) == Err(Errno::ESRCH)
+}
+
+/// Kills what is left of init's processes: all others where init is PID 1, else its children, to
+/// be called again until there are none, because their death leaves theirs to init.
+pub fn kill_what_is_left() {
+    if nix::unistd::getpid().as_raw() == 1 {
+        let _ = os::kill(OsPid::from_raw(-1), os::Signal::SIGKILL);
+        return;
+    }
+    let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(Pid::new) {
+        let _ = signal(pid, Signal::KILL);
+    }
+}
