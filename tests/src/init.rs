@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,9 +16,14 @@ use crate::binaries::program;
 use crate::http::{self, Answer};
 use crate::wait;
 
+/// How long an init may take that has been told twice.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
 /// An init of this test's own, ended with it.
 pub struct Init {
     child: Child,
+    /// Whether that is init itself.
+    direct: bool,
     api: SocketAddr,
     log: Mutex<mpsc::Receiver<String>>,
 }
@@ -61,7 +67,8 @@ impl Init {
             }
             seen.push(line);
         };
-        Self { child, api, log: Mutex::new(log) }
+        let direct = command.get_program() == program("init").as_os_str();
+        Self { child, direct, api, log: Mutex::new(log) }
     }
 
     /// Where the API is.
@@ -155,15 +162,16 @@ impl Init {
 impl Drop for Init {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // Two requests: the second one kills whatever the test has left.
+            // Two requests: the second one kills whatever the test has left. An `unshare` in
+            // front of init does not pass them on, but takes init with it when it is killed.
+            let by = Instant::now() + if self.direct { LAST_WAIT } else { Duration::ZERO };
             let _ = kill(self.pid(), Signal::SIGTERM);
             let _ = kill(self.pid(), Signal::SIGTERM);
-            let by = std::time::Instant::now() + std::time::Duration::from_secs(5);
-            while std::time::Instant::now() < by {
+            while Instant::now() < by {
                 if matches!(self.child.try_wait(), Ok(Some(_))) {
                     return;
                 }
-                thread::sleep(std::time::Duration::from_millis(2));
+                thread::sleep(Duration::from_millis(2));
             }
             let _ = self.child.kill();
             let _ = self.child.wait();

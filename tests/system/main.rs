@@ -1,5 +1,6 @@
 //! The system tests: they drive the real binaries, and are named after what they prove.
 
+mod api_md;
 mod init_access;
 mod init_api;
 mod init_end;
