@@ -14,16 +14,16 @@ help: ## Lists the targets
 
 build: ## Builds static release binaries into target/bin
 	$(STATIC) --profile small -p init
-	$(STATIC) --release -p bootctl -p proxyd -p demo-hello -p vm-relay
+	$(STATIC) --release -p bootctl -p proxyd -p demo -p demo-hello -p vm-relay
 	@mkdir -p $(BIN)
 	@install -m 755 target/$(TARGET)/small/init $(BIN)/
-	@install -m 755 $(addprefix target/$(TARGET)/release/,bootctl proxyd demo-hello vm-relay) $(BIN)/
+	@install -m 755 $(addprefix target/$(TARGET)/release/,bootctl proxyd demo demo-hello vm-relay) $(BIN)/
 
 demo: build ## Starts the demo: init, bootctl, the proxy and two apps, until Ctrl-C
-	@cargo run --locked -q -p demo
+	@$(BIN)/demo
 
 demo-check: build ## Starts the demo, tries all that it shows, and looks for remains
-	@cargo run --locked -q -p demo -- --check
+	@$(BIN)/demo --check
 
 vm-image: build ## Assembles the virtual machine's kernel and initramfs
 	images/vm/kernel

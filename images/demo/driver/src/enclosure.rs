@@ -41,7 +41,7 @@ impl Enclosure {
         match self {
             Self::Pid => "as PID 1 of a pid namespace of its own",
             Self::UserAndPid => "as PID 1 of a pid and user namespace of its own",
-            Self::Subreaper => "as a subreaper (this user may not make a pid namespace)",
+            Self::Subreaper => "as a subreaper, without a namespace",
         }
     }
 

@@ -1,5 +1,6 @@
 //! `make demo`: init boots bootctl, which starts the proxy and two apps; this program prints what
-//! to try, and on Ctrl-C ends it all without a trace. `--check` tries everything by itself.
+//! to try, and on Ctrl-C ends it all without a trace. `--check` tries everything by itself;
+//! `--plain` makes no namespace.
 //!
 //! ```text
 //! demo ──▶ (new pid namespace, when it may) init ──▶ bootctl boot ──▶ proxyd, apps
@@ -25,11 +26,13 @@ fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        [] => show(),
-        ["--check"] => check(),
+        [] => show(Enclosure::best()),
+        ["--plain"] => show(Enclosure::Subreaper),
+        ["--check"] => check(Enclosure::best()),
+        ["--check", "--plain"] => check(Enclosure::Subreaper),
         [enclosure::FIRST, program, args @ ..] => Err(enclosure::become_first(program, args)),
         [enclosure::PROBE, kind] => enclosure::probe(kind),
-        _ => Err("usage: demo [--check]".into()),
+        _ => Err("usage: demo [--check] [--plain]".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,8 +44,8 @@ fn main() -> ExitCode {
 }
 
 /// The demo for a person: shows the tour and waits for Ctrl-C.
-fn show() -> Result<(), String> {
-    let mut stage = Stage::start(Enclosure::best())?;
+fn show(enclosure: Enclosure) -> Result<(), String> {
+    let mut stage = Stage::start(enclosure)?;
     stage.wait_until_ready()?;
     stage.tour().print()?;
     stage.wait_for_the_end()?;
@@ -50,8 +53,8 @@ fn show() -> Result<(), String> {
 }
 
 /// The demo for a test: takes the tour and looks for remains.
-fn check() -> Result<(), String> {
-    let mut stage = Stage::start(Enclosure::best())?;
+fn check(enclosure: Enclosure) -> Result<(), String> {
+    let mut stage = Stage::start(enclosure)?;
     stage.wait_until_ready()?;
     stage.tour().print()?;
     check::take_the_tour(stage.tour())?;
