@@ -19,16 +19,15 @@ fn steps(document: &str) -> Vec<Step> {
         match (inside, line) {
             (false, "```console") => inside = true,
             (true, "```") => inside = false,
-            (true, line) => match line.strip_prefix("$ ") {
-                Some(command) => {
+            (true, line) => {
+                if let Some(command) = line.strip_prefix("$ ") {
                     steps.push(Step { command: command.to_owned(), output: String::new() });
-                }
-                None => {
+                } else {
                     let step = steps.last_mut().expect("a block begins with a command");
                     step.output.push_str(line);
                     step.output.push('\n');
                 }
-            },
+            }
             (false, _) => {}
         }
     }

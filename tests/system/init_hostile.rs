@@ -102,3 +102,18 @@ fn b29_idle_and_half_sent_connections_do_not_keep_others_out() {
     assert_eq!(init.get("/jobs").status, 200);
     drop(held);
 }
+
+#[test]
+fn b22_a_client_that_hangs_up_harms_nobody() {
+    let init = Init::start(&["--", "sleep", "600"]);
+    let boot = init.job("boot")["pid"].clone();
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(init.api()).unwrap();
+        stream.write_all(b"GET /jobs?follow HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut some = [0; 16];
+        stream.read_exact(&mut some).unwrap();
+        drop(stream);
+        init.run_script("true");
+    }
+    assert_eq!(init.job("boot")["pid"], boot);
+}

@@ -2,6 +2,7 @@
 //! else.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::{env, io};
@@ -10,6 +11,8 @@ use tempfile::TempDir;
 
 /// The app that needs more than this workspace.
 const NODE: &str = "node.localhost";
+/// Where bootctl looks for an app's program.
+const STANDARD_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The programs and folders of one run.
 pub(crate) struct Scene {
@@ -37,11 +40,15 @@ impl Scene {
         let scratch = tempfile::Builder::new().prefix("jobinit-demo.").tempdir();
         let scratch = scratch.map_err(|e| format!("cannot make a temporary folder: {e}"))?;
         let demo = root.join("images/demo");
-        let has_node = runs("node");
-        let config = if has_node {
+        let config = if is_in(STANDARD_PATH.as_ref(), "node") {
             demo
         } else {
-            eprintln!("\n*** no `node` on this machine: the demo goes on without {NODE} ***\n");
+            let what = if is_in(&env::var_os("PATH").unwrap_or_default(), "node") {
+                "only outside of the standard path, where apps are not looked for"
+            } else {
+                "not"
+            };
+            eprintln!("\n*** node is {what} on this machine: the demo leaves {NODE} out ***\n");
             let copy = scratch.path().join("config");
             copy_without_node(&demo, &copy).map_err(|e| format!("{}: {e}", copy.display()))?;
             copy
@@ -61,10 +68,9 @@ impl Scene {
     }
 }
 
-/// Whether a program of that name is in PATH.
-fn runs(name: &str) -> bool {
-    env::var_os("PATH")
-        .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+/// Whether a program of that name is in one of the path's folders.
+fn is_in(path: &OsStr, name: &str) -> bool {
+    env::split_paths(path).any(|folder| folder.join(name).is_file())
 }
 
 fn apps(config: &Path) -> io::Result<BTreeSet<String>> {
