@@ -63,7 +63,8 @@ impl Stage {
     pub(crate) fn wait_until_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         for page in self.tour.pages() {
-            while !page.ask().is_ok_and(|reply| reply.code == 200) {
+            // The proxy is asked last, because it logs what it is asked too early.
+            while !(self.tour.has_all_jobs() && page.ask().is_ok_and(|reply| reply.code == 200)) {
                 if let Some(status) = self.init_ended()? {
                     return Err(format!("init has ended early ({status})"));
                 }
@@ -73,7 +74,7 @@ impl Stage {
                 if Instant::now() > deadline {
                     return Err(format!("no 200 within {PATIENCE:?} from: {page}"));
                 }
-                sleep(BREATH);
+                sleep(BREATH * 3);
             }
         }
         Ok(())

@@ -80,6 +80,13 @@ impl Tour {
         serde_json::from_str(&reply.text).map_err(|e| format!("{}: {e}", self.list()))
     }
 
+    /// Whether all instances of all apps run.
+    pub(crate) fn has_all_jobs(&self) -> bool {
+        let jobs = self.jobs().unwrap_or_default();
+        let runs = |id| jobs.iter().any(|job| job.id == id && job.status == Status::Running);
+        self.apps.iter().all(|app| runs(format!("{app}.1")) && runs(format!("{app}.2")))
+    }
+
     /// Every line, under what it shows.
     pub(crate) fn lines(&self) -> Vec<(&'static str, Vec<Ask>)> {
         vec![
