@@ -3,6 +3,7 @@ TARGET  := x86_64-unknown-linux-gnu
 # Apart from the other builds, because its flags differ: neither makes the other stale.
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(TARGET)
 BIN     := target/bin
+SCRIPTS := .ci/run tests/install-deps $(addprefix images/,oci/bundle oci/crun oci/run vm/initramfs vm/kernel vm/run)
 # Held in the tree that they are built from, so that a test never meets another's binaries.
 export JOBINIT_BIN ?= $(CURDIR)/$(BIN)
 
@@ -38,9 +39,11 @@ oci-image: build ## Assembles an OCI bundle at target/oci/bundle
 oci: oci-image ## Runs the OCI bundle with crun, init as PID 1 (root)
 	@images/oci/run
 
-check: ## Format, lints, licences and sources of dependencies
+check: ## Format, lints, shell scripts, licences and sources of dependencies
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
+	else echo "*** no shellcheck: the scripts go unchecked ***"; fi
 	@command -v cargo-deny >/dev/null || cargo install --locked --no-default-features cargo-deny
 	cargo deny --locked --offline check bans licenses sources
 
