@@ -36,6 +36,9 @@ use crate::{descriptor, machine, reaper, sys, tree};
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
+/// How often the tasks of connections get their turn after the end; a few would do.
+const LAST_TURNS: u32 = 32;
+
 /// An init that listens and has started `boot`.
 pub struct Init {
     runtime: Runtime,
@@ -142,14 +145,17 @@ impl Init {
         let served = runtime.spawn(async move {
             loop {
                 if let Some(end) = reactor.end() {
+                    // The last answers are with the connections' tasks: let these write them.
+                    for _ in 0..LAST_TURNS {
+                        tokio::task::yield_now().await;
+                    }
                     return end;
                 }
                 turn(&mut reactor, &signals, &mut knocks, in_vm).await;
             }
         });
         let (ending, code) = runtime.block_on(served).unwrap_or((Ending::Exit, 1));
-        // Gives the last answers a moment to leave, then no connection outlives init's word.
-        runtime.shutdown_timeout(Duration::ZERO);
+        drop(runtime);
         bury_the_rest();
         if in_vm {
             machine::end(ending);

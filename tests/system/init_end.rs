@@ -197,3 +197,12 @@ fn i02_other_signals_are_forwarded_to_boot() {
         assert_eq!(init.wait_end().code(), Some(code), "{signal}");
     }
 }
+
+#[test]
+fn b28_the_request_to_end_is_answered() {
+    for _ in 0..20 {
+        let mut init = Init::start(&[]);
+        assert_eq!(init.put("/job/init/stop").status, 202);
+        assert_eq!(init.wait_end().code(), Some(0));
+    }
+}
