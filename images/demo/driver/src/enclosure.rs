@@ -2,10 +2,11 @@
 //!
 //! The network stays the machine's own: the demo is there to be reached.
 
-use std::env;
-use std::fs;
+use std::num::ParseIntError;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::{env, fmt, fs};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -23,7 +24,7 @@ pub(crate) const PROBE: &str = "--probe";
 pub(crate) enum Enclosure {
     /// A pid namespace, made by root: init is PID 1.
     Pid,
-    /// A pid namespace within a user namespace: init is PID 1, without any privilege.
+    /// A pid namespace within a user namespace: init is PID 1, and nobody special.
     UserAndPid,
     /// None: init is a subreaper.
     Subreaper,
@@ -49,10 +50,11 @@ impl Enclosure {
     ///
     /// Once it runs, `leave` lets what we start afterwards be outside again.
     pub(crate) fn command(self, program: &str) -> Result<Command, String> {
+        let as_whom = if self == Self::UserAndPid { Ids::ours().to_string() } else { "-".into() };
         self.enter()?;
         let demo = env::current_exe().map_err(|e| format!("cannot find the demo itself: {e}"))?;
         let mut command = Command::new(demo);
-        command.args([FIRST, program]).process_group(0).stdin(Stdio::null());
+        command.args([FIRST, &as_whom, program]).process_group(0).stdin(Stdio::null());
         Ok(command)
     }
 
@@ -80,7 +82,7 @@ impl Enclosure {
     }
 
     fn enter(self) -> Result<(), String> {
-        let (user, group) = (geteuid(), getegid());
+        let ids = Ids::ours();
         let flags = match self {
             Self::Pid => CloneFlags::CLONE_NEWPID,
             Self::UserAndPid => CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWUSER,
@@ -88,15 +90,48 @@ impl Enclosure {
         };
         unshare(flags).map_err(|e| format!("cannot make a namespace: {e}"))?;
         if self == Self::UserAndPid {
-            let write = |file: &str, text: String| {
-                let path = format!("/proc/self/{file}");
-                fs::write(&path, text).map_err(|e| format!("cannot write {path}: {e}"))
-            };
-            write("setgroups", "deny".into())?;
-            write("uid_map", format!("0 {user} 1"))?;
-            write("gid_map", format!("0 {group} 1"))?;
+            Ids { user: 0, group: 0 }.stand_for(ids)?;
         }
         Ok(())
+    }
+}
+
+/// A user and its group.
+#[derive(Clone, Copy)]
+struct Ids {
+    user: u32,
+    group: u32,
+}
+
+impl Ids {
+    fn ours() -> Self {
+        Self { user: geteuid().as_raw(), group: getegid().as_raw() }
+    }
+
+    /// In the user namespace that was just made, these are what `outer` is outside.
+    fn stand_for(self, outer: Self) -> Result<(), String> {
+        let write = |file: &str, text: String| {
+            let path = format!("/proc/self/{file}");
+            fs::write(&path, text).map_err(|e| format!("cannot write {path}: {e}"))
+        };
+        write("setgroups", "deny".into())?;
+        write("uid_map", format!("{} {} 1", self.user, outer.user))?;
+        write("gid_map", format!("{} {} 1", self.group, outer.group))
+    }
+}
+
+impl fmt::Display for Ids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.user, self.group)
+    }
+}
+
+impl FromStr for Ids {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (user, group) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self { user: user.parse()?, group: group.parse()? })
     }
 }
 
@@ -110,14 +145,22 @@ pub(crate) fn probe(kind: &str) -> Result<(), String> {
     }
 }
 
-/// `--first PROGRAM ARGS…`: gives the new namespace its /proc and execs the program.
-pub(crate) fn become_first(program: &str, args: &[&str]) -> String {
+/// `--first IDS PROGRAM ARGS…`: gives the new namespace its /proc, and execs the program; as root
+/// of nothing but that namespace it would seem to have rights that it has not, so with IDS it is
+/// again who it was outside.
+pub(crate) fn become_first(as_whom: &str, program: &str, args: &[&str]) -> String {
     if std::process::id() == 1
         && let Err(error) = own_proc()
     {
-        eprintln!("demo: no /proc of its own: {error}");
-        std::process::exit(3);
+        return format!("cannot mount a /proc: {error}");
     }
+    if let Ok(ids) = as_whom.parse::<Ids>() {
+        let shed = unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| e.to_string());
+        if let Err(error) = shed.and_then(|()| ids.stand_for(Ids { user: 0, group: 0 })) {
+            return format!("cannot be {ids} again: {error}");
+        }
+    }
+    // Last, because a change of user forgets it.
     if let Err(error) = set_pdeathsig(Signal::SIGTERM) {
         return format!("cannot ask to be told of the demo's end: {error}");
     }

@@ -30,7 +30,9 @@ fn main() -> ExitCode {
         ["--plain"] => show(Enclosure::Subreaper),
         ["--check"] => check(Enclosure::best()),
         ["--check", "--plain"] => check(Enclosure::Subreaper),
-        [enclosure::FIRST, program, args @ ..] => Err(enclosure::become_first(program, args)),
+        [enclosure::FIRST, ids, program, args @ ..] => {
+            Err(enclosure::become_first(ids, program, args))
+        }
         [enclosure::PROBE, kind] => enclosure::probe(kind),
         _ => Err("usage: demo [--check] [--plain]".into()),
     };
