@@ -1,3 +1,10 @@
-//! bootctl
+//! The program `bootctl`.
+#![forbid(unsafe_code)]
+#![allow(dead_code)]
+
+mod app;
+mod config;
+mod health;
+mod name;
 
 fn main() {}

@@ -2,6 +2,9 @@
 
 pub mod binaries;
 pub mod http;
+pub mod image;
 pub mod init;
+pub mod proxyd;
 pub mod random;
+pub mod tools;
 pub mod wait;

@@ -1,6 +1,9 @@
 //! The system tests: they drive the real binaries, and are named after what they prove.
 
 mod api_md;
+mod images_demo;
+mod images_oci;
+mod images_vm;
 mod init_access;
 mod init_api;
 mod init_end;
@@ -8,3 +11,10 @@ mod init_hostile;
 mod init_listen;
 mod init_orphans;
 mod init_spawn;
+mod proxyd_bodies;
+mod proxyd_control;
+mod proxyd_failures;
+mod proxyd_framing;
+mod proxyd_hostile;
+mod proxyd_lifecycle;
+mod proxyd_requests;

@@ -1,0 +1,119 @@
+//! An app as the administrator declares it, and the job that each of its instances is.
+//!
+//! Whether a job is ours is written in the job itself: `BOOTCTL_APP`, `BOOTCTL_INSTANCE` and
+//! `PORT` in its environment. So a bootctl that starts anew knows all of its jobs from init alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use init_wire::{Account, JobSpec, Restart, Stop};
+
+use crate::health::Check;
+use crate::name::{AppName, Host, InstanceId, Port};
+
+/// The app's name in the environment of its instances.
+pub(crate) const ENV_APP: &str = "BOOTCTL_APP";
+/// The instance's number.
+pub(crate) const ENV_INSTANCE: &str = "BOOTCTL_INSTANCE";
+/// The port that it has to listen on.
+pub(crate) const ENV_PORT: &str = "PORT";
+/// Where programs are looked for when the app's `[env]` does not say.
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// One app file, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct App {
+    pub(crate) name: AppName,
+    pub(crate) exec: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) cwd: Option<String>,
+    pub(crate) user: Option<Account>,
+    pub(crate) group: Option<Account>,
+    /// 0 is parked: it keeps its hosts and runs nothing.
+    pub(crate) instances: u32,
+    pub(crate) alias: Vec<Host>,
+    /// The whole environment but for what differs from instance to instance.
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) health: Check,
+    pub(crate) restart: Restart,
+    pub(crate) stop: Stop,
+    /// How long requests in flight may take to finish before an instance is stopped.
+    pub(crate) drain: Duration,
+}
+
+impl App {
+    /// The job of one instance.
+    pub(crate) fn job(&self, number: u32, port: Port) -> JobSpec {
+        let mut envs = self.env.clone();
+        envs.insert(ENV_APP.into(), self.name.to_string());
+        envs.insert(ENV_INSTANCE.into(), number.to_string());
+        envs.insert(ENV_PORT.into(), port.to_string());
+        JobSpec {
+            args: self.args.clone(),
+            cwd: self.cwd.clone(),
+            envs,
+            user: self.user.clone(),
+            group: self.group.clone(),
+            restart: self.restart.clone(),
+            stop: self.stop.clone(),
+            ..JobSpec::new(self.exec.clone())
+        }
+    }
+
+    /// All hosts that it answers for.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &Host> {
+        std::iter::once(self.name.host()).chain(&self.alias)
+    }
+}
+
+/// Which instance a job is, and on which port: `None` for a job that is not ours.
+pub(crate) fn identify(id: &str, spec: &JobSpec) -> Option<(InstanceId, Port)> {
+    let app = AppName::parse(spec.envs.get(ENV_APP)?).ok()?;
+    let number = spec.envs.get(ENV_INSTANCE)?.parse().ok()?;
+    let port = spec.envs.get(ENV_PORT)?.parse().ok()?;
+    let instance = InstanceId::new(app, number);
+    (instance.to_string() == id).then_some((instance, port))
+}
+
+#[cfg(test)]
+pub(crate) fn sample(name: &str, instances: u32) -> App {
+    App {
+        name: AppName::parse(name).expect("a good name"),
+        exec: "server".into(),
+        args: Vec::new(),
+        cwd: None,
+        user: None,
+        group: None,
+        instances,
+        alias: Vec::new(),
+        env: BTreeMap::new(),
+        health: Check::default(),
+        restart: Restart::default(),
+        stop: Stop::default(),
+        drain: Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_tells_whose_it_is() {
+        let app = sample("shop.example", 2);
+        let port = Port::new(9001).expect("not 0");
+        let spec = app.job(2, port);
+        let (id, seen) = identify("shop.example.2", &spec).expect("ours");
+        assert_eq!((id.number, seen), (2, port));
+        assert_eq!(id.app, app.name);
+    }
+
+    #[test]
+    fn a_job_that_only_looks_like_ours_is_not() {
+        let app = sample("shop.example", 2);
+        let spec = app.job(2, Port::new(9001).expect("not 0"));
+        assert_eq!(identify("shop.example.3", &spec), None);
+        assert_eq!(identify("shop.example.1", &JobSpec::new("server")), None);
+    }
+}

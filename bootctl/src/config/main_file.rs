@@ -1,0 +1,85 @@
+//! `bootctl.toml`: what is not about one app. The file may be absent.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use init_wire::Account;
+
+use super::problem::{Fault, Problem};
+use super::reader::{Field, Reader, Section};
+use crate::name::Port;
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) proxy: Proxy,
+    /// Where the search for a free port begins.
+    pub(crate) first_port: Port,
+}
+
+/// `[proxy]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Proxy {
+    /// Where the public side listens.
+    pub(crate) listen: SocketAddr,
+    /// The program, if it is not the proxyd next to bootctl.
+    pub(crate) exec: Option<String>,
+    /// Whom it runs as, if not nobody.
+    pub(crate) user: Option<Account>,
+    /// How many threads, if not as many as it finds good.
+    pub(crate) workers: Option<u32>,
+}
+
+const FIRST_PORT: u32 = 9000;
+
+impl Default for Settings {
+    fn default() -> Self {
+        let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
+        let proxy = Proxy { listen, exec: None, user: None, workers: None };
+        Self { proxy, first_port: port(FIRST_PORT) }
+    }
+}
+
+/// Reads the file.
+pub(crate) fn read(reader: Reader<'_>) -> Result<Settings, Vec<Problem>> {
+    reader.read(|root| Some(settings(root)))
+}
+
+fn settings(root: &Section<'_>) -> Settings {
+    root.expect(&["proxy", "ports"]);
+    let default = Settings::default();
+    let proxy = root.section("proxy");
+    proxy.expect(&["listen", "exec", "user", "workers"]);
+    let ports = root.section("ports");
+    ports.expect(&["first"]);
+    Settings {
+        proxy: Proxy {
+            listen: proxy.field("listen").and_then(|f| address(&f)).unwrap_or(default.proxy.listen),
+            exec: proxy.field("exec").and_then(|f| f.string()),
+            user: proxy.field("user").and_then(|f| f.account()),
+            workers: proxy.field("workers").and_then(|f| f.number(1..=1024)),
+        },
+        first_port: ports
+            .field("first")
+            .and_then(|f| f.number(1..=u32::from(u16::MAX)))
+            .map_or(default.first_port, port),
+    }
+}
+
+fn address(field: &Field<'_>) -> Option<SocketAddr> {
+    let text = field.string()?;
+    let address = parse_listen(&text);
+    if address.is_none() {
+        let instead = "write a numeric address and a port, such as \"0.0.0.0:80\" or \"[::]:80\"";
+        field.report(Fault::Form { value: text, instead });
+    }
+    address
+}
+
+/// A numeric address with a port other than 0: clients have to know it.
+pub(crate) fn parse_listen(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().filter(|address: &SocketAddr| address.port() != 0)
+}
+
+fn port(number: u32) -> Port {
+    u16::try_from(number).ok().and_then(Port::new).unwrap_or(Port::HIGHEST)
+}

@@ -1,0 +1,96 @@
+//! What can be wrong with a config file, and how it is told: where, what, and what to do.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::name::{AppName, HostError};
+
+/// One thing that is wrong, with its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    /// The file, as its path was given.
+    pub(crate) file: Arc<str>,
+    /// Line and column, from 1 on; none if it is about the file as a whole.
+    pub(crate) place: Option<(usize, usize)>,
+    /// The key, as a path (`health.http`).
+    pub(crate) key: Option<String>,
+    /// What is wrong.
+    pub(crate) fault: Fault,
+}
+
+/// What is wrong. Reads on after the key: "`key` …".
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("cannot be read: {0}; see to its permissions, or remove it")]
+    Unreadable(Arc<io::Error>),
+    #[error("is not TOML: {0}")]
+    Syntax(String),
+    #[error("is not a known key; {}", did_you_mean(*nearest, known))]
+    Unknown { nearest: Option<&'static str>, known: &'static [&'static str] },
+    #[error("is {found}, expected {expected}")]
+    Type { expected: &'static str, found: &'static str },
+    #[error("is missing; {0}")]
+    Missing(&'static str),
+    #[error("is {value}; use a number from {min} to {max}")]
+    Range { value: i64, min: i64, max: i64 },
+    #[error("is {value:?}; use one of {}", choices.join(", "))]
+    Choice { value: String, choices: &'static [&'static str] },
+    #[error("is {value:?}; {instead}")]
+    Form { value: String, instead: &'static str },
+    #[error("is not supported yet; {0}")]
+    NotYet(&'static str),
+    #[error("{0}")]
+    Host(HostError),
+    #[error("is a host that {taken_by} has already; remove it from one of the two")]
+    HostTaken { taken_by: AppName },
+    #[error("excludes `{other}`; keep one of the two")]
+    Excludes { other: &'static str },
+    #[error("is set by bootctl itself; use another name")]
+    Reserved,
+    #[error("gives the app its name, which {0}; rename the file")]
+    FileName(HostError),
+}
+
+fn did_you_mean(nearest: Option<&str>, known: &[&str]) -> String {
+    match nearest {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("known keys are {}", known.join(", ")),
+    }
+}
+
+/// Line and column of an offset in a text, both from 1 on, in characters.
+pub(crate) fn place(text: &str, span: Option<Range<usize>>) -> Option<(usize, usize)> {
+    let before = text.get(..span?.start)?;
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Some((line, column))
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        match &self.key {
+            Some(key) => write!(f, ": `{key}` {}", self.fault),
+            None => write!(f, ": the file {}", self.fault),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_characters_from_one() {
+        let text = "a = 1\nü = 2\n";
+        assert_eq!(place(text, Some(0..1)), Some((1, 1)));
+        assert_eq!(place(text, Some(6..8)), Some((2, 1)));
+        assert_eq!(place(text, Some(11..12)), Some((2, 5)));
+        assert_eq!(place(text, None), None);
+    }
+}

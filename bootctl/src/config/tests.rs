@@ -1,0 +1,233 @@
+//! What an administrator gets to read after a mistake.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::health::Probe;
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(folder.path().join("apps")).expect("apps");
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).expect("a file");
+    }
+    folder
+}
+
+fn loaded(files: &[(&str, &str)]) -> (tempfile::TempDir, Config) {
+    let folder = folder(files);
+    let config = load(folder.path()).expect("a folder");
+    (folder, config)
+}
+
+/// The problems of an app file `apps/a.toml`, without the folder.
+fn problems(text: &str) -> Vec<String> {
+    let (folder, config) = loaded(&[("apps/a.toml", text)]);
+    told(folder.path(), &config)
+}
+
+fn told(folder: &Path, config: &Config) -> Vec<String> {
+    let prefix = format!("{}/", folder.display());
+    config.problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
+}
+
+fn app(text: &str) -> App {
+    let (folder, config) = loaded(&[("apps/a.toml", text)]);
+    assert_eq!(told(folder.path(), &config), Vec::<String>::new());
+    config.apps.into_values().next().expect("one app")
+}
+
+#[test]
+fn an_app_needs_no_more_than_a_program() {
+    let app = app("exec = \"node\"\n");
+    assert_eq!((app.exec.as_str(), app.instances), ("node", 1));
+    assert_eq!(app.env.keys().collect::<Vec<_>>(), ["PATH"]);
+    assert_eq!(app.health.probe, Probe::Tcp);
+}
+
+#[test]
+fn relative_paths_start_at_the_app_file() {
+    let text = "exec = \"./run\"\ncwd = \"shop\"\n";
+    let (folder, config) = loaded(&[("apps/a.toml", text)]);
+    let apps = folder.path().canonicalize().expect("there").join("apps");
+    let app = config.apps.values().next().expect("one app");
+    assert_eq!(app.exec, apps.join("run").to_str().expect("UTF-8"));
+    assert_eq!(app.cwd.as_deref(), apps.join("shop").to_str());
+}
+
+#[test]
+fn an_unknown_key_suggests_the_nearest() {
+    assert_eq!(
+        problems("exec = \"node\"\n\ninstnaces = 2\n"),
+        ["apps/a.toml:3:1: `instnaces` is not a known key; did you mean `instances`?"]
+    );
+    let health = problems("exec = \"node\"\n[health]\nhttpp = \"/\"\n");
+    assert_eq!(
+        health,
+        ["apps/a.toml:3:1: `health.httpp` is not a known key; did you mean `http`?"]
+    );
+}
+
+#[test]
+fn a_wrong_type_names_the_right_one() {
+    assert_eq!(
+        problems("exec = 5\nargs = \"x\"\ninstances = \"2\"\n[env]\nDEBUG = 1\n"),
+        [
+            "apps/a.toml:5:9: `env.DEBUG` is a whole number, expected a string in quotes",
+            "apps/a.toml:1:8: `exec` is a whole number, expected a string in quotes",
+            "apps/a.toml:2:8: `args` is a string, expected an array of strings, such as \
+             [\"a\", \"b\"]",
+            "apps/a.toml:3:13: `instances` is a string, expected a whole number",
+        ]
+    );
+}
+
+#[test]
+fn o07_instances_have_bounds() {
+    for bad in ["-1", "1001", "1000000000"] {
+        let told = problems(&format!("exec = \"node\"\ninstances = {bad}\n"));
+        assert_eq!(
+            told,
+            [format!("apps/a.toml:2:13: `instances` is {bad}; use a number from 0 to 1000")]
+        );
+    }
+    assert_eq!(app("exec = \"node\"\ninstances = 0\n").instances, 0);
+}
+
+#[test]
+fn a_missing_program_is_told() {
+    assert_eq!(
+        problems("args = []\n"),
+        ["apps/a.toml: `exec` is missing; name the program to run, such as exec = \"node\""]
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_place() {
+    let told = problems("exec = \"node\nargs = []\n");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with("apps/a.toml:1:"), "{told:?}");
+    assert!(told[0].contains("is not TOML"), "{told:?}");
+    let twice = problems("exec = \"a\"\nexec = \"b\"\n");
+    assert!(twice[0].starts_with("apps/a.toml:2:1: the file is not TOML: duplicate"), "{twice:?}");
+}
+
+#[test]
+fn what_comes_later_is_not_ignored() {
+    let told = problems("exec = \"node\"\nsocket = \"unix\"\nafter = [\"db\"]\n[limits]\nx = 1\n");
+    assert_eq!(
+        told,
+        [
+            "apps/a.toml:3:1: `after` is not supported yet; remove it; apps start side by side",
+            "apps/a.toml:4:2: `limits` is not supported yet; remove it; apps run without limits",
+            "apps/a.toml:2:10: `socket` is not supported yet; use \"port\": the app listens on \
+             $PORT",
+        ]
+    );
+}
+
+#[test]
+fn odd_values_are_told() {
+    for (text, expected) in [
+        ("alias = [\"A.b\"]", "2:10: `alias` has upper case letters; write a.b"),
+        (
+            "health = { interval = 10 }",
+            "2:23: `health.interval` is a whole number, expected a time in quotes, such as \
+             \"10s\" or \"500ms\"",
+        ),
+        (
+            "health = { interval = \"10\" }",
+            "2:23: `health.interval` is \"10\"; write a number with its unit: \"500ms\", \
+             \"10s\", \"5m\" or \"1h\"",
+        ),
+        (
+            "health = { http = \"x\" }",
+            "2:19: `health.http` is \"x\"; write a path, such as \"/healthz\"",
+        ),
+        ("health = \"/x\"", "2:10: `health` is a string, expected a table"),
+        (
+            "restart = { policy = \"sometimes\" }",
+            "2:22: `restart.policy` is \"sometimes\"; use one of never, on-failure, always",
+        ),
+        (
+            "restart = { factor = 0.5 }",
+            "2:22: `restart.factor` is \"0.5\"; use a number from 1 to 100",
+        ),
+        (
+            "stop = { signal = \"TREM\" }",
+            "2:19: `stop.signal` is \"TREM\"; use a signal's name, such as \"TERM\", \"INT\" or \
+             \"QUIT\"",
+        ),
+        ("env = { PORT = \"1\" }", "2:9: `env.PORT` is set by bootctl itself; use another name"),
+    ] {
+        let told = problems(&format!("exec = \"node\"\n{text}\n"));
+        assert_eq!(told, [format!("apps/a.toml:{expected}")], "{text}");
+    }
+}
+
+#[test]
+fn one_broken_file_says_nothing_about_the_others() {
+    let (folder, config) = loaded(&[
+        ("apps/a.toml", "exec = \"node\"\n"),
+        ("apps/b.toml", "exce = \"node\"\n"),
+        ("apps/Bad Name.toml", "exec = \"node\"\n"),
+        ("apps/.hidden.toml", "nonsense"),
+        ("apps/readme.md", "nonsense"),
+    ]);
+    assert_eq!(config.apps.keys().map(AppName::as_str).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(config.broken.iter().map(AppName::as_str).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(
+        told(folder.path(), &config),
+        [
+            "apps/Bad Name.toml: the file gives the app its name, which holds ' '; host names \
+             consist of a-z, 0-9, `-` and `.`; rename the file",
+            "apps/b.toml:1:1: `exce` is not a known key; did you mean `exec`?",
+            "apps/b.toml: `exec` is missing; name the program to run, such as exec = \"node\"",
+        ]
+    );
+}
+
+#[test]
+fn a_host_leads_to_one_app() {
+    let (folder, config) = loaded(&[
+        ("apps/a.toml", "exec = \"node\"\nalias = [\"www\", \"b\"]\n"),
+        ("apps/b.toml", "exec = \"node\"\n"),
+        ("apps/c.toml", "exec = \"node\"\nalias = [\"www.c\", \"www.c\"]\n"),
+    ]);
+    assert_eq!(config.apps.keys().map(AppName::as_str).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(
+        told(folder.path(), &config),
+        [
+            "apps/a.toml:2:17: `alias b` is a host that b has already; remove it from one of the \
+             two",
+            "apps/c.toml:2:19: `alias www.c` is a host that c has already; remove it from one of \
+             the two",
+        ]
+    );
+}
+
+#[test]
+fn the_main_file_is_optional_and_checked() {
+    let (_, config) = loaded(&[]);
+    assert_eq!(config.settings, Settings::default());
+    let (folder, config) =
+        loaded(&[("bootctl.toml", "[proxy]\nlisten = \"*:80\"\nworker = 2\n[ports]\nfirst = 0\n")]);
+    assert!(config.settings_broken);
+    assert_eq!(
+        told(folder.path(), &config),
+        [
+            "bootctl.toml:3:1: `proxy.worker` is not a known key; did you mean `workers`?",
+            "bootctl.toml:2:10: `proxy.listen` is \"*:80\"; write a numeric address and a port, \
+             such as \"0.0.0.0:80\" or \"[::]:80\"",
+            "bootctl.toml:5:9: `ports.first` is 0; use a number from 1 to 65535",
+        ]
+    );
+}
+
+#[test]
+fn an_absent_folder_is_no_empty_one() {
+    let folder = folder(&[]);
+    let error = load(&folder.path().join("nowhere")).expect_err("there is none");
+    assert!(matches!(error, ConfigError::Absent { .. }), "{error}");
+}

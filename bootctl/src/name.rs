@@ -1,0 +1,208 @@
+//! Names and numbers that are checked once, where they come in.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest app name: a job id `APP.N` has to fit into 128 characters.
+const LONGEST: usize = 120;
+const LONGEST_LABEL: usize = 63;
+
+/// A host name as it is routed: lower case labels with dots between.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Host(String);
+
+/// An app's name, which is also its host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AppName(Host);
+
+/// One instance of an app: the job, and the proxy's target, `APP.N`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct InstanceId {
+    /// Whose.
+    pub(crate) app: AppName,
+    /// Which, from 1 on.
+    pub(crate) number: u32,
+}
+
+/// A TCP port other than 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Port(u16);
+
+/// Why a text is no host name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HostError {
+    #[error("is empty; write a name such as shop.example")]
+    Empty,
+    #[error("is longer than {LONGEST} characters; use a shorter name")]
+    TooLong,
+    #[error("is a wildcard, which is not supported yet; list the hosts one by one")]
+    Wildcard,
+    #[error("has upper case letters; write {0}")]
+    UpperCase(String),
+    #[error("holds {0:?}; host names consist of a-z, 0-9, `-` and `.`")]
+    Character(char),
+    #[error(
+        "is no host name: what stands between dots is 1 to {LONGEST_LABEL} characters and does \
+         not begin or end with `-`"
+    )]
+    Label,
+}
+
+impl Host {
+    pub(crate) fn parse(text: &str) -> Result<Self, HostError> {
+        if text.is_empty() {
+            return Err(HostError::Empty);
+        }
+        if text.len() > LONGEST {
+            return Err(HostError::TooLong);
+        }
+        if text.contains('*') {
+            return Err(HostError::Wildcard);
+        }
+        let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+        if let Some(odd) = text.chars().find(|c| !allowed(c)) {
+            return Err(HostError::Character(odd));
+        }
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(HostError::UpperCase(text.to_ascii_lowercase()));
+        }
+        let sound = |label: &str| {
+            (1..=LONGEST_LABEL).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if text.split('.').all(sound) { Ok(Self(text.to_owned())) } else { Err(HostError::Label) }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AppName {
+    pub(crate) fn parse(text: &str) -> Result<Self, HostError> {
+        Host::parse(text).map(Self)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The host that the app answers for without saying so.
+    pub(crate) fn host(&self) -> &Host {
+        &self.0
+    }
+}
+
+impl InstanceId {
+    pub(crate) fn new(app: AppName, number: u32) -> Self {
+        Self { app, number }
+    }
+}
+
+impl Port {
+    pub(crate) const HIGHEST: Self = Self(u16::MAX);
+
+    pub(crate) fn new(number: u16) -> Option<Self> {
+        (number != 0).then_some(Self(number))
+    }
+
+    pub(crate) fn number(self) -> u16 {
+        self.0
+    }
+
+    /// This port and those above it.
+    pub(crate) fn and_above(self) -> impl Iterator<Item = Self> {
+        (self.0..=u16::MAX).map(Self)
+    }
+}
+
+impl FromStr for Port {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<std::num::NonZeroU16>().map(|number| Self(number.get()))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.app, self.number)
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The one of `known` that `wrong` was most likely meant to be.
+pub(crate) fn nearest<'a>(
+    wrong: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let score = |name: &str| strsim::damerau_levenshtein(&wrong.to_lowercase(), name);
+    known
+        .into_iter()
+        .map(|name| (score(name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_are_what_dns_allows() {
+        for good in ["a", "shop.example", "x-1.y", "9000", "10.0.0.1", &"a".repeat(63)] {
+            assert!(Host::parse(good).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            ("", HostError::Empty),
+            ("Shop", HostError::UpperCase("shop".into())),
+            ("a b", HostError::Character(' ')),
+            ("a/b", HostError::Character('/')),
+            ("a_b", HostError::Character('_')),
+            ("*.a", HostError::Wildcard),
+            ("a..b", HostError::Label),
+            (".a", HostError::Label),
+            ("-a", HostError::Label),
+            ("a-.b", HostError::Label),
+        ] {
+            assert_eq!(Host::parse(bad), Err(why), "{bad}");
+        }
+        assert_eq!(Host::parse(&"a.".repeat(70)), Err(HostError::TooLong));
+        assert_eq!(Host::parse(&"a".repeat(64)), Err(HostError::Label));
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let known = ["exec", "args", "instances", "env"];
+        assert_eq!(nearest("instnaces", known), Some("instances"));
+        assert_eq!(nearest("Exec", known), Some("exec"));
+        assert_eq!(nearest("arg", known), Some("args"));
+        assert_eq!(nearest("frobnicate", known), None);
+    }
+
+    #[test]
+    fn ports_are_not_zero() {
+        assert!("0".parse::<Port>().is_err());
+        assert!("65536".parse::<Port>().is_err());
+        assert_eq!("9000".parse::<Port>().ok(), Port::new(9000));
+    }
+}
