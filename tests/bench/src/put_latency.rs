@@ -1,19 +1,26 @@
 //! `put-latency`: PUT a job, it is exec'ed, exits, is reaped, and the answer is there.
 //!
 //! The floor is what nobody can do without: a bare `posix_spawn` and wait of the same program, and
-//! the client's round trip to a server that does nothing.
+//! the client's round trip to a server that does nothing. All on one core: across two, waking the
+//! other one costs more than the rest, and whether that happens is the scheduler's mood.
 
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use crate::client::{Client, request};
 use crate::report::{Row, median};
-use crate::{inits, noop};
+use crate::{cpu, inits, noop};
 
 const ROUNDS: usize = 20;
 const EACH: usize = 100;
 
 pub fn measure() -> Vec<Row> {
+    thread::spawn(on_one_core).join().expect("it measures")
+}
+
+fn on_one_core() -> Vec<Row> {
+    cpu::pin(1);
     let noop = noop::program();
     let (init, silent) = (inits::init(), inits::silent());
     let (mut asks, mut trips) = (Client::connect(init.address), Client::connect(silent.address));
