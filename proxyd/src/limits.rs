@@ -34,6 +34,8 @@ pub(crate) const DRAINING_IDLE_TIME: Duration = Duration::from_secs(2);
 pub(crate) const BODY_TIME: Duration = Duration::from_mins(1);
 /// A connection to a target is made: more counts as refused; 504 if no other takes it.
 pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(3);
+/// Between two looks whether a unix socket's backlog has room; bounded by the time above.
+pub(crate) const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 /// From the request to the head of its answer: more is 504.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_mins(1);
 /// An upgraded connection without a byte in either direction is closed.
