@@ -47,7 +47,7 @@ pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
 /// Idle connections to a target are closed after this: below the 5 s after which Node closes.
 pub(crate) const POOL_TIME: Duration = Duration::from_secs(4);
 /// Idle connections a worker keeps to one target: more are closed.
-pub(crate) const POOL_SIZE: usize = 256;
+pub(crate) const POOL_SIZE: usize = 2048;
 /// Attempts to have one request answered, the first included: then 502 or 504.
 pub(crate) const ATTEMPTS: u32 = 3;
 /// What `Retry-After` says when a service has no target, in seconds.
