@@ -6,5 +6,6 @@ mod app;
 mod config;
 mod health;
 mod name;
+mod plan;
 
 fn main() {}
