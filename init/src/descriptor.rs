@@ -25,48 +25,55 @@ pub fn raised(fd: OwnedFd) -> Result<OwnedFd, Errno> {
 /// A standard stream to be.
 #[derive(Debug)]
 pub enum Stream {
-    /// init's own stays in place.
-    Inherited(RawFd),
+    /// A descriptor of init's that stays: one of its own streams, or `/dev/null`.
+    Kept(RawFd),
     /// Opened for the child.
     Opened(OwnedFd),
 }
 
 impl Stream {
-    /// Opens what `stdio` names for the standard stream `target`. Never blocks: a pipe without
-    /// a peer is refused with `ENXIO`.
-    pub fn open(stdio: &Stdio, target: RawFd) -> Result<Self, Errno> {
-        let path = match stdio {
-            Stdio::Inherit => return Ok(Self::Inherited(target)),
-            Stdio::Null => "/dev/null",
-            Stdio::File(path) => path,
-        };
-        let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let mut options = OpenOptions::new();
-        options.custom_flags(flags.bits());
-        if target == 0 {
-            options.read(true);
-        } else {
-            options.append(true).create(true).mode(0o644);
+    /// Opens what `stdio` names for the standard stream `target`; `null` keeps `/dev/null` from
+    /// one child to the next. Never blocks: a pipe without a peer is refused with `ENXIO`.
+    pub fn open(stdio: &Stdio, target: RawFd, null: &mut Option<OwnedFd>) -> Result<Self, Errno> {
+        match stdio {
+            Stdio::Inherit => Ok(Self::Kept(target)),
+            Stdio::Null => {
+                let kept = match null.take() {
+                    Some(kept) => kept,
+                    None => open("/dev/null", OpenOptions::new().read(true).write(true))?,
+                };
+                Ok(Self::Kept(null.insert(kept).as_raw_fd()))
+            }
+            Stdio::File(path) if target == 0 => {
+                open(path, OpenOptions::new().read(true)).map(Self::Opened)
+            }
+            Stdio::File(path) => {
+                let mut options = OpenOptions::new();
+                options.append(true).create(true).mode(0o644);
+                open(path, &mut options).map(Self::Opened)
+            }
         }
-        let file = options
-            .open(path)
-            .map_err(|error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))?;
-        fcntl(&file, FcntlArg::F_SETFL(OFlag::from_bits_retain(status_flags(&file)?)))?;
-        raised(file.into()).map(Self::Opened)
     }
 
     /// What to duplicate into place.
     #[must_use]
     pub fn as_raw(&self) -> RawFd {
         match self {
-            Self::Inherited(fd) => *fd,
+            Self::Kept(fd) => *fd,
             Self::Opened(fd) => fd.as_raw_fd(),
         }
     }
 }
 
-fn status_flags(file: &File) -> Result<i32, Errno> {
-    Ok(fcntl(file, FcntlArg::F_GETFL)? & !OFlag::O_NONBLOCK.bits())
+fn open(path: &str, options: &mut OpenOptions) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = options
+        .custom_flags(flags.bits())
+        .open(path)
+        .map_err(|error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))?;
+    let blocking = fcntl(&file, FcntlArg::F_GETFL)? & !OFlag::O_NONBLOCK.bits();
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::from_bits_retain(blocking)))?;
+    raised(file.into())
 }
 
 /// Makes sure that 0, 1 and 2 are open, so that no file that init opens lands there, and that

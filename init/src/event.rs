@@ -159,7 +159,7 @@ pub enum Refusal {
 
 /// Why a process could not be started: the step, and the kernel's reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot start `{exec}`: {stage} failed: {} ({errno})", errno.desc())]
+#[error("cannot start `{exec}`: {stage} failed: {} ({errno:?})", errno.desc())]
 pub struct Fault {
     /// The program.
     pub exec: String,

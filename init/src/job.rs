@@ -511,7 +511,9 @@ impl Job {
         fault: Fault,
         effects: &mut Vec<Effect>,
     ) {
-        for waiter in std::mem::take(&mut self.waiters) {
+        // Who asked for the start is told why; who waits for the end will see it.
+        let asked = |waiter: &mut Waiter| waiter.created || waiter.until == Until::Up;
+        for waiter in self.waiters.extract_if(.., asked) {
             effects.push(refuse(waiter.ticket, Refusal::Spawn(fault.clone())));
         }
         match origin {

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use init_wire::{JobSpec, Policy, Restart, Stdio};
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getgid, getpid, getuid};
-use signal_hook_tokio::Signals;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -28,13 +27,17 @@ use crate::options::{self, Instead, Options};
 use crate::reactor::Reactor;
 use crate::shutdown::BootExit;
 use crate::signal::Signal;
+use crate::signals::{self, Signals};
 use crate::spawn::{DEFAULT_PATH, Spawner};
 use crate::spec::{Spec, SpecError};
 use crate::table::{Rules, Table};
-use crate::{descriptor, machine, reaper, signals, sys, tree};
+use crate::{descriptor, machine, reaper, sys, tree};
 
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// How often the tasks of connections get their turn after the end; a few would do.
+const LAST_TURNS: u32 = 32;
 
 /// An init that listens and has started `boot`.
 pub struct Init {
@@ -74,8 +77,10 @@ pub enum StartError {
 
 /// What comes before everything: a process state that leaks nothing into children.
 pub fn prepare() {
+    // Only a wrong argument could make this fail.
+    let _ = signals::block();
     descriptor::tidy_inherited();
-    sys::stop_ignoring_signals();
+    umask(Mode::from_bits_truncate(0o022));
 }
 
 /// The options from this process's command line and environment.
@@ -110,7 +115,7 @@ impl Init {
             .build()
             .map_err(kernel("start the event loop"))?;
         let entered = runtime.enter();
-        let signals = signals::catch().map_err(kernel("catch signals"))?;
+        let signals = Signals::open().map_err(kernel("read signals"))?;
         let (listener, address) = listen(options.listen)?;
         info!("listening on {address}");
 
@@ -121,8 +126,7 @@ impl Init {
         });
         let rules = Rules { max_jobs: MAX_JOBS, boot_exit, grace: options.grace, seed: seed() };
         let terminal = io::stdin().is_terminal().then_some(0);
-        let mut reactor =
-            Reactor::new(Table::new(rules), Spawner::new(signals::to_reset(), terminal));
+        let mut reactor = Reactor::new(Table::new(rules), Spawner::new(terminal));
         let own = (getuid().as_raw(), getgid().as_raw());
         let (door, knocks) = Door::new();
         runtime.spawn(api::serve(listener, api::router(Api { door, own }), own.0));
@@ -136,17 +140,22 @@ impl Init {
 
     /// Serves until the end. In a VM the machine ends with it and this does not return.
     pub fn run(self) -> ExitCode {
-        let Self { runtime, mut reactor, mut signals, mut knocks, in_vm } = self;
-        let (ending, code) = runtime.block_on(async {
+        let Self { runtime, mut reactor, signals, mut knocks, in_vm } = self;
+        // A task like the connections are, so that they wake each other without a system call.
+        let served = runtime.spawn(async move {
             loop {
                 if let Some(end) = reactor.end() {
+                    // The last answers are with the connections' tasks: let these write them.
+                    for _ in 0..LAST_TURNS {
+                        tokio::task::yield_now().await;
+                    }
                     return end;
                 }
-                turn(&mut reactor, &mut signals, &mut knocks, in_vm).await;
+                turn(&mut reactor, &signals, &mut knocks, in_vm).await;
             }
         });
-        // Gives the last answers a moment to leave, then no connection outlives init's word.
-        runtime.shutdown_timeout(Duration::ZERO);
+        let (ending, code) = runtime.block_on(served).unwrap_or((Ending::Exit, 1));
+        drop(runtime);
         bury_the_rest();
         if in_vm {
             machine::end(ending);
@@ -159,14 +168,14 @@ impl Init {
 /// end of PID 1: the jobs and the API are still there.
 async fn turn(
     reactor: &mut Reactor,
-    signals: &mut Signals,
+    signals: &Signals,
     knocks: &mut mpsc::UnboundedReceiver<Knock>,
     in_vm: bool,
 ) {
     let deadline = reactor.next_deadline();
     let happened = tokio::select! {
         biased;
-        Some(number) = signals.next() => Happened::Signal(number),
+        Ok(number) = signals.next() => Happened::Signal(number),
         Some(knock) = knocks.recv() => Happened::Knock(knock),
         () = until(deadline) => Happened::Deadline,
     };

@@ -1,36 +1,73 @@
-//! The signals that come to init itself.
+//! The signals that come to init itself, as events.
+//!
+//! All are blocked and read from a descriptor. No handler runs in init, so none can run in the
+//! child of a vfork; nothing is ignored, so children have nothing to reset but the mask; and
+//! a blocked SIGTTOU does no harm. A SIGPIPE that init has caused itself, by answering a client
+//! that has hung up, is no news.
 
-use std::ffi::c_int;
 use std::io;
 
-use libc::{
-    SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGIO, SIGPIPE, SIGPROF, SIGPWR, SIGQUIT, SIGTERM, SIGTTIN,
-    SIGTTOU, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
-};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use signal_hook_tokio::Signals;
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::unix::AsyncFd;
 
-/// Caught: SIGCHLD for the reaper, the others for `boot`.
-const CAUGHT: [c_int; 16] = [
-    SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH, SIGURG, SIGIO,
-    SIGPROF, SIGVTALRM, SIGXCPU, SIGXFSZ, SIGPWR,
+use crate::sys;
+
+/// What the kernel sends for a fault of init's own code. Blocked, they would end it just the
+/// same, only without a word.
+const FAULTS: [Signal; 7] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGABRT,
+    Signal::SIGTRAP,
+    Signal::SIGSYS,
 ];
 
-/// Ignored: writing to a terminal in the background must not stop init, and a client that hangs
-/// up must not end it.
-const IGNORED: [c_int; 3] = [SIGPIPE, SIGTTIN, SIGTTOU];
-
-/// Catches and ignores what is to be, and unblocks whatever was blocked when init was started.
-pub fn catch() -> io::Result<Signals> {
-    let signals = Signals::new(CAUGHT)?;
-    crate::sys::ignore(SIGTTIN);
-    crate::sys::ignore(SIGTTOU);
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-    Ok(signals)
+fn all_but_faults() -> SigSet {
+    let mut set = SigSet::all();
+    for fault in FAULTS {
+        set.remove(fault);
+    }
+    set
 }
 
-/// What a child must have reset.
-#[must_use]
-pub fn to_reset() -> Vec<c_int> {
-    CAUGHT.iter().chain(&IGNORED).copied().collect()
+/// Blocks all, and takes back whatever was ignored when init was started. The first thing that
+/// init does.
+pub fn block() -> Result<(), Errno> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all_but_faults()), None)?;
+    sys::stop_ignoring_signals();
+    Ok(())
+}
+
+/// The signals that have come.
+#[derive(Debug)]
+pub struct Signals(AsyncFd<SignalFd>);
+
+impl Signals {
+    /// Begins to read what [`block`] holds back. To be called within the runtime.
+    pub fn open() -> io::Result<Self> {
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let signals = SignalFd::with_flags(&all_but_faults(), flags)?;
+        Ok(Self(sys::watch(signals)?))
+    }
+
+    /// The next signal's number.
+    pub async fn next(&self) -> io::Result<i32> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            match ready.get_inner().read_signal() {
+                Ok(Some(signal)) => {
+                    let number = signal.ssi_signo.cast_signed();
+                    if number != libc::SIGPIPE || signal.ssi_pid != std::process::id() {
+                        return Ok(number);
+                    }
+                }
+                Ok(None) => ready.clear_ready(),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
 }

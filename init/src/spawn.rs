@@ -1,7 +1,7 @@
 //! From a checked spec to a running process: everything the child needs is made here, before it.
 
-use std::ffi::{CString, c_int};
-use std::os::fd::RawFd;
+use std::ffi::CString;
+use std::os::fd::{OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -18,17 +18,17 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 /// Starts processes, one at a time.
 pub struct Spawner {
     stack: Stack,
-    /// The signals that init catches or ignores.
-    reset: Vec<c_int>,
+    /// `/dev/null` once it has been there.
+    null: Option<OwnedFd>,
     /// The terminal that `boot` becomes the foreground of, if init has one.
     terminal: Option<RawFd>,
 }
 
 impl Spawner {
-    /// A spawner whose children get the default action for `reset`.
+    /// A spawner for an init with or without a terminal.
     #[must_use]
-    pub fn new(reset: Vec<c_int>, terminal: Option<RawFd>) -> Self {
-        Self { stack: Stack::new(), reset, terminal }
+    pub fn new(terminal: Option<RawFd>) -> Self {
+        Self { stack: Stack::new(), null: None, terminal }
     }
 
     /// Starts `spec`. When this returns a pid, its program runs.
@@ -42,8 +42,9 @@ impl Spawner {
 
     fn try_spawn(&mut self, spec: &Spec, keeper: &mut Keeper) -> Result<Pid, (Stage, Errno)> {
         let wire = &spec.wire;
-        let open =
-            |stdio, target, stage| Stream::open(stdio, target).map_err(|errno| (stage, errno));
+        let mut open = |stdio, target, stage| {
+            Stream::open(stdio, target, &mut self.null).map_err(|errno| (stage, errno))
+        };
         let streams = [
             open(&wire.stdin, 0, Stage::Stdin)?,
             open(&wire.stdout, 1, Stage::Stdout)?,
@@ -61,7 +62,6 @@ impl Spawner {
             identity: spec.identity.clone(),
             fds: streams.iter().map(Stream::as_raw).chain(lent).collect(),
             terminal: self.terminal.filter(|_| spec.is_boot),
-            reset: self.reset.clone(),
         };
         sys::spawn(&mut self.stack, &image)
     }

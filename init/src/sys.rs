@@ -5,6 +5,9 @@
 //! failure is reported by plain memory. The price is that the child may do nothing but system
 //! calls on what was prepared before: no allocation, no lock, no panic.
 //!
+//! Signals need no care: init has no handlers and ignores nothing (see `signals`), so the child
+//! only empties its mask.
+//!
 //! No pidfd is asked for. A child's pid cannot be used again before it is reaped, one place reaps,
 //! and it does so in the same thread that signals, so a plain pid names one process here; and
 //! a descriptor a job would cap the number of jobs.
@@ -12,11 +15,11 @@
 #![expect(unsafe_code, reason = "the child of a vfork lives here, and nothing else does")]
 
 use std::ffi::{CString, c_char, c_int, c_long, c_void};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use tokio::io::unix::AsyncFd;
 
 use crate::account::Identity;
 use crate::event::Stage;
@@ -49,8 +52,6 @@ pub struct Image {
     pub fds: Vec<RawFd>,
     /// The terminal to become the foreground of, instead of a session of its own.
     pub terminal: Option<RawFd>,
-    /// The signals that init catches or ignores.
-    pub reset: Vec<c_int>,
 }
 
 /// A stack to run children on, one at a time.
@@ -103,10 +104,6 @@ pub fn spawn(stack: &mut Stack, image: &Image) -> Result<Pid, (Stage, Errno)> {
         failure: None,
     };
 
-    // No handler of init may run in the child, which shares its memory.
-    let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
-        .map_err(|errno| (Stage::Prepare, errno))?;
     // SAFETY: the stack is ours, large enough and not otherwise used until the child has left it
     // (CLONE_VFORK); its top is aligned by hand. `shared` outlives the child's use of it for the
     // same reason, and nobody reads it meanwhile.
@@ -120,16 +117,13 @@ pub fn spawn(stack: &mut Stack, image: &Image) -> Result<Pid, (Stage, Errno)> {
             (&raw mut shared).cast::<c_void>(),
         )
     };
-    let cloned = if raw < 0 { Err(Errno::last()) } else { Ok(raw) };
-    let restored = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
-    let raw = cloned.map_err(|errno| (Stage::Clone, errno))?;
+    let raw = Errno::result(raw).map_err(|errno| (Stage::Clone, errno))?;
     // SAFETY: a plain read of what the child may have written before it ended.
     let failure = unsafe { ptr::read_volatile(&raw const shared.failure) };
     if let Some((stage, errno)) = failure {
         // It has left by _exit; the reaper takes it like any other child.
         return Err((stage, Errno::from_raw(errno)));
     }
-    restored.map_err(|errno| (Stage::Prepare, errno))?;
     Pid::new(raw).ok_or((Stage::Clone, Errno::EINVAL))
 }
 
@@ -175,7 +169,6 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), Failure> {
             );
         }
     }
-    call(Stage::Prepare, libc::SYS_umask, [0o022, 0, 0, 0])?;
     if let Some(identity) = &image.identity {
         let (count, list) = shared.groups;
         call(
@@ -199,14 +192,6 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), Failure> {
     if image.listen_pid {
         write_pid(shared.listen_pid);
     }
-    let default = DefaultAction([0; 4]);
-    for signal in &image.reset {
-        call(
-            Stage::Signals,
-            libc::SYS_rt_sigaction,
-            [c_long::from(*signal), (&raw const default) as c_long, 0, 8],
-        )?;
-    }
     let none: u64 = 0;
     call(
         Stage::Signals,
@@ -215,9 +200,9 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), Failure> {
     )
 }
 
-/// The kernel's `struct sigaction` with everything 0, which is `SIG_DFL`.
+/// The kernel's `struct sigaction`, its handler first. All zeroes are `SIG_DFL`.
 #[repr(C)]
-struct DefaultAction([u64; 4]);
+struct Action([u64; 4]);
 
 /// Tries each path as the C library's `execvpe` does. Returns the errno that says most.
 fn exec(shared: &Shared<'_>) -> c_int {
@@ -293,25 +278,19 @@ pub fn wait_any() -> Result<Option<(i32, Exit)>, Errno> {
     )))
 }
 
-/// Gives every signal that was ignored when init was started its default again, so that no child
-/// inherits that. `SIGPIPE` stays ignored in init, and is among those reset in children.
+/// Gives every signal that is ignored its default again, so that no child inherits that.
 pub fn stop_ignoring_signals() {
-    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
-        // SAFETY: all zeroes are a valid value.
-        let mut action = unsafe { std::mem::zeroed::<libc::sigaction>() };
-        // SAFETY: only asks.
-        let known = unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) } == 0;
-        if known && action.sa_sigaction == libc::SIG_IGN {
-            // SAFETY: the default action runs no code of ours.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // By the kernel's own call: the C library hides two signals that it uses itself.
+    for signal in 1..=64 {
+        let mut action = Action([0; 4]);
+        let old = (&raw mut action) as c_long;
+        let known = syscall(libc::SYS_rt_sigaction, [signal, 0, old, 8]) == 0;
+        if known && action.0.first() == Some(&(libc::SIG_IGN as u64)) {
+            let default = Action([0; 4]);
+            let new = (&raw const default) as c_long;
+            syscall(libc::SYS_rt_sigaction, [signal, new, 0, 8]);
         }
     }
-}
-
-/// Ignores a signal.
-pub fn ignore(signal: c_int) {
-    // SAFETY: ignoring runs no code of ours.
-    unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
 /// Marks every descriptor from `first` on that init was started with as close-on-exec.
@@ -365,4 +344,11 @@ pub fn interface_up(socket: &impl AsRawFd, name: &str) -> std::io::Result<()> {
         }
     };
     Errno::result(code).map(drop).map_err(std::io::Error::from)
+}
+
+/// Lets the runtime watch a descriptor for reading and writing.
+pub fn watch<T: AsFd + AsRawFd>(owner: T) -> std::io::Result<AsyncFd<T>> {
+    // SAFETY: `T` owns one descriptor, which stays the same and open until `T` is dropped, as its
+    // `AsFd` promises; the runtime lets go of it before it drops `T`.
+    unsafe { AsyncFd::register(owner).map_err(std::io::Error::from) }
 }

@@ -1,1 +1,3 @@
+//! Ends well at once.
+
 fn main() {}

@@ -1,1 +1,7 @@
-//! Harness.
+//! What the system tests drive the real binaries with.
+
+pub mod binaries;
+pub mod http;
+pub mod init;
+pub mod random;
+pub mod wait;

@@ -1,1 +1,10 @@
-//! System tests.
+//! The system tests: they drive the real binaries, and are named after what they prove.
+
+mod api_md;
+mod init_access;
+mod init_api;
+mod init_end;
+mod init_hostile;
+mod init_listen;
+mod init_orphans;
+mod init_spawn;

@@ -1,0 +1,357 @@
+//! The core under generated sequences of events: whatever happens in whatever order, the table
+//! loses no process, runs no job twice, and answers every request once.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends by a panic")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use init::account::Accounts;
+use init::clock::Moment;
+use init::event::{Command, Effect, Ending, Event, Fault, Reply, Stage, Ticket, Until};
+use init::id::{JobId, Pid};
+use init::shutdown::BootExit;
+use init::signal::{Exit, Signal};
+use init::spec::Spec;
+use init::table::{Rules, Table};
+use init_wire::{JobSpec, Policy, Restart, Status};
+use nix::errno::Errno;
+use proptest::prelude::*;
+
+const MAX_JOBS: usize = 6;
+
+/// One thing that the world does to the table.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Start { name: Option<u8>, spec: u8, until_end: bool, fails: bool },
+    StartAgain(u8),
+    Stop(u8),
+    Restart(u8),
+    Remove(u8),
+    Signal(u8, bool),
+    AwaitEnd(u8),
+    Abandon(u8),
+    Fork(u8),
+    Exit { which: u8, code: u8 },
+    Pass { ms: u16 },
+    Terminate,
+    FailNextSpawns(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let name = 0..4_u8;
+    let step = prop_oneof![
+        6 => (proptest::option::weighted(0.9, 0..4_u8), 0..4_u8, any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(name, spec, until_end, fails)| Step::Start { name, spec, until_end, fails }),
+        2 => name.clone().prop_map(Step::StartAgain),
+        3 => name.clone().prop_map(Step::Stop),
+        2 => name.clone().prop_map(Step::Restart),
+        3 => name.clone().prop_map(Step::Remove),
+        2 => (name.clone(), any::<bool>()).prop_map(|(id, kill)| Step::Signal(id, kill)),
+        1 => name.clone().prop_map(Step::AwaitEnd),
+        1 => any::<u8>().prop_map(Step::Abandon),
+        2 => any::<u8>().prop_map(Step::Fork),
+        6 => (any::<u8>(), 0..2_u8).prop_map(|(which, code)| Step::Exit { which, code }),
+        4 => (0..2000_u16).prop_map(|ms| Step::Pass { ms }),
+        1 => (1..3_u8).prop_map(Step::FailNextSpawns),
+    ];
+    prop::collection::vec(prop_oneof![60 => step, 1 => Just(Step::Terminate)], 1..120)
+}
+
+/// The kernel, as far as the table can tell.
+struct World {
+    table: Table,
+    base: Instant,
+    passed: Duration,
+    /// Living processes: their group, and whether they ignore the polite signal.
+    processes: BTreeMap<i32, Process>,
+    leaders: BTreeMap<i32, JobId>,
+    next_pid: i32,
+    next_ticket: u64,
+    open: BTreeSet<Ticket>,
+    answered: BTreeSet<Ticket>,
+    failing_spawns: u8,
+    changes: u64,
+    end: Option<u8>,
+}
+
+#[derive(Clone, Copy)]
+struct Process {
+    group: i32,
+    stubborn: bool,
+}
+
+impl World {
+    fn new(boot_exit: BootExit) -> Self {
+        let rules = Rules { max_jobs: MAX_JOBS, boot_exit, grace: Duration::from_secs(5), seed: 7 };
+        Self {
+            table: Table::new(rules),
+            base: Instant::now(),
+            passed: Duration::ZERO,
+            processes: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            next_pid: 100,
+            next_ticket: 0,
+            open: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            failing_spawns: 0,
+            changes: 0,
+            end: None,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment { mono: self.base + self.passed, wall: SystemTime::UNIX_EPOCH + self.passed }
+    }
+
+    fn feed(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in self.table.step(self.now(), event) {
+                self.perform(effect, &mut events);
+            }
+        }
+        self.check();
+    }
+
+    fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
+        match effect {
+            Effect::Spawn(id, spec) => {
+                assert!(self.end.is_none(), "a spawn after the end");
+                if self.failing_spawns > 0 {
+                    self.failing_spawns -= 1;
+                    let fault =
+                        Fault { exec: "x".into(), stage: Stage::Exec, errno: Errno::ENOENT };
+                    return events.push_back(Event::SpawnFailed(id, fault));
+                }
+                let pid = self.next_pid;
+                self.next_pid += 1;
+                let stubborn = spec.wire.args == ["stubborn"];
+                self.processes.insert(pid, Process { group: pid, stubborn });
+                self.leaders.insert(pid, id.clone());
+                events.push_back(Event::Spawned(id, Pid::new(pid).unwrap()));
+            }
+            Effect::Signal(pid, signal, ticket) => {
+                assert!(self.processes.contains_key(&pid.as_raw()), "a signal to a stranger");
+                self.hit(pid.as_raw(), signal, events);
+                if let Some(ticket) = ticket {
+                    self.answer(ticket);
+                }
+            }
+            Effect::SignalTree(leader, signal) => {
+                let members: Vec<_> = self.members(leader.as_raw());
+                for pid in members {
+                    self.hit(pid, signal, events);
+                }
+            }
+            Effect::Probe(id, leader) => {
+                if self.members(leader.as_raw()).is_empty() {
+                    events.push_back(Event::TreeEmpty(id));
+                }
+            }
+            Effect::Reply(ticket, reply) => {
+                if let Reply::Created(job) | Reply::Job(job) = &reply {
+                    assert!(job.pid.is_none_or(|pid| pid > 1));
+                }
+                self.answer(ticket);
+            }
+            Effect::Changed(_, seq) | Effect::Gone(_, seq) => {
+                self.changes += 1;
+                assert_eq!(seq, self.changes, "changes are numbered without a gap");
+            }
+            Effect::ReleaseListeners => {}
+            Effect::End(_, code) => {
+                assert!(self.end.replace(code).is_none(), "two ends");
+                assert!(self.leaders.is_empty(), "the end with jobs alive");
+            }
+        }
+    }
+
+    fn hit(&mut self, pid: i32, signal: Signal, events: &mut VecDeque<Event>) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        if signal == Signal::KILL || !process.stubborn {
+            self.processes.remove(&pid);
+            self.leaders.remove(&pid);
+            let number = if signal == Signal::KILL { 9 } else { 15 };
+            events.push_back(Event::Reaped(Pid::new(pid).unwrap(), Exit::Signal(number)));
+        }
+    }
+
+    fn members(&self, group: i32) -> Vec<i32> {
+        let all = self.processes.iter().filter(|(_, process)| process.group == group);
+        all.map(|(pid, _)| *pid).collect()
+    }
+
+    fn answer(&mut self, ticket: Ticket) {
+        assert!(self.answered.insert(ticket), "{ticket:?} is answered twice");
+        assert!(self.open.remove(&ticket), "{ticket:?} was not open");
+    }
+
+    fn ask(&mut self, command: Command) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.open.insert(ticket);
+        self.feed(Event::Asked(ticket, command));
+    }
+
+    fn exit(&mut self, pid: i32, exit: Exit) {
+        self.processes.remove(&pid);
+        self.leaders.remove(&pid);
+        self.feed(Event::Reaped(Pid::new(pid).unwrap(), exit));
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Start { name, spec: number, until_end, fails } => {
+                self.failing_spawns = u8::from(fails);
+                let before = self.table.list().len();
+                let (answered, next) = (self.answered.len(), self.next_pid);
+                let until = if until_end { Until::Ended } else { Until::Up };
+                self.ask(Command::Start { id: name.map(id), spec: spec(number), until });
+                if fails && self.failing_spawns == 0 && self.next_pid == next {
+                    assert!(self.answered.len() > answered, "a failed start is told");
+                    assert_eq!(before, self.table.list().len(), "and leaves no phantom");
+                }
+                self.failing_spawns = 0;
+            }
+            Step::StartAgain(name) => self.ask(Command::StartAgain(id(name))),
+            Step::Stop(name) => self.ask(Command::Stop(id(name))),
+            Step::Restart(name) => self.ask(Command::Restart(id(name))),
+            Step::Remove(name) => self.ask(Command::Remove(id(name))),
+            Step::Signal(name, kill) => {
+                let signal = if kill { Signal::KILL } else { Signal::TERM };
+                self.ask(Command::Signal(id(name), signal));
+            }
+            Step::AwaitEnd(name) => self.ask(Command::AwaitEnd(id(name))),
+            Step::Abandon(which) => {
+                if let Some(ticket) = pick(&self.open, which) {
+                    self.open.remove(&ticket);
+                    self.answered.insert(ticket);
+                    self.feed(Event::Abandoned(ticket));
+                }
+            }
+            Step::Fork(which) => {
+                let parents: BTreeSet<_> = self.processes.keys().copied().collect();
+                if let Some(parent) = pick(&parents, which) {
+                    let process = self.processes[&parent];
+                    self.processes.insert(self.next_pid, process);
+                    self.next_pid += 1;
+                }
+            }
+            Step::Exit { which, code } => {
+                let all: BTreeSet<_> = self.processes.keys().copied().collect();
+                if let Some(pid) = pick(&all, which) {
+                    self.exit(pid, Exit::Code(code));
+                }
+            }
+            Step::Pass { ms } => self.pass(Duration::from_millis(ms.into())),
+            Step::Terminate => self.feed(Event::Terminate(Ending::Exit)),
+            Step::FailNextSpawns(count) => self.failing_spawns = count,
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.passed += time;
+        self.feed(Event::Tick);
+        let due = self.table.next_deadline();
+        assert!(due.is_none_or(|at| at > self.now().mono), "a deadline in the past is a busy loop");
+    }
+
+    fn check(&self) {
+        let jobs = self.table.list();
+        assert!(jobs.len() <= MAX_JOBS);
+        for job in &jobs {
+            let own: Vec<_> = self.leaders.iter().filter(|(_, id)| id.as_str() == job.id).collect();
+            assert!(own.len() <= 1, "{} has {} main processes", job.id, own.len());
+            let pid = own.first().map(|(pid, _)| pid.unsigned_abs());
+            assert_eq!(job.pid, pid, "the table knows the main process of {}", job.id);
+            match job.status {
+                Status::Running => assert!(job.pid.is_some()),
+                Status::Success | Status::Failed | Status::Backoff => assert!(job.pid.is_none()),
+                Status::Starting => panic!("a start that is not answered at once"),
+                Status::Stopping => {}
+            }
+        }
+        for id in self.leaders.values() {
+            assert!(jobs.iter().any(|job| job.id == id.as_str()), "{id} runs without a job");
+        }
+        let waits =
+            |job: &init_wire::JobInfo| matches!(job.status, Status::Stopping | Status::Backoff);
+        if self.end.is_none() && self.table.next_deadline().is_none() {
+            assert!(!jobs.iter().any(waits), "somebody waits for a deadline that is not set");
+        }
+    }
+
+    /// Whatever happened, init ends when it is told to, and nobody is left without an answer.
+    fn finish(&mut self) {
+        self.feed(Event::Terminate(Ending::Exit));
+        for _ in 0..200 {
+            if self.end.is_some() {
+                break;
+            }
+            self.pass(Duration::from_millis(100));
+        }
+        assert!(self.end.is_some(), "init does not end: {:?}", self.table);
+        assert!(self.open.is_empty(), "never answered: {:?}", self.open);
+    }
+}
+
+fn pick<T: Copy>(all: &BTreeSet<T>, which: u8) -> Option<T> {
+    all.iter().nth(usize::from(which) % all.len().max(1)).copied()
+}
+
+fn id(number: u8) -> JobId {
+    JobId::parse(["a", "b", "c", "boot"][usize::from(number)]).unwrap()
+}
+
+fn spec(number: u8) -> Arc<Spec> {
+    let mut wire = JobSpec::new("/bin/x");
+    let policy = [Policy::Never, Policy::Always, Policy::OnFailure, Policy::Never];
+    wire.restart = Restart {
+        policy: policy[usize::from(number)],
+        delay_ms: u64::from(number % 2) * 300,
+        limit: 5,
+        ..Restart::default()
+    };
+    wire.stop.timeout_ms = 700;
+    if number == 3 {
+        wire.args.push("stubborn".into());
+    }
+    Arc::new(Spec::check(wire, &Accounts::default(), (0, 0)).unwrap())
+}
+
+fn rule() -> impl Strategy<Value = BootExit> {
+    prop_oneof![
+        Just(BootExit::End),
+        Just(BootExit::Stay),
+        Just(BootExit::Respawn),
+        Just(BootExit::Shutdown)
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_process_is_lost_and_every_request_is_answered(
+        rule in rule(),
+        boots in any::<bool>(),
+        steps in steps(),
+    ) {
+        let mut world = World::new(rule);
+        if boots {
+            world.feed(Event::Boot(spec(0)));
+        }
+        for step in steps {
+            if world.end.is_some() {
+                break;
+            }
+            world.take(step);
+        }
+        if world.end.is_none() {
+            world.finish();
+        }
+        prop_assert!(world.open.is_empty());
+    }
+}
