@@ -3,5 +3,6 @@
 pub mod binaries;
 pub mod http;
 pub mod init;
+pub mod proxyd;
 pub mod random;
 pub mod wait;

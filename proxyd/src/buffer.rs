@@ -1,0 +1,152 @@
+//! Buffers that are read into, and their reuse: an idle connection holds none.
+
+use std::cell::RefCell;
+
+use crate::h1::request::RequestHead;
+use crate::h1::response::ResponseHead;
+use crate::limits;
+
+/// Bytes that came and are not used up: `start..end` of a fixed block.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    block: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    fn new(size: usize) -> Buffer {
+        Buffer { block: vec![0; size].into_boxed_slice(), start: 0, end: 0 }
+    }
+
+    /// One that begins with bytes that came already, at most a head's size of them.
+    pub(crate) fn holding(bytes: &[u8]) -> Buffer {
+        let mut buffer = Buffer::new(limits::HEAD.max(bytes.len()));
+        if let Some(place) = buffer.block.get_mut(..bytes.len()) {
+            place.copy_from_slice(bytes);
+            buffer.end = bytes.len();
+        }
+        buffer
+    }
+
+    pub(crate) fn data(&self) -> &[u8] {
+        self.block.get(self.start..self.end).unwrap_or_default()
+    }
+
+    pub(crate) fn data_mut(&mut self) -> &mut [u8] {
+        self.block.get_mut(self.start..self.end).unwrap_or_default()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// The free part; what is held is moved to the front if there would be none behind it.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        if self.is_empty() {
+            self.start = 0;
+            self.end = 0;
+        } else if self.end == self.block.len() && self.start > 0 {
+            self.block.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        self.block.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// Takes over what was read into the free part.
+    pub(crate) fn filled(&mut self, count: usize) {
+        self.end = (self.end + count).min(self.block.len());
+    }
+
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.end);
+    }
+
+    fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+}
+
+/// What one request is worked on with.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    /// From the client: a head, and what follows it.
+    pub(crate) incoming: Buffer,
+    pub(crate) request: RequestHead,
+    /// To the target: the head, and the body as far as it came with the head.
+    pub(crate) outgoing: Vec<u8>,
+    /// From the target.
+    pub(crate) answer: Buffer,
+    pub(crate) response: ResponseHead,
+    /// To the client.
+    pub(crate) reply: Vec<u8>,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        Desk {
+            incoming: Buffer::new(limits::HEAD),
+            request: RequestHead::default(),
+            outgoing: Vec::with_capacity(2048),
+            answer: Buffer::new(limits::HEAD),
+            response: ResponseHead::default(),
+            reply: Vec::with_capacity(2048),
+        }
+    }
+
+    /// Ready for the next request; what has come of it is kept.
+    pub(crate) fn clear(&mut self) {
+        self.request.clear();
+        self.outgoing.clear();
+        self.answer.clear();
+        self.response.clear();
+        self.reply.clear();
+    }
+}
+
+/// A worker's buffers that are not in use.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    #[expect(clippy::vec_box, reason = "a desk is handed around as a pointer, not copied")]
+    desks: RefCell<Vec<Box<Desk>>>,
+    large: RefCell<Vec<Buffer>>,
+}
+
+impl Spare {
+    pub(crate) fn desk(&self) -> Box<Desk> {
+        self.desks.borrow_mut().pop().unwrap_or_else(|| Box::new(Desk::new()))
+    }
+
+    pub(crate) fn put_desk(&self, mut desk: Box<Desk>) {
+        desk.clear();
+        desk.incoming.clear();
+        if desk.incoming.block.len() != limits::HEAD {
+            self.put_large(std::mem::replace(&mut desk.incoming, Buffer::new(limits::HEAD)));
+        }
+        // One large head does not hold memory for ever.
+        desk.outgoing.shrink_to(limits::HEAD);
+        desk.reply.shrink_to(limits::HEAD);
+        let mut desks = self.desks.borrow_mut();
+        if desks.len() < limits::SPARE_BUFFERS {
+            desks.push(desk);
+        }
+    }
+
+    pub(crate) fn large(&self) -> Buffer {
+        self.large.borrow_mut().pop().unwrap_or_else(|| Buffer::new(limits::BODY_BUFFER))
+    }
+
+    pub(crate) fn put_large(&self, mut buffer: Buffer) {
+        let mut large = self.large.borrow_mut();
+        if buffer.block.len() == limits::BODY_BUFFER && large.len() < limits::SPARE_BUFFERS {
+            buffer.clear();
+            large.push(buffer);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Errors of the control API, each with its status and its sentence.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use proxyd_wire::ErrorBody;
+use thiserror::Error;
+
+use crate::name::NotAName;
+use crate::state::{Full, Stale};
+use crate::target::NotAnAddress;
+
+/// Why a control request is refused. Nothing has changed then.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error(
+        "only root and the user that proxyd runs as may use its control socket, and you are \
+         uid {0}"
+    )]
+    Stranger(u32),
+    #[error("there is no {0} here: see `GET /state` for what proxyd knows")]
+    UnknownPath(String),
+    #[error("{0} is not offered for {1}")]
+    Method(Method, String),
+    #[error("there is no route for the host `{0}`: `GET /state` lists them")]
+    NoRoute(String),
+    #[error("there is no service `{0}`: `GET /state` lists them")]
+    NoService(String),
+    #[error("the service `{0}` has no target `{1}`: `GET /state` lists them")]
+    NoTarget(String, String),
+    #[error("`{0}` is not a host: write a name or an address without a port, such as shop.example")]
+    Host(String),
+    #[error("{0}")]
+    Name(#[from] NotAName),
+    #[error("address: {0}")]
+    Address(#[from] NotAnAddress),
+    #[error("{0}")]
+    Full(#[from] Full),
+    #[error("If-Match is `{0}`: write the generation that `GET /state` gave as its ETag")]
+    Precondition(String),
+    #[error("{0}")]
+    Stale(#[from] Stale),
+    #[error("the body is not what is expected here: {0}")]
+    Body(JsonRejection),
+    #[error("the query is not what is expected here: {0}; only grace_ms=MILLISECONDS is known")]
+    Query(QueryRejection),
+}
+
+impl Failure {
+    fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Failure::Stranger(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Failure::UnknownPath(_) => (StatusCode::NOT_FOUND, "unknown_path"),
+            Failure::Method(..) => (StatusCode::METHOD_NOT_ALLOWED, "wrong_method"),
+            Failure::NoRoute(_) => (StatusCode::NOT_FOUND, "unknown_route"),
+            Failure::NoService(_) => (StatusCode::NOT_FOUND, "unknown_service"),
+            Failure::NoTarget(..) => (StatusCode::NOT_FOUND, "unknown_target"),
+            Failure::Host(_) => (StatusCode::BAD_REQUEST, "bad_host"),
+            Failure::Name(_) => (StatusCode::BAD_REQUEST, "bad_name"),
+            Failure::Address(_) => (StatusCode::BAD_REQUEST, "bad_address"),
+            Failure::Full(_) => (StatusCode::CONFLICT, "full"),
+            Failure::Precondition(_) => (StatusCode::BAD_REQUEST, "bad_if_match"),
+            Failure::Stale(_) => (StatusCode::PRECONDITION_FAILED, "generation"),
+            Failure::Query(_) => (StatusCode::BAD_REQUEST, "bad_query"),
+            Failure::Body(JsonRejection::MissingJsonContentType(_)) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json")
+            }
+            Failure::Body(JsonRejection::BytesRejection(rejection)) => {
+                (rejection.status(), "bad_body")
+            }
+            Failure::Body(_) => (StatusCode::BAD_REQUEST, "bad_body"),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Failure::Body(JsonRejection::MissingJsonContentType(_)) => {
+                "only `Content-Type: application/json` is accepted".to_owned()
+            }
+            Failure::Body(JsonRejection::BytesRejection(rejection))
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE =>
+            {
+                "the body is larger than 64 KiB".to_owned()
+            }
+            Failure::Body(rejection) => {
+                format!("the body is not what is expected here: {}", rejection.body_text())
+            }
+            Failure::Query(rejection) => {
+                format!("{}; only grace_ms=MILLISECONDS is known here", rejection.body_text())
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, error) = self.status();
+        let body = ErrorBody { error: error.to_owned(), message: self.message() };
+        (status, Json(body)).into_response()
+    }
+}
+
+pub(crate) async fn unknown_path(uri: Uri) -> Failure {
+    Failure::UnknownPath(uri.path().chars().take(200).collect())
+}
+
+pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Failure {
+    Failure::Method(method, uri.path().chars().take(200).collect())
+}

@@ -1,0 +1,113 @@
+//! The control API: one table of routes over a unix socket.
+//!
+//! | method, path | does | answers |
+//! |---|---|---|
+//! | `GET /state` | all there is, one consistent picture | 200 `State`, `ETag` |
+//! | `GET /routes/:host` | one route | 200 `Route`, 404 |
+//! | `PUT /routes/:host` | `Route`: requests for the host go to the service | 201 new, 200, 409 full |
+//! | `DELETE /routes/:host` | the host is unknown again | 204, 404 |
+//! | `GET /services/:service/targets/:target` | one target | 200 `TargetView`, 404 |
+//! | `PUT /services/:service/targets/:target` | `Target`: an address that answers for the service | 201 new, 200, 409 full |
+//! | `DELETE /services/:service/targets/:target?grace_ms=N` | no new request; returns when the ones in flight are done, or after the grace (10 s) | 200 `Drained`, 404 |
+//! | `DELETE /services/:service?grace_ms=N` | the same for all its targets | 200 `Drained`, 404 |
+//!
+//! With `If-Match: "GENERATION"` a change is made only at that generation, else 412. Errors are
+//! `ErrorBody`. A change is answered when every worker acts on it.
+
+mod failure;
+mod peer;
+mod route;
+mod state;
+mod target;
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderMap;
+use axum::middleware;
+use axum::routing::{delete, get};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::control::failure::Failure;
+use crate::control::peer::Peer;
+use crate::limits;
+use crate::registry::Registry;
+
+/// Creates the control socket, for its owner only. One that nobody listens on is replaced.
+pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
+    if path.exists() {
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another process is listening on it",
+            ));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves the API. When `stopped` turns true it takes no new connection: they are for whoever
+/// listens next.
+pub(crate) fn run(
+    listeners: Vec<UnixListener>,
+    registry: Arc<Registry>,
+    stopped: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let mut serving = JoinSet::new();
+        for listener in listeners {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            let app = app(Arc::clone(&registry)).into_make_service_with_connect_info::<Peer>();
+            let mut stopped = stopped.clone();
+            let stop = async move {
+                // The sender's end is a stop, too.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            };
+            serving.spawn(
+                async move { axum::serve(listener, app).with_graceful_shutdown(stop).await },
+            );
+        }
+        while let Some(served) = serving.join_next().await {
+            served.map_err(io::Error::other)??;
+        }
+        Ok(())
+    })
+}
+
+fn app(registry: Arc<Registry>) -> Router {
+    Router::new()
+        .route("/state", get(state::get))
+        .route("/routes/{host}", get(route::get).put(route::put).delete(route::delete))
+        .route("/services/{service}", delete(target::delete_service))
+        .route(
+            "/services/{service}/targets/{target}",
+            get(target::get).put(target::put).delete(target::delete),
+        )
+        .fallback(failure::unknown_path)
+        .method_not_allowed_fallback(failure::wrong_method)
+        .layer(DefaultBodyLimit::max(limits::CONTROL_BODY))
+        .layer(middleware::from_fn(peer::check))
+        .with_state(registry)
+}
+
+/// What `If-Match` demands: `None` for no demand.
+fn demanded_generation(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+    let Some(value) = headers.get("if-match") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    number.parse().map(Some).map_err(|_| Failure::Precondition(text.chars().take(64).collect()))
+}

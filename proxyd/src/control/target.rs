@@ -1,0 +1,117 @@
+//! `/services/:service` and `/services/:service/targets/:target`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use proxyd_wire as wire;
+use serde::Deserialize;
+
+use crate::control::demanded_generation;
+use crate::control::failure::Failure;
+use crate::limits;
+use crate::name::Name;
+use crate::registry::Registry;
+use crate::state::Put;
+use crate::target::{Address, Target};
+
+/// How long to wait for requests in flight.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Grace {
+    #[serde(default = "ten_seconds")]
+    grace_ms: u32,
+}
+
+fn ten_seconds() -> u32 {
+    10_000
+}
+
+pub(crate) async fn get(
+    State(registry): State<Arc<Registry>>,
+    Path((service, name)): Path<(String, String)>,
+) -> Result<Json<wire::TargetView>, Failure> {
+    let (service, name) = (Name::parse(&service)?, Name::parse(&name)?);
+    let view = registry.look(|state| state.target(&service, &name).map(|target| target.view()));
+    view.map(Json).ok_or_else(|| no_target(&service, &name))
+}
+
+pub(crate) async fn put(
+    State(registry): State<Arc<Registry>>,
+    Path((service, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Result<Json<wire::Target>, JsonRejection>,
+) -> Result<(StatusCode, Json<wire::Target>), Failure> {
+    let (service, name) = (Name::parse(&service)?, Name::parse(&name)?);
+    let wanted = demanded_generation(&headers)?;
+    let Json(target) = body.map_err(Failure::Body)?;
+    let address = Address::parse(&target.address)?;
+    let put = registry.change(|state| {
+        state.expect_generation(wanted)?;
+        Ok::<_, Failure>(state.put_target(&service, &name, address)?)
+    })?;
+    settle(&registry).await;
+    Ok((answer_put(put), Json(target)))
+}
+
+pub(crate) async fn delete(
+    State(registry): State<Arc<Registry>>,
+    Path((service, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    grace: Result<Query<Grace>, QueryRejection>,
+) -> Result<Json<wire::Drained>, Failure> {
+    let (service, name) = (Name::parse(&service)?, Name::parse(&name)?);
+    let wanted = demanded_generation(&headers)?;
+    let Query(grace) = grace.map_err(Failure::Query)?;
+    let target = registry.change(|state| {
+        state.expect_generation(wanted)?;
+        state.retire(&service, &name).ok_or_else(|| no_target(&service, &name))
+    })?;
+    Ok(drain(&registry, &[target], &grace).await)
+}
+
+pub(crate) async fn delete_service(
+    State(registry): State<Arc<Registry>>,
+    Path(service): Path<String>,
+    headers: HeaderMap,
+    grace: Result<Query<Grace>, QueryRejection>,
+) -> Result<Json<wire::Drained>, Failure> {
+    let service = Name::parse(&service)?;
+    let wanted = demanded_generation(&headers)?;
+    let Query(grace) = grace.map_err(Failure::Query)?;
+    let targets = registry.change(|state| {
+        state.expect_generation(wanted)?;
+        let unknown = || Failure::NoService(service.as_str().to_owned());
+        state.delete_service(&service).ok_or_else(unknown)
+    })?;
+    Ok(drain(&registry, &targets, &grace).await)
+}
+
+/// Idle connections are closed first, then requests in flight are waited for.
+async fn drain(registry: &Registry, targets: &[Arc<Target>], grace: &Grace) -> Json<wire::Drained> {
+    settle(registry).await;
+    let grace = Duration::from_millis(u64::from(grace.grace_ms));
+    let left = registry.drain(targets, grace).await;
+    Json(wire::Drained { left })
+}
+
+/// Waits until the change that was just made is what every worker acts on.
+pub(crate) async fn settle(registry: &Registry) {
+    if !registry.seen_by_all(registry.generation(), limits::CHANGE_SEEN_TIME).await {
+        eprintln!("proxyd: a worker has not acted on a change for {:?}", limits::CHANGE_SEEN_TIME);
+    }
+}
+
+pub(crate) fn answer_put(put: Put) -> StatusCode {
+    match put {
+        Put::Created => StatusCode::CREATED,
+        Put::Changed | Put::Unchanged => StatusCode::OK,
+    }
+}
+
+fn no_target(service: &Name, name: &Name) -> Failure {
+    Failure::NoTarget(service.as_str().to_owned(), name.as_str().to_owned())
+}

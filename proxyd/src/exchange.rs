@@ -1,0 +1,353 @@
+//! One request and its answer, from the first byte of the one to the last of the other.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::access_log::Line;
+use crate::attempt::{self, Attempted};
+use crate::buffer::{Buffer, Desk};
+use crate::flow::{self, Stop};
+use crate::h1::body::Body;
+use crate::h1::malformed::Malformed;
+use crate::h1::request::Progress;
+use crate::headers;
+use crate::host::Host;
+use crate::limits;
+use crate::listener::is_exhausted;
+use crate::refusal::Refusal;
+use crate::relay::{Ask, Relayed, Sent};
+use crate::target::Target;
+use crate::timer::Timer;
+use crate::tunnel;
+use crate::upload::Upload;
+use crate::upstream::Upstream;
+use crate::worker::{Claim, Worker};
+
+/// What becomes of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It may send another request.
+    Again,
+    Close,
+    /// It may be sending still: let it read the answer first.
+    Linger,
+    /// The answer is cut: let it see that.
+    Reset,
+}
+
+/// How a request ended.
+enum End {
+    Whole {
+        reuse_client: bool,
+    },
+    Tunnelled,
+    /// With an answer of our own.
+    Refused(Refusal),
+    /// After part of the answer, or without anybody to answer to.
+    Cut,
+}
+
+/// Reads one request, has it answered, and logs it. Returns when that was, too.
+pub(crate) async fn run(
+    worker: &Rc<Worker>,
+    stream: &mut TcpStream,
+    client: &str,
+    desk: &mut Desk,
+    timer: &mut Timer,
+) -> (Next, Instant) {
+    desk.clear();
+    let (started, read) = read_head(stream, desk, timer).await;
+    let mut exchange = Exchange {
+        worker,
+        stream,
+        client,
+        desk,
+        timer,
+        started,
+        sent: Sent::default(),
+        target: None,
+        upload: None,
+        taken: 0,
+    };
+    let end = match read {
+        Ok(true) => exchange.forward().await,
+        Ok(false) => return (Next::Close, started),
+        Err(refusal) => End::Refused(refusal),
+    };
+    let next = exchange.finish(end).await;
+    let now = Instant::now();
+    exchange.log(now);
+    exchange.clear_up();
+    (next, now)
+}
+
+/// Reads until the head is complete; `false`: the client is gone without one.
+async fn read_head(
+    stream: &mut TcpStream,
+    desk: &mut Desk,
+    timer: &mut Timer,
+) -> (Instant, Result<bool, Refusal>) {
+    let mut started = None;
+    loop {
+        if !desk.incoming.is_empty() {
+            let started = *started.get_or_insert_with(Instant::now);
+            match desk.request.advance(desk.incoming.data()) {
+                Ok(Progress::Complete) => return (started, Ok(true)),
+                Ok(Progress::Partial) => timer.set(started + limits::HEAD_TIME),
+                Err(malformed) => return (started, Err(Refusal::BadRequest(malformed))),
+            }
+        }
+        match flow::fill(stream, &mut desk.incoming, timer).await {
+            Ok(1..) => {}
+            Err(Stop::TimedOut) if !desk.incoming.is_empty() => {
+                return (started.unwrap_or_else(Instant::now), Err(Refusal::Slow));
+            }
+            Ok(0) | Err(_) => return (started.unwrap_or_else(Instant::now), Ok(false)),
+        }
+    }
+}
+
+struct Exchange<'a> {
+    worker: &'a Rc<Worker>,
+    stream: &'a mut TcpStream,
+    client: &'a str,
+    desk: &'a mut Desk,
+    timer: &'a mut Timer,
+    started: Instant,
+    sent: Sent,
+    /// The target asked last.
+    target: Option<Arc<Target>>,
+    /// The rest of a body that did not come with its head.
+    upload: Option<Box<Upload>>,
+    /// Bytes of `incoming` that are this request's.
+    taken: usize,
+}
+
+impl Exchange<'_> {
+    async fn forward(&mut self) -> End {
+        let head = self.desk.incoming.data();
+        let request = &self.desk.request;
+        self.taken = request.len;
+        let Some(host) = Host::parse(request.host.of(head)) else {
+            let refusal = if request.host.of(head).is_empty() && !request.is_11 {
+                Refusal::UnknownHost
+            } else {
+                Refusal::BadRequest(Malformed::Host)
+            };
+            return End::Refused(refusal);
+        };
+        headers::write_request(head, request, self.client, &mut self.desk.outgoing);
+        if let Err(malformed) = self.take_body() {
+            return End::Refused(Refusal::BadRequest(malformed));
+        }
+        let repeatable =
+            self.upload.is_none() && self.desk.request.is_idempotent(self.desk.incoming.data());
+        let mut refusal = Refusal::NoTarget;
+        let mut avoid = None;
+        let mut fresh = false;
+        for _ in 0..limits::ATTEMPTS {
+            let claim = match self.claim(&host, avoid) {
+                Ok(claim) if avoid != Some(claim.target.number) => claim,
+                Ok(_) => return End::Refused(refusal),
+                Err(refusal) => return End::Refused(refusal),
+            };
+            self.target = Some(Arc::clone(&claim.target));
+            let idle = if fresh {
+                None
+            } else {
+                self.worker.pool.take(&claim.target, self.started, !repeatable)
+            };
+            let reused = idle.is_some();
+            let mut upstream = match idle {
+                Some(upstream) => upstream,
+                None => match Upstream::connect(&claim.target.address).await {
+                    Ok(upstream) => upstream,
+                    Err(error) => {
+                        refusal = refusal_of_connect(&error);
+                        avoid = Some(claim.target.number);
+                        continue;
+                    }
+                },
+            };
+            match self.attempt(&mut upstream).await {
+                Attempted::Relayed(Relayed::Whole { reuse_upstream, reuse_client }) => {
+                    let received = self.upload.as_ref().is_none_or(|upload| upload.is_done());
+                    if reuse_upstream && received {
+                        self.worker.pool.put(&claim.target, upstream, Instant::now());
+                    }
+                    return End::Whole { reuse_client };
+                }
+                Attempted::Relayed(Relayed::Switched) => {
+                    return self.tunnel(upstream, claim).await;
+                }
+                Attempted::Unsent if reused => fresh = true,
+                Attempted::Unanswered if reused && repeatable => fresh = true,
+                Attempted::Unsent | Attempted::Unanswered => {
+                    return End::Refused(Refusal::NoAnswer);
+                }
+                Attempted::Refused(refusal) => return End::Refused(refusal),
+                Attempted::Cut => return End::Cut,
+            }
+        }
+        End::Refused(refusal)
+    }
+
+    /// Claims a target as of now. A picture that went stale between the two steps is taken anew.
+    fn claim(&self, host: &Host, avoid: Option<u64>) -> Result<Claim, Refusal> {
+        for _ in 0..2 {
+            let service = self.worker.route(host.as_str()).ok_or(Refusal::UnknownHost)?;
+            if let Some(claim) = self.worker.claim(&service, avoid) {
+                return Ok(claim);
+            }
+        }
+        Err(Refusal::NoTarget)
+    }
+
+    /// Appends the body to the head as far as it is there; the rest is an upload.
+    fn take_body(&mut self) -> Result<(), Malformed> {
+        let Desk { incoming, request, outgoing, .. } = &mut *self.desk;
+        let mut body = Body::new(request.framing);
+        if body.is_done() {
+            return Ok(());
+        }
+        let chunked = matches!(body, Body::Chunks(_));
+        let data = incoming.data_mut().get_mut(request.len..).unwrap_or_default();
+        let step = body.step(data)?;
+        let payload = data.get(step.start..step.end).unwrap_or_default();
+        let tail = headers::write_frame(chunked, payload.len(), body.is_done(), outgoing);
+        outgoing.extend_from_slice(payload);
+        outgoing.extend_from_slice(tail);
+        self.taken += step.consumed;
+        if !body.is_done() {
+            let timer = Timer::new(self.started + limits::BODY_TIME);
+            self.upload = Some(Box::new(Upload::new(body, self.worker.spare.large(), timer)));
+        }
+        Ok(())
+    }
+
+    async fn attempt(&mut self, upstream: &mut Upstream) -> Attempted {
+        let Desk { incoming, request, outgoing, answer, response, reply } = &mut *self.desk;
+        response.clear();
+        reply.clear();
+        let ask = Ask {
+            is_head: request.method.of(incoming.data()) == b"HEAD",
+            is_11: request.is_11,
+            upgrade: request.upgrade.is_some(),
+            keep_alive: request.keeps_alive(),
+        };
+        let attempt = attempt::Attempt {
+            stream: self.stream,
+            upstream,
+            outgoing,
+            answer,
+            response,
+            reply,
+            timer: self.timer,
+            spare: &self.worker.spare,
+            draining: &self.worker.draining,
+            sent: &self.sent,
+            ask,
+            started: self.started,
+        };
+        match &mut self.upload {
+            None => attempt.run().await,
+            Some(upload) => Box::pin(attempt.run_with_upload(upload)).await,
+        }
+    }
+
+    /// Only now, after 101, what the client sent behind its head is the other protocol.
+    async fn tunnel(&mut self, mut upstream: Upstream, claim: Claim) -> End {
+        let (mut upstream_reader, mut upstream_writer) = upstream.split();
+        let (mut client_reader, mut client_writer) = self.stream.split();
+        let ahead = self.desk.incoming.data().get(self.taken..).unwrap_or_default();
+        let mut there = Buffer::holding(ahead);
+        self.taken = self.desk.incoming.len();
+        let mut timer = Timer::new(Instant::now() + limits::TUNNEL_TIME);
+        let moved = Box::pin(tunnel::run(
+            (&mut client_reader, &mut client_writer, &mut there),
+            (&mut upstream_reader, &mut upstream_writer, &mut self.desk.answer),
+            (&mut timer, self.timer),
+        ))
+        .await;
+        self.sent.bytes.set(moved);
+        drop(claim);
+        End::Tunnelled
+    }
+
+    /// Gives the answer that is ours to give, and decides about the connection.
+    async fn finish(&mut self, end: End) -> Next {
+        let received = self.upload.as_ref().is_none_or(|upload| upload.is_done());
+        match end {
+            End::Whole { .. } if !received => Next::Linger,
+            End::Whole { reuse_client: true } => Next::Again,
+            End::Whole { reuse_client: false } | End::Tunnelled => Next::Close,
+            End::Refused(refusal) => self.refuse(refusal, received).await,
+            End::Cut => Next::Reset,
+        }
+    }
+
+    async fn refuse(&mut self, refusal: Refusal, received: bool) -> Next {
+        let Desk { incoming, request, reply, .. } = &mut *self.desk;
+        let understood = !matches!(refusal, Refusal::BadRequest(_) | Refusal::Slow);
+        let reuse = understood && received && request.keeps_alive() && !self.worker.draining.get();
+        let connection: &[u8] = match (reuse, request.is_11) {
+            (false, _) => b"Connection: close\r\n",
+            (true, true) => b"",
+            (true, false) => b"Connection: keep-alive\r\n",
+        };
+        let to_head = request.method.of(incoming.data()) == b"HEAD";
+        let bytes = refusal.write(to_head, connection, reply);
+        self.sent.status.set(refusal.status());
+        self.sent.bytes.set(bytes);
+        self.timer.set_after(limits::BODY_TIME);
+        let (_, mut writer) = self.stream.split();
+        match flow::send(&mut writer, reply, self.timer, &mut 0).await {
+            Ok(()) if reuse => Next::Again,
+            Ok(()) => Next::Linger,
+            Err(_) => Next::Close,
+        }
+    }
+
+    fn log(&self, now: Instant) {
+        let head = self.desk.incoming.data();
+        let request = &self.desk.request;
+        // What nginx writes for a client that went away before there was an answer.
+        let status = if self.sent.begun() { self.sent.status.get() } else { 499 };
+        self.worker.log.write(&Line {
+            client: self.client,
+            request: request.line.of(head),
+            status,
+            bytes: self.sent.bytes.get(),
+            referer: request.referer.of(head),
+            user_agent: request.user_agent.of(head),
+            took: now.saturating_duration_since(self.started),
+            target: self.target.as_ref().map_or("", |target| &target.label),
+        });
+    }
+
+    /// Leaves in `incoming` what is behind this request.
+    fn clear_up(self) {
+        self.desk.incoming.consume(self.taken);
+        if let Some(upload) = self.upload {
+            let mut buffer = upload.into_buffer();
+            if !buffer.is_empty() {
+                std::mem::swap(&mut self.desk.incoming, &mut buffer);
+            }
+            self.worker.spare.put_large(buffer);
+        }
+    }
+}
+
+fn refusal_of_connect(error: &io::Error) -> Refusal {
+    if is_exhausted(error) {
+        Refusal::Exhausted
+    } else if error.kind() == io::ErrorKind::TimedOut {
+        Refusal::UnreachableInTime
+    } else {
+        Refusal::Unreachable
+    }
+}

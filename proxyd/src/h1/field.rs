@@ -1,0 +1,186 @@
+//! One field of a head, and which fields a proxy must not pass on.
+
+use super::malformed::Malformed;
+use super::syntax;
+
+/// A part of a head, by its place in the buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Span {
+    /// Its bytes. A span that is not of this buffer is empty, not a panic.
+    pub(crate) fn of(self, head: &[u8]) -> &[u8] {
+        head.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// The place of `part`, which was cut out of `whole`, when `whole` starts at `base`.
+    pub(crate) fn within(whole: &[u8], part: &[u8], base: usize) -> Span {
+        let start = base + part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
+        Span { start, end: start + part.len() }
+    }
+}
+
+/// What the proxy does with a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Passed on as it is.
+    End,
+    Host,
+    Connection,
+    ContentLength,
+    TransferEncoding,
+    Upgrade,
+    Expect,
+    Referer,
+    UserAgent,
+    /// Meant for the next hop only: dropped.
+    Hop,
+    /// Tells where a request came from: only our own word counts.
+    Forwarded,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field {
+    pub(crate) role: Role,
+    pub(crate) name: Span,
+    pub(crate) value: Span,
+    /// The line is `name: value` and nothing else, so that it can be copied whole.
+    pub(crate) plain: bool,
+}
+
+impl Field {
+    /// Reads a line without its CR LF; `base` is where it starts in the head.
+    pub(crate) fn parse(line: &[u8], base: usize) -> Result<Field, Malformed> {
+        if let [b' ' | b'\t', ..] = line {
+            return Err(Malformed::Folded);
+        }
+        let colon = line
+            .iter()
+            .position(|&byte| !syntax::is_token_byte(byte))
+            .filter(|&at| at > 0 && line.get(at) == Some(&b':'))
+            .ok_or(Malformed::FieldName)?;
+        let (name, rest) = line.split_at_checked(colon).ok_or(Malformed::FieldName)?;
+        let rest = rest.get(1..).unwrap_or_default();
+        let value = syntax::trim(rest);
+        if !syntax::is_value(value) {
+            return Err(Malformed::FieldValue);
+        }
+        let plain = rest.len() == value.len() + 1 && rest.first() == Some(&b' ');
+        Ok(Field {
+            role: role(name),
+            name: Span { start: base, end: base + colon },
+            value: Span::within(line, value, base),
+            plain,
+        })
+    }
+}
+
+/// What to do with a field of this name. Length first: most names are decided by it.
+fn role(name: &[u8]) -> Role {
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    match name.len() {
+        2 if is("te") => Role::Hop,
+        4 if is("host") => Role::Host,
+        6 if is("expect") => Role::Expect,
+        7 if is("upgrade") => Role::Upgrade,
+        7 if is("referer") => Role::Referer,
+        7 if is("trailer") => Role::Hop,
+        9 if is("forwarded") => Role::Forwarded,
+        // `_` too: a CGI-style app cannot tell it from `-`.
+        9 if like(name, "x-real-ip") => Role::Forwarded,
+        10 if is("connection") => Role::Connection,
+        10 if is("keep-alive") => Role::Hop,
+        10 if is("user-agent") => Role::UserAgent,
+        14 if is("content-length") => Role::ContentLength,
+        16 if is("proxy-connection") => Role::Hop,
+        17 if is("transfer-encoding") => Role::TransferEncoding,
+        // `_` for `-` in the names that frame a message: two readers could disagree.
+        14 if like(name, "content-length") => Role::Hop,
+        17 if like(name, "transfer-encoding") => Role::Hop,
+        13.. if name.get(..12).is_some_and(|start| like(start, "x-forwarded-")) => Role::Forwarded,
+        _ => Role::End,
+    }
+}
+
+/// Equal but for case and `_` instead of `-`.
+fn like(name: &[u8], known: &str) -> bool {
+    name.len() == known.len()
+        && name.iter().zip(known.bytes()).all(|(&byte, known)| {
+            byte.eq_ignore_ascii_case(&known) || (byte == b'_' && known == b'-')
+        })
+}
+
+/// What the `Connection` fields of a head say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConnectionOptions {
+    pub(crate) close: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) upgrade: bool,
+    /// Fields that it declares to be for this hop only.
+    named: Vec<Span>,
+}
+
+impl ConnectionOptions {
+    pub(crate) fn clear(&mut self) {
+        self.close = false;
+        self.keep_alive = false;
+        self.upgrade = false;
+        self.named.clear();
+    }
+
+    /// Takes in the value of one `Connection` field.
+    pub(crate) fn add(&mut self, head: &[u8], value: Span) {
+        for option in syntax::list(value.of(head)) {
+            if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade = true;
+            } else {
+                self.named.push(Span::within(head, option, 0));
+            }
+        }
+    }
+
+    /// Whether a field of this name was declared to be for this hop only.
+    pub(crate) fn names(&self, head: &[u8], name: Span) -> bool {
+        !self.named.is_empty()
+            && self.named.iter().any(|named| named.of(head).eq_ignore_ascii_case(name.of(head)))
+    }
+}
+
+/// Appends the fields that pass on, in their order. Neighbours are copied in one go.
+pub(crate) fn copy_passing(
+    head: &[u8],
+    fields: &[Field],
+    options: &ConnectionOptions,
+    passes: impl Fn(Role) -> bool,
+    out: &mut Vec<u8>,
+) {
+    let mut run = Span::default();
+    for field in fields {
+        if !passes(field.role) || options.names(head, field.name) {
+            continue;
+        }
+        let line = Span { start: field.name.start, end: field.value.end + 2 };
+        if field.plain && run.end == line.start {
+            run.end = line.end;
+            continue;
+        }
+        out.extend_from_slice(run.of(head));
+        run = Span::default();
+        if field.plain {
+            run = line;
+        } else {
+            out.extend_from_slice(field.name.of(head));
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(field.value.of(head));
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    out.extend_from_slice(run.of(head));
+}

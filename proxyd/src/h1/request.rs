@@ -1,0 +1,262 @@
+//! The head of a request, read strictly.
+
+use super::body::Framing;
+use super::field::{ConnectionOptions, Field, Role, Span};
+use super::malformed::Malformed;
+use super::syntax;
+use crate::limits;
+
+/// Whether a head is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Partial,
+    Complete,
+}
+
+/// A request's head: places in the buffer that holds it, and what it means.
+#[derive(Debug, Default)]
+pub(crate) struct RequestHead {
+    pub(crate) method: Span,
+    /// As it is passed on: a path with its query, or `*`.
+    pub(crate) target: Span,
+    pub(crate) line: Span,
+    /// `Host`, or the authority of an absolute target.
+    pub(crate) host: Span,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) connection: ConnectionOptions,
+    pub(crate) framing: Framing,
+    /// HTTP/1.1, else 1.0.
+    pub(crate) is_11: bool,
+    pub(crate) expects_continue: bool,
+    /// The protocol that the client would switch to.
+    pub(crate) upgrade: Option<Span>,
+    pub(crate) referer: Span,
+    pub(crate) user_agent: Span,
+    /// Bytes of the head, once it is complete.
+    pub(crate) len: usize,
+    at: usize,
+}
+
+impl RequestHead {
+    /// Forgets the last head; its memory is kept.
+    pub(crate) fn clear(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        let mut connection = std::mem::take(&mut self.connection);
+        fields.clear();
+        connection.clear();
+        *self = RequestHead { fields, connection, ..RequestHead::default() };
+    }
+
+    /// Reads on in `bytes`, which start with the head and grow from call to call.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<Progress, Malformed> {
+        loop {
+            let rest = bytes.get(self.at..).unwrap_or_default();
+            let Some(end) = memchr::memchr(b'\n', rest) else {
+                self.check_partial(rest, bytes.len())?;
+                return Ok(Progress::Partial);
+            };
+            let line = rest.get(..end).unwrap_or_default();
+            let [line @ .., b'\r'] = line else { return Err(Malformed::LineEnding) };
+            let start = self.at;
+            self.at += end + 1;
+            if self.at > limits::HEAD {
+                return Err(self.too_large());
+            }
+            if !line.is_empty() {
+                if self.line == Span::default() {
+                    self.start_line(line, start)?;
+                } else {
+                    self.field(bytes, line, start)?;
+                }
+            } else if self.line != Span::default() {
+                self.len = self.at;
+                self.finish(bytes)?;
+                return Ok(Progress::Complete);
+            } else if start > 0 {
+                // One empty line before a request is what old clients send after a body.
+                return Err(Malformed::RequestLine);
+            }
+        }
+    }
+
+    /// Refuses as early as a line without an end allows.
+    fn check_partial(&self, rest: &[u8], have: usize) -> Result<(), Malformed> {
+        let bad = |&byte: &u8| !(syntax::is_value_byte(byte) || byte == b'\r');
+        if rest.first().is_some_and(bad) {
+            return Err(Malformed::LineEnding);
+        }
+        if have >= limits::HEAD
+            || (self.line == Span::default() && rest.len() > limits::TARGET + 256)
+        {
+            return Err(self.too_large());
+        }
+        Ok(())
+    }
+
+    fn too_large(&self) -> Malformed {
+        if self.line == Span::default() {
+            Malformed::TargetTooLong
+        } else {
+            Malformed::HeadTooLarge
+        }
+    }
+
+    fn start_line(&mut self, line: &[u8], start: usize) -> Result<(), Malformed> {
+        let mut words = line.split(|&byte| byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(Malformed::RequestLine);
+        };
+        if !syntax::is_token(method) {
+            return Err(Malformed::RequestLine);
+        }
+        self.is_11 = match version {
+            b"HTTP/1.1" => true,
+            b"HTTP/1.0" => false,
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                if major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
+                return Err(Malformed::Version);
+            }
+            _ => return Err(Malformed::RequestLine),
+        };
+        if target.len() > limits::TARGET {
+            return Err(Malformed::TargetTooLong);
+        }
+        if matches!(method, b"CONNECT" | b"TRACE") {
+            return Err(Malformed::Method);
+        }
+        if !syntax::is_target(target) {
+            return Err(Malformed::Target);
+        }
+        self.method = Span::within(line, method, start);
+        self.line = Span { start, end: start + line.len() };
+        let (authority, path) = match target {
+            [b'/', ..] => (None, target),
+            b"*" if method == b"OPTIONS" => (None, target),
+            _ => absolute(target)?,
+        };
+        self.target = Span::within(line, path, start);
+        if let Some(authority) = authority {
+            self.host = Span::within(line, authority, start);
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, head: &[u8], line: &[u8], start: usize) -> Result<(), Malformed> {
+        let field = Field::parse(line, start)?;
+        if self.fields.len() >= limits::FIELDS {
+            return Err(Malformed::TooManyFields);
+        }
+        match field.role {
+            Role::Connection => self.connection.add(head, field.value),
+            Role::Referer => self.referer = field.value,
+            Role::UserAgent => self.user_agent = field.value,
+            Role::Upgrade => self.upgrade = Some(field.value),
+            Role::End
+            | Role::Host
+            | Role::ContentLength
+            | Role::TransferEncoding
+            | Role::Expect
+            | Role::Hop
+            | Role::Forwarded => {}
+        }
+        self.fields.push(field);
+        Ok(())
+    }
+
+    /// What the fields mean together.
+    fn finish(&mut self, head: &[u8]) -> Result<(), Malformed> {
+        let mut host = None;
+        let mut length = None;
+        let mut chunked = false;
+        for field in &self.fields {
+            let value = field.value.of(head);
+            match field.role {
+                Role::Host => {
+                    if host.replace(field.value).is_some() {
+                        return Err(Malformed::HostRepeated);
+                    }
+                }
+                Role::ContentLength => {
+                    let value = syntax::decimal(value).ok_or(Malformed::Length)?;
+                    if length.replace(value).is_some() {
+                        return Err(Malformed::LengthRepeated);
+                    }
+                }
+                Role::TransferEncoding => {
+                    if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                        return Err(Malformed::Encoding);
+                    }
+                    chunked = true;
+                }
+                Role::Expect => {
+                    if !value.eq_ignore_ascii_case(b"100-continue") {
+                        return Err(Malformed::Expectation);
+                    }
+                    self.expects_continue = self.is_11;
+                }
+                Role::End
+                | Role::Connection
+                | Role::Upgrade
+                | Role::Referer
+                | Role::UserAgent
+                | Role::Hop
+                | Role::Forwarded => {}
+            }
+        }
+        if chunked && !self.is_11 {
+            return Err(Malformed::EncodingIn10);
+        }
+        self.framing = match (chunked, length) {
+            (true, Some(_)) => return Err(Malformed::LengthAndEncoding),
+            (true, None) => Framing::Chunked,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::None,
+        };
+        if self.host == Span::default() {
+            self.host = host.unwrap_or_default();
+        }
+        if host.is_none() && self.is_11 {
+            return Err(Malformed::HostMissing);
+        }
+        // An upgrade with a body would leave two readers of what follows.
+        let bodiless = matches!(self.framing, Framing::None | Framing::Length(0));
+        if !(self.connection.upgrade && self.is_11 && bodiless) {
+            self.upgrade = None;
+        }
+        Ok(())
+    }
+
+    /// Whether the client would send another request on this connection.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        !self.connection.close && (self.is_11 || self.connection.keep_alive)
+    }
+
+    /// Whether doing it twice is the same as doing it once.
+    pub(crate) fn is_idempotent(&self, head: &[u8]) -> bool {
+        matches!(self.method.of(head), b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")
+    }
+}
+
+/// The authority and the path of an absolute target.
+fn absolute(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Malformed> {
+    let scheme = |known: &'static [u8]| {
+        target
+            .split_at_checked(known.len())
+            .filter(|(start, _)| start.eq_ignore_ascii_case(known))
+            .map(|(_, rest)| rest)
+    };
+    let rest = scheme(b"http://").or_else(|| scheme(b"https://")).ok_or(Malformed::Target)?;
+    let end = rest.iter().position(|&byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).ok_or(Malformed::Target)?;
+    match path {
+        // Whoever sends these can send the path, too; passing on `?a` as it is would be wrong.
+        _ if authority.is_empty() => Err(Malformed::Target),
+        [b'?', ..] => Err(Malformed::Target),
+        // The path of an address without one is `/`; there is one in its `://`.
+        [] => Ok((Some(authority), target.get(6..7).unwrap_or_default())),
+        _ => Ok((Some(authority), path)),
+    }
+}

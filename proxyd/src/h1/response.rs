@@ -1,0 +1,155 @@
+//! The head of a response, read as strictly: what is ambiguous here would be a response split.
+
+use super::body::Framing;
+use super::field::{ConnectionOptions, Field, Role, Span};
+use super::malformed::Malformed;
+use super::request::Progress;
+use super::syntax;
+use crate::limits;
+
+/// A response's head.
+#[derive(Debug, Default)]
+pub(crate) struct ResponseHead {
+    pub(crate) status: u16,
+    /// `200 OK`, as it came.
+    pub(crate) status_text: Span,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) connection: ConnectionOptions,
+    pub(crate) framing: Framing,
+    /// Passed on where there is no body, too: it tells what a GET would have brought.
+    pub(crate) length: Option<u64>,
+    pub(crate) upgrade: Option<Span>,
+    pub(crate) len: usize,
+    is_11: bool,
+    at: usize,
+}
+
+impl ResponseHead {
+    /// Forgets the last head; its memory is kept.
+    pub(crate) fn clear(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        let mut connection = std::mem::take(&mut self.connection);
+        fields.clear();
+        connection.clear();
+        *self = ResponseHead { fields, connection, ..ResponseHead::default() };
+    }
+
+    /// Reads on in `bytes`. `to_head`: it answers a HEAD, so that there is no body.
+    pub(crate) fn advance(&mut self, bytes: &[u8], to_head: bool) -> Result<Progress, Malformed> {
+        loop {
+            let rest = bytes.get(self.at..).unwrap_or_default();
+            let Some(end) = memchr::memchr(b'\n', rest) else {
+                if bytes.len() >= limits::HEAD {
+                    return Err(Malformed::HeadTooLarge);
+                }
+                return Ok(Progress::Partial);
+            };
+            let line = rest.get(..end).unwrap_or_default();
+            let [line @ .., b'\r'] = line else { return Err(Malformed::LineEnding) };
+            let start = self.at;
+            self.at += end + 1;
+            if self.at > limits::HEAD {
+                return Err(Malformed::HeadTooLarge);
+            }
+            if self.status == 0 {
+                self.status_line(line, start)?;
+            } else if line.is_empty() {
+                self.len = self.at;
+                self.finish(bytes, to_head)?;
+                return Ok(Progress::Complete);
+            } else {
+                if self.fields.len() >= limits::FIELDS {
+                    return Err(Malformed::TooManyFields);
+                }
+                let field = Field::parse(line, start)?;
+                match field.role {
+                    Role::Connection => self.connection.add(bytes, field.value),
+                    Role::Upgrade => self.upgrade = Some(field.value),
+                    Role::End
+                    | Role::Host
+                    | Role::ContentLength
+                    | Role::TransferEncoding
+                    | Role::Expect
+                    | Role::Referer
+                    | Role::UserAgent
+                    | Role::Hop
+                    | Role::Forwarded => {}
+                }
+                self.fields.push(field);
+            }
+        }
+    }
+
+    fn status_line(&mut self, line: &[u8], start: usize) -> Result<(), Malformed> {
+        let (version, text) = line.split_at_checked(9).ok_or(Malformed::StatusLine)?;
+        self.is_11 = match version {
+            b"HTTP/1.1 " => true,
+            b"HTTP/1.0 " => false,
+            _ => return Err(Malformed::StatusLine),
+        };
+        let (code, reason) = text.split_at_checked(3).ok_or(Malformed::StatusLine)?;
+        let status = syntax::decimal(code).ok_or(Malformed::StatusLine)?;
+        if !(reason.is_empty() || reason.starts_with(b" ")) || !syntax::is_value(reason) {
+            return Err(Malformed::StatusLine);
+        }
+        self.status =
+            u16::try_from(status).ok().filter(|s| *s >= 100).ok_or(Malformed::StatusLine)?;
+        self.status_text = Span { start: start + 9, end: start + line.len() };
+        Ok(())
+    }
+
+    fn finish(&mut self, head: &[u8], to_head: bool) -> Result<(), Malformed> {
+        let mut chunked = false;
+        for field in &self.fields {
+            let value = field.value.of(head);
+            match field.role {
+                Role::ContentLength => {
+                    let value = syntax::decimal(value).ok_or(Malformed::Length)?;
+                    if self.length.replace(value).is_some() {
+                        return Err(Malformed::LengthRepeated);
+                    }
+                }
+                Role::TransferEncoding => {
+                    if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                        return Err(Malformed::Encoding);
+                    }
+                    chunked = true;
+                }
+                Role::End
+                | Role::Host
+                | Role::Connection
+                | Role::Upgrade
+                | Role::Expect
+                | Role::Referer
+                | Role::UserAgent
+                | Role::Hop
+                | Role::Forwarded => {}
+            }
+        }
+        if chunked && self.length.is_some() {
+            return Err(Malformed::LengthAndEncoding);
+        }
+        if chunked && !self.is_11 {
+            return Err(Malformed::EncodingIn10);
+        }
+        self.framing = match (self.status, self.length) {
+            (100..=199 | 204, _) => {
+                self.length = None;
+                Framing::None
+            }
+            (304, _) => Framing::None,
+            _ if to_head => Framing::None,
+            (_, Some(length)) => Framing::Length(length),
+            (_, None) if chunked => Framing::Chunked,
+            (_, None) => Framing::UntilClose,
+        };
+        Ok(())
+    }
+
+    /// Whether the target would answer another request on this connection.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        self.framing != Framing::UntilClose
+            && !self.connection.close
+            && (self.is_11 || self.connection.keep_alive)
+    }
+}

@@ -1,0 +1,111 @@
+//! Heads as they are written: what is passed on, what is dropped, and what the proxy says itself.
+
+use crate::access_log::push_number;
+use crate::h1::body::Framing;
+use crate::h1::field::{Role, Span, copy_passing};
+use crate::h1::request::RequestHead;
+use crate::h1::response::ResponseHead;
+
+/// Writes a request's head for a target.
+///
+/// `Host` and framing come from what was understood, not from what was sent; where a request came
+/// from is our own word only.
+pub(crate) fn write_request(head: &[u8], request: &RequestHead, client: &str, out: &mut Vec<u8>) {
+    let host = request.host.of(head);
+    out.extend_from_slice(request.method.of(head));
+    out.push(b' ');
+    out.extend_from_slice(request.target.of(head));
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    out.extend_from_slice(host);
+    out.extend_from_slice(b"\r\n");
+    let passes = |role| match role {
+        Role::End | Role::Referer | Role::UserAgent => true,
+        Role::Expect => request.expects_continue,
+        Role::Host
+        | Role::Connection
+        | Role::ContentLength
+        | Role::TransferEncoding
+        | Role::Upgrade
+        | Role::Hop
+        | Role::Forwarded => false,
+    };
+    copy_passing(head, &request.fields, &request.connection, passes, out);
+    write_framing(request.framing, out);
+    if let Some(protocol) = request.upgrade {
+        write_upgrade(head, protocol, out);
+    }
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    out.extend_from_slice(client.as_bytes());
+    out.extend_from_slice(b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
+    out.extend_from_slice(host);
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// Writes a response's head for the client, with the framing that its body will have.
+pub(crate) fn write_response(
+    head: &[u8],
+    response: &ResponseHead,
+    framing: Framing,
+    connection: &[u8],
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(response.status_text.of(head));
+    out.extend_from_slice(b"\r\n");
+    let passes = |role| match role {
+        Role::End | Role::Referer | Role::UserAgent | Role::Host | Role::Expect => true,
+        Role::Connection
+        | Role::ContentLength
+        | Role::TransferEncoding
+        | Role::Upgrade
+        | Role::Hop
+        | Role::Forwarded => false,
+    };
+    copy_passing(head, &response.fields, &response.connection, passes, out);
+    match (framing, response.length) {
+        // To HEAD, and with 304: it tells of a body that is not here.
+        (Framing::None, Some(length)) => write_framing(Framing::Length(length), out),
+        _ => write_framing(framing, out),
+    }
+    if let (101, Some(protocol)) = (response.status, response.upgrade) {
+        write_upgrade(head, protocol, out);
+    }
+    out.extend_from_slice(connection);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_framing(framing: Framing, out: &mut Vec<u8>) {
+    match framing {
+        Framing::None | Framing::UntilClose => {}
+        Framing::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            push_number(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+}
+
+fn write_upgrade(head: &[u8], protocol: Span, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: ");
+    out.extend_from_slice(protocol.of(head));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends what goes before a piece of a body, and returns what goes behind it.
+pub(crate) fn write_frame(
+    chunked: bool,
+    size: usize,
+    last: bool,
+    out: &mut Vec<u8>,
+) -> &'static [u8] {
+    if chunked && size > 0 {
+        out.extend_from_slice(format!("{size:x}\r\n").as_bytes());
+    }
+    match (chunked, size > 0, last) {
+        (false, ..) | (true, false, false) => b"",
+        (true, true, false) => b"\r\n",
+        (true, true, true) => b"\r\n0\r\n\r\n",
+        (true, false, true) => b"0\r\n\r\n",
+    }
+}

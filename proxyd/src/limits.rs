@@ -1,0 +1,66 @@
+//! Every bound of the data path, and what happens at it.
+
+use std::time::Duration;
+
+/// The head of a request, start line and fields: more is 431. The head of a response: 502.
+pub(crate) const HEAD: usize = 32 * 1024;
+/// The target in the request line: more is 414.
+pub(crate) const TARGET: usize = 8 * 1024;
+/// Fields in one head: more is 431, behind us 502.
+pub(crate) const FIELDS: usize = 128;
+/// Bytes of chunk extensions in one body: more is 400, behind us a cut.
+pub(crate) const CHUNK_EXTENSIONS: usize = 4 * 1024;
+/// Bytes of trailer fields after one body: more is 400, behind us a cut.
+pub(crate) const TRAILERS: usize = 8 * 1024;
+/// What a body is read with, once it does not fit beside its head.
+pub(crate) const BODY_BUFFER: usize = 256 * 1024;
+/// A body up to this size is copied behind its head, so that both are one plain write.
+pub(crate) const COALESCE: usize = 16 * 1024;
+/// Buffers of each kind that a worker keeps for reuse; more are freed.
+pub(crate) const SPARE_BUFFERS: usize = 64;
+
+/// Clients over all workers: beyond, nothing is accepted and new ones wait in the backlog.
+pub(crate) const CONNECTIONS: usize = 60_000;
+/// How long accepting rests when the limit above or the table of files is full.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// From the first byte of a head to its last: more is 408.
+pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
+/// A client that sends nothing between two requests is let go.
+pub(crate) const IDLE_TIME: Duration = Duration::from_mins(1);
+/// The same while draining, and the client may still send one request.
+pub(crate) const DRAINING_IDLE_TIME: Duration = Duration::from_secs(2);
+/// One side sends or takes no byte of a body: 408 before the answer began, else a cut.
+pub(crate) const BODY_TIME: Duration = Duration::from_mins(1);
+/// A connection to a target is made: more counts as refused; 504 if no other takes it.
+pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(3);
+/// From the request to the head of its answer: more is 504.
+pub(crate) const ANSWER_TIME: Duration = Duration::from_mins(1);
+/// An upgraded connection without a byte in either direction is closed.
+pub(crate) const TUNNEL_TIME: Duration = Duration::from_hours(1);
+/// After an early end, what the client still sends is thrown away for so long, so that the
+/// answer is not lost to a reset.
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// Idle connections to a target are closed after this: below the 5 s after which Node closes.
+pub(crate) const POOL_TIME: Duration = Duration::from_secs(4);
+/// Idle connections a worker keeps to one target: more are closed.
+pub(crate) const POOL_SIZE: usize = 256;
+/// Attempts to have one request answered, the first included: then 502 or 504.
+pub(crate) const ATTEMPTS: u32 = 3;
+/// What `Retry-After` says when a service has no target, in seconds.
+pub(crate) const RETRY_AFTER: &str = "1";
+
+/// Bytes of log lines that a worker collects before it hands them over.
+pub(crate) const LOG_BATCH: usize = 32 * 1024;
+/// How long a log line may wait in its worker.
+pub(crate) const LOG_DELAY: Duration = Duration::from_millis(200);
+/// Batches that wait for the disk: beyond, lines are dropped and counted.
+pub(crate) const LOG_QUEUE: usize = 64;
+
+/// A body sent to the control API: more is 413.
+pub(crate) const CONTROL_BODY: usize = 64 * 1024;
+/// Routes, services, and targets a service: more is 409 on the control API.
+pub(crate) const OBJECTS: usize = 10_000;
+/// How long a change waits until each worker has seen it.
+pub(crate) const CHANGE_SEEN_TIME: Duration = Duration::from_secs(1);

@@ -1,0 +1,57 @@
+//! Accepting: each worker from its own duplicate of each listener.
+
+use std::io::Error;
+use std::net::TcpListener;
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use crate::connection;
+use crate::limits;
+use crate::worker::Worker;
+
+/// Accepts until it is aborted. It rests where it cannot go on, and never ends or spins.
+pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("proxyd: a listener cannot be waited for: {error}");
+            return;
+        }
+    };
+    loop {
+        let Some(admission) = worker.admit() else {
+            sleep(limits::ACCEPT_PAUSE).await;
+            continue;
+        };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Without it an answer in two writes waits for an acknowledgement; that it may
+                // fail on a connection that is gone already is seen by the first read.
+                let _ = stream.set_nodelay(true);
+                let worker = Rc::clone(&worker);
+                spawn_local(async move {
+                    connection::serve(worker, stream, peer).await;
+                    drop(admission);
+                });
+            }
+            Err(error) if is_exhausted(&error) => {
+                // Idle connections to targets are the descriptors that can be spared.
+                worker.pool.clear();
+                sleep(limits::ACCEPT_PAUSE).await;
+            }
+            // The connection was gone before it was taken.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Whether the process or the machine is out of descriptors or memory.
+pub(crate) fn is_exhausted(error: &Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
+    )
+}

@@ -1,0 +1,113 @@
+//! The state where threads meet: changes come in here, workers take pictures from here.
+//!
+//! The data path takes no lock: it compares one number, and fetches a new picture only when the
+//! number has grown.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::service::Table;
+use crate::state::State;
+use crate::target::Target;
+
+/// The state, and who has seen it.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    state: Mutex<State>,
+    /// The state's generation, to be compared without the lock.
+    generation: AtomicU64,
+    changed: watch::Sender<u64>,
+    /// By worker, the generation for which it has closed what it no longer needs.
+    seen: Vec<AtomicU64>,
+    /// A worker has seen a change, or a retired target is drained.
+    moved: Notify,
+}
+
+impl Registry {
+    pub(crate) fn new(workers: usize) -> Registry {
+        Registry {
+            state: Mutex::default(),
+            generation: AtomicU64::new(0),
+            changed: watch::Sender::new(0),
+            seen: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            moved: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.lock())
+    }
+
+    /// Changes the state; workers see it from here on, at the latest when they are asked next.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        state.forget_drained();
+        let generation = state.generation();
+        if self.generation.swap(generation, Ordering::AcqRel) != generation {
+            self.changed.send_replace(generation);
+        }
+        result
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn table(&self) -> Table {
+        self.lock().table()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// A worker holds nothing any more of what this generation gave up.
+    pub(crate) fn saw(&self, worker: usize, generation: u64) {
+        if let Some(seen) = self.seen.get(worker) {
+            seen.fetch_max(generation, Ordering::AcqRel);
+        }
+        self.moved.notify_waiters();
+    }
+
+    /// A retired target is drained.
+    pub(crate) fn drained(&self) {
+        self.moved.notify_waiters();
+    }
+
+    /// Waits until every worker saw this generation; `false` if some did not in time.
+    pub(crate) async fn seen_by_all(&self, generation: u64, within: Duration) -> bool {
+        let seen = || self.seen.iter().all(|seen| seen.load(Ordering::Acquire) >= generation);
+        self.wait_until(seen, within).await
+    }
+
+    /// Waits until the targets are drained; what is left in flight when the time is over.
+    pub(crate) async fn drain(&self, targets: &[Arc<Target>], within: Duration) -> u64 {
+        self.wait_until(|| targets.iter().all(|target| target.is_drained()), within).await;
+        targets.iter().map(|target| target.in_flight()).sum()
+    }
+
+    async fn wait_until(&self, reached: impl Fn() -> bool, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            // In line before the look, so that no move between the two is missed.
+            moved.as_mut().enable();
+            if reached() {
+                return true;
+            }
+            if timeout_at(deadline, moved).await.is_err() {
+                return reached();
+            }
+        }
+    }
+}

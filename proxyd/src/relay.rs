@@ -1,0 +1,235 @@
+//! The way back: an answer from the target to the client, without holding more of it than a
+//! buffer.
+//!
+//! An answer that ends early is never made to look complete: the client's connection is cut.
+
+use std::cell::Cell;
+use std::io::IoSlice;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::buffer::{Buffer, Spare};
+use crate::flow::{self, Stop};
+use crate::h1::body::{Body, Framing};
+use crate::h1::malformed::Malformed;
+use crate::h1::request::Progress;
+use crate::h1::response::ResponseHead;
+use crate::headers;
+use crate::limits;
+use crate::timer::Timer;
+
+/// What the client asked for, as far as its answer depends on it.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts about a request")]
+pub(crate) struct Ask {
+    pub(crate) is_head: bool,
+    pub(crate) is_11: bool,
+    pub(crate) upgrade: bool,
+    /// The client's connection could take another request afterwards.
+    pub(crate) keep_alive: bool,
+}
+
+/// How an answer ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relayed {
+    Whole {
+        /// The connection to the target may be used again.
+        reuse_upstream: bool,
+        /// So may the client's.
+        reuse_client: bool,
+    },
+    /// 101 went to the client: the connection is a tunnel now.
+    Switched,
+}
+
+/// How it did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// The target closed or reset before the first byte.
+    Unanswered,
+    /// It closed within the head.
+    HeadCut,
+    Malformed(Malformed),
+    TooSlow,
+    /// The head went out already: only a cut tells the client.
+    BodyCut,
+    ClientGone,
+}
+
+/// What there is to tell about it in the log.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// Of the final answer; 0 while there is none.
+    pub(crate) status: Cell<u16>,
+    pub(crate) bytes: Cell<u64>,
+}
+
+impl Sent {
+    /// Whether the client has seen the head of the final answer, or part of it.
+    pub(crate) fn begun(&self) -> bool {
+        self.status.get() != 0
+    }
+}
+
+/// One answer on its way.
+pub(crate) struct Relay<'a, U, C> {
+    pub(crate) upstream: &'a mut U,
+    pub(crate) client: &'a mut C,
+    pub(crate) buffer: &'a mut Buffer,
+    pub(crate) head: &'a mut ResponseHead,
+    pub(crate) reply: &'a mut Vec<u8>,
+    pub(crate) timer: &'a mut Timer,
+    pub(crate) spare: &'a Spare,
+    pub(crate) sent: &'a Sent,
+    pub(crate) ask: Ask,
+    pub(crate) draining: &'a Cell<bool>,
+}
+
+impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
+    /// Relays interim answers, the final one's head and its body. `until`: when the head must be
+    /// there.
+    pub(crate) async fn run(mut self, until: Instant) -> Result<Relayed, Broken> {
+        loop {
+            self.timer.set(until);
+            self.read_head().await?;
+            match self.head.status {
+                101 => return self.switch().await,
+                100..=199 => self.interim().await?,
+                _ => return self.finish().await,
+            }
+        }
+    }
+
+    async fn read_head(&mut self) -> Result<(), Broken> {
+        loop {
+            if !self.buffer.is_empty() {
+                match self.head.advance(self.buffer.data(), self.ask.is_head) {
+                    Ok(Progress::Complete) => return Ok(()),
+                    Ok(Progress::Partial) => {}
+                    Err(malformed) => return Err(Broken::Malformed(malformed)),
+                }
+            }
+            let began = !self.buffer.is_empty();
+            match flow::fill(self.upstream, self.buffer, self.timer).await {
+                Ok(0) | Err(Stop::Failed) if began => return Err(Broken::HeadCut),
+                Ok(0) | Err(Stop::Failed) => return Err(Broken::Unanswered),
+                Err(Stop::TimedOut) => return Err(Broken::TooSlow),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    async fn interim(&mut self) -> Result<(), Broken> {
+        if self.ask.is_11 {
+            self.write_head(Framing::None, b"");
+            self.send_reply().await?;
+        }
+        self.reply.clear();
+        self.buffer.consume(self.head.len);
+        self.head.clear();
+        Ok(())
+    }
+
+    async fn switch(mut self) -> Result<Relayed, Broken> {
+        if !self.ask.upgrade || self.head.upgrade.is_none() {
+            return Err(Broken::Malformed(Malformed::Switched));
+        }
+        self.sent.status.set(101);
+        self.write_head(Framing::None, b"");
+        self.send_reply().await?;
+        self.buffer.consume(self.head.len);
+        Ok(Relayed::Switched)
+    }
+
+    async fn finish(mut self) -> Result<Relayed, Broken> {
+        let framing = self.head.framing;
+        let length_unknown = matches!(framing, Framing::Chunked | Framing::UntilClose);
+        let reframed = match (length_unknown, self.ask.is_11) {
+            (false, _) => framing,
+            (true, true) => Framing::Chunked,
+            (true, false) => Framing::UntilClose,
+        };
+        let reuse_client =
+            self.ask.keep_alive && reframed != Framing::UntilClose && !self.draining.get();
+        let connection: &[u8] = match (reuse_client, self.ask.is_11) {
+            (false, _) => b"Connection: close\r\n",
+            (true, true) => b"",
+            (true, false) => b"Connection: keep-alive\r\n",
+        };
+        self.write_head(reframed, connection);
+        self.buffer.consume(self.head.len);
+        self.timer.set_after(limits::BODY_TIME);
+        let mut body = Body::new(framing);
+        let chunked = reframed == Framing::Chunked;
+        // The head waits in `reply` until it is known how much of the body goes with it.
+        self.send_body(&mut body, chunked).await?;
+        if !body.is_done() {
+            let mut large = self.spare.large();
+            std::mem::swap(self.buffer, &mut large);
+            let result = self.stream_body(&mut body, chunked).await;
+            std::mem::swap(self.buffer, &mut large);
+            let leftover = !large.is_empty();
+            self.spare.put_large(large);
+            result?;
+            let reuse_upstream = self.head.keeps_alive() && !leftover;
+            return Ok(Relayed::Whole { reuse_upstream, reuse_client });
+        }
+        let reuse_upstream = self.head.keeps_alive() && self.buffer.is_empty();
+        Ok(Relayed::Whole { reuse_upstream, reuse_client })
+    }
+
+    async fn stream_body(&mut self, body: &mut Body, chunked: bool) -> Result<(), Broken> {
+        while !body.is_done() {
+            self.timer.set_after(limits::BODY_TIME);
+            match flow::fill(self.upstream, self.buffer, self.timer).await {
+                Ok(0) if matches!(body, Body::UntilClose) => {
+                    *body = Body::Done;
+                }
+                Ok(0) | Err(_) => return Err(Broken::BodyCut),
+                Ok(_) => {}
+            }
+            self.send_body(body, chunked).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what `reply` and the buffer hold: one write, where it is little one of one piece.
+    async fn send_body(&mut self, body: &mut Body, chunked: bool) -> Result<(), Broken> {
+        let data = self.buffer.data_mut();
+        let step = body.step(data);
+        let step = match step {
+            Ok(step) => step,
+            Err(malformed) if !self.sent.begun() => return Err(Broken::Malformed(malformed)),
+            Err(_) => return Err(Broken::BodyCut),
+        };
+        let payload = data.get(step.start..step.end).unwrap_or_default();
+        let tail = headers::write_frame(chunked, payload.len(), body.is_done(), self.reply);
+        if !self.sent.begun() {
+            self.sent.status.set(self.head.status);
+        }
+        let result = if payload.len() <= limits::COALESCE {
+            self.reply.extend_from_slice(payload);
+            self.reply.extend_from_slice(tail);
+            flow::send(self.client, self.reply, self.timer, &mut 0).await
+        } else {
+            let mut parts = [IoSlice::new(self.reply), IoSlice::new(payload), IoSlice::new(tail)];
+            flow::send_parts(self.client, &mut parts, self.timer).await
+        };
+        self.sent.bytes.set(self.sent.bytes.get() + payload.len() as u64);
+        self.reply.clear();
+        self.buffer.consume(step.consumed);
+        result.map_err(|_| Broken::ClientGone)
+    }
+
+    fn write_head(&mut self, framing: Framing, connection: &[u8]) {
+        let bytes = self.buffer.data();
+        headers::write_response(bytes, self.head, framing, connection, self.reply);
+    }
+
+    async fn send_reply(&mut self) -> Result<(), Broken> {
+        let sent = flow::send(self.client, self.reply, self.timer, &mut 0).await;
+        self.reply.clear();
+        sent.map_err(|_| Broken::ClientGone)
+    }
+}

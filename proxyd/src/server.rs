@@ -1,0 +1,281 @@
+//! The process: listeners, workers, the control thread, and the way out.
+//!
+//! ```text
+//!   serving ──TERM, INT──▶ draining ──last connection gone, or the grace is over──▶ exit 0
+//!                             └──a second one──▶ exit at once
+//! ```
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::access_log::LogWriter;
+use crate::cli::Cli;
+use crate::control;
+use crate::inherited::{CannotInherit, Inherited};
+use crate::registry::Registry;
+use crate::worker::{self, Worker};
+
+/// Why proxyd does not serve.
+#[derive(Debug, Error)]
+pub enum CannotServe {
+    /// Nobody could ever connect.
+    #[error(
+        "there is nothing to listen on: pass a TCP listener named `http` through LISTEN_FDS, \
+         as init does, or use --listen ADDR:PORT"
+    )]
+    NoListener,
+    /// Nobody could ever tell it a route.
+    #[error(
+        "there is no control socket: pass a unix listener named `control` through LISTEN_FDS, \
+         as init does, or use --control PATH"
+    )]
+    NoControl,
+    /// What was passed is not what it should be.
+    #[error("{0}")]
+    Inherited(String),
+    /// `--listen` failed.
+    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// `--control` failed.
+    #[error("cannot create the control socket {path}: {source}; choose another with --control")]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `--access-log` failed.
+    #[error("cannot append to the access log {path}: {source}; choose another with --access-log")]
+    AccessLog {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system refused something that it usually grants.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was refused.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl CannotServe {
+    /// 2 for what the caller can put right, 1 for the rest.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CannotServe::System { .. } => 1,
+            CannotServe::NoListener
+            | CannotServe::NoControl
+            | CannotServe::Inherited(_)
+            | CannotServe::Listen { .. }
+            | CannotServe::Control { .. }
+            | CannotServe::AccessLog { .. } => 2,
+        }
+    }
+}
+
+impl From<CannotInherit> for CannotServe {
+    fn from(error: CannotInherit) -> CannotServe {
+        CannotServe::Inherited(error.to_string())
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> CannotServe {
+    move |source| CannotServe::System { what, source }
+}
+
+/// What the main thread waits for.
+enum Event {
+    Signal,
+    WorkerDone,
+}
+
+/// Serves until it is told to stop and has drained.
+///
+/// # Errors
+/// When it cannot begin; once it serves, it ends well.
+pub fn run(cli: Cli) -> Result<(), CannotServe> {
+    // Before anything else is opened: the passed descriptors are taken by number.
+    let mut inherited = Inherited::take()?;
+    for address in cli.listen {
+        let listener =
+            TcpListener::bind(address).map_err(|source| CannotServe::Listen { address, source })?;
+        inherited.http.push(listener);
+    }
+    if let Some(path) = cli.control {
+        let listener =
+            control::bind(&path).map_err(|source| CannotServe::Control { path, source })?;
+        inherited.control.push(listener);
+    }
+    let Inherited { http, control } = inherited;
+    if http.is_empty() {
+        return Err(CannotServe::NoListener);
+    }
+    if control.is_empty() {
+        return Err(CannotServe::NoControl);
+    }
+    raise_file_limit();
+    let log = LogWriter::start(&cli.access_log)
+        .map_err(|source| CannotServe::AccessLog { path: cli.access_log, source })?;
+    announce(&http);
+
+    let workers = cli.workers.or_else(|| thread::available_parallelism().ok());
+    let workers = workers.map_or(1, std::num::NonZero::get);
+    let registry = Arc::new(Registry::new(workers));
+    let (stop, stopped) = watch::channel(false);
+    let (events, coming) = channel();
+    watch_signals(&events)?;
+    start_workers(workers, &http, &registry, &log, &stopped, &events)?;
+    start_control(control, &registry, &stopped)?;
+    drop((http, events));
+
+    wait(&coming, workers, Duration::from_secs(cli.grace), &stop);
+    log_last_lines(log);
+    Ok(())
+}
+
+/// Each connection needs two descriptors; the soft limit is a remnant of select(2).
+fn raise_file_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Not being allowed to only means that accepting rests earlier.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// Tells where it listens, for whoever asked for port 0.
+fn announce(listeners: &[TcpListener]) {
+    for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+        eprintln!("proxyd: listening on {address}");
+    }
+}
+
+fn watch_signals(events: &Sender<Event>) -> Result<(), CannotServe> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(system("watch for signals"))?;
+    let events = events.clone();
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for _ in signals.forever() {
+                if events.send(Event::Signal).is_err() {
+                    return;
+                }
+            }
+        })
+        .map_err(system("start the signal thread"))?;
+    Ok(())
+}
+
+fn start_workers(
+    count: usize,
+    listeners: &[TcpListener],
+    registry: &Arc<Registry>,
+    log: &LogWriter,
+    stopped: &watch::Receiver<bool>,
+    events: &Sender<Event>,
+) -> Result<(), CannotServe> {
+    let connections = Arc::new(AtomicUsize::new(0));
+    for number in 0..count {
+        let duplicate = |listener: &TcpListener| {
+            listener.set_nonblocking(true)?;
+            listener.try_clone()
+        };
+        let own: io::Result<Vec<TcpListener>> = listeners.iter().map(duplicate).collect();
+        let own = own.map_err(system("duplicate a listener"))?;
+        let (registry, end) = (Arc::clone(registry), log.end());
+        let (connections, stopped) = (Arc::clone(&connections), stopped.clone());
+        let events = events.clone();
+        thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || {
+                let worker = Worker::new(number, registry, end, connections);
+                if let Err(error) = worker::run(worker, own, stopped) {
+                    eprintln!("proxyd: worker {number} cannot run: {error}");
+                }
+                let _ = events.send(Event::WorkerDone);
+            })
+            .map_err(system("start a worker"))?;
+    }
+    Ok(())
+}
+
+fn start_control(
+    listeners: Vec<UnixListener>,
+    registry: &Arc<Registry>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<(), CannotServe> {
+    let (registry, stopped) = (Arc::clone(registry), stopped.clone());
+    thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || {
+            if let Err(error) = control::run(listeners, registry, stopped) {
+                eprintln!("proxyd: the control socket cannot be served: {error}");
+            }
+        })
+        .map_err(system("start the control thread"))?;
+    Ok(())
+}
+
+/// Waits for the first signal, then for the workers, the grace, or the second signal.
+fn wait(coming: &Receiver<Event>, workers: usize, grace: Duration, stop: &watch::Sender<bool>) {
+    let mut left = workers;
+    let mut deadline: Option<Instant> = None;
+    while left > 0 {
+        let event = match deadline {
+            None => coming.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(deadline) => {
+                coming.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            }
+        };
+        match event {
+            Ok(Event::WorkerDone) => left -= 1,
+            Ok(Event::Signal) if deadline.is_none() => {
+                eprintln!("proxyd: draining: no new connections, open ones have {grace:?}");
+                deadline = Some(Instant::now() + grace);
+                stop.send_replace(true);
+            }
+            Ok(Event::Signal) => {
+                eprintln!("proxyd: told again to stop: open connections are cut");
+                return;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                eprintln!("proxyd: the grace is over: open connections are cut");
+                return;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// Gives the log a moment for its last lines; a writer that hangs does not keep the process.
+fn log_last_lines(log: LogWriter) {
+    let (done, written) = channel();
+    let finish = move || {
+        log.finish();
+        let _ = done.send(());
+    };
+    if thread::Builder::new().spawn(finish).is_ok() {
+        let _ = written.recv_timeout(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,135 @@
+//! A connection to a target, and making one.
+
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
+use tokio::time::timeout;
+
+use crate::limits;
+use crate::target::Address;
+
+/// A connection to a target.
+#[derive(Debug)]
+pub(crate) enum Upstream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Upstream {
+    pub(crate) async fn connect(address: &Address) -> Result<Upstream> {
+        let connect = async {
+            match address {
+                Address::Tcp(address) => {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    Ok(Upstream::Tcp(stream))
+                }
+                Address::Unix(path) => UnixStream::connect(path).await.map(Upstream::Unix),
+            }
+        };
+        timeout(limits::CONNECT_TIME, connect)
+            .await
+            .map_err(|_| Error::from(ErrorKind::TimedOut))?
+    }
+
+    /// Whether an idle connection is still good, as far as the last wait for events told: it
+    /// must be silent. Costs no system call unless there is something to tell.
+    pub(crate) fn is_silent(&self) -> bool {
+        let mut byte = [0];
+        let read = match self {
+            Upstream::Tcp(stream) => stream.try_read(&mut byte),
+            Upstream::Unix(stream) => stream.try_read(&mut byte),
+        };
+        would_block(&read)
+    }
+
+    /// The same, asked of the kernel at this moment.
+    pub(crate) fn is_silent_now(&self) -> bool {
+        let fd = match self {
+            Upstream::Tcp(stream) => stream.as_raw_fd(),
+            Upstream::Unix(stream) => stream.as_raw_fd(),
+        };
+        let peeked = recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+        would_block(&peeked.map_err(Error::from))
+    }
+
+    pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
+        match self {
+            Upstream::Tcp(stream) => {
+                let (reader, writer) = stream.split();
+                (Reader::Tcp(reader), Writer::Tcp(writer))
+            }
+            Upstream::Unix(stream) => {
+                let (reader, writer) = stream.split();
+                (Reader::Unix(reader), Writer::Unix(writer))
+            }
+        }
+    }
+}
+
+fn would_block(result: &Result<usize>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+pub(crate) enum Reader<'a> {
+    Tcp(tcp::ReadHalf<'a>),
+    Unix(unix::ReadHalf<'a>),
+}
+
+pub(crate) enum Writer<'a> {
+    Tcp(tcp::WriteHalf<'a>),
+    Unix(unix::WriteHalf<'a>),
+}
+
+impl AsyncRead for Reader<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        match self.get_mut() {
+            Reader::Tcp(half) => Pin::new(half).poll_read(cx, buffer),
+            Reader::Unix(half) => Pin::new(half).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Writer<'_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        match self.get_mut() {
+            Writer::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
+            Writer::Unix(half) => Pin::new(half).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        match self.get_mut() {
+            Writer::Tcp(half) => Pin::new(half).poll_write_vectored(cx, parts),
+            Writer::Unix(half) => Pin::new(half).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self.get_mut() {
+            Writer::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            Writer::Unix(half) => Pin::new(half).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! One worker: a thread with a runtime of its own, its share of the listeners' connections, and
+//! all that they need without asking another thread.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, sleep};
+
+use crate::access_log::AccessLog;
+use crate::buffer::Spare;
+use crate::limits;
+use crate::listener;
+use crate::pool::Pool;
+use crate::registry::Registry;
+use crate::service::{Service, Table};
+use crate::target::Target;
+
+/// What the connections of one worker share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    number: usize,
+    registry: Arc<Registry>,
+    table: RefCell<Rc<Table>>,
+    pub(crate) pool: Pool,
+    pub(crate) spare: Spare,
+    pub(crate) log: AccessLog,
+    /// No new connections, and each answer is a connection's last.
+    pub(crate) draining: Cell<bool>,
+    /// Told once, when `draining` begins.
+    pub(crate) drain: Notify,
+    connections: Cell<usize>,
+    last_gone: Notify,
+    /// Connections of all workers.
+    total: Arc<AtomicUsize>,
+    random: Cell<u64>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        number: usize,
+        registry: Arc<Registry>,
+        log: AccessLog,
+        total: Arc<AtomicUsize>,
+    ) -> Worker {
+        Worker {
+            number,
+            table: RefCell::new(Rc::new(registry.table())),
+            registry,
+            pool: Pool::default(),
+            spare: Spare::default(),
+            log,
+            draining: Cell::new(false),
+            drain: Notify::new(),
+            connections: Cell::new(0),
+            last_gone: Notify::new(),
+            total,
+            random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ ((number as u64 + 1) << 32)),
+        }
+    }
+
+    /// Which service answers for a host, as of now.
+    pub(crate) fn route(&self, host: &str) -> Option<Rc<Service>> {
+        let mut table = self.table.borrow_mut();
+        if table.generation != self.registry.generation() {
+            *table = Rc::new(self.registry.table());
+        }
+        table.routes.get(host).cloned()
+    }
+
+    /// Claims a target of a service; see [`Service::claim`].
+    pub(crate) fn claim(self: &Rc<Self>, service: &Service, avoid: Option<u64>) -> Option<Claim> {
+        let target = service.claim(self.random(), avoid)?;
+        Some(Claim { target, worker: Rc::clone(self) })
+    }
+
+    /// Xorshift: which of two targets to look at need not be a secret.
+    fn random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.set(x);
+        x
+    }
+
+    /// Counts a connection in, unless there are too many.
+    pub(crate) fn admit(self: &Rc<Self>) -> Option<Admission> {
+        if self.total.fetch_add(1, Ordering::AcqRel) >= limits::CONNECTIONS {
+            self.total.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        self.connections.set(self.connections.get() + 1);
+        Some(Admission { worker: Rc::clone(self) })
+    }
+
+    /// Takes a new picture and closes what it no longer needs.
+    fn refresh(&self) {
+        let table = Rc::new(self.registry.table());
+        self.pool.keep(|number| table.live.contains(&number));
+        let generation = table.generation;
+        *self.table.borrow_mut() = table;
+        self.registry.saw(self.number, generation);
+    }
+}
+
+/// A target in use; dropping it lets go.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) target: Arc<Target>,
+    worker: Rc<Worker>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.target.release() {
+            self.worker.registry.drained();
+        }
+    }
+}
+
+/// A counted connection; dropping it counts it out.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    worker: Rc<Worker>,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.worker.total.fetch_sub(1, Ordering::AcqRel);
+        let left = self.worker.connections.get().saturating_sub(1);
+        self.worker.connections.set(left);
+        if left == 0 {
+            self.worker.last_gone.notify_one();
+        }
+    }
+}
+
+/// Serves until `stop` turns true and the last connection is gone.
+pub(crate) fn run(
+    worker: Worker,
+    listeners: Vec<TcpListener>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let worker = Rc::new(worker);
+        let mut changes = worker.registry.subscribe();
+        spawn_local({
+            let worker = Rc::clone(&worker);
+            async move {
+                worker.refresh();
+                while changes.changed().await.is_ok() {
+                    changes.mark_unchanged();
+                    worker.refresh();
+                }
+            }
+        });
+        spawn_local(write_log(Rc::clone(&worker)));
+        spawn_local(close_idle(Rc::clone(&worker)));
+        let mut accepting = Vec::new();
+        for listener in listeners {
+            accepting.push(spawn_local(listener::accept(listener, Rc::clone(&worker))));
+        }
+        // The sender lives as long as the process; its end is a stop, too.
+        let _ = stop.wait_for(|stop| *stop).await;
+        for task in &accepting {
+            task.abort();
+        }
+        for task in accepting {
+            let _ = task.await;
+        }
+        worker.draining.set(true);
+        worker.drain.notify_waiters();
+        while worker.connections.get() > 0 {
+            worker.last_gone.notified().await;
+        }
+        worker.pool.clear();
+        worker.registry.saw(worker.number, u64::MAX);
+        worker.log.flush();
+    });
+    Ok(())
+}
+
+/// Hands over log lines that would wait too long for their batch to be full.
+async fn write_log(worker: Rc<Worker>) {
+    loop {
+        worker.log.begun().await;
+        sleep(limits::LOG_DELAY).await;
+        worker.log.flush();
+    }
+}
+
+/// Closes connections to targets that were idle too long; sleeps while there are none.
+async fn close_idle(worker: Rc<Worker>) {
+    loop {
+        worker.pool.filled().await;
+        while !worker.pool.is_empty() {
+            sleep(limits::POOL_TIME / 4).await;
+            worker.pool.expire(Instant::now());
+        }
+    }
+}
