@@ -86,7 +86,7 @@ pub(crate) enum ProxyJob {
     /// It is on its way up or down.
     Changing,
     /// It lives, or will again.
-    Live(JobSpec),
+    Live(Box<JobSpec>),
     /// It has ended.
     Ended,
 }
@@ -179,7 +179,7 @@ fn plan_proxy_job(desired: &Desired, observed: &Observed, actions: &mut Vec<Acti
         (Some(spec), ProxyJob::Absent | ProxyJob::Ended) => {
             actions.push(Action::StartProxy { spec: Box::new(spec.clone()) });
         }
-        (Some(spec), ProxyJob::Live(running)) if spec != running => {
+        (Some(spec), ProxyJob::Live(running)) if *spec != **running => {
             actions.push(Action::StopProxy);
         }
         // The apps finish their requests first.
@@ -309,7 +309,7 @@ fn beyond<'a, 'b: 'a>(
 }
 
 /// Whether requests reach it.
-fn serves(id: &InstanceId, seen: &Seen, proxy: &Proxy) -> bool {
+pub(crate) fn serves(id: &InstanceId, seen: &Seen, proxy: &Proxy) -> bool {
     let ready = seen.life == Life::Running(Health::Ready);
     match proxy {
         // Nobody sends requests: being ready is all that it can be.

@@ -140,7 +140,7 @@ fn one_that_has_ended_is_not_started_again_by_itself() {
 fn the_proxy_goes_after_the_last_app() {
     let app = sample("a", 1);
     let mut seen = observed(&app, &[(1, READY)]);
-    seen.proxy_job = ProxyJob::Live(JobSpec::new("proxyd"));
+    seen.proxy_job = ProxyJob::Live(Box::new(JobSpec::new("proxyd")));
     let nothing = Desired::default();
     assert_eq!(plan(&nothing, &seen, |_| true).len(), 1, "only the app");
     seen.instances.clear();

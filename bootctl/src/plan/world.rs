@@ -290,7 +290,7 @@ impl World {
                 self.jobs.remove(&id.to_string()).expect("only what is there is retired");
             }
             Action::StartProxy { spec } => {
-                self.proxy_job = ProxyJob::Live(*spec);
+                self.proxy_job = ProxyJob::Live(spec);
                 self.table = Some(Table::default());
             }
             Action::StopProxy => {
