@@ -64,8 +64,9 @@ impl Hands {
                 warn!("the proxy does not start: {error}");
                 report(&tell, Event::ProxyTrouble(error)).await;
                 sleep(PROXY_BREATH).await;
+                return report(&tell, Event::ProxyChanged { there: None }).await;
             }
-            report(&tell, Event::ProxyChanged).await;
+            report(&tell, Event::ProxyChanged { there: Some(true) }).await;
         });
     }
 
@@ -77,8 +78,9 @@ impl Hands {
                 warn!("the proxy does not stop: {error}");
                 report(&tell, Event::ProxyTrouble(error)).await;
                 sleep(BREATH).await;
+                return report(&tell, Event::ProxyChanged { there: None }).await;
             }
-            report(&tell, Event::ProxyChanged).await;
+            report(&tell, Event::ProxyChanged { there: Some(false) }).await;
         });
     }
 

@@ -24,8 +24,8 @@ pub(crate) enum Event {
     Retired { id: InstanceId, result: Result<(), InitError> },
     /// The proxy's job could not be changed.
     ProxyTrouble(InitError),
-    /// A change of the proxy's job is over, well or not.
-    ProxyChanged,
+    /// A change of the proxy's job is over: it is there, or not, or nobody knows.
+    ProxyChanged { there: Option<bool> },
     /// The proxy of this process has told its table.
     Table { pid: u32, table: Table },
     /// These pushes were made, and the next one failed if there is an error.

@@ -21,8 +21,8 @@ pub(crate) struct Roster {
     pub(crate) is_current: bool,
     doing: BTreeMap<InstanceId, Doing>,
     health: BTreeMap<InstanceId, (u32, Health)>,
-    /// Whether the proxy's job is being changed.
-    pub(crate) changing_proxy: bool,
+    /// How the proxy's job is being changed.
+    pub(crate) changing_proxy: Option<Change>,
     pub(crate) table: Told,
     /// Instances that the pushes under way are about.
     pub(crate) pushing: Option<BTreeSet<InstanceId>>,
@@ -35,6 +35,15 @@ pub(crate) struct Roster {
 enum Doing {
     Start { port: Port, spec: Box<JobSpec>, answered: bool },
     Retire { answered: bool },
+}
+
+/// A change of the proxy's job, until its effect is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// init has not answered.
+    Asked,
+    /// It has, and the job is to be there, or not.
+    Expected { there: bool },
 }
 
 /// What the proxy has told, and which process of it.
@@ -88,10 +97,14 @@ impl Roster {
                 self.doing.retain(|_, doing| match doing {
                     Doing::Start { answered, .. } | Doing::Retire { answered } => !*answered,
                 });
+                if matches!(self.changing_proxy, Some(Change::Expected { .. })) {
+                    self.changing_proxy = None;
+                }
                 self.is_current = true;
             }
             JobEvent::Missed { .. } => self.lose(),
         }
+        self.see_proxy();
     }
 
     pub(crate) fn starting(&mut self, id: &InstanceId, port: Port, spec: Box<JobSpec>) {
@@ -111,6 +124,19 @@ impl Roster {
             Some(Doing::Retire { answered }) if done && there => *answered = true,
             Some(_) => drop(self.doing.remove(id)),
             None => {}
+        }
+    }
+
+    /// init has answered to a change of the proxy's job.
+    pub(crate) fn proxy_changed(&mut self, there: Option<bool>) {
+        self.changing_proxy = there.map(|there| Change::Expected { there });
+        self.see_proxy();
+    }
+
+    fn see_proxy(&mut self) {
+        let there = self.jobs.contains_key(proxy::JOB);
+        if self.changing_proxy == Some(Change::Expected { there }) {
+            self.changing_proxy = None;
         }
     }
 
@@ -222,7 +248,7 @@ impl Roster {
     }
 
     fn proxy_job(&self) -> ProxyJob {
-        if self.changing_proxy {
+        if self.changing_proxy.is_some() {
             return ProxyJob::Changing;
         }
         match self.proxy() {

@@ -23,7 +23,7 @@ use crate::plan::{Action, Desired, Proxy, Push, Wanted, key, plan};
 use crate::probe;
 use crate::proxy;
 use crate::requests::Waiter;
-use crate::roster::{Roster, Told};
+use crate::roster::{Change, Roster, Told};
 use crate::store::Store;
 
 /// How long requests may take to finish of an app of which nothing is known any more.
@@ -142,7 +142,7 @@ impl Supervisor {
                 self.roster.answered(&id, result.is_ok());
             }
             Event::ProxyTrouble(error) => self.proxy_trouble = Some(error.to_string()),
-            Event::ProxyChanged => self.roster.changing_proxy = false,
+            Event::ProxyChanged { there } => self.roster.proxy_changed(there),
             Event::Table { pid, table } => {
                 if matches!(self.roster.table, Told::Asked { pid: asked } if asked == pid) {
                     self.proxy_trouble = None;
@@ -182,13 +182,13 @@ impl Supervisor {
                 }
                 Action::Retire { id } => self.retire(&id),
                 Action::StartProxy { spec } => {
-                    self.roster.changing_proxy = true;
+                    self.roster.changing_proxy = Some(Change::Asked);
                     self.hands.start_proxy(spec);
                 }
                 Action::StopProxy => {
                     if let Some(job) = self.roster.proxy() {
                         self.hands.stop_proxy(job.spec.clone());
-                        self.roster.changing_proxy = true;
+                        self.roster.changing_proxy = Some(Change::Asked);
                     }
                 }
                 Action::Push(push) => pushes.push(push),
