@@ -1,6 +1,11 @@
 //! The system tests: they drive the real binaries, and are named after what they prove.
 
 mod api_md;
+mod bootctl_adopt;
+mod bootctl_apps;
+mod bootctl_config;
+mod bootctl_socket;
+mod bootctl_wind_down;
 mod init_access;
 mod init_api;
 mod init_end;
