@@ -3,7 +3,9 @@
 pub mod binaries;
 pub mod bootctl;
 pub mod http;
+pub mod image;
 pub mod init;
 pub mod proxyd;
 pub mod random;
+pub mod tools;
 pub mod wait;

@@ -1,0 +1,64 @@
+//! One line of the tour: shown to people as a shell line, and tried by the check itself.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::http::Request;
+
+/// Something to ask of the running demo.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    /// An HTTP request.
+    Http(Request),
+    /// A call of `bootctl`.
+    Bootctl {
+        /// The program.
+        program: PathBuf,
+        /// The folder of its control socket.
+        run_dir: PathBuf,
+        /// The verb and what it is about.
+        words: Vec<String>,
+    },
+}
+
+/// What came of it: an HTTP status or an exit code, and the text.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The status of an answer, or the exit code of a program.
+    pub(crate) code: i32,
+    /// The body, or what was printed.
+    pub(crate) text: String,
+}
+
+impl Ask {
+    /// Does it.
+    pub(crate) fn ask(&self) -> Result<Reply, String> {
+        match self {
+            Self::Http(request) => {
+                let answer = request.send()?;
+                Ok(Reply { code: answer.status.into(), text: answer.body })
+            }
+            Self::Bootctl { program, run_dir, words } => {
+                let mut command = Command::new(program);
+                let output = command.args(words).env("BOOTCTL_RUN_DIR", run_dir).output();
+                let output = output.map_err(|e| format!("{self}: {e}"))?;
+                let text = [output.stdout, output.stderr].concat();
+                let code = output.status.code().unwrap_or(-1);
+                Ok(Reply { code, text: String::from_utf8_lossy(&text).into_owned() })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(request) => request.fmt(f),
+            Self::Bootctl { program, run_dir, words } => {
+                let (program, run_dir) = (program.display(), run_dir.display());
+                write!(f, "BOOTCTL_RUN_DIR={run_dir} {program} {}", words.join(" "))
+            }
+        }
+    }
+}
