@@ -165,7 +165,10 @@ fn o13_a_crash_is_seen_and_recovered_from() {
     let site = Site::boot(&[("a.toml", &answers(1, more))]);
     site.wait_for("a", "running");
     let before = site.pids("a");
-    let _ = jobinit_tests::http::raw(site.proxy, b"GET /crash HTTP/1.1\r\nHost: a\r\n\r\n");
+    let _ = jobinit_tests::http::raw(
+        site.proxy,
+        b"GET /crash HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
     let after = wait::until("a new process", || {
         let status = site.wait_for("a", "running");
         let instance = &status["instances"][0];
