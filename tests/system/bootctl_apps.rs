@@ -196,6 +196,20 @@ fn a_proxy_that_died_is_told_everything_anew() {
     assert_eq!(site.pids("a"), pids);
 }
 
+#[test]
+fn o10_a_changed_proxy_is_replaced_and_reload_waits_for_it() {
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    site.wait_for("a", "running");
+    let before = (site.pids("a"), site.init.job("proxyd")["pid"].clone());
+    let file = site.folder().join("conf/bootctl.toml");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    std::fs::write(&file, text + "[proxy]\nworkers = 1\n").expect("written");
+    site.done(&["reload"]);
+    assert_eq!(site.get("a", "/").status, 200);
+    assert_eq!(site.pids("a"), before.0);
+    assert_ne!(site.init.job("proxyd")["pid"], before.1);
+}
+
 /// SIGKILL.
 pub(crate) fn kill(pid: u64) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid"));
