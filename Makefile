@@ -8,7 +8,7 @@ SCRIPTS := .ci/run tests/install-deps $(addprefix images/,oci/bundle oci/crun oc
 export JOBINIT_BIN ?= $(CURDIR)/$(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-check vm-image vm oci-image oci check test deps
+.PHONY: help build demo demo-check vm-image vm oci-image oci check test deps bench
 
 help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,3 +54,6 @@ deps: ## Installs what tests need, from Debian and crates.io, where it is missin
 test: deps check build ## All checks and tests
 	images/vm/kernel
 	cargo nextest run --locked --workspace
+
+bench: build ## Measures side by side with today's best; FIGURE=name for one
+	cargo run --locked --release -q -p bench -- $(FIGURE)

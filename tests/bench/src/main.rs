@@ -1,0 +1,81 @@
+//! `bench [FIGURE…]`: measures side by side, prints tables, writes `target/bench.json`.
+//!
+//! A figure is a file with a `measure() -> Vec<Row>`, and a line in [`FIGURES`].
+
+mod client;
+mod cpu;
+mod inits;
+mod load;
+mod memory;
+mod noop;
+mod origin;
+mod peers;
+mod proxied_request;
+mod put_latency;
+mod relay;
+mod report;
+mod silent;
+mod start;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::report::Row;
+
+/// A figure's name, and what measures it.
+type Figure = (&'static str, fn() -> Vec<Row>);
+
+const FIGURES: &[Figure] = &[
+    ("start", start::measure),
+    ("put-latency", put_latency::measure),
+    ("memory", memory::measure),
+    ("proxied-request", proxied_request::measure),
+];
+
+#[derive(Parser)]
+#[command(about = "Measures figures side by side with today's best", version)]
+struct Cli {
+    /// Which figures; all if none is named
+    figures: Vec<String>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// Parts of a measurement that need a process of their own.
+#[derive(Subcommand)]
+enum Part {
+    /// The floor of a proxy: copies bytes and looks at none
+    #[command(hide = true)]
+    Relay { listen: SocketAddr, target: SocketAddr },
+    /// The floor of an API: answers and does nothing
+    #[command(hide = true)]
+    Silent { listen: SocketAddr },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.part {
+        Some(Part::Relay { listen, target }) => relay::run(listen, target),
+        Some(Part::Silent { listen }) => silent::run(listen),
+        None => {}
+    }
+    for name in &cli.figures {
+        if !FIGURES.iter().any(|(known, _)| known == name) {
+            let known: Vec<&str> = FIGURES.iter().map(|(known, _)| *known).collect();
+            eprintln!("bench: there is no figure `{name}`; there are: {}", known.join(", "));
+            return ExitCode::from(2);
+        }
+    }
+    let mut rows = Vec::new();
+    for (name, measure) in FIGURES {
+        if cli.figures.is_empty() || cli.figures.iter().any(|wanted| wanted == name) {
+            let measured = measure();
+            report::print(name, &measured);
+            rows.extend(measured);
+        }
+    }
+    report::write(&rows);
+    ExitCode::SUCCESS
+}

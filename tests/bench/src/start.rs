@@ -1,0 +1,81 @@
+//! `start`: from nothing to a child that has run and is gone, as a container's entrypoint.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+use crate::report::{Row, median};
+use crate::{inits, noop};
+
+const ROUNDS: usize = 300;
+
+pub fn measure() -> Vec<Row> {
+    let noop = noop::program();
+    let noop = noop.to_str().expect("a plain path");
+    let init = inits::program();
+    let init = init.to_str().expect("a plain path");
+    let mut subjects: Vec<(&str, Vec<&str>)> = vec![
+        ("bare posix_spawn", vec![noop]),
+        ("init", vec![init, "--listen", "127.0.0.1:0", "--", noop]),
+    ];
+    for (name, path, words) in [
+        ("tini -s", "/usr/bin/tini", vec!["-s", "--", noop]),
+        ("dumb-init", "/usr/bin/dumb-init", vec![noop]),
+        ("catatonit", "/usr/bin/catatonit", vec!["--", noop]),
+    ] {
+        if Path::new(path).exists() {
+            subjects.push((name, [vec![path], words].concat()));
+        } else {
+            eprintln!("bench: SKIPPED {name}: {path} is not installed");
+        }
+    }
+    let mut wall = vec![Vec::new(); subjects.len()];
+    let mut cpu = vec![Vec::new(); subjects.len()];
+    for _ in 0..ROUNDS {
+        for (number, (_, words)) in subjects.iter().enumerate() {
+            let (used, begun) = (children_cpu(), Instant::now());
+            run(words);
+            wall[number].push(begun.elapsed().as_secs_f64() * 1e6);
+            cpu[number].push(children_cpu() - used);
+        }
+    }
+    let names: Vec<&str> = subjects.iter().map(|(name, _)| *name).collect();
+    [rows("start-cpu", &names, cpu), rows("start-wall", &names, wall)].concat()
+}
+
+fn run(words: &[&str]) {
+    let status = Command::new(words[0])
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "{words:?} runs");
+}
+
+/// Microseconds of CPU of all children that have been waited for.
+fn children_cpu() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the kernel counts");
+    let sum = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 microseconds")]
+    let sum = sum as f64;
+    sum
+}
+
+fn rows(figure: &str, names: &[&str], values: Vec<Vec<f64>>) -> Vec<Row> {
+    let medians: Vec<f64> = values.into_iter().map(median).collect();
+    let tini = names.iter().position(|name| *name == "tini -s").map(|at| medians[at]);
+    names
+        .iter()
+        .zip(&medians)
+        .map(|(name, value)| {
+            let row = Row::new(figure, name, *value, "us");
+            match tini {
+                Some(tini) => row.compared("tini -s", tini),
+                None => row.compared("bare posix_spawn", medians[0]),
+            }
+        })
+        .collect()
+}
