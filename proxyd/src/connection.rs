@@ -39,7 +39,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
         // Held while there are bytes to work on only: a waiting connection is a small thing.
         let mut desk = worker.spare.desk();
         loop {
-            (next, now) = exchange::run(&worker, &mut stream, &client, &mut desk, &mut timer).await;
+            // On the heap for its time only: it is many times the size of a connection that waits.
+            let exchange = exchange::run(&worker, &mut stream, &client, &mut desk, &mut timer);
+            (next, now) = Box::pin(exchange).await;
             if next != Next::Again || desk.incoming.is_empty() {
                 break;
             }

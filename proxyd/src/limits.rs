@@ -34,6 +34,8 @@ pub(crate) const DRAINING_IDLE_TIME: Duration = Duration::from_secs(2);
 pub(crate) const BODY_TIME: Duration = Duration::from_mins(1);
 /// A connection to a target is made: more counts as refused; 504 if no other takes it.
 pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(3);
+/// Between two looks whether a unix socket's backlog has room; bounded by the time above.
+pub(crate) const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 /// From the request to the head of its answer: more is 504.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_mins(1);
 /// An upgraded connection without a byte in either direction is closed.
@@ -45,7 +47,7 @@ pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
 /// Idle connections to a target are closed after this: below the 5 s after which Node closes.
 pub(crate) const POOL_TIME: Duration = Duration::from_secs(4);
 /// Idle connections a worker keeps to one target: more are closed.
-pub(crate) const POOL_SIZE: usize = 256;
+pub(crate) const POOL_SIZE: usize = 2048;
 /// Attempts to have one request answered, the first included: then 502 or 504.
 pub(crate) const ATTEMPTS: u32 = 3;
 /// What `Retry-After` says when a service has no target, in seconds.

@@ -70,6 +70,9 @@ pub enum CannotServe {
         /// Why.
         source: io::Error,
     },
+    /// All workers have ended, though nobody told them to.
+    #[error("no worker could run; what stopped each is told above")]
+    NoWorker,
     /// The system refused something that it usually grants.
     #[error("cannot {what}: {source}")]
     System {
@@ -85,7 +88,7 @@ impl CannotServe {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            CannotServe::System { .. } => 1,
+            CannotServe::NoWorker | CannotServe::System { .. } => 1,
             CannotServe::NoListener
             | CannotServe::NoControl
             | CannotServe::Inherited(_)
@@ -124,9 +127,10 @@ pub fn run(cli: Cli) -> Result<(), CannotServe> {
             TcpListener::bind(address).map_err(|source| CannotServe::Listen { address, source })?;
         inherited.http.push(listener);
     }
-    if let Some(path) = cli.control {
-        let listener =
-            control::bind(&path).map_err(|source| CannotServe::Control { path, source })?;
+    let socket = cli.control;
+    if let Some(path) = &socket {
+        let listener = control::bind(path)
+            .map_err(|source| CannotServe::Control { path: path.clone(), source })?;
         inherited.control.push(listener);
     }
     let Inherited { http, control } = inherited;
@@ -151,9 +155,13 @@ pub fn run(cli: Cli) -> Result<(), CannotServe> {
     start_control(control, &registry, &stopped)?;
     drop((http, events));
 
-    wait(&coming, workers, Duration::from_secs(cli.grace), &stop);
+    let told = wait(&coming, workers, Duration::from_secs(cli.grace), &stop);
     log_last_lines(log);
-    Ok(())
+    if let Some(path) = socket {
+        // Ours, so that whoever comes next finds no socket that nobody listens on.
+        let _ = std::fs::remove_file(path);
+    }
+    if told { Ok(()) } else { Err(CannotServe::NoWorker) }
 }
 
 /// Each connection needs two descriptors; the soft limit is a remnant of select(2).
@@ -237,8 +245,14 @@ fn start_control(
     Ok(())
 }
 
-/// Waits for the first signal, then for the workers, the grace, or the second signal.
-fn wait(coming: &Receiver<Event>, workers: usize, grace: Duration, stop: &watch::Sender<bool>) {
+/// Waits for the first signal, then for the workers, the grace, or the second signal. `false`: it
+/// ended without a signal.
+fn wait(
+    coming: &Receiver<Event>,
+    workers: usize,
+    grace: Duration,
+    stop: &watch::Sender<bool>,
+) -> bool {
     let mut left = workers;
     let mut deadline: Option<Instant> = None;
     while left > 0 {
@@ -257,15 +271,16 @@ fn wait(coming: &Receiver<Event>, workers: usize, grace: Duration, stop: &watch:
             }
             Ok(Event::Signal) => {
                 eprintln!("proxyd: told again to stop: open connections are cut");
-                return;
+                break;
             }
             Err(RecvTimeoutError::Timeout) => {
                 eprintln!("proxyd: the grace is over: open connections are cut");
-                return;
+                break;
             }
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
+    deadline.is_some()
 }
 
 /// Gives the log a moment for its last lines; a writer that hangs does not keep the process.

@@ -2,13 +2,14 @@
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::limits;
 use crate::target::Address;
@@ -29,7 +30,7 @@ impl Upstream {
                     stream.set_nodelay(true)?;
                     Ok(Upstream::Tcp(stream))
                 }
-                Address::Unix(path) => UnixStream::connect(path).await.map(Upstream::Unix),
+                Address::Unix(path) => connect_unix(path).await.map(Upstream::Unix),
             }
         };
         timeout(limits::CONNECT_TIME, connect)
@@ -68,6 +69,18 @@ impl Upstream {
                 let (reader, writer) = stream.split();
                 (Reader::Unix(reader), Writer::Unix(writer))
             }
+        }
+    }
+}
+
+/// A full backlog of a unix socket is told at once, where TCP would wait: so the waiting is ours.
+async fn connect_unix(path: &Path) -> Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                sleep(limits::BACKLOG_PAUSE).await;
+            }
+            result => return result,
         }
     }
 }

@@ -10,3 +10,6 @@ pub(crate) mod malformed;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod syntax;
+
+#[cfg(test)]
+mod vectors;
