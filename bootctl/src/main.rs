@@ -1,10 +1,34 @@
-//! The program `bootctl`.
+//! The program `bootctl`: the boot process that init starts, and the administrator's command.
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
 
+mod act;
+mod admin;
 mod app;
+mod boot;
+mod cli;
+mod client;
+mod command;
 mod config;
+mod early;
+mod event;
 mod health;
+mod http;
 mod name;
+mod network;
+mod plan;
+mod probe;
+mod proxy;
+mod requests;
+mod roster;
+mod standing;
+mod store;
+mod supervise;
+mod table;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    command::run(cli::Cli::parse())
+}

@@ -104,7 +104,7 @@ fn socket(field: &Field<'_>) {
     match field.string().as_deref() {
         Some("port") | None => {}
         Some("unix" | "fd") => {
-            field.report(Fault::NotYet("use \"port\": the app listens on $PORT"))
+            field.report(Fault::NotYet("use \"port\": the app listens on $PORT"));
         }
         Some(other) => {
             field.report(Fault::Choice { value: other.to_owned(), choices: &["port"] });

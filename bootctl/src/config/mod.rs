@@ -84,7 +84,8 @@ fn app_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     };
     let paths: Result<Vec<_>, _> = entries.map(|entry| Ok(entry?.path())).collect();
     let mut paths = paths.map_err(unreadable)?;
-    let hidden = |path: &Path| path.file_name().is_some_and(|n| n.as_encoded_bytes()[..1] == *b".");
+    let hidden =
+        |path: &Path| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
     paths.retain(|path| path.extension() == Some(OsStr::new("toml")) && !hidden(path));
     paths.sort();
     Ok(paths)

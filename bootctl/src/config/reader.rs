@@ -109,11 +109,6 @@ impl<'a> Section<'a> {
         self.entries().map(|(name, item)| Field { section: *self, name, item })
     }
 
-    /// Whether the table is there.
-    pub(crate) fn is_there(&self) -> bool {
-        self.table.is_some()
-    }
-
     fn entries(&self) -> impl Iterator<Item = (&'a str, &'a Item)> + use<'a> {
         self.table.into_iter().flat_map(TableLike::iter)
     }

@@ -1,0 +1,82 @@
+//! How the commands ask the supervisor.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::Method;
+use serde::de::DeserializeOwned;
+
+use super::wire::Refusal;
+use crate::http::{HttpError, Server};
+
+/// How much longer than the supervisor itself a client waits.
+const SLACK: Duration = Duration::from_secs(15);
+
+/// A way to the supervisor.
+#[derive(Debug)]
+pub(crate) struct Client {
+    server: Server,
+    socket: PathBuf,
+}
+
+/// Why a command has no good answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(
+        "no supervisor answers on {}: {source}; start one with `bootctl boot` (normally init \
+         does), or name its socket with --socket",
+        socket.display()
+    )]
+    Unreachable { socket: PathBuf, source: HttpError },
+    #[error("{} may not be used by this user; try it with sudo", .0.display())]
+    Forbidden(PathBuf),
+    #[error("{}{}", .0.message, list(&.0.problems))]
+    Refused(Refusal),
+    #[error("the supervisor's answer makes no sense: {0}")]
+    Odd(HttpError),
+}
+
+fn list(problems: &[String]) -> String {
+    problems.iter().fold(String::new(), |text, problem| text + "\n  " + problem)
+}
+
+impl Client {
+    pub(crate) fn at(socket: &Path) -> Self {
+        Self { server: Server::Unix(socket.to_owned()), socket: socket.to_owned() }
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Method::GET, path, Duration::ZERO).await
+    }
+
+    /// `within` is what the supervisor is told to wait at most.
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        within: Duration,
+    ) -> Result<T, ClientError> {
+        let path = format!("{path}?timeout_ms={}", within.as_millis());
+        self.ask(Method::PUT, &path, within).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        within: Duration,
+    ) -> Result<T, ClientError> {
+        let asked = self.server.ask(method, path, None::<&()>, within + SLACK).await;
+        let answer = asked.map_err(|source| {
+            let socket = self.socket.clone();
+            if source.is_forbidden() {
+                ClientError::Forbidden(socket)
+            } else {
+                ClientError::Unreachable { socket, source }
+            }
+        })?;
+        if answer.status.is_success() {
+            return answer.json().map_err(ClientError::Odd);
+        }
+        Err(answer.json().map_or_else(ClientError::Odd, ClientError::Refused))
+    }
+}

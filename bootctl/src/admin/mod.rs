@@ -1,0 +1,126 @@
+//! The admin API: JSON over HTTP on a unix socket, for root and bootctl's own user.
+//!
+//! | method, path | does | answers |
+//! |---|---|---|
+//! | `GET /status` | shows everything | 200 `StatusView` |
+//! | `GET /apps/{app}` | shows one app | 200 `AppView`, 404 |
+//! | `PUT /apps/{app}/start` | wants it to run; answers when all instances are ready | 200 `AppView`, 404, 409 failed, 504 |
+//! | `PUT /apps/{app}/stop` | wants it stopped; answers when all instances are gone | 200 `AppView`, 404, 504 |
+//! | `PUT /reload` | reads the config anew; answers when all is as it says | 200 `StatusView`, 409, 422 problems, 504 |
+//!
+//! `?timeout_ms=N` bounds the wait of the PUTs; what was asked for goes on after it. Errors are
+//! `Refusal`. Nothing has changed when the status is 4xx other than 409.
+
+pub(crate) mod client;
+mod peer;
+pub(crate) mod socket;
+pub(crate) mod wire;
+
+use std::io;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router, middleware};
+use serde::Deserialize;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::event::{Ask, Event, Reply, Verb};
+use wire::Refusal;
+
+/// The longest wait a client may ask for.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+type Door = mpsc::Sender<Event>;
+
+/// Serves the API for as long as bootctl lives.
+pub(crate) async fn serve(listener: UnixListener, door: Door) -> io::Result<()> {
+    let service = router(door).into_make_service_with_connect_info::<peer::Peer>();
+    axum::serve(listener, service).await
+}
+
+fn router(door: Door) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/apps/{app}", get(show))
+        .route("/apps/{app}/start", put(start))
+        .route("/apps/{app}/stop", put(stop))
+        .route("/reload", put(reload))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(peer::check))
+        .with_state(door)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wait {
+    timeout_ms: Option<u64>,
+}
+
+impl Wait {
+    fn duration(&self) -> Option<Duration> {
+        self.timeout_ms.map(Duration::from_millis).map(|wait| wait.min(LONGEST_WAIT))
+    }
+}
+
+async fn status(State(door): State<Door>) -> Response {
+    ask(&door, Verb::Status, None).await
+}
+
+async fn show(State(door): State<Door>, Path(app): Path<String>) -> Response {
+    ask(&door, Verb::Show(app), None).await
+}
+
+async fn start(
+    State(door): State<Door>,
+    Path(app): Path<String>,
+    Query(wait): Query<Wait>,
+) -> Response {
+    ask(&door, Verb::Start(app), wait.duration()).await
+}
+
+async fn stop(
+    State(door): State<Door>,
+    Path(app): Path<String>,
+    Query(wait): Query<Wait>,
+) -> Response {
+    ask(&door, Verb::Stop(app), wait.duration()).await
+}
+
+async fn reload(State(door): State<Door>, Query(wait): Query<Wait>) -> Response {
+    ask(&door, Verb::Reload, wait.duration()).await
+}
+
+async fn ask(door: &Door, verb: Verb, within: Option<Duration>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    let sent = door.send(Event::Ask(Ask { verb, within, reply })).await;
+    match (sent, answer.await) {
+        (Ok(()), Ok(Reply::Status(view))) => Json(view).into_response(),
+        (Ok(()), Ok(Reply::App(view))) => Json(view).into_response(),
+        (Ok(()), Ok(Reply::Refused(status, refusal))) => (status, Json(refusal)).into_response(),
+        (Err(_), _) | (_, Err(_)) => {
+            let message = "bootctl is ending; ask again when it has been started again";
+            refused(StatusCode::SERVICE_UNAVAILABLE, "ending", message)
+        }
+    }
+}
+
+async fn unknown() -> Response {
+    let message = "there is no such path; there are GET /status, GET /apps/APP, \
+                   PUT /apps/APP/start, PUT /apps/APP/stop, PUT /reload";
+    refused(StatusCode::NOT_FOUND, "unknown_path", message)
+}
+
+async fn wrong_method() -> Response {
+    let message = "this path is there, but not with this method; see the Allow header";
+    refused(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message)
+}
+
+fn refused(status: StatusCode, error: &str, message: &str) -> Response {
+    let refusal = Refusal { error: error.into(), message: message.into(), problems: Vec::new() };
+    (status, Json(refusal)).into_response()
+}

@@ -1,0 +1,155 @@
+//! The vocabulary of the admin API: what goes over the control socket, and nothing else.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusView {
+    pub(crate) supervisor: SupervisorView,
+    pub(crate) proxy: ProxyView,
+    pub(crate) apps: Vec<AppView>,
+    /// What was wrong with the config when it was last taken over.
+    pub(crate) problems: Vec<String>,
+}
+
+/// bootctl itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SupervisorView {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) uptime_ms: u64,
+    /// Whether init answers.
+    pub(crate) connected: bool,
+    pub(crate) winding_down: bool,
+}
+
+/// The proxy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProxyView {
+    pub(crate) state: ProxyState,
+    pub(crate) pid: Option<u32>,
+    pub(crate) listen: String,
+    pub(crate) why: Option<String>,
+}
+
+/// Where the proxy stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProxyState {
+    Ready,
+    Starting,
+    Down,
+}
+
+/// `GET /apps/:app`, and the answer to what is done to one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AppView {
+    pub(crate) app: String,
+    pub(crate) state: AppState,
+    /// How many instances are wanted.
+    pub(crate) wanted: u32,
+    pub(crate) hosts: Vec<String>,
+    /// What stands between it and what is wanted.
+    pub(crate) why: Option<String>,
+    pub(crate) instances: Vec<InstanceView>,
+}
+
+/// Where an app stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AppState {
+    /// All as wanted.
+    Running,
+    /// On its way there.
+    Changing,
+    /// It will not get there by itself.
+    Failed,
+    /// Stopped by the administrator.
+    Stopped,
+    /// Zero instances are wanted.
+    Parked,
+    /// Its file is broken or gone; what runs is left alone.
+    Held,
+}
+
+/// One instance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InstanceView {
+    pub(crate) instance: u32,
+    /// The job's id.
+    pub(crate) job: String,
+    pub(crate) state: InstanceState,
+    pub(crate) pid: Option<u32>,
+    pub(crate) port: u16,
+    pub(crate) uptime_ms: Option<u64>,
+    /// How many times init has started it again.
+    pub(crate) restarts: u32,
+    pub(crate) why: String,
+}
+
+/// Where an instance stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum InstanceState {
+    Starting,
+    Ready,
+    Unhealthy,
+    Backoff,
+    Failed,
+    Stopping,
+    Stopped,
+}
+
+/// The body of every error answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// A stable word for programs.
+    pub(crate) error: String,
+    /// A sentence for people: what happened, where, and what to do.
+    pub(crate) message: String,
+    /// One sentence each, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) problems: Vec<String>,
+}
+
+impl InstanceState {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Unhealthy => "unhealthy",
+            Self::Backoff => "backoff",
+            Self::Failed => "failed",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl AppState {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Changing => "changing",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+            Self::Parked => "parked",
+            Self::Held => "held",
+        }
+    }
+}
+
+impl ProxyState {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::Down => "down",
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `bootctl boot`: from the first breath to the last.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{self, Sender};
+use tracing::{error, info, warn};
+
+use crate::act::Hands;
+use crate::admin;
+use crate::admin::socket::{Socket, SocketError};
+use crate::cli::Boot;
+use crate::client::{self, Init};
+use crate::config::{self, ConfigError, Problem};
+use crate::early;
+use crate::event::Event;
+use crate::proxy::Control;
+use crate::store::{Store, StoreError};
+use crate::supervise::{Fixed, Supervisor};
+
+/// How much news may wait to be taken.
+const QUEUE: usize = 1024;
+
+/// Why it does not boot.
+#[derive(Debug, thiserror::Error)]
+enum BootError {
+    #[error("INIT_API is {0:?}, which is no address such as 127.0.0.1:1")]
+    InitApi(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{0}; without it nothing is started or changed: repair it and boot again")]
+    Settings(Problem),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error("the folder {} cannot be used: {source}", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("the event loop cannot be set up: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// Supervises until it is told to end.
+pub(crate) fn run(boot: &Boot) -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .init();
+    if !boot.words.is_empty() {
+        info!("ignoring words of the command line: {}", boot.words.join(" "));
+    }
+    early::prepare();
+    match supervise(boot) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn supervise(boot: &Boot) -> Result<(), BootError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(BootError::Runtime)?;
+    runtime.block_on(async {
+        let init = Init::at(init_address(boot)?);
+        let config = config::load(&boot.config)?;
+        for problem in &config.problems {
+            warn!("{problem}");
+        }
+        if config.settings_broken
+            && let Some(problem) = config.problems.first()
+        {
+            return Err(BootError::Settings(problem.clone()));
+        }
+        let store = Store::open(&boot.state_dir)?;
+        fs::create_dir_all(&boot.run_dir)
+            .map_err(|source| BootError::Folder { path: boot.run_dir.clone(), source })?;
+        let run_dir = absolute(&boot.run_dir)?;
+        let (_socket, listener) = Socket::bind(&run_dir)?;
+        let control = run_dir.join("proxyd.sock");
+        let (tell, events) = mpsc::channel(QUEUE);
+        let serve = admin::serve(listener, tell.clone());
+        tokio::spawn(async move {
+            if let Err(error) = serve.await {
+                error!("the control socket is out of service: {error}");
+            }
+        });
+        tokio::spawn(client::follow(init.clone(), tell.clone()));
+        tokio::spawn(heed_signals(tell.clone()));
+        let fixed = Fixed {
+            config: boot.config.clone(),
+            control: control.clone(),
+            listen: boot.proxy_listen,
+            proxyd: boot.proxyd.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        };
+        let hands = Hands { init, control: Control::at(&control), tell };
+        Supervisor::new(fixed, config, store, hands).run(events).await;
+        info!("wound down");
+        Ok(())
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, BootError> {
+    path.canonicalize().map_err(|source| BootError::Folder { path: path.to_owned(), source })
+}
+
+/// The option, what init says, or init's default.
+fn init_address(boot: &Boot) -> Result<SocketAddr, BootError> {
+    match (boot.init, std::env::var("INIT_API")) {
+        (Some(address), _) => Ok(address),
+        (None, Ok(text)) => text.parse().map_err(|_| BootError::InitApi(text)),
+        (None, Err(_)) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
+    }
+}
+
+/// The first SIGTERM or SIGINT winds down, the second ends at once.
+async fn heed_signals(tell: Sender<Event>) {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return error!("SIGTERM and SIGINT cannot be heeded");
+    };
+    for round in 0.. {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        if round > 0 {
+            error!("told twice: ending at once; what runs is left to init");
+            std::process::exit(1);
+        }
+        drop(tell.send(Event::WindDown).await);
+    }
+}

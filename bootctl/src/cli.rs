@@ -1,0 +1,189 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::parse_listen;
+
+/// Where the runtime files are unless told otherwise.
+const RUN_DIR: &str = "/run/bootctl";
+
+/// Supervises apps as jobs of init, and tells how they are.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = AFTER, subcommand_required = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "\
+Examples:
+  bootctl status                   all apps and their instances
+  bootctl stop shop.example        stop an app, also across reboots
+  bootctl start shop.example       start it again; done when it answers
+  bootctl reload                   take over the config as it is now
+  init -- bootctl boot             what a machine or a container starts
+
+Exit codes:
+  0  done
+  1  refused or failed; the message says why
+  2  the command line is wrong
+  3  no supervisor answers";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Boot(Boot),
+    /// Start a stopped app; done when all its instances answer
+    Start(Change),
+    /// Stop an app, also across reboots; done when all its instances are gone
+    Stop(Change),
+    Status(Status),
+    Reload(Reload),
+    Check(Check),
+}
+
+/// Be the supervisor: read the config, start what it declares, and keep it so
+///
+/// Started by init. May be killed and started again at any time: it adopts what runs. SIGTERM
+/// winds down: requests finish, then the apps are stopped, then the proxy.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  init -- bootctl boot
+  init --listen 127.0.0.1:7001 -- bootctl boot --config ./conf --proxy-listen 127.0.0.1:8080 \\
+       --run-dir /tmp/run --state-dir /tmp/state")]
+pub(crate) struct Boot {
+    /// The config folder: bootctl.toml, apps/NAME.toml
+    #[arg(long, value_name = "DIR", env = "BOOTCTL_CONFIG", default_value = "/etc/bootctl")]
+    pub(crate) config: PathBuf,
+
+    /// Where init's job API is [env: `INIT_API`, set by init]
+    #[arg(long, value_name = "ADDR", env = "BOOTCTL_INIT")]
+    pub(crate) init: Option<SocketAddr>,
+
+    /// Where the proxy listens, instead of what bootctl.toml says
+    #[arg(long, value_name = "ADDR:PORT", env = "BOOTCTL_PROXY_LISTEN", value_parser = listen)]
+    pub(crate) proxy_listen: Option<SocketAddr>,
+
+    /// Where the control sockets are
+    #[arg(long, value_name = "DIR", env = "BOOTCTL_RUN_DIR", default_value = RUN_DIR)]
+    pub(crate) run_dir: PathBuf,
+
+    /// Where it is kept which apps are stopped
+    #[arg(long, value_name = "DIR", env = "BOOTCTL_STATE_DIR", default_value = "/var/lib/bootctl")]
+    pub(crate) state_dir: PathBuf,
+
+    /// The proxy's program [default: the one next to bootctl]
+    #[arg(long, value_name = "PATH", env = "BOOTCTL_PROXYD")]
+    pub(crate) proxyd: Option<PathBuf>,
+
+    /// Words that a kernel command line adds; they are ignored
+    #[arg(hide = true)]
+    pub(crate) words: Vec<String>,
+}
+
+// What is done to one app.
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// The app's name
+    pub(crate) app: String,
+
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// Show all apps, or one
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The app's name
+    pub(crate) app: Option<String>,
+
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// Take over the config as it is now; done when all is as it says
+///
+/// What has not changed is not touched; what has is replaced instance by instance. With a problem
+/// anywhere, nothing is changed.
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// Read a config folder and tell what is wrong with it; needs no supervisor
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The config folder
+    #[arg(long, value_name = "DIR", env = "BOOTCTL_CONFIG", default_value = "/etc/bootctl")]
+    pub(crate) config: PathBuf,
+}
+
+/// Which supervisor.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// The supervisor's control socket
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "BOOTCTL_SOCKET",
+        default_value = "/run/bootctl/bootctl.sock"
+    )]
+    pub(crate) socket: PathBuf,
+}
+
+/// How long.
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// Wait so long; what was asked for goes on after it
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(0..=3600))]
+    timeout: u64,
+}
+
+impl Wait {
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
+fn listen(text: &str) -> Result<SocketAddr, &'static str> {
+    parse_listen(text).ok_or("write a numeric address and a port, such as 0.0.0.0:80")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn words_of_a_kernel_command_line_do_no_harm() {
+        let words =
+            ["bootctl", "boot", "quiet", "BOOT_IMAGE=/x", "--run-dir", "/r", "root=/dev/vda"];
+        let Command::Boot(boot) = Cli::try_parse_from(words).expect("parsed").command else {
+            panic!("it is a boot")
+        };
+        assert_eq!(boot.words, ["quiet", "BOOT_IMAGE=/x", "root=/dev/vda"]);
+        assert_eq!(boot.run_dir, PathBuf::from("/r"));
+    }
+}

@@ -1,0 +1,184 @@
+//! init's job API: nobody else in bootctl knows it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use init_wire::{ErrorBody, JobEvent, JobSpec};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Sender;
+
+use crate::event::Event;
+use crate::http::{Answer, HttpError, Server};
+
+/// How many requests are under way at once: init serves a bounded number of connections.
+const AT_ONCE: usize = 64;
+/// How long init may take for what needs no waiting.
+const QUICK: Duration = Duration::from_secs(30);
+/// How much longer than its spec allows a stop may take.
+const STOP_SLACK: Duration = Duration::from_secs(30);
+/// The longest line of the event stream.
+const LONGEST_LINE: usize = 4 << 20;
+
+/// A way to init.
+#[derive(Clone, Debug)]
+pub(crate) struct Init {
+    server: Server,
+    slots: Arc<Semaphore>,
+}
+
+/// Why init did not do as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InitError {
+    #[error("init at {0} cannot be asked: {1}")]
+    Unreachable(SocketAddr, HttpError),
+    #[error("init refused: {}", .0.message)]
+    Refused(ErrorBody),
+    #[error("another job of that name runs")]
+    Conflict,
+    #[error("init has trouble ({0}): {1}")]
+    Trouble(StatusCode, String),
+}
+
+impl Init {
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self { server: Server::Tcp(address), slots: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Starts a job. It exists afterwards, or nothing has changed.
+    pub(crate) async fn start(&self, id: &str, spec: &JobSpec) -> Result<(), InitError> {
+        let answer = self.ask(Method::PUT, &format!("/job/{id}"), Some(spec), QUICK).await?;
+        judge(&answer)
+    }
+
+    /// Ends a job's processes and clears it. It is gone afterwards, also if it never was there.
+    pub(crate) async fn end(&self, id: &str, spec: &JobSpec) -> Result<(), InitError> {
+        let patience = Duration::from_millis(spec.stop.timeout_ms).saturating_add(STOP_SLACK);
+        let path = format!("/job/{id}");
+        let nothing = None::<&()>;
+        let stopped = self.ask(Method::PUT, &format!("{path}/stop"), nothing, patience).await?;
+        if stopped.status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        judge(&stopped)?;
+        let cleared = self.ask(Method::DELETE, &path, nothing, QUICK).await?;
+        if cleared.status == StatusCode::NOT_FOUND { Ok(()) } else { judge(&cleared) }
+    }
+
+    /// All jobs there are, and then every change.
+    pub(crate) async fn follow(&self) -> Result<Events, InitError> {
+        let response = self.server.open("/jobs?follow").await.map_err(|e| self.unreachable(e))?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Err(InitError::Trouble(status, "it does not tell about its jobs".into()));
+        }
+        Ok(Events { body: response.into_body(), partial: Vec::new(), ready: VecDeque::new() })
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl serde::Serialize>,
+        within: Duration,
+    ) -> Result<Answer, InitError> {
+        let _slot = self.slots.acquire().await;
+        self.server.ask(method, path, body, within).await.map_err(|e| self.unreachable(e))
+    }
+
+    fn unreachable(&self, error: HttpError) -> InitError {
+        let address = match &self.server {
+            Server::Tcp(address) => *address,
+            Server::Unix(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
+        };
+        InitError::Unreachable(address, error)
+    }
+}
+
+fn judge(answer: &Answer) -> Result<(), InitError> {
+    if answer.status.is_success() {
+        return Ok(());
+    }
+    if answer.status == StatusCode::CONFLICT {
+        return Err(InitError::Conflict);
+    }
+    match answer.json::<ErrorBody>() {
+        Ok(body) if answer.status.is_client_error() => Err(InitError::Refused(body)),
+        Ok(body) => Err(InitError::Trouble(answer.status, body.message)),
+        Err(error) => Err(InitError::Trouble(answer.status, error.to_string())),
+    }
+}
+
+/// The event stream.
+pub(crate) struct Events {
+    body: Incoming,
+    partial: Vec<u8>,
+    ready: VecDeque<JobEvent>,
+}
+
+impl Events {
+    /// The next event; `None` when the stream is over or no longer makes sense.
+    pub(crate) async fn next(&mut self) -> Option<JobEvent> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            let frame = self.body.frame().await?.ok()?;
+            let Ok(data) = frame.into_data() else { continue };
+            self.partial.extend_from_slice(&data);
+            while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.partial.drain(..=end).collect();
+                self.ready.push_back(serde_json::from_slice(&line).ok()?);
+            }
+            if self.partial.len() > LONGEST_LINE {
+                return None;
+            }
+        }
+    }
+}
+
+/// What has become known about jobs.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// The first of a new series: all that was known is void.
+    Anew,
+    Event(JobEvent),
+    /// init does not answer.
+    Lost(InitError),
+}
+
+/// Follows init's jobs for as long as bootctl lives; reads them anew whenever the thread is lost.
+pub(crate) async fn follow(init: Init, tell: Sender<Event>) {
+    const FIRST_PAUSE: Duration = Duration::from_millis(50);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match init.follow().await {
+            Ok(mut events) => {
+                pause = FIRST_PAUSE;
+                if tell.send(Event::Jobs(News::Anew)).await.is_err() {
+                    return;
+                }
+                while let Some(event) = events.next().await {
+                    if matches!(event, JobEvent::Missed { .. }) {
+                        break;
+                    }
+                    if tell.send(Event::Jobs(News::Event(event))).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(error) => {
+                if tell.send(Event::Jobs(News::Lost(error))).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,61 @@
+//! The commands, one verb a file.
+
+mod check;
+mod reload;
+mod start;
+mod status;
+mod stop;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use crate::admin::client::ClientError;
+use crate::boot;
+use crate::cli::{Cli, Command};
+
+/// The supervisor does not answer: distinct, for scripts that wait for it.
+const UNREACHABLE: u8 = 3;
+
+/// Runs a command to its end.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Boot(boot) => boot::run(&boot),
+        Command::Start(change) => ask(start::run(&change)),
+        Command::Stop(change) => ask(stop::run(&change)),
+        Command::Status(status) => ask(status::run(&status)),
+        Command::Reload(reload) => ask(reload::run(&reload)),
+        Command::Check(check) => check::run(&check),
+    }
+}
+
+/// Runs a command that asks the supervisor.
+fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("bootctl: cannot begin: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(work) {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bootctl: {error}");
+            match error {
+                ClientError::Unreachable { .. } => ExitCode::from(UNREACHABLE),
+                ClientError::Forbidden(_) | ClientError::Refused(_) | ClientError::Odd(_) => {
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}
+
+/// A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) {
+    use std::io::Write;
+    drop(writeln!(std::io::stdout(), "{text}"));
+}

@@ -1,0 +1,64 @@
+//! What the supervisor hears of, from everybody, over one channel.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::sync::oneshot;
+
+use crate::admin::wire::{AppView, Refusal, StatusView};
+use crate::client::{InitError, News};
+use crate::health::Health;
+use crate::name::InstanceId;
+use crate::plan::{Push, Table};
+use crate::proxy::ProxyError;
+
+/// One piece of news.
+pub(crate) enum Event {
+    /// From init.
+    Jobs(News),
+    /// From a probe.
+    Health { id: InstanceId, pid: u32, health: Health },
+    /// A start was answered, or has been given up for now.
+    Started { id: InstanceId, result: Result<(), InitError> },
+    /// A retirement is over.
+    Retired { id: InstanceId, result: Result<(), InitError> },
+    /// The proxy's job could not be changed.
+    ProxyTrouble(InitError),
+    /// A change of the proxy's job is over: it is there, or not, or nobody knows.
+    ProxyChanged { there: Option<bool> },
+    /// The proxy of this process has told its table.
+    Table { pid: u32, table: Table },
+    /// These pushes were made, and the next one failed if there is an error.
+    Pushed { pid: u32, made: Vec<Push>, error: Option<ProxyError> },
+    /// From the control socket.
+    Ask(Ask),
+    /// A client has waited long enough.
+    Expired(u64),
+    /// SIGTERM or SIGINT.
+    WindDown,
+}
+
+/// A request with the way back.
+pub(crate) struct Ask {
+    pub(crate) verb: Verb,
+    pub(crate) within: Option<Duration>,
+    pub(crate) reply: oneshot::Sender<Reply>,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Verb {
+    Status,
+    Show(String),
+    Start(String),
+    Stop(String),
+    Reload,
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Status(StatusView),
+    App(AppView),
+    Refused(StatusCode, Refusal),
+}

@@ -1,0 +1,129 @@
+//! One request over a connection of its own, to init or over a unix socket, with a deadline.
+//!
+//! What is asked here is asked rarely, so a connection a request is cheap and leaves nothing to
+//! go stale when the other end is started anew.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// The largest answer that is read: far more than a full table of jobs.
+const LARGEST: usize = 64 << 20;
+
+/// Where to ask.
+#[derive(Clone, Debug)]
+pub(crate) enum Server {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    #[error("the connection broke: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("no answer within {0:?}")]
+    TooSlow(Duration),
+    #[error("the answer cannot be read: {0}")]
+    Body(Box<dyn std::error::Error + Send + Sync>),
+    #[error("the answer is not what was expected: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the request cannot be made: {0}")]
+    Request(#[from] http::Error),
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
+        Ok(serde_json::from_slice(&self.body)?)
+    }
+}
+
+impl Server {
+    /// Asks, and reads the whole answer.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        within: Duration,
+    ) -> Result<Answer, HttpError> {
+        let body = body.map(serde_json::to_vec).transpose()?;
+        let work = async {
+            let (parts, body) = self.send(method, path, body).await?.into_parts();
+            let body = Limited::new(body, LARGEST).collect().await.map_err(HttpError::Body)?;
+            Ok(Answer { status: parts.status, body: body.to_bytes() })
+        };
+        timeout(within, work).await.unwrap_or(Err(HttpError::TooSlow(within)))
+    }
+
+    /// Asks, and leaves the body to be read as it comes.
+    pub(crate) async fn open(&self, path: &str) -> Result<Response<Incoming>, HttpError> {
+        self.send(Method::GET, path, None).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Response<Incoming>, HttpError> {
+        let host = match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(_) => "localhost".to_owned(),
+        };
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
+        match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await.map_err(HttpError::Connect)?;
+                exchange(stream, request).await
+            }
+            Self::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(HttpError::Connect)?;
+                exchange(stream, request).await
+            }
+        }
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, HttpError> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Its errors show in the answer.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender.send_request(request).await?)
+}
+
+impl HttpError {
+    /// Whether the other end may not be connected to.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Connect(e) if e.kind() == io::ErrorKind::PermissionDenied)
+    }
+}

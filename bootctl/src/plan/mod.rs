@@ -1,0 +1,351 @@
+//! What to do next, from what is wanted and what is there. Pure: no clock, no descriptor, no
+//! memory of its own, so a bootctl that starts anew goes on where its predecessor was killed.
+//!
+//! An app is rolled without remembering that it is: whatever the state, instances of the current
+//! spec are started while there is room (one more than wanted), and an outdated one is retired
+//! only when enough current ones serve. It refuses to touch jobs and routes that are not its own
+//! business: foreign jobs, and apps whose file is broken.
+
+mod proxy;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use init_wire::JobSpec;
+
+use crate::app::App;
+use crate::health::Health;
+use crate::name::{AppName, Host, InstanceId, Port};
+
+/// What the administrator wants.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Desired {
+    /// Every app there is a file of.
+    pub(crate) apps: BTreeMap<AppName, Wanted>,
+    /// The proxy's job; none while winding down.
+    pub(crate) proxy: Option<JobSpec>,
+    /// Where the search for a free port begins.
+    pub(crate) first_port: Option<Port>,
+}
+
+/// What is wanted of one app.
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    /// Its instances.
+    Running(App),
+    /// Its hosts, without instances.
+    Stopped(App),
+    /// That it stays as it is: its file is broken.
+    AsItIs,
+}
+
+/// What is there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Observed {
+    pub(crate) instances: BTreeMap<InstanceId, Seen>,
+    pub(crate) proxy_job: ProxyJob,
+    pub(crate) proxy: Proxy,
+    /// Apps of which init refused to start the current spec.
+    pub(crate) refused: BTreeSet<AppName>,
+}
+
+/// One of our jobs.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) port: Port,
+    pub(crate) spec: JobSpec,
+    pub(crate) life: Life,
+}
+
+/// Where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// init has been asked to start it and has not answered: nothing else can be asked of it.
+    Asked,
+    /// It has no process yet, or waits for its next one.
+    Coming,
+    /// It has a process.
+    Running(Health),
+    /// It is on its way out.
+    Leaving,
+    /// It has ended and init does not start it again.
+    Ended,
+}
+
+/// The job `proxyd`.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum ProxyJob {
+    /// There is none.
+    #[default]
+    Absent,
+    /// There is one that bootctl did not start, or init refused ours: hands off.
+    Refused,
+    /// It is on its way up or down.
+    Changing,
+    /// It lives, or will again.
+    Live(Box<JobSpec>),
+    /// It has ended.
+    Ended,
+}
+
+/// What the proxy says.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Proxy {
+    /// It does not run.
+    #[default]
+    Down,
+    /// It runs, and has not answered yet.
+    Unknown,
+    /// It runs with these routes and targets.
+    Known(Table),
+}
+
+/// The proxy's routes, and its targets that take requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// Host to service.
+    pub(crate) routes: BTreeMap<String, String>,
+    /// Service and target to address.
+    pub(crate) targets: BTreeMap<(String, String), String>,
+}
+
+/// A thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Start this instance.
+    Start { id: InstanceId, port: Port, spec: Box<JobSpec> },
+    /// Take it from the proxy, let it finish, stop it, clear it.
+    Retire { id: InstanceId },
+    /// Start the proxy.
+    StartProxy { spec: Box<JobSpec> },
+    /// Stop the proxy, because it is outdated or not wanted, and clear it.
+    StopProxy,
+    /// Change the proxy's table.
+    Push(Push),
+}
+
+/// One change of the proxy's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Push {
+    Route { host: Host, service: AppName },
+    NoRoute { host: String },
+    Target { id: InstanceId, address: String },
+    NoTarget { service: String, target: String },
+}
+
+/// What to do next. `is_free` tells of a port whether nobody listens on it.
+pub(crate) fn plan(
+    desired: &Desired,
+    observed: &Observed,
+    is_free: impl Fn(Port) -> bool,
+) -> Vec<Action> {
+    let mut actions = Vec::new();
+    plan_proxy_job(desired, observed, &mut actions);
+    let mut retired = BTreeSet::new();
+    // In reverse order, so that what was started last goes first.
+    for (id, seen) in observed.instances.iter().rev() {
+        if !desired.apps.contains_key(&id.app) && !matches!(seen.life, Life::Asked | Life::Leaving)
+        {
+            retired.insert(id.clone());
+            actions.push(Action::Retire { id: id.clone() });
+        }
+    }
+    let mut ports = Ports::new(desired, observed, is_free);
+    for (name, wanted) in &desired.apps {
+        let crew = Crew::muster(name, wanted, observed);
+        for id in crew.surplus() {
+            retired.insert(id.clone());
+            actions.push(Action::Retire { id });
+        }
+        if let Wanted::Running(app) = wanted
+            && !observed.refused.contains(name)
+        {
+            start(app, &crew, observed, &mut ports, &mut actions);
+        }
+    }
+    if desired.proxy.is_some()
+        && let Proxy::Known(table) = &observed.proxy
+    {
+        actions.extend(proxy::pushes(desired, observed, table, &retired).map(Action::Push));
+    }
+    actions
+}
+
+fn plan_proxy_job(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
+    match (&desired.proxy, &observed.proxy_job) {
+        (Some(spec), ProxyJob::Absent | ProxyJob::Ended) => {
+            actions.push(Action::StartProxy { spec: Box::new(spec.clone()) });
+        }
+        (Some(spec), ProxyJob::Live(running)) if *spec != **running => {
+            actions.push(Action::StopProxy);
+        }
+        // The apps finish their requests first.
+        (None, ProxyJob::Live(_) | ProxyJob::Ended) if observed.instances.is_empty() => {
+            actions.push(Action::StopProxy);
+        }
+        (Some(_), ProxyJob::Live(_) | ProxyJob::Changing | ProxyJob::Refused)
+        | (
+            None,
+            ProxyJob::Absent
+            | ProxyJob::Live(_)
+            | ProxyJob::Ended
+            | ProxyJob::Changing
+            | ProxyJob::Refused,
+        ) => {}
+    }
+}
+
+fn start<F: Fn(Port) -> bool>(
+    app: &App,
+    crew: &Crew<'_>,
+    observed: &Observed,
+    ports: &mut Ports<F>,
+    actions: &mut Vec<Action>,
+) {
+    let taken =
+        |number: &u32| observed.instances.contains_key(&InstanceId::new(app.name.clone(), *number));
+    let numbers = (1..).filter(|number| !taken(number));
+    for number in numbers.take(crew.room()) {
+        let Some(port) = ports.take() else { return };
+        let id = InstanceId::new(app.name.clone(), number);
+        let spec = Box::new(app.job(number, port));
+        actions.push(Action::Start { id, port, spec });
+    }
+}
+
+/// An app's instances that are not leaving, sorted by whether they are what is wanted.
+struct Crew<'a> {
+    wanted: usize,
+    /// As the app file says now.
+    current: Vec<Member<'a>>,
+    /// As an earlier one said.
+    outdated: Vec<Member<'a>>,
+    /// Whether it is too early to judge who serves.
+    in_doubt: bool,
+}
+
+struct Member<'a> {
+    id: &'a InstanceId,
+    life: Life,
+    serves: bool,
+}
+
+impl Member<'_> {
+    fn is_alive(&self) -> bool {
+        self.life != Life::Ended
+    }
+}
+
+impl<'a> Crew<'a> {
+    fn muster(name: &AppName, wanted: &Wanted, observed: &'a Observed) -> Self {
+        let (app, count) = match wanted {
+            Wanted::Running(app) => (app, app.instances as usize),
+            Wanted::Stopped(app) => (app, 0),
+            Wanted::AsItIs => {
+                let (current, outdated) = (Vec::new(), Vec::new());
+                return Self { wanted: 0, current, outdated, in_doubt: false };
+            }
+        };
+        let from = InstanceId::new(name.clone(), 0);
+        let to = InstanceId::new(name.clone(), u32::MAX);
+        let here = || {
+            let all = observed.instances.range(from.clone()..=to.clone());
+            all.filter(|(_, seen)| seen.life != Life::Leaving)
+        };
+        let is_current = |id: &InstanceId, seen: &Seen| app.job(id.number, seen.port) == seen.spec;
+        let member = |(id, seen): (&'a InstanceId, &'a Seen)| Member {
+            id,
+            serves: serves(id, seen, &observed.proxy),
+            life: seen.life,
+        };
+        Self {
+            wanted: count,
+            current: here().filter(|(id, seen)| is_current(id, seen)).map(member).collect(),
+            outdated: here().filter(|(id, seen)| !is_current(id, seen)).map(member).collect(),
+            in_doubt: matches!(observed.proxy, Proxy::Unknown)
+                || here().any(|(_, seen)| seen.life == Life::Running(Health::Unknown)),
+        }
+    }
+
+    /// How many may be started: up to as many as wanted, and while there are outdated ones, one
+    /// more than wanted in all.
+    fn room(&self) -> usize {
+        let living = |members: &[Member<'_>]| members.iter().filter(|m| m.is_alive()).count();
+        let missing = self.wanted.saturating_sub(self.current.len());
+        let outdated = living(&self.outdated);
+        let limit = if outdated == 0 { self.wanted } else { self.wanted + 1 };
+        missing.min(limit.saturating_sub(self.current.len() + outdated))
+    }
+
+    /// Those that are to go, the highest numbers first.
+    fn surplus(&self) -> Vec<InstanceId> {
+        let mut gone: Vec<&Member<'_>> = self.outdated.iter().filter(|m| !m.is_alive()).collect();
+        if self.wanted == 0 {
+            gone = self.current.iter().chain(&self.outdated).collect();
+        } else if !self.in_doubt {
+            let serving = self.current.iter().filter(|m| m.serves).count();
+            let needed = self.wanted.saturating_sub(serving);
+            gone.extend(beyond(needed, self.outdated.iter().filter(|m| m.is_alive())));
+            // A current one that does not serve yet must not push out one that does.
+            gone.extend(beyond(self.wanted, &self.current));
+        }
+        gone.retain(|member| member.life != Life::Asked);
+        gone.sort_by_key(|member| std::cmp::Reverse(member.id));
+        gone.into_iter().map(|member| member.id.clone()).collect()
+    }
+}
+
+/// All but the `keep` best: those that serve come first, then the lower numbers.
+fn beyond<'a, 'b: 'a>(
+    keep: usize,
+    members: impl IntoIterator<Item = &'a Member<'b>>,
+) -> Vec<&'a Member<'b>> {
+    let mut members: Vec<_> = members.into_iter().collect();
+    members.sort_by_key(|member| (!member.serves, member.id));
+    members.split_off(keep.min(members.len()))
+}
+
+/// Whether requests reach it.
+pub(crate) fn serves(id: &InstanceId, seen: &Seen, proxy: &Proxy) -> bool {
+    let ready = seen.life == Life::Running(Health::Ready);
+    match proxy {
+        // Nobody sends requests: being ready is all that it can be.
+        Proxy::Down => ready,
+        Proxy::Unknown => false,
+        Proxy::Known(table) => ready && table.targets.get(&key(id)) == Some(&address(seen.port)),
+    }
+}
+
+/// An instance in the proxy's words.
+pub(crate) fn key(id: &InstanceId) -> (String, String) {
+    (id.app.to_string(), id.to_string())
+}
+
+/// Where an instance listens, in the proxy's words.
+pub(crate) fn address(port: Port) -> String {
+    format!("tcp:127.0.0.1:{port}")
+}
+
+/// The supply of ports that are neither given away nor listened on.
+struct Ports<F> {
+    from: Port,
+    used: BTreeSet<Port>,
+    is_free: F,
+}
+
+impl<F: Fn(Port) -> bool> Ports<F> {
+    fn new(desired: &Desired, observed: &Observed, is_free: F) -> Self {
+        let used = observed.instances.values().map(|seen| seen.port).collect();
+        Self { from: desired.first_port.unwrap_or(Port::HIGHEST), used, is_free }
+    }
+
+    fn take(&mut self) -> Option<Port> {
+        let mut above = self.from.and_above();
+        let port = above.find(|port| !self.used.contains(port) && (self.is_free)(*port))?;
+        self.used.insert(port);
+        Some(port)
+    }
+}

@@ -1,0 +1,74 @@
+//! The difference between the proxy's table and the one that is wanted.
+//!
+//! An instance is a target exactly while it is ready. While that is not known yet, after bootctl
+//! has started anew, its target is left as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Desired, Life, Observed, Push, Table, Wanted, address, key};
+use crate::health::Health;
+use crate::name::{AppName, Host, InstanceId};
+
+/// The changes that make `table` what is wanted: what is added comes before what is removed.
+pub(super) fn pushes(
+    desired: &Desired,
+    observed: &Observed,
+    table: &Table,
+    retired: &BTreeSet<InstanceId>,
+) -> impl Iterator<Item = Push> {
+    let routes = routes(desired, table);
+    let mut puts = Vec::new();
+    let mut removals = Vec::new();
+    for (host, service) in &routes {
+        if table.routes.get(host.as_str()).map(String::as_str) != Some(service.as_str()) {
+            puts.push(Push::Route { host: host.clone(), service: service.clone() });
+        }
+    }
+    let wanted: BTreeSet<&str> = routes.keys().map(Host::as_str).collect();
+    for host in table.routes.keys().filter(|host| !wanted.contains(host.as_str())) {
+        removals.push(Push::NoRoute { host: host.clone() });
+    }
+    let mut stays = BTreeSet::new();
+    for (id, seen) in &observed.instances {
+        match seen.life {
+            // Whoever retires it takes the target away, and waits for what is in flight.
+            Life::Leaving | Life::Running(_) if retired.contains(id) => drop(stays.insert(key(id))),
+            Life::Leaving | Life::Running(Health::Unknown) => drop(stays.insert(key(id))),
+            Life::Running(Health::Ready) => {
+                let address = address(seen.port);
+                if table.targets.get(&key(id)) != Some(&address) {
+                    puts.push(Push::Target { id: id.clone(), address });
+                }
+                stays.insert(key(id));
+            }
+            Life::Running(Health::Unready) | Life::Asked | Life::Coming | Life::Ended => {}
+        }
+    }
+    for (service, target) in table.targets.keys() {
+        if !stays.contains(&(service.clone(), target.clone())) {
+            let (service, target) = (service.clone(), target.clone());
+            removals.push(Push::NoTarget { service, target });
+        }
+    }
+    puts.into_iter().chain(removals)
+}
+
+/// Stopped apps keep their hosts: who asks for one learns that it is down, not that it is unknown.
+fn routes(desired: &Desired, table: &Table) -> BTreeMap<Host, AppName> {
+    let mut routes = BTreeMap::new();
+    for (name, wanted) in &desired.apps {
+        match wanted {
+            Wanted::Running(app) | Wanted::Stopped(app) => {
+                routes.extend(app.hosts().map(|host| (host.clone(), name.clone())));
+            }
+            Wanted::AsItIs => {
+                let its = table.routes.iter().filter(|(_, service)| *service == name.as_str());
+                let hosts = its.filter_map(|(host, _)| Host::parse(host).ok());
+                for host in hosts.chain([name.host().clone()]) {
+                    routes.entry(host).or_insert_with(|| name.clone());
+                }
+            }
+        }
+    }
+    routes
+}

@@ -1,0 +1,148 @@
+//! Generated histories, and a few told ones.
+
+use proptest::prelude::*;
+
+use super::world::{FIRST_PORT, FOREIGN_PORT, Happening, World};
+use super::*;
+use crate::app::sample;
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let n = 0..8_usize;
+    prop_oneof![
+        8 => n.clone().prop_map(Happening::Done),
+        8 => (n.clone(), prop::bool::weighted(0.8)).prop_map(|(n, r)| Happening::Probed(n, r)),
+        2 => (n.clone(), prop::bool::weighted(0.7)).prop_map(|(n, a)| Happening::Crash(n, a)),
+        2 => n.clone().prop_map(Happening::Change),
+        1 => (n.clone(), 0..5_u32).prop_map(|(n, count)| Happening::Scale(n, count)),
+        1 => (n.clone(), any::<bool>()).prop_map(|(n, runs)| Happening::Stop(n, runs)),
+        1 => (n.clone(), any::<bool>()).prop_map(|(n, breaks)| Happening::Break(n, breaks)),
+        1 => n.prop_map(Happening::Remove),
+        1 => Just(Happening::ProxyCrash),
+        1 => Just(Happening::Forget),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_it_comes_to_rest_as_wanted(
+        happenings in prop::collection::vec(happening(), 0..80)
+    ) {
+        let mut world = World::new();
+        for happening in happenings {
+            world.happen(happening);
+            world.act();
+        }
+        world.settle();
+        world.check_converged();
+        prop_assert_eq!(world.act(), 0, "at rest nothing is done");
+    }
+
+    #[test]
+    fn o15_a_bootctl_that_starts_anew_does_nothing(
+        happenings in prop::collection::vec(happening(), 0..40)
+    ) {
+        let mut world = World::new();
+        for happening in happenings {
+            world.happen(happening);
+            world.act();
+        }
+        world.settle();
+        let before = world.instances();
+        world.happen(Happening::Forget);
+        prop_assert_eq!(world.act(), 0, "nothing is done before anything is known");
+        world.settle();
+        prop_assert_eq!(world.instances(), before);
+    }
+}
+
+fn desired(app: App) -> Desired {
+    Desired {
+        apps: BTreeMap::from([(app.name.clone(), Wanted::Running(app))]),
+        proxy: None,
+        first_port: Port::new(FIRST_PORT),
+    }
+}
+
+fn observed(app: &App, lives: &[(u32, Life)]) -> Observed {
+    let port = |number: u32| {
+        let offset = u16::try_from(number).expect("small");
+        Port::new(FIRST_PORT + offset).expect("not 0")
+    };
+    let seen = |(number, life): &(u32, Life)| {
+        let id = InstanceId::new(app.name.clone(), *number);
+        let port = port(*number);
+        (id, Seen { port, spec: app.job(*number, port), life: *life })
+    };
+    Observed { instances: lives.iter().map(seen).collect(), ..Observed::default() }
+}
+
+fn told(actions: &[Action]) -> Vec<String> {
+    let tell = |action: &Action| match action {
+        Action::Start { id, port, .. } => format!("start {id} on {port}"),
+        Action::Retire { id } => format!("retire {id}"),
+        other => format!("{other:?}"),
+    };
+    actions.iter().map(tell).collect()
+}
+
+const READY: Life = Life::Running(Health::Ready);
+
+#[test]
+fn instances_get_the_lowest_free_numbers_and_ports() {
+    let app = sample("a", 3);
+    let observed = observed(&app, &[(2, READY)]);
+    let free = |port: Port| port.number() != FOREIGN_PORT;
+    let actions = plan(&desired(app), &observed, free);
+    assert_eq!(told(&actions), ["start a.1 on 9000", "start a.3 on 9003"]);
+}
+
+#[test]
+fn a_change_is_rolled_one_by_one() {
+    let old = sample("a", 2);
+    let new = App { args: vec!["new".into()], ..old.clone() };
+    let mut seen = observed(&old, &[(1, READY), (2, READY)]);
+    let wanted = desired(new.clone());
+    assert_eq!(told(&plan(&wanted, &seen, |_| true)), ["start a.3 on 9000"]);
+
+    let port = Port::new(FIRST_PORT).expect("not 0");
+    let mut third = Seen { port, spec: new.job(3, port), life: Life::Coming };
+    seen.instances.insert(InstanceId::new(new.name.clone(), 3), third.clone());
+    assert_eq!(told(&plan(&wanted, &seen, |_| true)), [""; 0], "nothing goes before it is ready");
+
+    third.life = READY;
+    seen.instances.insert(InstanceId::new(new.name.clone(), 3), third);
+    assert_eq!(told(&plan(&wanted, &seen, |_| true)), ["retire a.2"]);
+}
+
+#[test]
+fn scaling_down_takes_the_highest_numbers_that_can_be_missed() {
+    let app = sample("a", 1);
+    let all = observed(&app, &[(1, READY), (2, READY), (3, READY)]);
+    assert_eq!(told(&plan(&desired(app.clone()), &all, |_| true)), ["retire a.3", "retire a.2"]);
+    let first_is_down =
+        observed(&app, &[(1, Life::Running(Health::Unready)), (2, READY), (3, READY)]);
+    assert_eq!(told(&plan(&desired(app), &first_is_down, |_| true)), ["retire a.3", "retire a.1"]);
+}
+
+#[test]
+fn one_that_has_ended_is_not_started_again_by_itself() {
+    let app = sample("a", 2);
+    let seen = observed(&app, &[(1, Life::Ended), (2, READY)]);
+    assert_eq!(told(&plan(&desired(app.clone()), &seen, |_| true)), [""; 0]);
+    let changed = App { args: vec!["new".into()], ..app };
+    let actions = plan(&desired(changed), &seen, |_| true);
+    assert_eq!(told(&actions), ["retire a.1", "start a.3 on 9000", "start a.4 on 9003"]);
+}
+
+#[test]
+fn the_proxy_goes_after_the_last_app() {
+    let app = sample("a", 1);
+    let mut seen = observed(&app, &[(1, READY)]);
+    seen.proxy_job = ProxyJob::Live(Box::new(JobSpec::new("proxyd")));
+    let nothing = Desired::default();
+    assert_eq!(plan(&nothing, &seen, |_| true).len(), 1, "only the app");
+    seen.instances.clear();
+    assert_eq!(plan(&nothing, &seen, |_| true), [Action::StopProxy]);
+}

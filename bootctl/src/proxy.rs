@@ -1,0 +1,157 @@
+//! proxyd: the job it is, and its control API. Nobody else in bootctl knows the latter.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use init_wire::{Account, FdSpec, JobSpec, Policy, Restart};
+use proxyd_wire::{Drained, ErrorBody, Route, State, Target};
+
+use crate::config::Settings;
+use crate::http::{Answer, HttpError, Server};
+use crate::name::InstanceId;
+use crate::plan::{Push, Table, key};
+
+/// The job's name.
+pub(crate) const JOB: &str = "proxyd";
+/// What tells our proxyd from somebody else's job of that name.
+const ENV_MARK: &str = "BOOTCTL_PROXY";
+/// How long the proxy may take for what needs no waiting.
+const QUICK: Duration = Duration::from_secs(5);
+
+/// Why the proxy did not do as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProxyError {
+    #[error("proxyd cannot be asked: {0}")]
+    Unreachable(#[from] HttpError),
+    #[error("proxyd refused ({0}): {1}")]
+    Refused(StatusCode, String),
+}
+
+/// The job that the settings ask for.
+pub(crate) fn job(settings: &Settings, exec: &str, control: &Path) -> JobSpec {
+    let socket = |name: &str, listen| FdSpec { name: name.to_owned(), listen };
+    let mut args = vec!["--access-log".to_owned(), "-".into(), "--grace".into(), "5".into()];
+    if let Some(workers) = settings.proxy.workers {
+        args.extend(["--workers".to_owned(), workers.to_string()]);
+    }
+    JobSpec {
+        args,
+        envs: [(ENV_MARK.to_owned(), "1".to_owned())].into(),
+        user: settings.proxy.user.clone().or_else(unprivileged),
+        fds: vec![
+            socket("http", listen(settings.proxy.listen)),
+            socket("control", format!("unix:{}", control.display())),
+        ],
+        restart: Restart {
+            policy: Policy::Always,
+            delay_ms: 10,
+            max_delay_ms: 5000,
+            ..Restart::default()
+        },
+        ..JobSpec::new(exec)
+    }
+}
+
+/// Whether a job of the proxy's name is ours.
+pub(crate) fn is_ours(spec: &JobSpec) -> bool {
+    spec.envs.contains_key(ENV_MARK)
+}
+
+fn listen(address: SocketAddr) -> String {
+    format!("tcp:{address}")
+}
+
+/// nobody, where bootctl could make it so. The proxy needs no rights: its sockets are init's.
+fn unprivileged() -> Option<Account> {
+    let root = nix::unistd::geteuid().is_root();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let there = users.lines().any(|line| line.starts_with("nobody:"));
+    (root && there).then(|| Account::Name("nobody".into()))
+}
+
+/// A way to the proxy.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    server: Server,
+}
+
+impl Control {
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { server: Server::Unix(path.to_owned()) }
+    }
+
+    /// What it has now.
+    pub(crate) async fn table(&self) -> Result<Table, ProxyError> {
+        let answer = self.ask(Method::GET, "/state", None::<&()>, QUICK).await?;
+        let state: State = judged(answer)?.json()?;
+        let routes = state.routes.into_iter().map(|(host, route)| (host, route.service)).collect();
+        let mut table = Table { routes, ..Table::default() };
+        for (service, targets) in state.services {
+            for (target, view) in targets.into_iter().filter(|(_, view)| !view.retired) {
+                table.targets.insert((service.clone(), target), view.address);
+            }
+        }
+        Ok(table)
+    }
+
+    /// Makes one change; to remove what is not there is done already.
+    pub(crate) async fn push(&self, push: &Push) -> Result<(), ProxyError> {
+        let answer = match push {
+            Push::Route { host, service } => {
+                let route = Route { service: service.to_string() };
+                self.ask(Method::PUT, &format!("/routes/{host}"), Some(&route), QUICK).await?
+            }
+            Push::NoRoute { host } => {
+                self.ask(Method::DELETE, &format!("/routes/{host}"), None::<&()>, QUICK).await?
+            }
+            Push::Target { id, address } => {
+                let target = Target { address: address.clone() };
+                let path = format!("/services/{}/targets/{id}", id.app);
+                self.ask(Method::PUT, &path, Some(&target), QUICK).await?
+            }
+            Push::NoTarget { service, target } => {
+                let path = format!("/services/{service}/targets/{target}?grace_ms=0");
+                self.ask(Method::DELETE, &path, None::<&()>, QUICK).await?
+            }
+        };
+        let removal = matches!(push, Push::NoRoute { .. } | Push::NoTarget { .. });
+        if removal && answer.status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        judged(answer).map(drop)
+    }
+
+    /// Takes a target away. Returns when its requests are answered, or how many are left when
+    /// the grace is over.
+    pub(crate) async fn drain(&self, id: &InstanceId, grace: Duration) -> Result<u64, ProxyError> {
+        let (service, target) = key(id);
+        let grace_ms = grace.as_millis();
+        let path = format!("/services/{service}/targets/{target}?grace_ms={grace_ms}");
+        let answer = self.ask(Method::DELETE, &path, None::<&()>, grace + QUICK).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(0);
+        }
+        let drained: Drained = judged(answer)?.json()?;
+        Ok(drained.left)
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl serde::Serialize>,
+        within: Duration,
+    ) -> Result<Answer, HttpError> {
+        self.server.ask(method, path, body, within).await
+    }
+}
+
+fn judged(answer: Answer) -> Result<Answer, ProxyError> {
+    if answer.status.is_success() {
+        return Ok(answer);
+    }
+    let message = answer.json::<ErrorBody>().map_or_else(|e| e.to_string(), |body| body.message);
+    Err(ProxyError::Refused(answer.status, message))
+}

@@ -1,0 +1,256 @@
+//! What clients ask of the supervisor. An answer is sent after the fact: when the app runs, is
+//! gone, or has failed, or when the client's time is over.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::sync::oneshot;
+use tracing::info;
+
+use crate::admin::wire::{AppView, Refusal, StatusView, SupervisorView};
+use crate::app::App;
+use crate::config;
+use crate::event::{Ask, Event, Reply, Verb};
+use crate::name::{AppName, InstanceId, nearest};
+use crate::plan::{Life, Wanted};
+use crate::standing::{Standing, app_view, proxy_view, standing};
+use crate::supervise::Supervisor;
+
+/// How long a request waits that does not say.
+const DEFAULT_WAIT: Duration = Duration::from_mins(1);
+
+/// A client that waits.
+pub(crate) struct Waiter {
+    goal: Goal,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// What for.
+enum Goal {
+    App(AppName),
+    Everything,
+}
+
+impl Supervisor {
+    pub(crate) fn take_request(&mut self, ask: Ask) {
+        let Ask { verb, within, reply } = ask;
+        info!("asked: {verb:?}");
+        let goal = match self.begin(verb) {
+            Ok(goal) => goal,
+            Err(answer) => return drop(reply.send(*answer)),
+        };
+        let number = self.next_waiter;
+        self.next_waiter += 1;
+        self.waiters.insert(number, Waiter { goal, reply });
+        let wait = within.unwrap_or(DEFAULT_WAIT);
+        Self::remind(&self.hands.tell, wait, Event::Expired(number));
+    }
+
+    /// Begins what is asked; answers at once what needs no waiting.
+    fn begin(&mut self, verb: Verb) -> Result<Goal, Box<Reply>> {
+        let changes = !matches!(verb, Verb::Status | Verb::Show(_));
+        if self.winding_down && changes {
+            let message = "bootctl is winding down; nothing was changed".into();
+            return Err(refused(StatusCode::SERVICE_UNAVAILABLE, "winding_down", message));
+        }
+        match verb {
+            Verb::Status => Err(Box::new(Reply::Status(self.status()))),
+            Verb::Show(app) => {
+                let name = self.known(&app)?;
+                Err(Box::new(Reply::App(self.view(&name))))
+            }
+            Verb::Start(app) => self.start(&app),
+            Verb::Stop(app) => self.stop(&app),
+            Verb::Reload => self.reload(),
+        }
+    }
+
+    fn start(&mut self, app: &str) -> Result<Goal, Box<Reply>> {
+        let (name, app) = self.whole(app)?;
+        if app.instances == 0 {
+            let message = format!(
+                "{name} is parked; write instances = 1 or more in its file and run `bootctl \
+                 reload`"
+            );
+            return Err(refused(StatusCode::CONFLICT, "parked", message));
+        }
+        self.note_stopped(&name, false)?;
+        self.wanted.insert(name.clone(), Wanted::Running(app));
+        self.roster.refused.remove(&name);
+        self.clear_ended(&name);
+        Ok(Goal::App(name))
+    }
+
+    fn stop(&mut self, app: &str) -> Result<Goal, Box<Reply>> {
+        let (name, app) = self.whole(app)?;
+        self.note_stopped(&name, true)?;
+        self.wanted.insert(name.clone(), Wanted::Stopped(app));
+        Ok(Goal::App(name))
+    }
+
+    /// A config with a problem is not taken over at all: what runs is what was good.
+    fn reload(&mut self) -> Result<Goal, Box<Reply>> {
+        let config = config::load(&self.fixed.config).map_err(|error| {
+            let message = format!("{error}; nothing was changed");
+            refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_config", message)
+        })?;
+        if !config.problems.is_empty() {
+            let message = "the config has problems, so nothing was changed:".into();
+            let problems = config.problems.iter().map(ToString::to_string).collect();
+            let refusal = Refusal { error: "bad_config".into(), message, problems };
+            return Err(Box::new(Reply::Refused(StatusCode::UNPROCESSABLE_ENTITY, refusal)));
+        }
+        self.take_over(config);
+        Ok(Goal::Everything)
+    }
+
+    /// Answers those whose wait is over.
+    pub(crate) fn answer_waiters(&mut self) {
+        let waiting: Vec<u64> = self.waiters.keys().copied().collect();
+        for number in waiting {
+            let Some(waiter) = self.waiters.get(&number) else { continue };
+            let reply = match self.judge(&waiter.goal) {
+                Standing::Working(_) => continue,
+                Standing::Reached => self.reply(&waiter.goal),
+                Standing::Failed(why) => *refused(StatusCode::CONFLICT, "failed", why),
+            };
+            self.send(number, reply);
+        }
+    }
+
+    /// A client's time is over.
+    pub(crate) fn expire(&mut self, number: u64) {
+        let Some(waiter) = self.waiters.get(&number) else { return };
+        let Standing::Working(what) = self.judge(&waiter.goal) else { return };
+        let message = format!(
+            "not there yet when the time was over: {what}; it goes on, `bootctl status` shows \
+             how far it is"
+        );
+        self.send(number, *refused(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
+    }
+
+    fn send(&mut self, number: u64, reply: Reply) {
+        if let Some(waiter) = self.waiters.remove(&number) {
+            // A client that has gone needs no answer.
+            drop(waiter.reply.send(reply));
+        }
+    }
+
+    fn judge(&self, goal: &Goal) -> Standing {
+        match goal {
+            Goal::App(name) => self.standing(name),
+            Goal::Everything => self.overall(),
+        }
+    }
+
+    fn standing(&self, name: &AppName) -> Standing {
+        standing(name, self.wanted.get(name), &self.roster, &self.roster.observed())
+    }
+
+    /// The first failure, else the first that is not there yet.
+    fn overall(&self) -> Standing {
+        let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
+        names.extend(self.roster.observed().instances.into_keys().map(|id| id.app));
+        let mut overall = Standing::Reached;
+        for name in names {
+            match self.standing(&name) {
+                Standing::Reached => {}
+                failed @ Standing::Failed(_) => return failed,
+                working @ Standing::Working(_) => {
+                    if overall == Standing::Reached {
+                        overall = working;
+                    }
+                }
+            }
+        }
+        overall
+    }
+
+    fn reply(&self, goal: &Goal) -> Reply {
+        match goal {
+            Goal::App(name) => Reply::App(self.view(name)),
+            Goal::Everything => Reply::Status(self.status()),
+        }
+    }
+
+    fn status(&self) -> StatusView {
+        let observed = self.roster.observed();
+        let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
+        names.extend(observed.instances.keys().map(|id| id.app.clone()));
+        let apps =
+            names.iter().map(|name| app_view(name, self.wanted.get(name), &self.roster, &observed));
+        let listen = self.settings.proxy.listen.to_string();
+        StatusView {
+            supervisor: SupervisorView {
+                version: env!("CARGO_PKG_VERSION").into(),
+                pid: std::process::id(),
+                uptime_ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                connected: self.roster.is_current,
+                winding_down: self.winding_down,
+            },
+            proxy: proxy_view(listen, &self.roster, &observed, self.proxy_trouble.as_deref()),
+            apps: apps.collect(),
+            problems: self.problems.clone(),
+        }
+    }
+
+    fn view(&self, name: &AppName) -> AppView {
+        app_view(name, self.wanted.get(name), &self.roster, &self.roster.observed())
+    }
+
+    /// The app of that name.
+    fn known(&self, text: &str) -> Result<AppName, Box<Reply>> {
+        let found = AppName::parse(text).ok().filter(|name| self.wanted.contains_key(name));
+        found.ok_or_else(|| {
+            let names = || self.wanted.keys().map(AppName::as_str);
+            let advice = match (nearest(text, names()), names().next()) {
+                (Some(near), _) => format!("did you mean {near}?"),
+                (None, Some(_)) => {
+                    format!("there are {}", names().collect::<Vec<_>>().join(", "))
+                }
+                (None, None) => "there is none yet: write apps/NAME.toml and reload".into(),
+            };
+            let message = format!("there is no app {text:?}; {advice}");
+            refused(StatusCode::NOT_FOUND, "unknown_app", message)
+        })
+    }
+
+    /// The app of that name, whose file is fine.
+    fn whole(&self, text: &str) -> Result<(AppName, App), Box<Reply>> {
+        let name = self.known(text)?;
+        match self.wanted.get(&name) {
+            Some(Wanted::Running(app) | Wanted::Stopped(app)) => Ok((name, app.clone())),
+            Some(Wanted::AsItIs) | None => {
+                let message = format!(
+                    "the file of {name} is broken; `bootctl check` says where; repair it and run \
+                     `bootctl reload`"
+                );
+                Err(refused(StatusCode::CONFLICT, "broken_file", message))
+            }
+        }
+    }
+
+    fn note_stopped(&mut self, name: &AppName, stopped: bool) -> Result<(), Box<Reply>> {
+        self.store
+            .set_stopped(name, stopped)
+            .map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, "store", error.to_string()))
+    }
+
+    /// What has ended is started again by whoever asks for a start.
+    fn clear_ended(&mut self, name: &AppName) {
+        let observed = self.roster.observed();
+        let ended = observed
+            .instances
+            .iter()
+            .filter(|(id, seen)| id.app == *name && seen.life == Life::Ended);
+        let ended: Vec<InstanceId> = ended.map(|(id, _)| id.clone()).collect();
+        for id in ended {
+            self.retire(&id);
+        }
+    }
+}
+
+fn refused(status: StatusCode, error: &str, message: String) -> Box<Reply> {
+    let refusal = Refusal { error: error.into(), message, problems: Vec::new() };
+    Box::new(Reply::Refused(status, refusal))
+}

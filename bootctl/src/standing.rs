@@ -1,0 +1,200 @@
+//! How near an app is to what is wanted of it, and how that is shown.
+
+use init_wire::{JobInfo, Status};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::admin::wire::{AppState, AppView, InstanceState, InstanceView, ProxyState, ProxyView};
+use crate::app::App;
+use crate::health::Health;
+use crate::name::{AppName, InstanceId};
+use crate::plan::{Life, Observed, ProxyJob, Seen, Wanted, serves};
+use crate::roster::{Roster, Told};
+
+/// After so many restarts by init without getting ready, an instance counts as failed. It is
+/// tried further all the same.
+const PATIENCE: u32 = 3;
+
+/// How near.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// There.
+    Reached,
+    /// On the way, and what is being waited for.
+    Working(String),
+    /// It will not get there by itself, and why.
+    Failed(String),
+}
+
+/// How near an app is. `None` is an app that is not wanted at all.
+pub(crate) fn standing(
+    name: &AppName,
+    wanted: Option<&Wanted>,
+    roster: &Roster,
+    observed: &Observed,
+) -> Standing {
+    let app = match wanted {
+        Some(Wanted::Running(app)) if app.instances > 0 => app,
+        Some(Wanted::AsItIs) => return Standing::Reached,
+        Some(Wanted::Running(_) | Wanted::Stopped(_)) | None => {
+            let mut left = instances(name, observed).map(|(id, _)| id.to_string()).peekable();
+            if left.peek().is_none() {
+                return Standing::Reached;
+            }
+            let left = left.collect::<Vec<_>>().join(", ");
+            return Standing::Working(format!("{left} still to finish"));
+        }
+    };
+    if let Some((_, message)) = roster.refused.get(name) {
+        return Standing::Failed(message.clone());
+    }
+    if !roster.is_current {
+        return Standing::Working("init does not answer".into());
+    }
+    running(app, roster, observed)
+}
+
+fn running(app: &App, roster: &Roster, observed: &Observed) -> Standing {
+    let mut serving = 0;
+    let mut waiting = Vec::new();
+    for (id, seen) in instances(&app.name, observed) {
+        let job = roster.job(id);
+        let current = app.job(id.number, seen.port) == seen.spec;
+        if current && seen.life != Life::Leaving {
+            if serves(id, seen, &observed.proxy) {
+                serving += 1;
+                continue;
+            }
+            if let Some(job) = job
+                && has_failed(seen, job)
+            {
+                return Standing::Failed(failure(id, seen, job));
+            }
+        }
+        let state = job.map_or(InstanceState::Starting, |job| instance_state(seen.life, job));
+        waiting.push(format!("{id} is {}", state.word()));
+    }
+    let wanted = app.instances as usize;
+    if serving == wanted && waiting.is_empty() {
+        return Standing::Reached;
+    }
+    waiting.insert(0, format!("{serving} of {wanted} instances of {} serve", app.name));
+    Standing::Working(waiting.join(", "))
+}
+
+fn has_failed(seen: &Seen, job: &JobInfo) -> bool {
+    let ready = seen.life == Life::Running(Health::Ready);
+    seen.life == Life::Ended || (!ready && job.respawn >= PATIENCE)
+}
+
+fn failure(id: &InstanceId, seen: &Seen, job: &JobInfo) -> String {
+    let again = match job.respawn {
+        0 => String::new(),
+        count => format!(" after {count} restarts"),
+    };
+    let exit = match &job.last_exit {
+        Some(exit) => serde_json::to_string(exit).unwrap_or_default().replace('"', ""),
+        None => "none".into(),
+    };
+    let state = instance_state(seen.life, job).word();
+    format!(
+        "{id} is {state}{again}: {}; its last exit was {exit}; see what it writes, and try \
+         {:?} by hand with PORT set",
+        job.why, job.spec.exec
+    )
+}
+
+fn instances<'a>(
+    name: &AppName,
+    observed: &'a Observed,
+) -> impl Iterator<Item = (&'a InstanceId, &'a Seen)> {
+    let from = InstanceId::new(name.clone(), 0);
+    observed.instances.range(from..=InstanceId::new(name.clone(), u32::MAX))
+}
+
+/// An app as it is shown.
+pub(crate) fn app_view(
+    name: &AppName,
+    wanted: Option<&Wanted>,
+    roster: &Roster,
+    observed: &Observed,
+) -> AppView {
+    let standing = standing(name, wanted, roster, observed);
+    let (state, why) = match (&standing, wanted) {
+        (Standing::Failed(why), _) => (AppState::Failed, Some(why.clone())),
+        (Standing::Working(why), _) => (AppState::Changing, Some(why.clone())),
+        (Standing::Reached, Some(Wanted::Stopped(_))) => (AppState::Stopped, None),
+        (Standing::Reached, Some(Wanted::Running(app))) if app.instances == 0 => {
+            (AppState::Parked, None)
+        }
+        (Standing::Reached, Some(Wanted::Running(_))) => (AppState::Running, None),
+        (Standing::Reached, Some(Wanted::AsItIs) | None) => (AppState::Held, None),
+    };
+    let (count, hosts) = match wanted {
+        Some(Wanted::Running(app)) => (app.instances, hosts(app)),
+        Some(Wanted::Stopped(app)) => (0, hosts(app)),
+        Some(Wanted::AsItIs) | None => (0, vec![name.to_string()]),
+    };
+    let seen = instances(name, observed);
+    let instances = seen.map(|(id, seen)| instance_view(id, seen, roster)).collect();
+    AppView { app: name.to_string(), state, wanted: count, hosts, why, instances }
+}
+
+fn hosts(app: &App) -> Vec<String> {
+    app.hosts().map(ToString::to_string).collect()
+}
+
+fn instance_view(id: &InstanceId, seen: &Seen, roster: &Roster) -> InstanceView {
+    let job = roster.job(id);
+    InstanceView {
+        instance: id.number,
+        job: id.to_string(),
+        state: job.map_or(InstanceState::Starting, |job| instance_state(seen.life, job)),
+        pid: job.and_then(|job| job.pid),
+        port: seen.port.number(),
+        uptime_ms: job.and_then(uptime),
+        restarts: job.map_or(0, |job| job.respawn),
+        why: job.map_or_else(|| "init is asked to start it".into(), |job| job.why.clone()),
+    }
+}
+
+fn instance_state(life: Life, job: &JobInfo) -> InstanceState {
+    match life {
+        Life::Coming if job.status == Status::Backoff => InstanceState::Backoff,
+        Life::Asked | Life::Coming | Life::Running(Health::Unknown) => InstanceState::Starting,
+        Life::Running(Health::Ready) => InstanceState::Ready,
+        Life::Running(Health::Unready) => InstanceState::Unhealthy,
+        Life::Leaving => InstanceState::Stopping,
+        Life::Ended if job.status == Status::Success => InstanceState::Stopped,
+        Life::Ended => InstanceState::Failed,
+    }
+}
+
+fn uptime(job: &JobInfo) -> Option<u64> {
+    job.pid?;
+    let since = OffsetDateTime::parse(job.started_at.as_deref()?, &Rfc3339).ok()?;
+    u64::try_from((OffsetDateTime::now_utc() - since).whole_milliseconds()).ok()
+}
+
+/// The proxy as it is shown.
+pub(crate) fn proxy_view(
+    listen: String,
+    roster: &Roster,
+    observed: &Observed,
+    trouble: Option<&str>,
+) -> ProxyView {
+    let state = match (&roster.table, &observed.proxy_job) {
+        (Told::Table { .. }, _) => ProxyState::Ready,
+        (Told::Asked { .. }, _) | (Told::Nothing, ProxyJob::Changing) => ProxyState::Starting,
+        (Told::Nothing, _) => ProxyState::Down,
+    };
+    let foreign = "a job `proxyd` that bootctl did not start is in the way; stop and clear it";
+    let why = match (&observed.proxy_job, state) {
+        (_, ProxyState::Ready) => None,
+        (ProxyJob::Refused, _) => Some(foreign.to_owned()),
+        (_, ProxyState::Starting | ProxyState::Down) => {
+            trouble.map(str::to_owned).or_else(|| roster.proxy().map(|job| job.why.clone()))
+        }
+    };
+    ProxyView { state, pid: roster.proxy_pid(), listen, why }
+}

@@ -1,0 +1,146 @@
+//! The status as people read it.
+
+use std::fmt::Write;
+
+use crate::admin::wire::{AppView, InstanceView, StatusView};
+
+const HEAD: [&str; 7] = ["APP", "INSTANCE", "STATE", "PID", "PORT", "UPTIME", "RESTARTS"];
+
+/// Everything.
+pub(crate) fn status(view: &StatusView) -> String {
+    let supervisor = &view.supervisor;
+    let mut text = format!(
+        "bootctl {} (pid {}, up {}){}{}\n",
+        supervisor.version,
+        supervisor.pid,
+        span(supervisor.uptime_ms),
+        if supervisor.connected { "" } else { ", init does not answer" },
+        if supervisor.winding_down { ", winding down" } else { "" },
+    );
+    let proxy = &view.proxy;
+    let pid = proxy.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    let _ = write!(text, "proxy on {}: {}{pid}", proxy.listen, proxy.state.word());
+    if let Some(why) = &proxy.why {
+        let _ = write!(text, ", {why}");
+    }
+    text += "\n";
+    if view.apps.is_empty() {
+        text += "\nno apps: write apps/NAME.toml and run `bootctl reload`";
+    } else {
+        text = text + "\n" + &table(&view.apps);
+    }
+    for problem in &view.problems {
+        text = text + "\n" + problem;
+    }
+    text
+}
+
+/// One app.
+pub(crate) fn app(view: &AppView) -> String {
+    let mut text = format!("{} is {}", view.app, view.state.word());
+    let _ = write!(text, ", wants {} instances, hosts {}", view.wanted, view.hosts.join(", "));
+    if let Some(why) = &view.why {
+        text = text + "\n" + why;
+    }
+    text += "\n\n";
+    text + &table(std::slice::from_ref(view))
+}
+
+fn table(apps: &[AppView]) -> String {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    for app in apps {
+        if app.instances.is_empty() {
+            rows.push(row(app, None));
+        }
+        rows.extend(app.instances.iter().map(|instance| row(app, Some(instance))));
+    }
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..HEAD.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    let mut text = lines.collect::<Vec<_>>().join("\n");
+    for why in apps.iter().filter_map(|app| app.why.as_ref()) {
+        text = text + "\n\n" + why;
+    }
+    text
+}
+
+fn row(app: &AppView, instance: Option<&InstanceView>) -> [String; HEAD.len()] {
+    let dash = || "-".to_owned();
+    let Some(instance) = instance else {
+        let state = app.state.word().to_owned();
+        return [app.app.clone(), dash(), state, dash(), dash(), dash(), dash()];
+    };
+    [
+        app.app.clone(),
+        instance.instance.to_string(),
+        instance.state.word().to_owned(),
+        instance.pid.map_or_else(dash, |pid| pid.to_string()),
+        instance.port.to_string(),
+        instance.uptime_ms.map_or_else(dash, span),
+        instance.restarts.to_string(),
+    ]
+}
+
+/// A time in its two largest units.
+fn span(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        (_, _, _) => format!("{days}d {}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::wire::{AppState, InstanceState};
+
+    #[test]
+    fn spans_have_two_units() {
+        for (ms, text) in
+            [(999, "0s"), (61_000, "1m 1s"), (3_700_000, "1h 1m"), (90_000_000, "1d 1h")]
+        {
+            assert_eq!(span(ms), text);
+        }
+    }
+
+    #[test]
+    fn o08_a_table_has_a_line_an_instance() {
+        let instance = InstanceView {
+            instance: 1,
+            job: "a.1".into(),
+            state: InstanceState::Ready,
+            pid: Some(12),
+            port: 9000,
+            uptime_ms: Some(5000),
+            restarts: 0,
+            why: String::new(),
+        };
+        let app = |name: &str, state, instances| AppView {
+            app: name.into(),
+            state,
+            wanted: 1,
+            hosts: vec![name.into()],
+            why: None,
+            instances,
+        };
+        let apps = [
+            app("a", AppState::Running, vec![instance]),
+            app("long.example", AppState::Stopped, vec![]),
+        ];
+        assert_eq!(
+            table(&apps),
+            "APP           INSTANCE  STATE    PID  PORT  UPTIME  RESTARTS\n\
+             a             1         ready    12   9000  5s      0\n\
+             long.example  -         stopped  -    -     -       -"
+        );
+    }
+}
