@@ -17,8 +17,10 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
 const NLMSG_ERROR: u16 = 2;
-/// REQUEST | ACK | CREATE | REPLACE
-const CHANGE: u16 = 0x1 | 0x4 | 0x400 | 0x100;
+/// REQUEST | ACK: what exists is changed. The kernel refuses to replace a link.
+const CHANGE: u16 = 0x1 | 0x4;
+/// The same, and CREATE | REPLACE.
+const PUT: u16 = CHANGE | 0x400 | 0x100;
 const AF_INET: u8 = 2;
 const IFF_UP: u32 = 1;
 const IFA_ADDRESS: u16 = 1;
@@ -142,7 +144,8 @@ fn change(netlink: &OwnedFd, kind: u16, body: Vec<u8>) -> Result<(), Errno> {
     let mut message = Vec::new();
     message.extend(length.to_ne_bytes());
     message.extend(kind.to_ne_bytes());
-    message.extend(CHANGE.to_ne_bytes());
+    let flags = if kind == RTM_NEWLINK { CHANGE } else { PUT };
+    message.extend(flags.to_ne_bytes());
     message.extend([0; 8]);
     message.extend(body);
     let kernel = NetlinkAddr::new(0, 0);
