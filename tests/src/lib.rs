@@ -1,6 +1,7 @@
 //! What the system tests drive the real binaries with.
 
 pub mod binaries;
+pub mod bootctl;
 pub mod http;
 pub mod image;
 pub mod init;

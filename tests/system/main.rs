@@ -1,6 +1,11 @@
 //! The system tests: they drive the real binaries, and are named after what they prove.
 
 mod api_md;
+mod bootctl_adopt;
+mod bootctl_apps;
+mod bootctl_config;
+mod bootctl_socket;
+mod bootctl_wind_down;
 mod images_demo;
 mod images_oci;
 mod images_vm;

@@ -1,0 +1,164 @@
+//! A whole site of this test's own: init, bootctl, the proxy, and the apps it declares.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::binaries::program;
+use crate::http::{self, Answer};
+use crate::init::Init;
+use crate::wait;
+
+/// The site; ended with the test.
+pub struct Site {
+    pub init: Init,
+    pub proxy: SocketAddr,
+    folder: TempDir,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Site {
+    /// Boots with these files in `apps`, and waits until bootctl answers.
+    #[track_caller]
+    pub fn boot(apps: &[(&str, &str)]) -> Self {
+        Self::boot_with(apps, "")
+    }
+
+    /// The same with a `[proxy]` table in bootctl.toml.
+    #[track_caller]
+    pub fn boot_with(apps: &[(&str, &str)], proxy_table: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(folder.path(), open).expect("it is ours");
+        let conf = folder.path().join("conf");
+        fs::create_dir_all(conf.join("apps")).expect("a config folder");
+        // Every test is a process; those that run at the same time get ports far apart.
+        let first = 10_000 + std::process::id() % 350 * 64;
+        let main = format!("[ports]\nfirst = {first}\n{proxy_table}");
+        fs::write(conf.join("bootctl.toml"), main).expect("written");
+        for (name, text) in apps {
+            fs::write(conf.join("apps").join(name), text).expect("written");
+        }
+        let proxy = unused_address();
+        let bootctl = program("bootctl");
+        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        let words = [
+            "--boot-exit".to_owned(),
+            "respawn".into(),
+            "--".into(),
+            text(&bootctl),
+            "boot".into(),
+            "--config".into(),
+            text(&conf),
+            "--proxy-listen".into(),
+            proxy.to_string(),
+            "--run-dir".into(),
+            text(&folder.path().join("run")),
+            "--state-dir".into(),
+            text(&folder.path().join("state")),
+        ];
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let site = Self { init: Init::start(&words), proxy, folder };
+        wait::until("bootctl to answer", || {
+            (site.bootctl(&["status"]).code == Some(0)).then_some(())
+        });
+        site
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder().join("run/bootctl.sock")
+    }
+
+    /// Writes an app's file.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder().join("conf/apps").join(name), text).expect("written");
+    }
+
+    /// Removes an app's file.
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.folder().join("conf/apps").join(name)).expect("removed");
+    }
+
+    /// Runs a command.
+    #[track_caller]
+    pub fn bootctl(&self, words: &[&str]) -> Said {
+        let mut command = Command::new(program("bootctl"));
+        command.args(words).env("BOOTCTL_SOCKET", self.socket());
+        said(command.output().expect("bootctl can be run"))
+    }
+
+    /// Runs a command that has to succeed.
+    #[track_caller]
+    pub fn done(&self, words: &[&str]) -> String {
+        let said = self.bootctl(words);
+        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
+        said.out
+    }
+
+    /// The status for programs.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.done(&["status", "--json"])).expect("JSON")
+    }
+
+    /// Waits until an app is in a state, and answers its view.
+    #[track_caller]
+    pub fn wait_for(&self, app: &str, state: &str) -> Value {
+        wait::until(&format!("{app} to be {state}"), || {
+            let said = self.bootctl(&["status", app, "--json"]);
+            let view: Value = serde_json::from_str(&said.out).ok()?;
+            (view["state"] == state).then_some(view)
+        })
+    }
+
+    /// The pids of an app's instances, in order.
+    #[track_caller]
+    pub fn pids(&self, app: &str) -> Vec<u64> {
+        let said = self.done(&["status", app, "--json"]);
+        let view: Value = serde_json::from_str(&said).expect("JSON");
+        let instances = view["instances"].as_array().expect("an array").iter();
+        instances.filter_map(|instance| instance["pid"].as_u64()).collect()
+    }
+
+    /// One request through the proxy.
+    #[track_caller]
+    pub fn get(&self, host: &str, path: &str) -> Answer {
+        http::request(self.proxy, "GET", path, &format!("Host: {host}\r\n"), "")
+    }
+
+    /// bootctl's own pid.
+    #[track_caller]
+    pub fn supervisor(&self) -> u64 {
+        self.init.job("boot")["pid"].as_u64().expect("it runs")
+    }
+}
+
+/// A command's output as text.
+pub fn said(output: Output) -> Said {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// An address that nobody listens on.
+fn unused_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
+    listener.local_addr().expect("it is bound")
+}
