@@ -15,8 +15,8 @@ pub(crate) enum Ask {
     Bootctl {
         /// The program.
         program: PathBuf,
-        /// The folder of its control socket.
-        run_dir: PathBuf,
+        /// The control socket of the one that boots.
+        socket: PathBuf,
         /// The verb and what it is about.
         words: Vec<String>,
     },
@@ -39,9 +39,9 @@ impl Ask {
                 let answer = request.send()?;
                 Ok(Reply { code: answer.status.into(), text: answer.body })
             }
-            Self::Bootctl { program, run_dir, words } => {
+            Self::Bootctl { program, socket, words } => {
                 let mut command = Command::new(program);
-                let output = command.args(words).env("BOOTCTL_RUN_DIR", run_dir).output();
+                let output = command.args(words).env("BOOTCTL_SOCKET", socket).output();
                 let output = output.map_err(|e| format!("{self}: {e}"))?;
                 let text = [output.stdout, output.stderr].concat();
                 let code = output.status.code().unwrap_or(-1);
@@ -55,9 +55,9 @@ impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(request) => request.fmt(f),
-            Self::Bootctl { program, run_dir, words } => {
-                let (program, run_dir) = (program.display(), run_dir.display());
-                write!(f, "BOOTCTL_RUN_DIR={run_dir} {program} {}", words.join(" "))
+            Self::Bootctl { program, socket, words } => {
+                let (program, socket) = (program.display(), socket.display());
+                write!(f, "BOOTCTL_SOCKET={socket} {program} {}", words.join(" "))
             }
         }
     }

@@ -4,13 +4,17 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{env, io};
 
+use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 /// The app that needs more than this workspace.
 const NODE: &str = "node.localhost";
+/// What runs in the demo and is built here.
+const PROGRAMS: [&str; 4] = ["init", "bootctl", "proxyd", "demo-hello"];
 /// Where bootctl looks for an app's program.
 const STANDARD_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -18,6 +22,8 @@ const STANDARD_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 pub(crate) struct Scene {
     /// Where `init`, `bootctl` and `proxyd` are.
     pub(crate) bin: PathBuf,
+    /// Where they are run from: started by root, some run as nobody, who may not see the former.
+    pub(crate) runs_from: PathBuf,
     /// bootctl's config folder.
     pub(crate) config: PathBuf,
     /// The apps that will be started.
@@ -32,13 +38,22 @@ impl Scene {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let root = root.canonicalize().map_err(|e| format!("{}: {e}", root.display()))?;
         let bin = env::var_os("JOBINIT_BIN").map_or_else(|| root.join("target/bin"), PathBuf::from);
-        for program in ["init", "bootctl", "proxyd", "demo-hello"] {
+        for program in PROGRAMS {
             if !bin.join(program).is_file() {
                 return Err(format!("no {program} in {}: run `make build` first", bin.display()));
             }
         }
-        let scratch = tempfile::Builder::new().prefix("jobinit-demo.").tempdir();
+        let readable = fs::Permissions::from_mode(0o755);
+        let scratch =
+            tempfile::Builder::new().prefix("jobinit-demo.").permissions(readable).tempdir();
         let scratch = scratch.map_err(|e| format!("cannot make a temporary folder: {e}"))?;
+        let runs_from = if geteuid().is_root() {
+            let copies = scratch.path().join("bin");
+            copy_programs(&bin, &copies).map_err(|e| format!("{}: {e}", copies.display()))?;
+            copies
+        } else {
+            bin.clone()
+        };
         let demo = root.join("images/demo");
         let config = if is_in(STANDARD_PATH.as_ref(), "node") {
             demo
@@ -54,7 +69,7 @@ impl Scene {
             copy
         };
         let apps = apps(&config).map_err(|e| format!("{}: {e}", config.display()))?;
-        Ok(Self { bin, config, apps, scratch })
+        Ok(Self { bin, runs_from, config, apps, scratch })
     }
 
     /// Where bootctl keeps its sockets.
@@ -71,6 +86,11 @@ impl Scene {
 /// Whether a program of that name is in one of the path's folders.
 fn is_in(path: &OsStr, name: &str) -> bool {
     env::split_paths(path).any(|folder| folder.join(name).is_file())
+}
+
+fn copy_programs(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    PROGRAMS.iter().try_for_each(|name| fs::copy(from.join(name), to.join(name)).map(drop))
 }
 
 fn apps(config: &Path) -> io::Result<BTreeSet<String>> {

@@ -39,11 +39,11 @@ impl Stage {
         let signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM]);
         let signals = signals.map_err(|e| format!("cannot wait for signals: {e}"))?;
         println!("demo: init runs {}", enclosure.describe());
-        let program = scene.bin.join("init").display().to_string();
+        let program = scene.runs_from.join("init").display().to_string();
         let mut command = enclosure.command(&program)?;
         // Out here a boot process that ends would end init; the demo kills it to see it come back.
         command.args(["--listen", &api.to_string(), "--boot-exit", "respawn", "--"]);
-        command.arg(scene.bin.join("bootctl")).args(["boot", "--config"]).arg(&scene.config);
+        command.arg(scene.runs_from.join("bootctl")).args(["boot", "--config"]).arg(&scene.config);
         command.args(["--proxy-listen", &proxy.to_string()]);
         command.arg("--run-dir").arg(scene.run_dir());
         command.arg("--state-dir").arg(scene.state_dir());

@@ -17,14 +17,20 @@ pub(crate) struct Tour {
     api: SocketAddr,
     proxy: SocketAddr,
     bootctl: PathBuf,
-    run_dir: PathBuf,
+    socket: PathBuf,
     apps: Vec<String>,
 }
 
 impl Tour {
     pub(crate) fn new(api: SocketAddr, proxy: SocketAddr, scene: &Scene) -> Self {
         let apps = scene.apps.iter().cloned().collect();
-        Self { api, proxy, bootctl: scene.bin.join("bootctl"), run_dir: scene.run_dir(), apps }
+        Self {
+            api,
+            proxy,
+            bootctl: scene.bin.join("bootctl"),
+            socket: scene.run_dir().join("bootctl.sock"),
+            apps,
+        }
     }
 
     /// The hosts that answer.
@@ -51,7 +57,7 @@ impl Tour {
     /// A call of bootctl.
     pub(crate) fn bootctl(&self, words: &[&str]) -> Ask {
         let words = words.iter().map(|&word| word.to_owned()).collect();
-        Ask::Bootctl { program: self.bootctl.clone(), run_dir: self.run_dir.clone(), words }
+        Ask::Bootctl { program: self.bootctl.clone(), socket: self.socket.clone(), words }
     }
 
     /// SIGKILL to a job.
