@@ -167,8 +167,8 @@ impl Init {
     }
 }
 
-/// Waits for one thing to happen and handles it. What is ready takes turns by chance, and after
-/// what may have taken long the connections get theirs, so nobody is kept out. A panic in handling it is a defect, but not the
+/// Waits for one thing to happen and handles it. After what may have taken long the connections
+/// get their turn, so that nobody is kept out. A panic in handling it is a defect, but not the
 /// end of PID 1: the jobs and the API are still there.
 async fn turn(
     reactor: &mut Reactor,
@@ -177,9 +177,11 @@ async fn turn(
     in_vm: bool,
 ) {
     let deadline = reactor.next_deadline();
+    // Clients first: they are few, bounded, and wait; deadlines and the dead may be many.
     let happened = tokio::select! {
-        Ok(number) = signals.next() => Happened::Signal(number),
+        biased;
         Some(knock) = knocks.recv() => Happened::Knock(knock),
+        Ok(number) = signals.next() => Happened::Signal(number),
         () = until(deadline) => Happened::Deadline,
     };
     let long = !matches!(happened, Happened::Knock(_));

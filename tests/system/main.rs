@@ -11,6 +11,7 @@ mod images_oci;
 mod images_vm;
 mod init_access;
 mod init_api;
+mod init_attack;
 mod init_end;
 mod init_hostile;
 mod init_listen;
