@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::socket::NAME as SOCKET;
 use crate::config::parse_listen;
 
 /// Where the runtime files are unless told otherwise.
@@ -137,14 +138,19 @@ pub(crate) struct Check {
 /// Which supervisor.
 #[derive(Debug, Args)]
 pub(crate) struct At {
-    /// The supervisor's control socket
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "BOOTCTL_SOCKET",
-        default_value = "/run/bootctl/bootctl.sock"
-    )]
-    pub(crate) socket: PathBuf,
+    /// The supervisor's control socket [default: bootctl.sock in the runtime folder]
+    #[arg(long, value_name = "PATH", env = "BOOTCTL_SOCKET")]
+    socket: Option<PathBuf>,
+
+    /// The supervisor's runtime folder
+    #[arg(long, value_name = "DIR", env = "BOOTCTL_RUN_DIR", default_value = RUN_DIR)]
+    run_dir: PathBuf,
+}
+
+impl At {
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.run_dir.join(SOCKET))
+    }
 }
 
 /// How long.

@@ -17,9 +17,9 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
 const NLMSG_ERROR: u16 = 2;
-/// REQUEST | ACK: what exists is changed. The kernel refuses to replace a link.
+/// REQUEST | ACK
 const CHANGE: u16 = 0x1 | 0x4;
-/// The same, and CREATE | REPLACE.
+/// The same with CREATE | REPLACE, which a link refuses.
 const PUT: u16 = CHANGE | 0x400 | 0x100;
 const AF_INET: u8 = 2;
 const IFF_UP: u32 = 1;
@@ -82,11 +82,12 @@ pub(crate) fn bring_up(address: &Address) -> Result<String, NetworkError> {
         SockProtocol::NetlinkRoute,
     )
     .map_err(refused("open a netlink socket"))?;
-    change(&netlink, RTM_NEWLINK, link_up(index)).map_err(refused("bring the interface up"))?;
-    change(&netlink, RTM_NEWADDR, new_address(index, address))
+    tell(&netlink, RTM_NEWLINK, CHANGE, link_up(index))
+        .map_err(refused("bring the interface up"))?;
+    tell(&netlink, RTM_NEWADDR, PUT, new_address(index, address))
         .map_err(refused("set the address"))?;
     if let Some(gateway) = address.gateway {
-        change(&netlink, RTM_NEWROUTE, default_route(index, gateway))
+        tell(&netlink, RTM_NEWROUTE, PUT, default_route(index, gateway))
             .map_err(refused("set the default route"))?;
     }
     Ok(name)
@@ -139,12 +140,11 @@ fn attribute(body: &mut Vec<u8>, kind: u16, value: [u8; 4]) {
 }
 
 /// Sends one message and reads its acknowledgement.
-fn change(netlink: &OwnedFd, kind: u16, body: Vec<u8>) -> Result<(), Errno> {
+fn tell(netlink: &OwnedFd, kind: u16, flags: u16, body: Vec<u8>) -> Result<(), Errno> {
     let length = u32::try_from(16 + body.len()).map_err(|_| Errno::EMSGSIZE)?;
     let mut message = Vec::new();
     message.extend(length.to_ne_bytes());
     message.extend(kind.to_ne_bytes());
-    let flags = if kind == RTM_NEWLINK { CHANGE } else { PUT };
     message.extend(flags.to_ne_bytes());
     message.extend([0; 8]);
     message.extend(body);

@@ -12,8 +12,9 @@ use crate::app::App;
 use crate::config;
 use crate::event::{Ask, Event, Reply, Verb};
 use crate::name::{AppName, InstanceId, nearest};
-use crate::plan::{Life, Wanted};
-use crate::standing::{Standing, app_view, proxy_view, standing};
+use crate::plan::{Life, ProxyJob, Wanted};
+use crate::roster::Told;
+use crate::standing::{FOREIGN_PROXY, Standing, app_view, proxy_view, standing};
 use crate::supervise::Supervisor;
 
 /// How long a request waits that does not say.
@@ -151,7 +152,7 @@ impl Supervisor {
     fn overall(&self) -> Standing {
         let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
         names.extend(self.roster.observed().instances.into_keys().map(|id| id.app));
-        let mut overall = Standing::Reached;
+        let mut overall = self.proxy_standing();
         for name in names {
             match self.standing(&name) {
                 Standing::Reached => {}
@@ -164,6 +165,22 @@ impl Supervisor {
             }
         }
         overall
+    }
+
+    /// Whether the proxy runs as the config says.
+    fn proxy_standing(&self) -> Standing {
+        let runs = match (&self.roster.observed().proxy_job, &self.roster.table) {
+            (ProxyJob::Live(spec), Told::Table { .. }) => {
+                self.desired().proxy.as_ref() == Some(&**spec)
+            }
+            (ProxyJob::Refused, _) => return Standing::Failed(FOREIGN_PROXY.into()),
+            (_, _) => false,
+        };
+        match (runs, &self.proxy_trouble) {
+            (true, _) => Standing::Reached,
+            (false, Some(trouble)) => Standing::Failed(format!("the proxy: {trouble}")),
+            (false, None) => Standing::Working("the proxy is not ready yet".into()),
+        }
     }
 
     fn reply(&self, goal: &Goal) -> Reply {

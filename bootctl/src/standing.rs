@@ -15,6 +15,10 @@ use crate::roster::{Roster, Told};
 /// tried further all the same.
 const PATIENCE: u32 = 3;
 
+/// What stands in the way of a proxy of our own.
+pub(crate) const FOREIGN_PROXY: &str =
+    "a job `proxyd` that bootctl did not start is in the way; stop and clear it";
+
 /// How near.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -188,10 +192,9 @@ pub(crate) fn proxy_view(
         (Told::Asked { .. }, _) | (Told::Nothing, ProxyJob::Changing) => ProxyState::Starting,
         (Told::Nothing, _) => ProxyState::Down,
     };
-    let foreign = "a job `proxyd` that bootctl did not start is in the way; stop and clear it";
     let why = match (&observed.proxy_job, state) {
         (_, ProxyState::Ready) => None,
-        (ProxyJob::Refused, _) => Some(foreign.to_owned()),
+        (ProxyJob::Refused, _) => Some(FOREIGN_PROXY.to_owned()),
         (_, ProxyState::Starting | ProxyState::Down) => {
             trouble.map(str::to_owned).or_else(|| roster.proxy().map(|job| job.why.clone()))
         }

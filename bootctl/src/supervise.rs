@@ -99,6 +99,7 @@ impl Supervisor {
         let held = config.broken.into_iter().map(|name| (name, Wanted::AsItIs));
         self.wanted = running.chain(held).collect();
         self.roster.refused.clear();
+        self.proxy_trouble = None;
     }
 
     /// Works until it has wound down.

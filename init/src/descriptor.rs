@@ -12,7 +12,7 @@ use crate::sys;
 
 /// Descriptors that are handed to children lie above all the places they can be handed to
 /// (0 to 2 and 64 sockets), so that putting one in place never overwrites another.
-const ABOVE_TARGETS: RawFd = 128;
+const ABOVE_TARGETS: RawFd = 3 + 64;
 
 /// The same descriptor above all targets, close-on-exec.
 pub fn raised(fd: OwnedFd) -> Result<OwnedFd, Errno> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use init_wire::JobInfo;
 
 use crate::id::{JobId, Pid};
+use crate::job::Alone;
 use crate::signal::{Exit, Signal};
 use crate::spec::Spec;
 
@@ -17,6 +18,8 @@ pub struct Ticket(pub u64);
 pub enum Until {
     /// When the process has been exec'ed.
     Up,
+    /// When no process of the tree is left, whatever comes then.
+    Stopped,
     /// When the job has ended for good.
     Ended,
 }
@@ -75,8 +78,10 @@ pub enum Event {
     Spawned(JobId, Pid),
     /// A process could not be exec'ed.
     SpawnFailed(JobId, Fault),
-    /// A child was reaped: a job's main process, or an orphan.
-    Reaped(Pid, Exit),
+    /// A child was reaped: a job's main process, or an orphan; the last of its group or not.
+    Reaped(Pid, Exit, Alone),
+    /// All that were dead have been reaped, orphans among them.
+    OrphansReaped,
     /// No process of the job's tree is left.
     TreeEmpty(JobId),
     /// A signal for `boot` came.
@@ -98,6 +103,10 @@ pub enum Effect {
     SignalTree(Pid, Signal),
     /// Look whether the tree is empty: `TreeEmpty` if so, else nothing.
     Probe(JobId, Pid),
+    /// The same, thoroughly: who is dead and only not reaped by his parent does not count.
+    Look(JobId, Pid),
+    /// Look thoroughly, and kill the tree with SIGKILL if it is not empty.
+    KillTree(JobId, Pid),
     /// Answer a client.
     Reply(Ticket, Reply),
     /// Tell followers that a job is new or has changed.

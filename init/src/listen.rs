@@ -1,18 +1,22 @@
 //! The listening sockets that init keeps for jobs.
 //!
-//! A socket is opened when the first job that names it starts, and closed when no job names it
-//! any more. Between two generations of a job it stays open, so a client that connects then
-//! waits in its backlog instead of being refused.
+//! A socket is opened when the first job that names its address starts, and closed when no job
+//! names it any more. Between two generations of a job it stays open, so a client that connects
+//! then waits in its backlog instead of being refused.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::{fs, io};
 
 use nix::errno::Errno;
-use nix::sys::socket::{Backlog, listen};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, connect, listen, socket,
+};
 use nix::sys::stat::{Mode, umask};
 
 use crate::descriptor::raised;
@@ -21,10 +25,25 @@ use crate::spec::{Address, Listen};
 /// How many connections may wait while nobody accepts; the kernel's `somaxconn` caps it.
 const BACKLOG: i32 = 4096;
 
-/// The sockets by what names them.
+/// The sockets by their address.
 #[derive(Debug, Default)]
 pub struct Keeper {
-    open: HashMap<Listen, OwnedFd>,
+    open: HashMap<Address, Kept>,
+}
+
+/// An open socket; dropping it closes it and removes its file.
+#[derive(Debug)]
+struct Kept {
+    fd: OwnedFd,
+    file: Option<SocketFile>,
+}
+
+/// A file that is this socket's as long as it is the one that was made then.
+#[derive(Debug)]
+struct SocketFile {
+    path: Box<Path>,
+    device: u64,
+    inode: u64,
 }
 
 impl Keeper {
@@ -32,43 +51,58 @@ impl Keeper {
     /// opened, none is opened.
     pub fn lend(&mut self, wanted: &[Listen]) -> Result<Vec<RawFd>, Errno> {
         let mut opened = Vec::new();
-        for listen in wanted.iter().filter(|listen| !self.open.contains_key(*listen)) {
-            match open(&listen.address) {
-                Ok(fd) => opened.push((listen, fd)),
-                Err(error) => {
-                    for (listen, _) in &opened {
-                        unlink(&listen.address);
-                    }
-                    return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
-                }
+        for Listen { address, .. } in wanted {
+            if !self.open.contains_key(address) && !opened.iter().any(|(new, _)| new == address) {
+                let kept = Kept::open(address)
+                    .map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+                opened.push((address.clone(), kept));
             }
         }
-        self.open.extend(opened.into_iter().map(|(listen, fd)| (listen.clone(), fd)));
-        Ok(wanted.iter().filter_map(|l| self.open.get(l)).map(AsRawFd::as_raw_fd).collect())
+        self.open.extend(opened);
+        let kept = wanted.iter().filter_map(|listen| self.open.get(&listen.address));
+        Ok(kept.map(|kept| kept.fd.as_raw_fd()).collect())
     }
 
     /// Closes the sockets that are not wanted any more.
-    pub fn keep(&mut self, wanted: impl Fn(&Listen) -> bool) {
-        self.open.retain(|listen, _| {
-            let keep = wanted(listen);
-            if !keep {
-                unlink(&listen.address);
-            }
-            keep
-        });
+    pub fn keep(&mut self, wanted: impl Fn(&Address) -> bool) {
+        self.open.retain(|address, _| wanted(address));
     }
 }
 
-fn open(address: &Address) -> io::Result<OwnedFd> {
-    let fd = match address {
-        Address::Tcp(address) => OwnedFd::from(TcpListener::bind(address)?),
-        Address::Unix(path) => OwnedFd::from(open_unix(path)?),
-    };
-    listen(&fd, Backlog::new(BACKLOG)?)?;
-    raised(fd).map_err(io::Error::from)
+impl Kept {
+    fn open(address: &Address) -> io::Result<Self> {
+        let (fd, file) = match address {
+            Address::Tcp(address) => (OwnedFd::from(TcpListener::bind(address)?), None),
+            Address::Unix(path) => {
+                let socket = open_unix(path)?;
+                (OwnedFd::from(socket), Some(SocketFile::at(path)?))
+            }
+        };
+        listen(&fd, Backlog::new(BACKLOG)?)?;
+        Ok(Self { fd: raised(fd)?, file })
+    }
 }
 
-/// Only init's own user may connect. A socket file that nobody listens on any more is replaced.
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let Some(file) = &self.file else { return };
+        let is_ours = |meta: fs::Metadata| (meta.dev(), meta.ino()) == (file.device, file.inode);
+        if fs::symlink_metadata(&file.path).is_ok_and(is_ours) {
+            // Nothing more can be done about it.
+            let _ = fs::remove_file(&file.path);
+        }
+    }
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        let meta = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.into(), device: meta.dev(), inode: meta.ino() })
+    }
+}
+
+/// Only init's own user may connect. A socket file that nobody listens on any more is replaced;
+/// anything else at that path is not touched.
 fn open_unix(path: &Path) -> io::Result<UnixListener> {
     let before = umask(Mode::from_bits_truncate(0o177));
     let bound = match UnixListener::bind(path) {
@@ -82,13 +116,14 @@ fn open_unix(path: &Path) -> io::Result<UnixListener> {
 }
 
 fn is_stale(path: &Path) -> bool {
-    UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-fn unlink(address: &Address) {
-    match address {
-        Address::Tcp(_) => {}
-        // Somebody may have removed it before; there is nothing more to do about it.
-        Address::Unix(path) => drop(fs::remove_file(path)),
+    if !fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
+        return false;
     }
+    // Without waiting: a listener whose queue is full is alive.
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let probe = || {
+        let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        connect(probe.as_raw_fd(), &UnixAddr::new(path)?)
+    };
+    probe() == Err(Errno::ECONNREFUSED)
 }

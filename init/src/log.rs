@@ -47,14 +47,26 @@ where
     }
 }
 
+/// What a pipe that is ready takes without blocking.
+const AT_ONCE: usize = 4096;
+
+/// One line and no more, whatever a client has put into a name.
+fn line(text: &[u8]) -> Vec<u8> {
+    let shown = text.strip_suffix(b"\n").unwrap_or(text).iter().take(AT_ONCE - 1);
+    let plain = |byte: &u8| if byte.is_ascii_control() { b'?' } else { *byte };
+    shown.map(plain).chain([b'\n']).collect()
+}
+
 struct Patient(io::Stderr);
 
 impl Write for Patient {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
         match poll(&mut ready, PollTimeout::ZERO) {
-            // A line is shorter than what a pipe that is ready takes without blocking.
-            Ok(1) => self.0.write(text).or(Ok(text.len())),
+            Ok(1) => {
+                let _ = self.0.write(&line(text));
+                Ok(text.len())
+            }
             _ => Ok(text.len()),
         }
     }

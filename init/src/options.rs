@@ -4,6 +4,7 @@
 //! between them and what follows, and puts unknown `k=v` pairs into the environment. So in a VM
 //! words in front of the command that are not init's own are skipped; elsewhere they are errors.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub struct Options {
     /// How long a wind-down may take.
     pub grace: Duration,
     /// The command of the job `boot`; empty for none.
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
     /// Words that were skipped.
     pub skipped: Vec<String>,
 }
@@ -89,7 +90,7 @@ The exit code is boot's: 128+n for a signal, 127 not found, 126 not executable.
 /// Reads the words after the program's name. `env_listen` is `INIT_LISTEN`; `runs` tells whether
 /// a word names a program, and is only asked in a VM.
 pub fn parse(
-    words: impl IntoIterator<Item = String>,
+    words: impl IntoIterator<Item = OsString>,
     env_listen: Option<String>,
     in_vm: bool,
     runs: impl Fn(&str) -> bool,
@@ -105,13 +106,16 @@ pub fn parse(
         options.listen = loopback(text)?;
     }
     let mut words = words.into_iter();
-    while let Some(word) = words.next() {
+    while let Some(raw) = words.next() {
+        let word = raw.to_string_lossy().into_owned();
         let (name, inline) = match word.split_once('=') {
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
             _ => (word.as_str(), None),
         };
-        let mut value =
-            |option| inline.clone().or_else(|| words.next()).ok_or(Instead::Missing(option));
+        let mut value = |option| {
+            let next = || words.next().map(|word| word.to_string_lossy().into_owned());
+            inline.clone().or_else(next).ok_or(Instead::Missing(option))
+        };
         match name {
             "--" => {
                 options.command.extend(words);
@@ -125,7 +129,7 @@ pub fn parse(
             _ if in_vm && (name.starts_with('-') || !runs(name)) => options.skipped.push(word),
             _ if name.starts_with('-') => return Err(Instead::Unknown(word)),
             _ => {
-                options.command.push(word);
+                options.command.push(raw);
                 options.command.extend(words);
                 break;
             }
@@ -169,7 +173,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str, in_vm: bool) -> Result<Options, Instead> {
-        parse(line.split_whitespace().map(str::to_owned), None, in_vm, |word| word == "bootctl")
+        parse(line.split_whitespace().map(OsString::from), None, in_vm, |word| word == "bootctl")
     }
 
     #[test]
@@ -188,7 +192,7 @@ mod tests {
 
     #[test]
     fn b02_the_flag_wins_over_the_environment() {
-        let words = ["--listen", "127.0.0.1:3", "true"].map(str::to_owned);
+        let words = ["--listen", "127.0.0.1:3", "true"].map(OsString::from);
         let options = parse(words, Some("127.0.0.1:2".into()), false, |_| true).unwrap();
         assert_eq!(options.listen.port(), 3);
         let options = parse(["true".into()], Some("127.0.0.1:2".into()), false, |_| true).unwrap();

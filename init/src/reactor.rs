@@ -119,12 +119,24 @@ impl Reactor {
                     events.push_back(Event::TreeEmpty(id));
                 }
             }
+            Effect::Look(id, leader) => {
+                if !tree::has_living(leader) {
+                    events.push_back(Event::TreeEmpty(id));
+                }
+            }
+            Effect::KillTree(id, leader) => {
+                if tree::has_living(leader) {
+                    tree::signal_all(leader, Signal::KILL);
+                } else {
+                    events.push_back(Event::TreeEmpty(id));
+                }
+            }
             Effect::Reply(ticket, reply) => self.reply(ticket, reply),
             Effect::Changed(id, seq) => self.tell_changed(&id, seq),
             Effect::Gone(id, seq) => self.tell(&JobEvent::Gone { seq, id: id.to_string() }),
             Effect::ReleaseListeners => {
                 let table = &self.table;
-                self.keeper.keep(|listen| table.names_listener(listen));
+                self.keeper.keep(|address| table.names_listener(address));
             }
             Effect::End(ending, code) => {
                 info!("ending with code {code}");

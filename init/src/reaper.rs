@@ -7,18 +7,26 @@ use tracing::error;
 
 use crate::event::Event;
 use crate::id::Pid;
-use crate::sys;
+use crate::job::Alone;
+use crate::{sys, tree};
 
 /// Dead children a turn: what is left over waits until everybody else has had theirs.
 const A_TURN: usize = 512;
 
 /// Takes dead children. Answers whether more may be waiting.
 pub fn reap(mut on_event: impl FnMut(Event)) -> bool {
+    let more = reap_some(&mut on_event);
+    on_event(Event::OrphansReaped);
+    more
+}
+
+fn reap_some(on_event: &mut impl FnMut(Event)) -> bool {
     for _ in 0..A_TURN {
         match sys::wait_any() {
             Ok(Some((pid, exit))) => {
                 if let Some(pid) = Pid::new(pid) {
-                    on_event(Event::Reaped(pid, exit));
+                    let alone = if tree::is_empty(pid) { Alone::Yes } else { Alone::No };
+                    on_event(Event::Reaped(pid, exit, alone));
                 }
             }
             Ok(None) | Err(nix::errno::Errno::ECHILD) => return false,

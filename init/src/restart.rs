@@ -75,6 +75,10 @@ impl History {
     reason = "milliseconds below 2^53; float to int saturates"
 )]
 fn delay(rule: &Restart, before: u32, chance: u32) -> Duration {
+    if rule.delay_ms == 0 {
+        // Zero times what has grown beyond all numbers is none.
+        return Duration::ZERO;
+    }
     let steps = i32::try_from(before).unwrap_or(i32::MAX);
     let grown = rule.delay_ms as f64 * rule.factor.powi(steps);
     let capped = grown.min(rule.max_delay_ms as f64);
@@ -139,6 +143,12 @@ mod tests {
         assert_eq!(wait(&mut history, &rule, 0, now), None);
         let later = now + Duration::from_millis(1001);
         assert!(wait(&mut history, &rule, 0, later).is_some());
+    }
+
+    #[test]
+    fn b24_no_delay_stays_none() {
+        let rule = Restart { delay_ms: 0, ..rule() };
+        assert_eq!(delay(&rule, 5000, MID), Duration::ZERO);
     }
 
     #[test]

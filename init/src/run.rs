@@ -1,8 +1,10 @@
 //! From options to the end: what init does in its life.
 
 use std::env;
+use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use init_wire::{JobSpec, Policy, Restart, Stdio};
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{getgid, getpid, getuid};
+use nix::unistd::{getgid, getpid, getuid, setgroups};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -29,7 +31,7 @@ use crate::shutdown::BootExit;
 use crate::signal::Signal;
 use crate::signals::{self, Signals};
 use crate::spawn::{DEFAULT_PATH, Spawner};
-use crate::spec::{Spec, SpecError};
+use crate::spec::{Boot, Spec, SpecError};
 use crate::table::{Rules, Table};
 use crate::{descriptor, machine, reaper, sys, tree};
 
@@ -81,12 +83,13 @@ pub fn prepare() {
     let _ = signals::block();
     descriptor::tidy_inherited();
     umask(Mode::from_bits_truncate(0o022));
+    // Whoever may not do this is not root, and his groups are his children's anyway.
+    let _ = setgroups(&[]);
 }
 
 /// The options from this process's command line and environment.
 pub fn options(in_vm: bool) -> Result<Options, Instead> {
-    let words = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    options::parse(words, env::var("INIT_LISTEN").ok(), in_vm, names_program)
+    options::parse(env::args_os().skip(1), env::var("INIT_LISTEN").ok(), in_vm, names_program)
 }
 
 fn names_program(word: &str) -> bool {
@@ -164,7 +167,8 @@ impl Init {
     }
 }
 
-/// Waits for one thing to happen and handles it. A panic in handling it is a defect, but not the
+/// Waits for one thing to happen and handles it. What is ready takes turns by chance, and after
+/// what may have taken long the connections get theirs, so nobody is kept out. A panic in handling it is a defect, but not the
 /// end of PID 1: the jobs and the API are still there.
 async fn turn(
     reactor: &mut Reactor,
@@ -174,11 +178,11 @@ async fn turn(
 ) {
     let deadline = reactor.next_deadline();
     let happened = tokio::select! {
-        biased;
         Ok(number) = signals.next() => Happened::Signal(number),
         Some(knock) = knocks.recv() => Happened::Knock(knock),
         () = until(deadline) => Happened::Deadline,
     };
+    let long = !matches!(happened, Happened::Knock(_));
     let handled = catch_unwind(AssertUnwindSafe(|| match happened {
         Happened::Signal(libc::SIGCHLD) => {
             if reaper::reap(|event| reactor.handle(event)) {
@@ -192,6 +196,9 @@ async fn turn(
     }));
     if handled.is_err() {
         error!("a defect in init: an event could not be handled; init goes on");
+    }
+    if long {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -234,8 +241,9 @@ fn listen(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), 
 }
 
 /// The job `boot`: init's own environment, directory and streams, and the address of the API.
+/// What is not text is shown with a mark in its place, and handed on as it is.
 fn boot_spec(
-    command: Vec<String>,
+    command: Vec<OsString>,
     api: SocketAddr,
     boot_exit: BootExit,
     grace: Duration,
@@ -245,30 +253,40 @@ fn boot_spec(
     let cwd = env::current_dir().unwrap_or_else(|_| "/".into());
     let mut words = command.into_iter();
     let exec = words.next().unwrap_or_default();
-    let exec = if exec.contains('/') && !exec.starts_with('/') {
-        cwd.join(exec).to_string_lossy().into_owned()
-    } else {
-        exec
-    };
-    let text = |name: std::ffi::OsString| name.to_string_lossy().into_owned();
-    let mut envs: std::collections::BTreeMap<_, _> = env::vars_os()
-        .map(|(name, value)| (text(name), text(value)))
-        .filter(|(name, _)| !name.is_empty())
-        .collect();
-    if in_vm {
+    let exec = if exec.as_bytes().contains(&b'/') { cwd.join(exec).into() } else { exec };
+    let args: Vec<OsString> = words.collect();
+    let mut envs: Vec<(OsString, OsString)> =
+        env::vars_os().filter(|(name, _)| name != "INIT_API").collect();
+    envs.push(("INIT_API".into(), api.to_string().into()));
+    if in_vm && env::var_os("PATH").is_none() {
         // The kernel gives its first process none.
-        envs.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
+        envs.push(("PATH".into(), DEFAULT_PATH.into()));
     }
-    envs.insert("INIT_API".into(), api.to_string());
-    let mut wire =
-        JobSpec { args: words.collect(), envs, stdin: Stdio::Inherit, ..JobSpec::new(exec) };
-    wire.cwd = Some(cwd.to_string_lossy().into_owned());
+    let shown = |text: &OsStr| text.to_string_lossy().into_owned();
+    let mut wire = JobSpec::new(shown(&exec));
+    wire.args = args.iter().map(|arg| shown(arg)).collect();
+    wire.envs = envs
+        .iter()
+        .map(|(name, value)| (shown(name), shown(value)))
+        .filter(|(name, _)| !name.is_empty() && !name.contains('='))
+        .collect();
+    wire.cwd = Some(shown(cwd.as_os_str()));
+    wire.stdin = Stdio::Inherit;
     wire.stop.timeout_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     if boot_exit == BootExit::Respawn {
         wire.restart = Restart { policy: Policy::Always, delay_ms: 200, ..Restart::default() };
     }
-    let accounts = Accounts::default();
-    Ok(Spec { is_boot: true, ..Spec::check(wire, &accounts, own)? })
+    // None of these can hold a NUL: they come from the kernel as C strings.
+    let raw = |text: &OsStr| CString::new(text.as_bytes()).unwrap_or_default();
+    let boot = Boot {
+        args: args.iter().map(|arg| raw(arg)).collect(),
+        envs: envs
+            .iter()
+            .map(|(name, value)| raw(&[name.as_os_str(), value].join(OsStr::new("="))))
+            .collect(),
+        cwd: raw(cwd.as_os_str()),
+    };
+    Ok(Spec { boot: Some(boot), ..Spec::check(wire, &Accounts::default(), own)? })
 }
 
 fn seed() -> u64 {

@@ -3,13 +3,17 @@
 //! ```text
 //! None ──asked──▶ Boot ──boot has ended──▶ Rest ──grace is over, or asked again──▶ Kill
 //!   │                                        ▲                                      │
-//!   └── boot ended, and that means the end ──┘            no live job ──▶ Over ◀────┘
+//!   └── boot ended, and that means the end ──┘  no live job, or its time is over ──▶ Over
 //! ```
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::Ending;
 use crate::signal::Exit;
+
+/// How long SIGKILL may take. What it cannot end by then, such as a process that waits for a
+/// dead disk, does not keep init.
+const KILLING: Duration = Duration::from_secs(3);
 
 /// What follows when `boot` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,17 @@ pub enum Stage {
     Kill,
 }
 
+/// What a request to end asks for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// `boot` is to be told.
+    TellBoot,
+    /// Everything is to be killed.
+    KillAll,
+    /// It is already being done.
+    Nothing,
+}
+
 /// Whether init is ending, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
@@ -51,7 +66,7 @@ pub enum Shutdown {
         /// Whether the rest has been told.
         told: bool,
         /// When patience ends.
-        by: Option<Instant>,
+        by: Instant,
     },
     /// All has been done.
     Over,
@@ -68,7 +83,7 @@ impl Shutdown {
     #[must_use]
     pub fn deadline(self) -> Option<Instant> {
         match self {
-            Self::GoingOn { by, .. } => by,
+            Self::GoingOn { by, .. } => Some(by),
             Self::None | Self::WithTheLastJob | Self::Over => None,
         }
     }
@@ -90,32 +105,37 @@ impl Shutdown {
             (BootExit::End, true) => Self::WithTheLastJob,
             (BootExit::End, false) | (BootExit::Shutdown, _) => {
                 let (ending, stage) = (Ending::Exit, Stage::Rest);
-                Self::GoingOn { ending, stage, told: false, by: Some(by) }
+                Self::GoingOn { ending, stage, told: false, by }
             }
         };
     }
 
-    /// Somebody asks for the end. Answers what is to be done now.
-    pub fn ask(&mut self, ending: Ending, by: Instant) -> Stage {
+    /// Somebody asks for the end, which may take until `by`. Answers what is to be done now.
+    pub fn ask(&mut self, ending: Ending, by: Instant, now: Instant) -> Asked {
         match self {
             Self::None | Self::WithTheLastJob => {
-                *self = Self::GoingOn { ending, stage: Stage::Boot, told: false, by: Some(by) };
-                Stage::Boot
+                *self = Self::GoingOn { ending, stage: Stage::Boot, told: false, by };
+                Asked::TellBoot
             }
-            Self::GoingOn { stage, by, .. } => {
+            Self::GoingOn { stage: stage @ (Stage::Boot | Stage::Rest), by, .. } => {
                 *stage = Stage::Kill;
-                *by = None;
-                Stage::Kill
+                *by = now + KILLING;
+                Asked::KillAll
             }
-            Self::Over => Stage::Rest,
+            Self::GoingOn { stage: Stage::Kill, .. } | Self::Over => Asked::Nothing,
         }
     }
 
-    /// Patience has ended.
-    pub fn time_is_up(&mut self) {
-        if let Self::GoingOn { stage, by, .. } = self {
-            *stage = Stage::Kill;
-            *by = None;
+    /// Patience has ended. The first time all is to be killed; the second time this is the end.
+    pub fn time_is_up(&mut self, now: Instant) -> Option<Ending> {
+        match self {
+            Self::GoingOn { stage: stage @ (Stage::Boot | Stage::Rest), by, .. } => {
+                *stage = Stage::Kill;
+                *by = now + KILLING;
+                None
+            }
+            Self::GoingOn { stage: Stage::Kill, .. } => self.finish(),
+            Self::None | Self::WithTheLastJob | Self::Over => None,
         }
     }
 
@@ -135,14 +155,14 @@ impl Shutdown {
         }
     }
 
-    /// No job lives: the ending and its code, once, if this is the end.
-    pub fn finish(&mut self, boot_code: u8) -> Option<(Ending, u8)> {
+    /// Nothing is left to wait for: the ending, once, if this is the end.
+    pub fn finish(&mut self) -> Option<Ending> {
         let ending = match *self {
             Self::None | Self::Over => return None,
             Self::WithTheLastJob => Ending::Exit,
             Self::GoingOn { ending, .. } => ending,
         };
         *self = Self::Over;
-        Some((ending, boot_code))
+        Some(ending)
     }
 }

@@ -15,6 +15,9 @@ use crate::sys::{self, Image, Stack};
 /// Where programs without a slash are looked up when the spec's environment has no `PATH`.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Folders of a `PATH` that are looked into; the rest is ignored.
+const MAX_FOLDERS: usize = 256;
+
 /// Starts processes, one at a time.
 pub struct Spawner {
     stack: Stack,
@@ -34,7 +37,7 @@ impl Spawner {
     /// Starts `spec`. When this returns a pid, its program runs.
     pub fn spawn(&mut self, spec: &Spec, keeper: &mut Keeper) -> Result<Pid, Fault> {
         self.try_spawn(spec, keeper).map_err(|(stage, errno)| Fault {
-            exec: spec.wire.exec.clone(),
+            exec: shortened(&spec.wire.exec),
             stage,
             errno,
         })
@@ -51,19 +54,35 @@ impl Spawner {
             open(&wire.stderr, 2, Stage::Stderr)?,
         ];
         let lent = keeper.lend(&spec.listeners).map_err(|errno| (Stage::Listen, errno))?;
+        let exec = text(&wire.exec)?;
+        let (args, envp, cwd) = match &spec.boot {
+            Some(boot) => (boot.args.clone(), boot.envs.clone(), boot.cwd.clone()),
+            None => (
+                wire.args.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?,
+                environment(spec)?,
+                text(wire.cwd.as_deref().unwrap_or("/"))?,
+            ),
+        };
         let image = Image {
             candidates: candidates(spec)?,
-            argv: texts(
-                std::iter::once(wire.exec.as_str()).chain(wire.args.iter().map(String::as_str)),
-            )?,
-            envp: environment(spec)?,
+            argv: std::iter::once(exec).chain(args).collect(),
+            envp,
             listen_pid: !lent.is_empty(),
-            cwd: text(wire.cwd.as_deref().unwrap_or("/"))?,
+            cwd,
             identity: spec.identity.clone(),
             fds: streams.iter().map(Stream::as_raw).chain(lent).collect(),
-            terminal: self.terminal.filter(|_| spec.is_boot),
+            terminal: self.terminal.filter(|_| spec.boot.is_some()),
         };
         sys::spawn(&mut self.stack, &image)
+    }
+}
+
+/// What a message shows of a program's name.
+fn shortened(exec: &str) -> String {
+    const SHOWN: usize = 200;
+    match exec.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", exec.get(..end).unwrap_or_default()),
+        None => exec.to_owned(),
     }
 }
 
@@ -75,6 +94,7 @@ fn candidates(spec: &Spec) -> Result<Vec<CString>, (Stage, Errno)> {
     let path = spec.wire.envs.get("PATH").map_or(DEFAULT_PATH, String::as_str);
     path.split(':')
         .filter(|folder| folder.starts_with('/'))
+        .take(MAX_FOLDERS)
         .map(|folder| text(&format!("{folder}/{exec}")))
         .collect()
 }
@@ -95,10 +115,6 @@ fn environment(spec: &Spec) -> Result<Vec<CString>, (Stage, Errno)> {
         envp.push(text(&format!("LISTEN_FDNAMES={}", names.join(":")))?);
     }
     Ok(envp)
-}
-
-fn texts<'a>(list: impl Iterator<Item = &'a str>) -> Result<Vec<CString>, (Stage, Errno)> {
-    list.map(text).collect()
 }
 
 fn text(text: &str) -> Result<CString, (Stage, Errno)> {

@@ -1,5 +1,6 @@
 //! A job spec that has been checked: what the core and the spawner work with.
 
+use std::ffi::CString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -10,6 +11,9 @@ use crate::signal::Signal;
 
 /// The longest delay or timeout a spec may ask for, in milliseconds: a year.
 const MAX_MS: u64 = 365 * 24 * 3600 * 1000;
+/// The longest name and path that the kernel takes.
+const MAX_NAME: usize = 255;
+const MAX_PATH: usize = 4095;
 /// The most sockets one job may be lent.
 const MAX_FDS: usize = 64;
 
@@ -24,8 +28,20 @@ pub struct Spec {
     pub stop_signal: Signal,
     /// The sockets to lend, in order.
     pub listeners: Vec<Listen>,
-    /// The child leads no new session but shares init's terminal: only for the boot job.
-    pub is_boot: bool,
+    /// What init itself was started with: only for the boot job.
+    pub boot: Option<Boot>,
+}
+
+/// What `boot` inherits byte for byte, where the spec can only show text. It shares init's
+/// terminal instead of leading a session of its own, and its end is not its group's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// The arguments after the program's name.
+    pub args: Vec<CString>,
+    /// The environment, `NAME=VALUE` each.
+    pub envs: Vec<CString>,
+    /// Working directory.
+    pub cwd: CString,
 }
 
 /// A socket that init keeps for jobs.
@@ -142,7 +158,7 @@ impl Spec {
         let identity = accounts
             .resolve(wire.user.as_ref(), wire.group.as_ref(), wire.groups.as_deref(), own)
             .map_err(|source| SpecError::Account { field: field_of(&source), source })?;
-        Ok(Self { wire, identity, stop_signal, listeners, is_boot: false })
+        Ok(Self { wire, identity, stop_signal, listeners, boot: None })
     }
 }
 
@@ -183,6 +199,13 @@ fn check_texts(wire: &JobSpec) -> Result<(), SpecError> {
         if text.contains('\0') { Err(SpecError::Nul { field }) } else { Ok(()) }
     };
     no_nul("exec", &wire.exec)?;
+    let longest = if wire.exec.contains('/') { MAX_PATH } else { MAX_NAME };
+    if wire.exec.len() > longest {
+        return Err(SpecError::Range {
+            field: "exec",
+            range: "a name of at most 255 bytes, or a path of at most 4095",
+        });
+    }
     if wire.exec.contains('/') && !wire.exec.starts_with('/') {
         return Err(SpecError::Relative { field: "exec", path: wire.exec.clone() });
     }

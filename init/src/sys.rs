@@ -352,3 +352,24 @@ pub fn watch<T: AsFd + AsRawFd>(owner: T) -> std::io::Result<AsyncFd<T>> {
     // `AsFd` promises; the runtime lets go of it before it drops `T`.
     unsafe { AsyncFd::register(owner).map_err(std::io::Error::from) }
 }
+
+/// Whether the kernel still holds a TCP connection to be open, if perhaps only our half of it.
+#[must_use]
+pub fn is_connected(stream: &impl AsRawFd) -> bool {
+    const ESTABLISHED: u8 = 1;
+    const CLOSE_WAIT: u8 = 8;
+    // Of the kernel's `tcp_info` only the first byte is asked for: the state.
+    let mut state: u8 = 0;
+    let mut length: libc::socklen_t = 1;
+    // SAFETY: the kernel writes `length` bytes at most.
+    let code = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast::<c_void>(),
+            &raw mut length,
+        )
+    };
+    code == 0 && matches!(state, ESTABLISHED | CLOSE_WAIT)
+}

@@ -12,10 +12,13 @@ use init_wire::JobInfo;
 use crate::clock::Moment;
 use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Ticket, Until};
 use crate::id::{JobId, Pid};
-use crate::job::{Context, Input, Job, Origin, State, Then};
-use crate::shutdown::{BootExit, Shutdown, Stage};
+use crate::job::{Alone, Context, Input, Job, Origin, State, Then};
+use crate::shutdown::{Asked, BootExit, Shutdown};
 use crate::signal::{Exit, Signal};
-use crate::spec::{Listen, Spec};
+use crate::spec::{Address, Spec};
+
+/// Jobs that a tick starts at most; the next one goes on.
+const STARTS_A_TICK: usize = 8;
 
 /// The rules a table is made with.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +48,8 @@ pub struct Table {
     changes: u64,
     random: u64,
     shutdown: Shutdown,
+    /// What boot's last end is as an exit code.
+    boot_code: u8,
 }
 
 #[derive(Debug)]
@@ -72,6 +77,7 @@ impl Table {
             changes: 0,
             random: rules.seed | 1,
             shutdown: Shutdown::None,
+            boot_code: 0,
         }
     }
 
@@ -105,10 +111,13 @@ impl Table {
         self.changes
     }
 
-    /// Whether a job names this socket.
+    /// Whether a job names a socket at this address.
     #[must_use]
-    pub fn names_listener(&self, listen: &Listen) -> bool {
-        self.jobs.values().any(|entry| entry.job.spec().listeners.contains(listen))
+    pub fn names_listener(&self, address: &Address) -> bool {
+        let names = |entry: &Entry| {
+            entry.job.spec().listeners.iter().any(|listen| listen.address == *address)
+        };
+        self.jobs.values().any(names)
     }
 
     /// When to send [`Event::Tick`].
@@ -127,7 +136,8 @@ impl Table {
             Event::Abandoned(ticket) => self.abandon(ticket),
             Event::Spawned(id, pid) => self.spawned(now, &id, pid, &mut effects),
             Event::SpawnFailed(id, fault) => self.spawn_failed(now, &id, fault, &mut effects),
-            Event::Reaped(pid, exit) => self.reaped(now, pid, exit, &mut effects),
+            Event::Reaped(pid, exit, alone) => self.reaped(now, pid, exit, alone, &mut effects),
+            Event::OrphansReaped => self.orphans_reaped(now, &mut effects),
             Event::TreeEmpty(id) => self.drive(now, &id, Input::TreeEmpty, &mut effects),
             Event::Forward(signal) => self.forward(signal, &mut effects),
             Event::Terminate(ending) => self.terminate(now, ending, &mut effects),
@@ -198,11 +208,7 @@ impl Table {
             Some(entry) if *entry.job.spec().as_ref() != *spec => {
                 return Err(Refusal::OtherSpec(id));
             }
-            Some(entry) if until == Until::Ended && entry.job.pid().is_some() => {
-                entry.job.wait(ticket, until, false);
-                return Ok(());
-            }
-            Some(_) => return self.input(now, &id, Input::Start(ticket), effects),
+            Some(_) => return self.input(now, &id, Input::Start(ticket, until), effects),
         }
         if let Some(entry) = self.jobs.get_mut(&id) {
             entry.job.wait(ticket, until, true);
@@ -231,7 +237,7 @@ impl Table {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         self.may_start()?;
-        self.input(now, id, Input::Start(ticket), effects)
+        self.input(now, id, Input::Start(ticket, Until::Up), effects)
     }
 
     fn may_start(&self) -> Result<(), Refusal> {
@@ -261,12 +267,23 @@ impl Table {
             return Err(Refusal::Running(id.clone()));
         }
         if in_backoff {
-            // Whoever waits for its next end is answered before it is forgotten.
-            self.drive(now, id, Input::Stop(None, Then::Rest), effects);
+            self.call_off(now, id, effects);
         }
         self.forget(id, effects);
         effects.push(Effect::Reply(ticket, Reply::Done));
         Ok(())
+    }
+
+    /// Ends a job in backoff that is about to be forgotten: who waits for it is answered, and
+    /// followers are told of its going only.
+    fn call_off(&mut self, now: Moment, id: &JobId, effects: &mut Vec<Effect>) {
+        let context = self.context(now);
+        let Some(entry) = self.jobs.get_mut(id) else { return };
+        if let Some(at) = entry.job.deadline() {
+            self.timers.remove(&(at, id.clone()));
+        }
+        entry.job.step(context, Input::Stop(None, Then::Rest), effects);
+        self.live -= 1;
     }
 
     fn forget(&mut self, id: &JobId, effects: &mut Vec<Effect>) {
@@ -347,12 +364,21 @@ impl Table {
         }
     }
 
-    fn reaped(&mut self, now: Moment, pid: Pid, exit: Exit, effects: &mut Vec<Effect>) {
+    fn reaped(
+        &mut self,
+        now: Moment,
+        pid: Pid,
+        exit: Exit,
+        alone: Alone,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Some(id) = self.pids.remove(&pid) {
-            self.drive(now, &id, Input::Exited(exit), effects);
-            return;
+            self.drive(now, &id, Input::Exited(exit, alone), effects);
         }
-        // An orphan: the tree of any job may have lost its last member with it.
+    }
+
+    /// The tree of any job may have lost its last member.
+    fn orphans_reaped(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         for id in self.trees.clone() {
             self.drive(now, &id, Input::OrphanReaped, effects);
         }
@@ -367,25 +393,37 @@ impl Table {
     /// The first request tells `boot`; a second one means at once.
     fn terminate(&mut self, now: Moment, ending: Ending, effects: &mut Vec<Effect>) {
         let by = now.mono + self.rules.grace;
-        match self.shutdown.ask(ending, by) {
-            Stage::Boot => self.drive(now, &JobId::boot(), Input::WindDown(by), effects),
-            Stage::Rest => {}
-            Stage::Kill => self.all(now, &Input::Kill, effects),
+        match self.shutdown.ask(ending, by, now.mono) {
+            Asked::TellBoot => self.drive(now, &JobId::boot(), Input::WindDown(by), effects),
+            Asked::Nothing => {}
+            Asked::KillAll => self.all(now, &Input::Kill, effects),
         }
     }
 
+    /// What is due. Starts are paced, so that jobs that end as soon as they start leave time for
+    /// everything else.
     fn tick(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        // First, so that nothing is started that would be killed at once.
+        if self.shutdown.deadline().is_some_and(|at| at <= now.mono) {
+            match self.shutdown.time_is_up(now.mono) {
+                Some(ending) => {
+                    effects.push(Effect::End(ending, self.boot_code));
+                    return;
+                }
+                None => self.all(now, &Input::Kill, effects),
+            }
+        }
+        let mut starts = 0;
         while let Some((at, id)) = self.timers.first().cloned() {
-            if at > now.mono {
+            if at > now.mono || starts >= STARTS_A_TICK {
                 break;
             }
+            let before = effects.len();
             self.drive(now, &id, Input::Deadline, effects);
+            let new = effects.get(before..).unwrap_or_default();
+            starts += new.iter().filter(|effect| matches!(effect, Effect::Spawn(..))).count();
             // A step always moves the deadline on; if it did not, this would be a busy loop.
             self.timers.remove(&(at, id));
-        }
-        if self.shutdown.deadline().is_some_and(|at| at <= now.mono) {
-            self.shutdown.time_is_up();
-            self.all(now, &Input::Kill, effects);
         }
     }
 
@@ -396,15 +434,10 @@ impl Table {
             self.all(now, &Input::Stop(None, Then::Rest), effects);
         }
         if self.live == 0
-            && let Some((ending, code)) = self.shutdown.finish(self.boot_code())
+            && let Some(ending) = self.shutdown.finish()
         {
-            effects.push(Effect::End(ending, code));
+            effects.push(Effect::End(ending, self.boot_code));
         }
-    }
-
-    fn boot_code(&self) -> u8 {
-        let exit = self.jobs.get(&JobId::boot()).and_then(|entry| entry.job.last_exit());
-        exit.map_or(0, Exit::shell_code)
     }
 
     /// Gives every live job an input, the last started first.
@@ -465,6 +498,7 @@ impl Table {
             (true, false) => {
                 self.live -= 1;
                 if *id == JobId::boot() {
+                    self.boot_code = job_exit.shell_code();
                     let by = now.mono + self.rules.grace;
                     self.shutdown.boot_ended(self.rules.boot_exit, job_exit, by);
                 }

@@ -11,6 +11,7 @@ use init::account::Accounts;
 use init::clock::Moment;
 use init::event::{Command, Effect, Ending, Event, Fault, Reply, Stage, Ticket, Until};
 use init::id::{JobId, Pid};
+use init::job::Alone;
 use init::shutdown::BootExit;
 use init::signal::{Exit, Signal};
 use init::spec::Spec;
@@ -145,9 +146,18 @@ impl World {
                     self.hit(pid, signal, events);
                 }
             }
-            Effect::Probe(id, leader) => {
+            Effect::Probe(id, leader) | Effect::Look(id, leader) => {
                 if self.members(leader.as_raw()).is_empty() {
                     events.push_back(Event::TreeEmpty(id));
+                }
+            }
+            Effect::KillTree(id, leader) => {
+                let members = self.members(leader.as_raw());
+                if members.is_empty() {
+                    events.push_back(Event::TreeEmpty(id));
+                }
+                for pid in members {
+                    self.hit(pid, Signal::KILL, events);
                 }
             }
             Effect::Reply(ticket, reply) => {
@@ -171,11 +181,17 @@ impl World {
     fn hit(&mut self, pid: i32, signal: Signal, events: &mut VecDeque<Event>) {
         let Some(process) = self.processes.get(&pid) else { return };
         if signal == Signal::KILL || !process.stubborn {
-            self.processes.remove(&pid);
-            self.leaders.remove(&pid);
             let number = if signal == Signal::KILL { 9 } else { 15 };
-            events.push_back(Event::Reaped(Pid::new(pid).unwrap(), Exit::Signal(number)));
+            events.push_back(self.bury(pid, process.group, Exit::Signal(number)));
+            events.push_back(Event::OrphansReaped);
         }
+    }
+
+    fn bury(&mut self, pid: i32, group: i32, exit: Exit) -> Event {
+        self.processes.remove(&pid);
+        self.leaders.remove(&pid);
+        let alone = if self.members(group).is_empty() { Alone::Yes } else { Alone::No };
+        Event::Reaped(Pid::new(pid).unwrap(), exit, alone)
     }
 
     fn members(&self, group: i32) -> Vec<i32> {
@@ -196,9 +212,10 @@ impl World {
     }
 
     fn exit(&mut self, pid: i32, exit: Exit) {
-        self.processes.remove(&pid);
-        self.leaders.remove(&pid);
-        self.feed(Event::Reaped(Pid::new(pid).unwrap(), exit));
+        let group = self.processes[&pid].group;
+        let reaped = self.bury(pid, group, exit);
+        self.feed(reaped);
+        self.feed(Event::OrphansReaped);
     }
 
     fn take(&mut self, step: Step) {
@@ -253,9 +270,16 @@ impl World {
 
     fn pass(&mut self, time: Duration) {
         self.passed += time;
-        self.feed(Event::Tick);
-        let due = self.table.next_deadline();
-        assert!(due.is_none_or(|at| at > self.now().mono), "a deadline in the past is a busy loop");
+        // Starts are paced: a few ticks may be due at once, but not for ever.
+        for _ in 0..100 {
+            self.feed(Event::Tick);
+            if self.end.is_some()
+                || self.table.next_deadline().is_none_or(|at| at > self.now().mono)
+            {
+                return;
+            }
+        }
+        panic!("a deadline that stays in the past is a busy loop");
     }
 
     fn check(&self) {
@@ -286,7 +310,8 @@ impl World {
     /// Whatever happened, init ends when it is told to, and nobody is left without an answer.
     fn finish(&mut self) {
         self.feed(Event::Terminate(Ending::Exit));
-        for _ in 0..200 {
+        // The grace, the time for killing, and no more.
+        for _ in 0..85 {
             if self.end.is_some() {
                 break;
             }

@@ -1,10 +1,13 @@
 //! A whole site of this test's own: init, bootctl, the proxy, and the apps it declares.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -44,8 +47,7 @@ impl Site {
         fs::set_permissions(folder.path(), open).expect("it is ours");
         let conf = folder.path().join("conf");
         fs::create_dir_all(conf.join("apps")).expect("a config folder");
-        // Every test is a process; those that run at the same time get ports far apart.
-        let first = 10_000 + std::process::id() % 350 * 64;
+        let first = first_port();
         let main = format!("[ports]\nfirst = {first}\n{proxy_table}");
         fs::write(conf.join("bootctl.toml"), main).expect("written");
         for (name, text) in apps {
@@ -144,6 +146,19 @@ impl Site {
         http::request(self.proxy, "GET", path, &format!("Host: {host}\r\n"), "")
     }
 
+    /// What the proxy has, from its control socket.
+    #[track_caller]
+    pub fn proxy_state(&self) -> proxyd_wire::State {
+        let mut stream =
+            UnixStream::connect(self.folder().join("run/proxyd.sock")).expect("it listens");
+        let request = b"GET /state HTTP/1.1\r\nHost: proxyd\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).expect("it reads");
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).expect("it answers");
+        let answer = Answer::parse(&bytes).expect("an answer");
+        serde_json::from_str(&answer.body).expect("a state")
+    }
+
     /// bootctl's own pid.
     #[track_caller]
     pub fn supervisor(&self) -> u64 {
@@ -155,6 +170,13 @@ impl Site {
 pub fn said(output: Output) -> Said {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Ports of this site's own: sites that run at the same time do not search in one place.
+fn first_port() -> u32 {
+    static SITES: AtomicU32 = AtomicU32::new(0);
+    let site = std::process::id() * 31 + SITES.fetch_add(1, Ordering::Relaxed);
+    10_000 + site % 1400 * 16
 }
 
 /// An address that nobody listens on.

@@ -165,7 +165,10 @@ fn o13_a_crash_is_seen_and_recovered_from() {
     let site = Site::boot(&[("a.toml", &answers(1, more))]);
     site.wait_for("a", "running");
     let before = site.pids("a");
-    let _ = jobinit_tests::http::raw(site.proxy, b"GET /crash HTTP/1.1\r\nHost: a\r\n\r\n");
+    let _ = jobinit_tests::http::raw(
+        site.proxy,
+        b"GET /crash HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
     let after = wait::until("a new process", || {
         let status = site.wait_for("a", "running");
         let instance = &status["instances"][0];
@@ -191,6 +194,20 @@ fn a_proxy_that_died_is_told_everything_anew() {
         (answer.status == 200).then_some(())
     });
     assert_eq!(site.pids("a"), pids);
+}
+
+#[test]
+fn o10_a_changed_proxy_is_replaced_and_reload_waits_for_it() {
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    site.wait_for("a", "running");
+    let before = (site.pids("a"), site.init.job("proxyd")["pid"].clone());
+    let file = site.folder().join("conf/bootctl.toml");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    std::fs::write(&file, text + "[proxy]\nworkers = 1\n").expect("written");
+    site.done(&["reload"]);
+    assert_eq!(site.get("a", "/").status, 200);
+    assert_eq!(site.pids("a"), before.0);
+    assert_ne!(site.init.job("proxyd")["pid"], before.1);
 }
 
 /// SIGKILL.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::thread;
-use std::time::Duration;
 
 use jobinit_tests::bootctl::Site;
 use jobinit_tests::init::is_alive;
@@ -21,7 +20,11 @@ fn b28_term_winds_down_and_leaves_nothing() {
     pids.push(site.init.job("proxyd")["pid"].as_u64().expect("it runs"));
     let pending = thread::scope(|scope| {
         let pending = scope.spawn(|| site.get("a", "/slow"));
-        thread::sleep(Duration::from_millis(100));
+        wait::until("the request to be in flight", || {
+            let state = site.proxy_state();
+            let mut targets = state.services.values().flat_map(|targets| targets.values());
+            targets.any(|target| target.in_flight > 0).then_some(())
+        });
         site.init.signal(Signal::SIGTERM);
         pending.join().expect("no panic")
     });

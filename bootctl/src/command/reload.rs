@@ -6,7 +6,7 @@ use crate::cli::Reload;
 use crate::table;
 
 pub(super) async fn run(reload: &Reload) -> Result<String, ClientError> {
-    let client = Client::at(&reload.at.socket);
+    let client = Client::at(&reload.at.socket());
     let status: StatusView = client.put("/reload", reload.wait.duration()).await?;
     Ok(format!("all is as the config says\n\n{}", table::status(&status)))
 }

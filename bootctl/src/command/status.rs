@@ -8,7 +8,7 @@ use crate::cli::Status;
 use crate::table;
 
 pub(super) async fn run(status: &Status) -> Result<String, ClientError> {
-    let client = Client::at(&status.at.socket);
+    let client = Client::at(&status.at.socket());
     if let Some(app) = &status.app {
         let view: AppView = client.get(&format!("/apps/{}", segment(app))).await?;
         return Ok(if status.json { json(&view) } else { table::app(&view) });

@@ -23,10 +23,32 @@ const CLOSE_WAIT: u8 = 8;
 const FIN_WAIT1: u8 = 4;
 const FIN_WAIT2: u8 = 5;
 
-/// The owner of the socket `local` that is connected to `remote`, if it is open and known.
-#[must_use]
-pub(super) fn owner(local: SocketAddr, remote: SocketAddr) -> Option<u32> {
-    by_netlink(local, remote).or_else(|| by_proc(local, remote))
+/// Whom to ask about owners.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Owners {
+    /// The kernel, by netlink.
+    Netlink,
+    /// The kernel's table as a file, which is read as a whole each time.
+    Proc,
+}
+
+impl Owners {
+    /// Finds out, once, by asking for a listening socket that is there. A "no such socket" later
+    /// on then means what it says, and costs no reading of tables.
+    pub(super) fn choose(listening: SocketAddr) -> Self {
+        let nobody = SocketAddr::new(listening.ip(), 1);
+        if by_netlink(listening, nobody).is_some() { Self::Netlink } else { Self::Proc }
+    }
+
+    /// The owner of the socket `local` that is connected to `remote`, if it is open and known.
+    pub(super) fn owner(self, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
+        let found = match self {
+            Self::Netlink => by_netlink(local, remote),
+            Self::Proc => by_proc(local, remote),
+        }?;
+        let open = matches!(found.state, ESTABLISHED | CLOSE_WAIT | FIN_WAIT1 | FIN_WAIT2);
+        (open && found.inode != 0).then_some(found.uid)
+    }
 }
 
 struct Found {
@@ -35,12 +57,7 @@ struct Found {
     inode: u32,
 }
 
-fn judge(found: &Found) -> Option<u32> {
-    let open = matches!(found.state, ESTABLISHED | CLOSE_WAIT | FIN_WAIT1 | FIN_WAIT2);
-    (open && found.inode != 0).then_some(found.uid)
-}
-
-fn by_netlink(local: SocketAddr, remote: SocketAddr) -> Option<u32> {
+fn by_netlink(local: SocketAddr, remote: SocketAddr) -> Option<Found> {
     let netlink: OwnedFd = socket(
         AddressFamily::Netlink,
         SockType::Raw,
@@ -61,7 +78,7 @@ fn by_netlink(local: SocketAddr, remote: SocketAddr) -> Option<u32> {
     )
     .ok()?
     .bytes;
-    judge(&read_answer(answer.get(..length)?)?)
+    read_answer(answer.get(..length)?)
 }
 
 /// `nlmsghdr` and `inet_diag_req_v2`, as `linux/inet_diag.h` has them.
@@ -96,19 +113,18 @@ fn address(ip: IpAddr) -> [u8; 16] {
 /// `nlmsghdr` (16 bytes) and `inet_diag_msg`: the state is its second byte, the user id and the
 /// inode its last two words.
 fn read_answer(message: &[u8]) -> Option<Found> {
-    let kind = u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?);
-    if kind != SOCK_DIAG_BY_FAMILY {
+    if u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?) != SOCK_DIAG_BY_FAMILY {
         return None;
     }
     let word = |at: usize| message.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
     Some(Found { state: *message.get(17)?, uid: word(16 + 64)?, inode: word(16 + 68)? })
 }
 
-fn by_proc(local: SocketAddr, remote: SocketAddr) -> Option<u32> {
+fn by_proc(local: SocketAddr, remote: SocketAddr) -> Option<Found> {
     let path = if local.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
     let table = fs::read_to_string(path).ok()?;
     let (local, remote) = (proc_name(local), proc_name(remote));
-    judge(&table.lines().find_map(|line| read_line(line, &local, &remote))?)
+    table.lines().find_map(|line| read_line(line, &local, &remote))
 }
 
 fn read_line(line: &str, local: &str, remote: &str) -> Option<Found> {
@@ -153,9 +169,13 @@ mod tests {
         for on in ["127.0.0.1:0", "[::1]:0"] {
             let (_client, server) = pair(on);
             let (peer, here) = (server.peer_addr().unwrap(), server.local_addr().unwrap());
-            assert_eq!(by_netlink(peer, here), Some(own), "{on}");
-            assert_eq!(by_proc(peer, here), Some(own), "{on}");
+            for owners in [Owners::Netlink, Owners::Proc] {
+                assert_eq!(owners.owner(peer, here), Some(own), "{on} {owners:?}");
+            }
         }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let chosen = Owners::choose(listener.local_addr().unwrap());
+        assert!(matches!(chosen, Owners::Netlink));
     }
 
     #[test]
@@ -163,7 +183,8 @@ mod tests {
         let (client, server) = pair("127.0.0.1:0");
         let (peer, here) = (server.peer_addr().unwrap(), server.local_addr().unwrap());
         drop(client);
-        assert_eq!(by_netlink(peer, here), None);
-        assert_eq!(by_proc(peer, here), None);
+        for owners in [Owners::Netlink, Owners::Proc] {
+            assert_eq!(owners.owner(peer, here), None, "{owners:?}");
+        }
     }
 }

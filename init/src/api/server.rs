@@ -13,15 +13,17 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::peer;
+use super::peer::Owners;
 use crate::limits::{
     ACCEPT_PAUSE, DENIED_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, MAX_DENIED, MAX_HEAD,
 };
+use crate::sys;
 
 /// Serves `api` on `listener` until the runtime ends. Users other than root and `own_uid` are
 /// refused.
 pub async fn serve(listener: TcpListener, api: Router, own_uid: u32) {
     let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let Ok(owners) = listener.local_addr().map(Owners::choose) else { return };
     let denied = Arc::new(Semaphore::new(MAX_DENIED));
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
@@ -34,7 +36,7 @@ pub async fn serve(listener: TcpListener, api: Router, own_uid: u32) {
                 continue;
             }
         };
-        if may(&stream, remote, own_uid) {
+        if may(owners, &stream, remote, own_uid) {
             let api = api.clone();
             tokio::spawn(async move {
                 converse(stream, api).await;
@@ -49,9 +51,13 @@ pub async fn serve(listener: TcpListener, api: Router, own_uid: u32) {
     }
 }
 
-fn may(stream: &TcpStream, remote: SocketAddr, own_uid: u32) -> bool {
+fn may(owners: Owners, stream: &TcpStream, remote: SocketAddr, own_uid: u32) -> bool {
     let Ok(local) = stream.local_addr() else { return false };
-    peer::owner(remote, local).is_some_and(|uid| uid == 0 || uid == own_uid)
+    let allowed = owners.owner(remote, local).is_some_and(|uid| uid == 0 || uid == own_uid);
+    // In this order: a peer that has reset its connection may have made room for somebody else's
+    // socket with the same address. If ours is still connected after the question, the answer
+    // was about ours.
+    allowed && sys::is_connected(stream)
 }
 
 async fn converse(stream: TcpStream, api: Router) {
@@ -61,7 +67,6 @@ async fn converse(stream: TcpStream, api: Router) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
-        .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(api))
         .await;
     if let Err(error) = served {

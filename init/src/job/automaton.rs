@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Context, Input, Job, Origin, Reach, State, Stopping, Then, Waiter, Why};
+use super::{Alone, Context, Input, Job, Origin, Reach, State, Stopping, Then, Waiter, Why};
 use crate::event::{Effect, Fault, Refusal, Reply, Ticket, Until};
 use crate::id::Pid;
 use crate::restart::{History, Verdict};
 use crate::signal::{Exit, Signal};
 
-/// How often a tree that does not die by SIGKILL is looked at and killed again.
+/// How often a tree whose leader is gone is looked at: the last of it may be somebody else's child,
+/// whose end init is not told about.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often a tree that does not die by SIGKILL is killed again.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
 /// The least wait after a start that failed: without a process there is nothing to wait for, and
 /// a delay of 0 would be a busy loop.
@@ -26,7 +29,7 @@ impl Job {
             State::Stopping(stopping) => {
                 self.when_stopping(stopping.clone(), context, &input, effects);
             }
-            State::Backoff { .. } => self.when_in_backoff(&input, effects),
+            State::Backoff { .. } => self.when_in_backoff(context, &input, effects),
             State::Ended { .. } => self.when_ended(&input, effects),
         }
     }
@@ -41,12 +44,12 @@ impl Job {
         match input {
             Input::Spawned(pid) => self.run(context, pid, effects),
             Input::SpawnFailed(fault) => self.fail_to_start(context, origin, fault, effects),
-            Input::Start(ticket) => self.wait(ticket, Until::Up, false),
+            Input::Start(ticket, until) => self.wait(ticket, until, false),
             // Whoever spawns answers before anything else can happen.
             Input::Stop(..)
             | Input::WindDown(_)
             | Input::Kill
-            | Input::Exited(_)
+            | Input::Exited(..)
             | Input::TreeEmpty
             | Input::OrphanReaped
             | Input::Deadline => {}
@@ -63,12 +66,14 @@ impl Job {
     ) {
         let now = context.now.mono;
         match *input {
-            Input::Start(ticket) => effects.push(Effect::Reply(ticket, Reply::Job(self.info()))),
+            Input::Start(ticket, until) => {
+                self.wait(ticket, until, false);
+                self.settle(effects);
+            }
             Input::Stop(ticket, then) => {
                 self.wait_for(ticket, then);
                 effects.push(Effect::SignalTree(pid, self.spec.stop_signal));
-                let timeout = Duration::from_millis(self.spec.wire.stop.timeout_ms);
-                self.state = Stopping::begin(pid, Reach::Tree, now + timeout, then);
+                self.state = Stopping::begin(pid, Reach::Tree, now + self.stop_timeout(), then);
             }
             Input::WindDown(by) => {
                 effects.push(Effect::Signal(pid, self.spec.stop_signal, None));
@@ -78,10 +83,22 @@ impl Job {
                 effects.push(Effect::SignalTree(pid, Signal::KILL));
                 self.state = Stopping::begin(pid, Reach::Tree, now + KILL_AGAIN, Then::Rest);
             }
-            Input::Exited(exit) => {
+            Input::Exited(exit, alone) => {
                 self.note_exit(context, exit);
-                let (lived, why) = (now.duration_since(since), Why::Exited(exit));
-                self.rest_or_retry(context, exit, lived, Duration::ZERO, why, effects);
+                let lived = now.duration_since(since);
+                if alone == Alone::Yes || self.spec.boot.is_some() {
+                    let why = Why::Exited(exit);
+                    return self.rest_or_retry(context, exit, lived, Duration::ZERO, why, effects);
+                }
+                // What it leaves behind is ended as it would have been, before anything new.
+                effects.push(Effect::SignalTree(pid, self.spec.stop_signal));
+                self.state = State::Stopping(Stopping {
+                    leader: pid,
+                    reach: Reach::Tree,
+                    kill_at: now + self.stop_timeout(),
+                    look_at: Some(now + LOOK_AGAIN),
+                    then: Then::Judge(exit, lived),
+                });
             }
             Input::Spawned(_)
             | Input::SpawnFailed(_)
@@ -98,29 +115,36 @@ impl Job {
         input: &Input,
         effects: &mut Vec<Effect>,
     ) {
-        let leader = stopping.leader;
+        let (leader, now) = (stopping.leader, context.now.mono);
         match *input {
-            Input::Exited(exit) => {
+            Input::Exited(exit, alone) => {
                 self.note_exit(context, exit);
-                stopping.leader_alive = false;
-                match stopping.reach {
-                    Reach::Leader => return self.has_stopped(stopping.then, effects),
-                    Reach::Tree => effects.push(Effect::Probe(self.id.clone(), leader)),
+                if alone == Alone::Yes || stopping.reach == Reach::Leader {
+                    return self.has_stopped(context, stopping.then, effects);
                 }
+                stopping.look_at = Some(now + LOOK_AGAIN);
             }
-            Input::OrphanReaped if !stopping.leader_alive => {
+            Input::OrphanReaped if stopping.look_at.is_some() => {
                 effects.push(Effect::Probe(self.id.clone(), leader));
             }
-            Input::TreeEmpty if !stopping.leader_alive => {
-                return self.has_stopped(stopping.then, effects);
+            Input::TreeEmpty if stopping.look_at.is_some() => {
+                return self.has_stopped(context, stopping.then, effects);
+            }
+            Input::Deadline if now < stopping.kill_at => {
+                stopping.look_at = stopping.look_at.map(|_| now + LOOK_AGAIN);
+                effects.push(Effect::Look(self.id.clone(), leader));
             }
             Input::Deadline | Input::Kill => {
-                stopping.reach = Reach::Tree;
-                stopping.kill_at = context.now.mono + KILL_AGAIN;
-                effects.push(Effect::SignalTree(leader, Signal::KILL));
-                if !stopping.leader_alive {
-                    effects.push(Effect::Probe(self.id.clone(), leader));
+                if matches!(input, Input::Kill) {
+                    stopping.then = Then::Rest;
                 }
+                stopping.reach = Reach::Tree;
+                stopping.kill_at = now + KILL_AGAIN;
+                // Its number is its own only as long as its leader is there, or others are.
+                effects.push(match stopping.look_at {
+                    None => Effect::SignalTree(leader, Signal::KILL),
+                    Some(_) => Effect::KillTree(self.id.clone(), leader),
+                });
             }
             Input::WindDown(by) => {
                 stopping.then = Then::Rest;
@@ -130,7 +154,8 @@ impl Job {
                 stopping.then = then;
                 self.wait_for(ticket, then);
             }
-            Input::Start(ticket) => {
+            Input::Start(ticket, Until::Ended) => self.wait(ticket, Until::Ended, false),
+            Input::Start(ticket, Until::Up | Until::Stopped) => {
                 effects.push(refuse(ticket, Refusal::Stopping(self.id.clone())));
             }
             // While the leader lives, its tree is not empty.
@@ -139,18 +164,19 @@ impl Job {
         self.state = State::Stopping(stopping);
     }
 
-    fn when_in_backoff(&mut self, input: &Input, effects: &mut Vec<Effect>) {
+    fn when_in_backoff(&mut self, context: Context, input: &Input, effects: &mut Vec<Effect>) {
         match *input {
+            Input::Deadline if context.ending => self.end(false, effects),
             Input::Deadline => self.respawn(effects),
-            Input::Start(ticket) => {
-                self.wait(ticket, Until::Up, false);
+            Input::Start(ticket, until) => {
+                self.wait(ticket, until, false);
                 self.start_anew(effects);
             }
             Input::Stop(ticket, Then::StartAgain) => {
                 self.wait_for(ticket, Then::StartAgain);
                 self.start_anew(effects);
             }
-            Input::Stop(ticket, Then::Rest) => {
+            Input::Stop(ticket, Then::Rest | Then::Judge(..)) => {
                 self.wait_for(ticket, Then::Rest);
                 self.why = Why::Stopped;
                 self.end(true, effects);
@@ -158,7 +184,7 @@ impl Job {
             Input::WindDown(_) | Input::Kill => self.end(false, effects),
             Input::Spawned(_)
             | Input::SpawnFailed(_)
-            | Input::Exited(_)
+            | Input::Exited(..)
             | Input::TreeEmpty
             | Input::OrphanReaped => {}
         }
@@ -166,15 +192,15 @@ impl Job {
 
     fn when_ended(&mut self, input: &Input, effects: &mut Vec<Effect>) {
         match *input {
-            Input::Start(ticket) => {
-                self.wait(ticket, Until::Up, false);
+            Input::Start(ticket, until) => {
+                self.wait(ticket, until, false);
                 self.start_anew(effects);
             }
             Input::Stop(ticket, Then::StartAgain) => {
                 self.wait_for(ticket, Then::StartAgain);
                 self.start_anew(effects);
             }
-            Input::Stop(ticket, Then::Rest) => {
+            Input::Stop(ticket, Then::Rest | Then::Judge(..)) => {
                 self.wait_for(ticket, Then::Rest);
                 self.settle(effects);
             }
@@ -182,7 +208,7 @@ impl Job {
             | Input::Kill
             | Input::Spawned(_)
             | Input::SpawnFailed(_)
-            | Input::Exited(_)
+            | Input::Exited(..)
             | Input::TreeEmpty
             | Input::OrphanReaped
             | Input::Deadline => {}
@@ -263,13 +289,12 @@ impl Job {
         };
         self.why = why;
         match verdict {
-            Verdict::StartAt(until) if until.max(context.now.mono + least) <= context.now.mono => {
-                self.respawn(effects);
-            }
             Verdict::StartAt(until) => {
                 let until = until.max(context.now.mono + least);
                 let at = context.now.wall + until.duration_since(context.now.mono);
+                // Also without a delay: starts are the table's to pace.
                 self.state = State::Backoff { until, at };
+                self.settle(effects);
             }
             Verdict::Rest => self.end(exit.is_success(), effects),
             Verdict::GiveUp => {
@@ -279,14 +304,25 @@ impl Job {
         }
     }
 
-    fn has_stopped(&mut self, then: Then, effects: &mut Vec<Effect>) {
+    fn has_stopped(&mut self, context: Context, then: Then, effects: &mut Vec<Effect>) {
         match then {
-            Then::StartAgain => self.start_anew(effects),
-            Then::Rest => {
+            Then::StartAgain if !context.ending => {
+                self.answer(|until| until == Until::Stopped, effects);
+                self.start_anew(effects);
+            }
+            Then::StartAgain | Then::Rest => {
                 self.why = Why::Stopped;
                 self.end(true, effects);
             }
+            Then::Judge(exit, lived) => {
+                let why = Why::Exited(exit);
+                self.rest_or_retry(context, exit, lived, Duration::ZERO, why, effects);
+            }
         }
+    }
+
+    fn stop_timeout(&self) -> Duration {
+        Duration::from_millis(self.spec.wire.stop.timeout_ms)
     }
 
     fn end(&mut self, well: bool, effects: &mut Vec<Effect>) {
@@ -296,7 +332,7 @@ impl Job {
 
     fn wait_for(&mut self, ticket: Option<Ticket>, then: Then) {
         let until = match then {
-            Then::Rest => Until::Ended,
+            Then::Rest | Then::Judge(..) => Until::Stopped,
             Then::StartAgain => Until::Up,
         };
         if let Some(ticket) = ticket {
@@ -306,28 +342,24 @@ impl Job {
 
     /// Answers whoever waited for the state that is there now.
     fn settle(&mut self, effects: &mut Vec<Effect>) {
-        let (up, ended) = match self.state {
-            State::Running { .. } => (true, false),
+        match self.state {
+            State::Running { .. } => self.answer(|until| until == Until::Up, effects),
             // Who waited for a start that was called off learns how it stands instead.
-            State::Ended { .. } => (true, true),
-            State::Starting(_) | State::Stopping(_) | State::Backoff { .. } => (false, false),
-        };
-        if self.waiters.is_empty() || !(up || ended) {
+            State::Ended { .. } => self.answer(|_| true, effects),
+            State::Backoff { .. } => self.answer(|until| until == Until::Stopped, effects),
+            State::Starting(_) | State::Stopping(_) => {}
+        }
+    }
+
+    fn answer(&mut self, due: impl Fn(Until) -> bool, effects: &mut Vec<Effect>) {
+        if !self.waiters.iter().any(|waiter| due(waiter.until)) {
             return;
         }
-        let waiters = std::mem::take(&mut self.waiters);
-        for waiter in waiters {
-            let due = match waiter.until {
-                Until::Up => up,
-                Until::Ended => ended,
-            };
-            if due {
-                let info = self.info();
-                let reply = if waiter.created { Reply::Created(info) } else { Reply::Job(info) };
-                effects.push(Effect::Reply(waiter.ticket, reply));
-            } else {
-                self.waiters.push(waiter);
-            }
+        let info = self.info();
+        for waiter in self.waiters.extract_if(.., |waiter| due(waiter.until)) {
+            let info = info.clone();
+            let reply = if waiter.created { Reply::Created(info) } else { Reply::Job(info) };
+            effects.push(Effect::Reply(waiter.ticket, reply));
         }
     }
 }

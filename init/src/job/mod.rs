@@ -16,7 +16,7 @@
 mod automaton;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use init_wire::{JobInfo, Status};
 
@@ -85,16 +85,17 @@ pub enum Origin {
 #[derive(Clone, Debug)]
 pub struct Stopping {
     leader: Pid,
-    leader_alive: bool,
     reach: Reach,
     /// The next SIGKILL.
     kill_at: Instant,
+    /// The next look at the tree, once the leader is gone.
+    look_at: Option<Instant>,
     then: Then,
 }
 
 impl Stopping {
     fn begin(leader: Pid, reach: Reach, kill_at: Instant, then: Then) -> State {
-        State::Stopping(Self { leader, leader_alive: true, reach, kill_at, then })
+        State::Stopping(Self { leader, reach, kill_at, look_at: None, then })
     }
 }
 
@@ -114,6 +115,8 @@ pub enum Then {
     Rest,
     /// A new start.
     StartAgain,
+    /// What the restart policy says about the leader's own end, after it had lived so long.
+    Judge(Exit, Duration),
 }
 
 /// Why a job is where it is.
@@ -138,7 +141,7 @@ struct Waiter {
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A client wants it started.
-    Start(Ticket),
+    Start(Ticket, Until),
     /// A client wants it ended, and perhaps started again.
     Stop(Option<Ticket>, Then),
     /// init ends: the main process is told, with this much time.
@@ -149,14 +152,23 @@ pub enum Input {
     Spawned(Pid),
     /// Its process could not be exec'ed.
     SpawnFailed(Fault),
-    /// Its main process was reaped.
-    Exited(Exit),
+    /// Its main process was reaped, and was or was not the last of its tree.
+    Exited(Exit, Alone),
     /// Its tree is empty.
     TreeEmpty,
     /// Somebody else's process was reaped: the tree may be empty now.
     OrphanReaped,
     /// Its deadline has passed.
     Deadline,
+}
+
+/// Whether a process was the last of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alone {
+    /// Others are left, or may be.
+    No,
+    /// Nobody is left.
+    Yes,
 }
 
 /// What a step may look at besides the job: the time, chance, and whether init is ending.
@@ -211,7 +223,7 @@ impl Job {
     pub fn pid(&self) -> Option<Pid> {
         match &self.state {
             State::Running { pid, .. } => Some(*pid),
-            State::Stopping(stopping) => stopping.leader_alive.then_some(stopping.leader),
+            State::Stopping(stopping) => stopping.look_at.is_none().then_some(stopping.leader),
             State::Starting(_) | State::Backoff { .. } | State::Ended { .. } => None,
         }
     }
@@ -225,14 +237,16 @@ impl Job {
     /// Whether it waits for a tree whose leader is gone.
     #[must_use]
     pub fn awaits_tree(&self) -> bool {
-        matches!(&self.state, State::Stopping(stopping) if !stopping.leader_alive)
+        matches!(&self.state, State::Stopping(stopping) if stopping.look_at.is_some())
     }
 
     /// When it wants to be stepped with [`Input::Deadline`].
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Stopping(stopping) => Some(stopping.kill_at),
+            State::Stopping(stopping) => {
+                Some(stopping.look_at.map_or(stopping.kill_at, |at| at.min(stopping.kill_at)))
+            }
             State::Backoff { until, .. } => Some(*until),
             State::Starting(_) | State::Running { .. } | State::Ended { .. } => None,
         }
