@@ -3,7 +3,7 @@ TARGET  := x86_64-unknown-linux-gnu
 # Apart from the other builds, because its flags differ: neither makes the other stale.
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(TARGET)
 BIN     := target/bin
-SCRIPTS := .ci/run tests/install-deps $(addprefix images/,oci/bundle oci/crun oci/run vm/initramfs vm/kernel vm/run)
+SCRIPTS := .ci/run tests/in-the-open tests/install-deps $(addprefix images/,oci/bundle oci/crun oci/run vm/initramfs vm/kernel vm/run)
 # Held in the tree that they are built from, so that a test never meets another's binaries.
 export JOBINIT_BIN ?= $(CURDIR)/$(BIN)
 
