@@ -48,7 +48,6 @@ pub(crate) fn run(boot: &Boot) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .with_target(false)
         .without_time()
         .init();
     if !boot.words.is_empty() {
