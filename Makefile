@@ -56,4 +56,5 @@ test: deps check build ## All checks and tests
 	cargo nextest run --locked --workspace
 
 bench: build ## Measures side by side with today's best; FIGURE=name for one
+	@tests/install-deps bench
 	cargo run --locked --release -q -p bench -- $(FIGURE)
