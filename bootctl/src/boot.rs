@@ -45,11 +45,7 @@ enum BootError {
 
 /// Supervises until it is told to end.
 pub(crate) fn run(boot: &Boot) -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .without_time()
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().init();
     if !boot.words.is_empty() {
         info!("ignoring words of the command line: {}", boot.words.join(" "));
     }

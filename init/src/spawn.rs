@@ -10,7 +10,7 @@ use crate::event::{Fault, Stage};
 use crate::id::Pid;
 use crate::listen::Keeper;
 use crate::spec::Spec;
-use crate::sys::{self, Image, Stack};
+use crate::sys::child::{self, Image, Stack};
 
 /// Where programs without a slash are looked up when the spec's environment has no `PATH`.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -73,7 +73,7 @@ impl Spawner {
             fds: streams.iter().map(Stream::as_raw).chain(lent).collect(),
             terminal: self.terminal.filter(|_| spec.boot.is_some()),
         };
-        sys::spawn(&mut self.stack, &image)
+        child::spawn(&mut self.stack, image)
     }
 }
 

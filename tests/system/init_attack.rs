@@ -282,3 +282,26 @@ fn b24_jobs_that_end_at_once_leave_time_for_others() {
     let jobs = init.get("/jobs").json();
     assert!(jobs.as_array().unwrap().iter().all(|job| job["status"] == "success"), "{jobs}");
 }
+
+#[test]
+fn b29_a_child_that_is_stopped_before_exec_does_not_stop_init() {
+    // Whoever a child is about to run as may stop it as soon as it has become him.
+    let init = Init::start_as_pid_1(&[]);
+    let stopper = json!({"exec": "/usr/bin/perl", "args": ["-e", "kill STOP => -1 while 1"],
+        "user": 65534, "group": 65534});
+    init.launch_job("stopper", &stopper);
+    let spec = json!({"exec": "/bin/true", "user": 65534, "group": 65534});
+    let late = (0..2000).find_map(|_| {
+        let answer = init.send("PUT", "/job/victim", &spec);
+        if answer.status == 503 {
+            return Some(answer);
+        }
+        // Stopped after exec is a job like any other.
+        init.put("/job/victim/sig/KILL");
+        init.get("/job/victim?wait=exit");
+        None
+    });
+    assert_eq!(init.get("/job/stopper").json()["status"], "running");
+    let late = late.expect("with this many tries one is hit");
+    assert_eq!(late.json()["errno"], "ETIMEDOUT", "{late:?}");
+}

@@ -90,9 +90,16 @@ impl From<Refusal> for Refused {
 /// fault.
 fn spawn_status(fault: &Fault) -> StatusCode {
     match (fault.stage, fault.errno) {
-        (_, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOSPC) => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        (
+            _,
+            Errno::EAGAIN
+            | Errno::ENOMEM
+            | Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::ENOSPC
+            | Errno::EINTR
+            | Errno::ETIMEDOUT,
+        ) => StatusCode::SERVICE_UNAVAILABLE,
         (Stage::Listen, Errno::EADDRINUSE) => StatusCode::CONFLICT,
         _ => StatusCode::BAD_REQUEST,
     }

@@ -1,0 +1,328 @@
+//! Making a process.
+//!
+//! `clone(CLONE_VM)`: the child borrows init's memory until it has exec'ed or given up, so no page
+//! table is copied, however large init is, and a failure is reported by plain memory. The price is
+//! that the child may do nothing but system calls on what was prepared before: no allocation, no
+//! lock, no panic; and that init does nothing meanwhile but wait.
+//!
+//! It waits as `CLONE_VFORK` would, but not for ever: a child that has become another user can be
+//! stopped by that user before it has exec'ed, and a file system can hang. The kernel clears
+//! a word of shared memory when the child lets go of that memory (`CLONE_CHILD_CLEARTID`), and init
+//! waits for that word with a deadline. A child that is late is killed, and if even that takes
+//! too long, what it shares with init is left to it.
+//!
+//! Signals need no care: init has no handlers and ignores nothing (see `signals`), so the child
+//! only empties its mask.
+//!
+//! No pidfd is asked for. A child's pid cannot be used again before it is reaped, one place reaps,
+//! and it does so in the same thread that signals, so a plain pid names one process here; and
+//! a descriptor a job would cap the number of jobs.
+
+use std::cell::Cell;
+use std::ffi::{CString, c_char, c_int, c_long, c_void};
+use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::syscall;
+use crate::account::Identity;
+use crate::event::Stage;
+use crate::id::Pid;
+
+/// What the child needs besides the kernel's own frames is a few hundred bytes.
+const STACK: usize = 32 * 1024;
+/// How long a child may take to exec. Loading a program from a slow disk takes far less.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a child may take to die.
+const KILLING: Duration = Duration::from_secs(1);
+/// `LISTEN_PID=` and the ten digits of a pid.
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+const LISTEN_PID_LEN: usize = LISTEN_PID.len() + 11;
+
+/// Everything that a child needs, made before it.
+#[derive(Debug)]
+pub struct Image {
+    /// The paths to try in turn.
+    pub candidates: Vec<CString>,
+    /// With the program's own name first.
+    pub argv: Vec<CString>,
+    /// `NAME=VALUE` each.
+    pub envp: Vec<CString>,
+    /// Whether `LISTEN_PID` is to be set, which only the child can know.
+    pub listen_pid: bool,
+    /// Working directory.
+    pub cwd: CString,
+    /// Whom to become.
+    pub identity: Option<Identity>,
+    /// What is to become fd 0, 1, 2, 3 and so on. Those that do not stay where they are must lie
+    /// above all targets.
+    pub fds: Vec<RawFd>,
+    /// The terminal to become the foreground of, instead of a session of its own.
+    pub terminal: Option<RawFd>,
+}
+
+/// A stack to run children on, one at a time.
+pub struct Stack(Box<[u8]>);
+
+impl Stack {
+    /// A new one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(vec![0; STACK].into_boxed_slice())
+    }
+}
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What parent and child share while the child has not exec'ed.
+struct Shared {
+    image: Image,
+    candidates: Vec<*const c_char>,
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+    listen_pid: [Cell<u8>; LISTEN_PID_LEN + 1],
+    /// Not 0 until the child has let go of this memory.
+    held: AtomicU32,
+    /// How far the child has come: `Exec`, or the step that failed.
+    stage: Cell<Stage>,
+    failure: Cell<Option<c_int>>,
+}
+
+/// Runs `image` as a new process. Returns when it has exec'ed, or why it has not.
+pub fn spawn(stack: &mut Stack, image: Image) -> Result<Pid, (Stage, Errno)> {
+    let shared = Box::into_raw(Box::new(Shared::new(image)));
+    // SAFETY: nobody else has the pointer yet.
+    unsafe { (*shared).point() };
+    // SAFETY: the stack is ours, large enough, its top aligned by hand, and it is not used again
+    // before the child has left it or it has been given up; `shared` neither.
+    let raw = unsafe {
+        let end = stack.0.as_mut_ptr().add(stack.0.len());
+        let top = end.sub(end as usize % 16);
+        libc::clone(
+            child,
+            top.cast::<c_void>(),
+            libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD,
+            shared.cast::<c_void>(),
+            ptr::null_mut::<libc::pid_t>(),
+            ptr::null_mut::<c_void>(),
+            (&raw mut (*shared).held).cast::<libc::pid_t>(),
+        )
+    };
+    let cloned = Errno::result(raw).map_err(|errno| (Stage::Clone, errno));
+    let late = match cloned {
+        // SAFETY: an atomic may be read while the child runs.
+        Ok(pid) => wait(unsafe { &(*shared).held }, pid),
+        Err(_) => Late::No,
+    };
+    if late == Late::Lost {
+        // It may still run on them, some day. init goes on with others.
+        std::mem::forget(std::mem::take(stack));
+        return Err((Stage::Exec, Errno::ETIMEDOUT));
+    }
+    // SAFETY: the child has let go of it, or never was.
+    let shared = unsafe { Box::from_raw(shared) };
+    let pid = cloned?;
+    match (shared.stage.get(), shared.failure.get()) {
+        (Stage::Exec, None) => Pid::new(pid).ok_or((Stage::Clone, Errno::EINVAL)),
+        // It has left; the reaper takes it like any other child.
+        (stage, Some(errno)) => Err((stage, Errno::from_raw(errno))),
+        // Killed on its way.
+        (stage, None) if late == Late::Killed => Err((stage, Errno::ETIMEDOUT)),
+        (stage, None) => Err((stage, Errno::EINTR)),
+    }
+}
+
+/// Whether a child has let go of what it shares with init.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Late {
+    /// In time.
+    No,
+    /// Only when it was killed.
+    Killed,
+    /// Not even then.
+    Lost,
+}
+
+fn wait(held: &AtomicU32, pid: c_int) -> Late {
+    if wait_for(held, PATIENCE) {
+        return Late::No;
+    }
+    // SAFETY: a plain system call; the child is not reaped yet, so the number is its own.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    if wait_for(held, KILLING) { Late::Killed } else { Late::Lost }
+}
+
+fn wait_for(held: &AtomicU32, patience: Duration) -> bool {
+    let by = Instant::now() + patience;
+    loop {
+        let seen = held.load(Ordering::Acquire);
+        if seen == 0 {
+            return true;
+        }
+        let left = by.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        let timeout = libc::timespec {
+            tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(1),
+            tv_nsec: c_long::from(left.subsec_nanos().cast_signed()),
+        };
+        let (word, timeout) = (held.as_ptr() as c_long, (&raw const timeout) as c_long);
+        // The kernel wakes with a plain FUTEX_WAKE, so this is no private wait.
+        syscall(
+            libc::SYS_futex,
+            [word, c_long::from(libc::FUTEX_WAIT), c_long::from(seen), timeout],
+        );
+    }
+}
+
+impl Shared {
+    fn new(image: Image) -> Self {
+        let listen_pid = [const { Cell::new(0) }; LISTEN_PID_LEN + 1];
+        for (to, from) in listen_pid.iter().zip(LISTEN_PID) {
+            to.set(*from);
+        }
+        Self {
+            candidates: Vec::new(),
+            argv: Vec::new(),
+            envp: Vec::new(),
+            listen_pid,
+            held: AtomicU32::new(1),
+            stage: Cell::new(Stage::Prepare),
+            failure: Cell::new(None),
+            image,
+        }
+    }
+
+    /// Makes the lists of pointers, once it will not move any more.
+    fn point(&mut self) {
+        let extra = self.image.listen_pid.then_some(self.listen_pid.as_ptr().cast::<c_char>());
+        self.candidates = self.image.candidates.iter().map(|path| path.as_ptr()).collect();
+        self.argv = pointers(&self.image.argv, None);
+        self.envp = pointers(&self.image.envp, extra);
+    }
+}
+
+fn pointers(texts: &[CString], extra: Option<*const c_char>) -> Vec<*const c_char> {
+    let own = texts.iter().map(|text| text.as_ptr());
+    own.chain(extra).chain([ptr::null()]).collect()
+}
+
+/// The child: from here to exec only system calls.
+extern "C" fn child(shared: *mut c_void) -> c_int {
+    // SAFETY: the parent gave us this pointer, and behind it touches only the word that it waits
+    // for until we are gone.
+    let shared = unsafe { &*shared.cast::<Shared>() };
+    let (stage, errno) = become_program(shared);
+    shared.stage.set(stage);
+    shared.failure.set(Some(errno));
+    // SAFETY: ends this process only.
+    unsafe { libc::syscall(libc::SYS_exit_group, 127) };
+    127
+}
+
+type Failure = (Stage, c_int);
+
+fn become_program(shared: &Shared) -> Failure {
+    match prepare(shared) {
+        Ok(()) => {
+            shared.stage.set(Stage::Exec);
+            (Stage::Exec, exec(shared))
+        }
+        Err(failure) => failure,
+    }
+}
+
+fn prepare(shared: &Shared) -> Result<(), Failure> {
+    let image = &shared.image;
+    match image.terminal {
+        None => call(Stage::Session, libc::SYS_setsid, [0; 4])?,
+        Some(terminal) => {
+            call(Stage::Session, libc::SYS_setpgid, [0; 4])?;
+            let mut group = syscall(libc::SYS_getpid, [0; 4]);
+            let group = (&raw mut group).cast::<c_int>() as c_long;
+            // Not being the foreground is no reason not to run.
+            let _ = call(
+                Stage::Session,
+                libc::SYS_ioctl,
+                [c_long::from(terminal), libc::TIOCSPGRP.cast_signed(), group, 0],
+            );
+        }
+    }
+    if let Some(identity) = &image.identity {
+        let (count, list) = (identity.groups.len(), identity.groups.as_ptr());
+        let count = c_long::try_from(count).unwrap_or(c_long::MAX);
+        call(Stage::Groups, libc::SYS_setgroups, [count, list as c_long, 0, 0])?;
+        let (uid, gid) = (c_long::from(identity.uid), c_long::from(identity.gid));
+        call(Stage::Group, libc::SYS_setresgid, [gid, gid, gid, 0])?;
+        call(Stage::User, libc::SYS_setresuid, [uid, uid, uid, 0])?;
+    }
+    call(Stage::Chdir, libc::SYS_chdir, [image.cwd.as_ptr() as c_long, 0, 0, 0])?;
+    for (target, fd) in (0..).zip(&image.fds) {
+        let fd = c_long::from(*fd);
+        if fd == target {
+            call(Stage::Descriptors, libc::SYS_fcntl, [fd, c_long::from(libc::F_SETFD), 0, 0])?;
+        } else {
+            call(Stage::Descriptors, libc::SYS_dup3, [fd, target, 0, 0])?;
+        }
+    }
+    if image.listen_pid {
+        write_pid(&shared.listen_pid);
+    }
+    let none: u64 = 0;
+    call(
+        Stage::Signals,
+        libc::SYS_rt_sigprocmask,
+        [c_long::from(libc::SIG_SETMASK), (&raw const none) as c_long, 0, 8],
+    )
+}
+
+/// Tries each path as the C library's `execvpe` does. Returns the errno that says most.
+fn exec(shared: &Shared) -> c_int {
+    let mut worst = libc::ENOENT;
+    for path in &shared.candidates {
+        let code = syscall(
+            libc::SYS_execve,
+            [*path as c_long, shared.argv.as_ptr() as c_long, shared.envp.as_ptr() as c_long, 0],
+        );
+        let errno = i32::try_from(-code).unwrap_or(libc::EINVAL);
+        match errno {
+            libc::ENOENT | libc::ENOTDIR => {}
+            libc::EACCES => worst = libc::EACCES,
+            other => return other,
+        }
+    }
+    worst
+}
+
+/// Writes the digits of our own pid behind `LISTEN_PID=`.
+fn write_pid(text: &[Cell<u8>]) {
+    let mut pid = syscall(libc::SYS_getpid, [0; 4]);
+    let mut digits = [b'0'; 11];
+    let mut count = 0;
+    while pid > 0 && count < digits.len() {
+        if let (Some(digit), Ok(value)) = (digits.get_mut(count), u8::try_from(pid % 10)) {
+            *digit = b'0' + value;
+        }
+        pid /= 10;
+        count += 1;
+    }
+    let places = text.iter().skip(LISTEN_PID.len());
+    for (place, digit) in places.zip(digits.iter().take(count).rev()) {
+        place.set(*digit);
+    }
+}
+
+fn call(stage: Stage, number: c_long, args: [c_long; 4]) -> Result<(), Failure> {
+    match syscall(number, args) {
+        code if code < 0 => Err((stage, i32::try_from(-code).unwrap_or(libc::EINVAL))),
+        _ => Ok(()),
+    }
+}

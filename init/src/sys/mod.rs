@@ -1,0 +1,146 @@
+//! The one place with `unsafe`: what the safe libraries do not offer.
+//!
+//! [`child`] makes processes; the rest are single system calls.
+
+#![expect(unsafe_code, reason = "system calls live here, and nothing else does")]
+
+pub mod child;
+
+use std::ffi::{c_long, c_void};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use tokio::io::unix::AsyncFd;
+
+use crate::signal::Exit;
+
+/// The kernel's `struct sigaction`, its handler first. All zeroes are `SIG_DFL`.
+#[repr(C)]
+struct Action([u64; 4]);
+
+/// A system call whose failure is its negative errno, as the kernel has it.
+fn syscall(number: c_long, args: [c_long; 4]) -> c_long {
+    let [a, b, c, d] = args;
+    // SAFETY: every caller passes pointers that live in the parent, which is stopped meanwhile.
+    // The C library's errno that this may set is the stopped parent's, which reads its own anew.
+    let code = unsafe { libc::syscall(number, a, b, c, d) };
+    if code == -1 { -c_long::from(Errno::last_raw()) } else { code }
+}
+
+/// Takes one dead child, if there is one: its pid and how it ended.
+pub fn wait_any() -> Result<Option<(i32, Exit)>, Errno> {
+    // SAFETY: all zeroes are a valid value, and what the kernel leaves when no child is dead.
+    let mut info = unsafe { std::mem::zeroed::<libc::siginfo_t>() };
+    // SAFETY: the kernel writes to `info` only.
+    let code =
+        unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOHANG) };
+    Errno::result(code)?;
+    // SAFETY: waitid fills these fields, or leaves them 0.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
+    Ok(Some((
+        pid,
+        match info.si_code {
+            libc::CLD_EXITED => Exit::Code(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
+            _ => Exit::Signal(status),
+        },
+    )))
+}
+
+/// Gives every signal that is ignored its default again, so that no child inherits that.
+pub fn stop_ignoring_signals() {
+    // By the kernel's own call: the C library hides two signals that it uses itself.
+    for signal in 1..=64 {
+        let mut action = Action([0; 4]);
+        let old = (&raw mut action) as c_long;
+        let known = syscall(libc::SYS_rt_sigaction, [signal, 0, old, 8]) == 0;
+        if known && action.0.first() == Some(&(libc::SIG_IGN as u64)) {
+            let default = Action([0; 4]);
+            let new = (&raw const default) as c_long;
+            syscall(libc::SYS_rt_sigaction, [signal, new, 0, 8]);
+        }
+    }
+}
+
+/// Marks every descriptor from `first` on that init was started with as close-on-exec.
+pub fn keep_from_children(first: RawFd) {
+    let (first, last) = (c_long::from(first), c_long::from(u32::MAX));
+    let flag = c_long::from(libc::CLOSE_RANGE_CLOEXEC.cast_signed());
+    if syscall(libc::SYS_close_range, [first, last, flag, 0]) < 0 {
+        // A kernel before 5.11.
+        for fd in first..1024 {
+            let cloexec = c_long::from(libc::FD_CLOEXEC);
+            syscall(libc::SYS_fcntl, [fd, c_long::from(libc::F_SETFD), cloexec, 0]);
+        }
+    }
+}
+
+/// Whether a descriptor is open.
+#[must_use]
+pub fn is_open(fd: RawFd) -> bool {
+    // SAFETY: only asks.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// A close-on-exec duplicate with a number of at least `least`.
+pub fn duplicate_above(fd: &OwnedFd, least: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: makes a new descriptor.
+    let raw = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) };
+    // SAFETY: it is nobody's but ours.
+    Errno::result(raw).map(|raw| unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// As the kernel's `ifreq` holds it.
+const IFF_UP: libc::c_short = 1;
+
+/// Sets `IFF_UP` on a network interface.
+pub fn interface_up(socket: &impl AsRawFd, name: &str) -> std::io::Result<()> {
+    // SAFETY: all zeroes are a valid value.
+    let mut request = unsafe { std::mem::zeroed::<libc::ifreq>() };
+    // The last byte stays 0.
+    for (to, from) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    // SAFETY: the request is of the kind these two calls take, and the flags are what the first
+    // has filled in.
+    let code = unsafe {
+        match libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) {
+            0 => {
+                request.ifr_ifru.ifru_flags |= IFF_UP;
+                libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+            }
+            failed => failed,
+        }
+    };
+    Errno::result(code).map(drop).map_err(std::io::Error::from)
+}
+
+/// Lets the runtime watch a descriptor for reading and writing.
+pub fn watch<T: AsFd + AsRawFd>(owner: T) -> std::io::Result<AsyncFd<T>> {
+    // SAFETY: `T` owns one descriptor, which stays the same and open until `T` is dropped, as its
+    // `AsFd` promises; the runtime lets go of it before it drops `T`.
+    unsafe { AsyncFd::register(owner).map_err(std::io::Error::from) }
+}
+
+/// Whether the kernel still holds a TCP connection to be open, if perhaps only our half of it.
+#[must_use]
+pub fn is_connected(stream: &impl AsRawFd) -> bool {
+    const ESTABLISHED: u8 = 1;
+    const CLOSE_WAIT: u8 = 8;
+    // Of the kernel's `tcp_info` only the first byte is asked for: the state.
+    let mut state: u8 = 0;
+    let mut length: libc::socklen_t = 1;
+    // SAFETY: the kernel writes `length` bytes at most.
+    let code = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast::<c_void>(),
+            &raw mut length,
+        )
+    };
+    code == 0 && matches!(state, ESTABLISHED | CLOSE_WAIT)
+}
