@@ -1,7 +1,7 @@
 //! The signals that come to init itself, as events.
 //!
-//! All are blocked and read from a descriptor. No handler runs in init, so none can run in the
-//! child of a vfork; nothing is ignored, so children have nothing to reset but the mask; and
+//! All are blocked and read from a descriptor. No handler runs in init, so none can run in
+//! a child that still shares its memory; nothing is ignored, so children have nothing to reset but the mask; and
 //! a blocked SIGTTOU does no harm. A SIGPIPE that init has caused itself, by answering a client
 //! that has hung up, is no news.
 
