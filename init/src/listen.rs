@@ -21,6 +21,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::descriptor::raised;
 use crate::spec::{Address, Listen};
+use crate::sys;
 
 /// How many connections may wait while nobody accepts; the kernel's `somaxconn` caps it.
 const BACKLOG: i32 = 4096;
@@ -53,8 +54,7 @@ impl Keeper {
         let mut opened = Vec::new();
         for Listen { address, .. } in wanted {
             if !self.open.contains_key(address) && !opened.iter().any(|(new, _)| new == address) {
-                let kept = Kept::open(address)
-                    .map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+                let kept = Kept::open(address).map_err(|error| sys::errno(&error))?;
                 opened.push((address.clone(), kept));
             }
         }

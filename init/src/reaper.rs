@@ -7,8 +7,7 @@ use tracing::error;
 
 use crate::event::Event;
 use crate::id::Pid;
-use crate::job::Alone;
-use crate::{sys, tree};
+use crate::sys;
 
 /// Dead children a turn: what is left over waits until everybody else has had theirs.
 const A_TURN: usize = 512;
@@ -25,8 +24,7 @@ fn reap_some(on_event: &mut impl FnMut(Event)) -> bool {
         match sys::wait_any() {
             Ok(Some((pid, exit))) => {
                 if let Some(pid) = Pid::new(pid) {
-                    let alone = if tree::is_empty(pid) { Alone::Yes } else { Alone::No };
-                    on_event(Event::Reaped(pid, exit, alone));
+                    on_event(Event::Reaped(pid, exit));
                 }
             }
             Ok(None) | Err(nix::errno::Errno::ECHILD) => return false,

@@ -25,6 +25,7 @@ use crate::api::{self, Api};
 use crate::door::{Door, Knock};
 use crate::event::{Ending, Event};
 use crate::limits::MAX_JOBS;
+use crate::notice::{Ears, Message};
 use crate::options::{self, Instead, Options};
 use crate::reactor::Reactor;
 use crate::shutdown::BootExit;
@@ -33,7 +34,7 @@ use crate::signals::{self, Signals};
 use crate::spawn::{DEFAULT_PATH, Spawner};
 use crate::spec::{Boot, Spec, SpecError};
 use crate::table::{Rules, Table};
-use crate::{descriptor, machine, reaper, sys, tree};
+use crate::{descriptor, machine, process, reaper, sys};
 
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
@@ -47,6 +48,7 @@ pub struct Init {
     reactor: Reactor,
     signals: Signals,
     knocks: mpsc::UnboundedReceiver<Knock>,
+    messages: mpsc::Receiver<Message>,
     in_vm: bool,
 }
 
@@ -129,7 +131,9 @@ impl Init {
         });
         let rules = Rules { max_jobs: MAX_JOBS, boot_exit, grace: options.grace, seed: seed() };
         let terminal = io::stdin().is_terminal().then_some(0);
-        let mut reactor = Reactor::new(Table::new(rules), Spawner::new(terminal));
+        let (ears, messages) = Ears::new();
+        let spawner = Spawner::new(terminal, descriptor::raise_limit());
+        let mut reactor = Reactor::new(Table::new(rules), spawner, ears);
         let own = (getuid().as_raw(), getgid().as_raw());
         let (door, knocks) = Door::new();
         runtime.spawn(api::serve(listener, api::router(Api { door, own }), own.0));
@@ -138,12 +142,12 @@ impl Init {
             reactor.handle(Event::Boot(Arc::new(spec)));
         }
         drop(entered);
-        Ok(Self { runtime, reactor, signals, knocks, in_vm })
+        Ok(Self { runtime, reactor, signals, knocks, messages, in_vm })
     }
 
     /// Serves until the end. In a VM the machine ends with it and this does not return.
     pub fn run(self) -> ExitCode {
-        let Self { runtime, mut reactor, signals, mut knocks, in_vm } = self;
+        let Self { runtime, mut reactor, signals, mut knocks, mut messages, in_vm } = self;
         // A task like the connections are, so that they wake each other without a system call.
         let served = runtime.spawn(async move {
             loop {
@@ -154,7 +158,7 @@ impl Init {
                     }
                     return end;
                 }
-                turn(&mut reactor, &signals, &mut knocks, in_vm).await;
+                turn(&mut reactor, &signals, &mut knocks, &mut messages, in_vm).await;
             }
         });
         let (ending, code) = runtime.block_on(served).unwrap_or((Ending::Exit, 1));
@@ -174,6 +178,7 @@ async fn turn(
     reactor: &mut Reactor,
     signals: &Signals,
     knocks: &mut mpsc::UnboundedReceiver<Knock>,
+    messages: &mut mpsc::Receiver<Message>,
     in_vm: bool,
 ) {
     let deadline = reactor.next_deadline();
@@ -183,6 +188,7 @@ async fn turn(
         Some(knock) = knocks.recv() => Happened::Knock(knock),
         Ok(number) = signals.next() => Happened::Signal(number),
         () = until(deadline) => Happened::Deadline,
+        Some(message) = messages.recv() => Happened::Message(message),
     };
     let long = !matches!(happened, Happened::Knock(_));
     let handled = catch_unwind(AssertUnwindSafe(|| match happened {
@@ -194,6 +200,7 @@ async fn turn(
         }
         Happened::Signal(number) => on_signal(reactor, number, in_vm),
         Happened::Knock(knock) => reactor.answer(knock),
+        Happened::Message(message) => reactor.hear(message),
         Happened::Deadline => reactor.handle(Event::Tick),
     }));
     if handled.is_err() {
@@ -207,6 +214,7 @@ async fn turn(
 enum Happened {
     Signal(i32),
     Knock(Knock),
+    Message(Message),
     Deadline,
 }
 
@@ -288,7 +296,7 @@ fn boot_spec(
             .collect(),
         cwd: raw(cwd.as_os_str()),
     };
-    Ok(Spec { boot: Some(boot), ..Spec::check(wire, &Accounts::default(), own)? })
+    Ok(Spec::check(&wire, &Accounts::default(), own)?.of_boot(boot))
 }
 
 fn seed() -> u64 {
@@ -303,7 +311,7 @@ fn bury_the_rest() {
         match sys::wait_any() {
             Ok(Some(_)) | Err(Errno::EINTR) => {}
             Ok(None) if Instant::now() < by => {
-                tree::kill_what_is_left();
+                process::kill_what_is_left();
                 thread::sleep(Duration::from_millis(1));
             }
             Ok(None) => return warn!("some processes did not die by SIGKILL"),

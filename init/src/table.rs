@@ -7,12 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use init_wire::JobInfo;
-
 use crate::clock::Moment;
 use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Ticket, Until};
 use crate::id::{JobId, Pid};
-use crate::job::{Alone, Context, Input, Job, Origin, State, Then};
+use crate::job::{Context, Input, Job, Origin, State, Then, View};
 use crate::shutdown::{Asked, BootExit, Shutdown};
 use crate::signal::{Exit, Signal};
 use crate::spec::{Address, Spec};
@@ -37,7 +35,7 @@ pub struct Rules {
 #[derive(Debug)]
 pub struct Table {
     rules: Rules,
-    jobs: BTreeMap<JobId, Entry>,
+    jobs: BTreeMap<JobId, Box<Entry>>,
     pids: HashMap<Pid, JobId>,
     timers: BTreeSet<(Instant, JobId)>,
     /// Jobs whose leader is gone and whose tree is not.
@@ -83,13 +81,13 @@ impl Table {
 
     /// All jobs as the API shows them, in the order of their names.
     #[must_use]
-    pub fn list(&self) -> Vec<JobInfo> {
+    pub fn list(&self) -> Vec<View> {
         self.jobs.values().map(|entry| *entry.job.info()).collect()
     }
 
     /// One job as the API shows it.
     #[must_use]
-    pub fn info(&self, id: &JobId) -> Option<Box<JobInfo>> {
+    pub fn info(&self, id: &JobId) -> Option<Box<View>> {
         self.jobs.get(id).map(|entry| entry.job.info())
     }
 
@@ -114,10 +112,8 @@ impl Table {
     /// Whether a job names a socket at this address.
     #[must_use]
     pub fn names_listener(&self, address: &Address) -> bool {
-        let names = |entry: &Entry| {
-            entry.job.spec().listeners.iter().any(|listen| listen.address == *address)
-        };
-        self.jobs.values().any(names)
+        let mut jobs = self.jobs.values().map(|entry| &entry.job);
+        jobs.any(|job| job.spec().listeners.iter().any(|listen| listen.address == *address))
     }
 
     /// When to send [`Event::Tick`].
@@ -136,9 +132,10 @@ impl Table {
             Event::Abandoned(ticket) => self.abandon(ticket),
             Event::Spawned(id, pid) => self.spawned(now, &id, pid, &mut effects),
             Event::SpawnFailed(id, fault) => self.spawn_failed(now, &id, fault, &mut effects),
-            Event::Reaped(pid, exit, alone) => self.reaped(now, pid, exit, alone, &mut effects),
+            Event::Reaped(pid, exit) => self.reaped(now, pid, exit, &mut effects),
             Event::OrphansReaped => self.orphans_reaped(now, &mut effects),
-            Event::TreeEmpty(id) => self.drive(now, &id, Input::TreeEmpty, &mut effects),
+            Event::Tree(id, tree) => self.drive(now, &id, Input::Tree(tree), &mut effects),
+            Event::Says(id, notice) => self.drive(now, &id, Input::Says(notice), &mut effects),
             Event::Forward(signal) => self.forward(signal, &mut effects),
             Event::Terminate(ending) => self.terminate(now, ending, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
@@ -171,7 +168,7 @@ impl Table {
             }),
             Command::Remove(id) => self.remove(now, ticket, &id, effects),
             Command::Signal(id, signal) => self.signal(ticket, &id, signal, effects),
-            Command::AwaitEnd(id) => self.await_end(ticket, &id, effects),
+            Command::Await(id, until) => self.await_job(ticket, &id, until, effects),
             Command::End(ending) => {
                 self.terminate(now, ending, effects);
                 effects.push(Effect::Reply(ticket, Reply::Ending));
@@ -201,11 +198,11 @@ impl Table {
             }
             None => self.insert(&id, &spec, Origin::Fresh, None),
             Some(entry) if !entry.job.is_live() => {
-                let old = self.jobs.remove(&id).map(Box::new);
+                let old = self.jobs.remove(&id);
                 self.insert(&id, &spec, Origin::Fresh, old);
             }
             Some(entry) if entry.job.awaits_tree() => return Err(Refusal::Stopping(id)),
-            Some(entry) if *entry.job.spec().as_ref() != *spec => {
+            Some(entry) if entry.job.spec() != &spec => {
                 return Err(Refusal::OtherSpec(id));
             }
             Some(_) => return self.input(now, &id, Input::Start(ticket, until), effects),
@@ -226,7 +223,7 @@ impl Table {
     ) {
         let job = Job::new(id.clone(), Arc::clone(spec), origin);
         self.live += 1;
-        self.jobs.insert(id.clone(), Entry { job, order: 0, replaced });
+        self.jobs.insert(id.clone(), Box::new(Entry { job, order: 0, replaced }));
     }
 
     fn start_again(
@@ -308,15 +305,17 @@ impl Table {
         Ok(())
     }
 
-    fn await_end(
+    fn await_job(
         &mut self,
         ticket: Ticket,
         id: &JobId,
+        until: Until,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let entry = self.jobs.get_mut(id).ok_or_else(|| Refusal::UnknownJob(id.clone()))?;
-        if entry.job.is_live() {
-            entry.job.wait(ticket, Until::Ended, false);
+        let is_so_far = until == Until::Ready && entry.job.is_ready();
+        if entry.job.is_live() && !is_so_far {
+            entry.job.wait(ticket, until, false);
         } else {
             effects.push(Effect::Reply(ticket, Reply::Job(entry.job.info())));
         }
@@ -332,7 +331,6 @@ impl Table {
 
     fn spawned(&mut self, now: Moment, id: &JobId, pid: Pid, effects: &mut Vec<Effect>) {
         self.starts += 1;
-        self.pids.insert(pid, id.clone());
         let mut freed = false;
         if let Some(entry) = self.jobs.get_mut(id) {
             entry.order = self.starts;
@@ -357,23 +355,16 @@ impl Table {
         entry.job.step(self.context(now), Input::SpawnFailed(fault), effects);
         self.live -= 1;
         if let Some(old) = entry.replaced.take() {
-            self.jobs.insert(id.clone(), *old);
+            self.jobs.insert(id.clone(), old);
         }
         if !entry.job.spec().listeners.is_empty() {
             effects.push(Effect::ReleaseListeners);
         }
     }
 
-    fn reaped(
-        &mut self,
-        now: Moment,
-        pid: Pid,
-        exit: Exit,
-        alone: Alone,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn reaped(&mut self, now: Moment, pid: Pid, exit: Exit, effects: &mut Vec<Effect>) {
         if let Some(id) = self.pids.remove(&pid) {
-            self.drive(now, &id, Input::Exited(exit, alone), effects);
+            self.drive(now, &id, Input::Exited(exit), effects);
         }
     }
 
@@ -473,13 +464,24 @@ impl Table {
         let context = self.context(now);
         let Some(entry) = self.jobs.get_mut(id) else { return };
         let job = &mut entry.job;
-        let before = (job.deadline(), job.is_live(), job.status(), job.pid());
+        let seen = |job: &Job| (job.deadline(), job.is_live(), job.status(), job.pid());
+        let (before, version) = (seen(job), job.version());
         job.step(context, input, effects);
-        let after = (job.deadline(), job.is_live(), job.status(), job.pid());
+        let after = seen(job);
+        let news = version != job.version() || (before.2, before.3) != (after.2, after.3);
+        let shows = news && !job.is_leaving();
         let awaits_tree = job.awaits_tree();
         let job_exit = job.last_exit().unwrap_or(Exit::Code(0));
-        if before == after {
+        if before == after && !news {
             return;
+        }
+        if before.3 != after.3 {
+            if let Some(pid) = before.3 {
+                self.pids.remove(&pid);
+            }
+            if let Some(pid) = after.3 {
+                self.pids.insert(pid, id.clone());
+            }
         }
         if before.0 != after.0 {
             if let Some(at) = before.0 {
@@ -506,7 +508,7 @@ impl Table {
             (false, true) => self.live += 1,
             (true, true) | (false, false) => {}
         }
-        if (before.2, before.3) != (after.2, after.3) {
+        if shows {
             self.changes += 1;
             effects.push(Effect::Changed(id.clone(), self.changes));
         }
