@@ -287,8 +287,13 @@ impl Jobs {
 
     fn give_back(&mut self, group: &Group) {
         let path = self.path(group);
-        // The kernel counts a folder's folders as links.
-        let clean = || fs::metadata(&path).is_ok_and(|meta| meta.nlink() <= 2);
+        let clean = || {
+            // The kernel counts a folder's folders as links. And a job of root's can freeze its own
+            // group, in which the next one would not even start.
+            let has_none_below = fs::metadata(&path).is_ok_and(|meta| meta.nlink() <= 2);
+            let events = read_small(&path.join("cgroup.events")).unwrap_or_default();
+            has_none_below && events.lines().any(|line| line == "frozen 0")
+        };
         match group {
             Group::Plain(number) if self.spare.len() < MAX_SPARE && clean() => {
                 self.spare.push(*number);

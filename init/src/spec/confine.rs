@@ -82,7 +82,7 @@ pub(super) fn oom_score_adj(value: Option<i16>) -> Result<(), SpecError> {
 
 impl Limit {
     fn check(name: RlimitName, wire: Rlimit) -> Result<Self, SpecError> {
-        let (word, resource) = kernel_name(name);
+        let resource = resource(name);
         let RlimitHalves { soft, hard } = match wire {
             Rlimit::Both(bound) => RlimitHalves { soft: bound, hard: bound },
             Rlimit::Each(halves) => halves,
@@ -93,31 +93,32 @@ impl Limit {
         };
         let (soft, hard) = (number(soft), number(hard));
         if soft > hard {
-            let field = format!("rlimits.{word}");
+            let field = format!("rlimits.{}", name.as_str());
             return Err(SpecError::range(field, "a soft bound that is at most the hard one"));
         }
         Ok(Self { resource, soft, hard })
     }
 }
 
-fn kernel_name(name: RlimitName) -> (&'static str, u32) {
+/// The kernel's number.
+fn resource(name: RlimitName) -> u32 {
     match name {
-        RlimitName::As => ("as", libc::RLIMIT_AS),
-        RlimitName::Core => ("core", libc::RLIMIT_CORE),
-        RlimitName::Cpu => ("cpu", libc::RLIMIT_CPU),
-        RlimitName::Data => ("data", libc::RLIMIT_DATA),
-        RlimitName::Fsize => ("fsize", libc::RLIMIT_FSIZE),
-        RlimitName::Locks => ("locks", libc::RLIMIT_LOCKS),
-        RlimitName::Memlock => ("memlock", libc::RLIMIT_MEMLOCK),
-        RlimitName::Msgqueue => ("msgqueue", libc::RLIMIT_MSGQUEUE),
-        RlimitName::Nice => ("nice", libc::RLIMIT_NICE),
-        RlimitName::Nofile => ("nofile", libc::RLIMIT_NOFILE),
-        RlimitName::Nproc => ("nproc", libc::RLIMIT_NPROC),
-        RlimitName::Rss => ("rss", libc::RLIMIT_RSS),
-        RlimitName::Rtprio => ("rtprio", libc::RLIMIT_RTPRIO),
-        RlimitName::Rttime => ("rttime", libc::RLIMIT_RTTIME),
-        RlimitName::Sigpending => ("sigpending", libc::RLIMIT_SIGPENDING),
-        RlimitName::Stack => ("stack", libc::RLIMIT_STACK),
+        RlimitName::As => libc::RLIMIT_AS,
+        RlimitName::Core => libc::RLIMIT_CORE,
+        RlimitName::Cpu => libc::RLIMIT_CPU,
+        RlimitName::Data => libc::RLIMIT_DATA,
+        RlimitName::Fsize => libc::RLIMIT_FSIZE,
+        RlimitName::Locks => libc::RLIMIT_LOCKS,
+        RlimitName::Memlock => libc::RLIMIT_MEMLOCK,
+        RlimitName::Msgqueue => libc::RLIMIT_MSGQUEUE,
+        RlimitName::Nice => libc::RLIMIT_NICE,
+        RlimitName::Nofile => libc::RLIMIT_NOFILE,
+        RlimitName::Nproc => libc::RLIMIT_NPROC,
+        RlimitName::Rss => libc::RLIMIT_RSS,
+        RlimitName::Rtprio => libc::RLIMIT_RTPRIO,
+        RlimitName::Rttime => libc::RLIMIT_RTTIME,
+        RlimitName::Sigpending => libc::RLIMIT_SIGPENDING,
+        RlimitName::Stack => libc::RLIMIT_STACK,
     }
 }
 

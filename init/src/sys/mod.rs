@@ -25,7 +25,8 @@ fn syscall(number: c_long, args: [c_long; 4]) -> c_long {
     let [a, b, c, d] = args;
     // SAFETY: every caller passes pointers that live in the parent, which is stopped meanwhile.
     // The C library's errno that this may set is the stopped parent's, which reads its own anew.
-    let code = unsafe { libc::syscall(number, a, b, c, d) };
+    // The fifth argument, which prctl looks at, is 0.
+    let code = unsafe { libc::syscall(number, a, b, c, d, 0) };
     if code == -1 { -c_long::from(Errno::last_raw()) } else { code }
 }
 
