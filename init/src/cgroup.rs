@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 use init_wire::{Cgroup as Settings, Setting};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use tracing::info;
 
@@ -58,8 +59,8 @@ struct Jobs {
     /// init's own group.
     own: PathBuf,
     folder: PathBuf,
-    /// Held for the lock.
-    _lock: Flock<File>,
+    /// The folder, locked.
+    lock: Flock<File>,
     spare: Vec<u32>,
     made: u32,
     /// Controllers that the groups of jobs have.
@@ -72,7 +73,16 @@ pub enum Group {
     /// Without settings, by number.
     Plain(u32),
     /// With settings, by the job's name.
-    Set(JobId),
+    Set(Box<JobId>),
+}
+
+/// How it stands with a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Events {
+    /// Nobody is in it.
+    pub is_empty: bool,
+    /// Whoever is in it, or comes, does not run.
+    pub is_frozen: bool,
 }
 
 impl Cgroups {
@@ -95,7 +105,7 @@ impl Cgroups {
         }
     }
 
-    /// Takes back a group that nobody is in.
+    /// Takes back a group that nobody is in, for another job.
     pub fn give_back(&mut self, group: &Group) {
         if let State::Ours(jobs) = &mut self.state {
             jobs.give_back(group);
@@ -109,11 +119,14 @@ impl Cgroups {
         }
     }
 
-    /// Whether nobody is in it. `None` if that cannot be seen now.
+    /// How it stands with it. `None` if that cannot be seen now.
     #[must_use]
-    pub fn is_empty(&self, group: &Group) -> Option<bool> {
-        let events = read_small(&self.path(group)?.join("cgroup.events")).ok()?;
-        events.lines().find_map(|line| line.strip_prefix("populated ")).map(|word| word == "0")
+    pub fn events(&self, group: &Group) -> Option<Events> {
+        let State::Ours(jobs) = &self.state else { return None };
+        let path = format!("{}/cgroup.events", Jobs::name(group));
+        let text = read_once(File::from(jobs.open(&path, OFlag::O_RDONLY).ok()?)).ok()?;
+        let says = |wanted| text.lines().any(|line| line == wanted);
+        Some(Events { is_empty: says("populated 0"), is_frozen: says("frozen 1") })
     }
 
     /// Whether the kernel has ended a process of it for want of memory.
@@ -201,35 +214,48 @@ fn claim(mount: &Path) -> io::Result<Jobs> {
         // What a killed init has left, if it is empty.
         remove_below(&folder, MAX_DEPTH);
         let (spare, made, enabled) = (Vec::new(), 0, Vec::new());
-        return Ok(Jobs { own, folder, _lock: lock, spare, made, enabled });
+        return Ok(Jobs { own, folder, lock, spare, made, enabled });
     }
     Err(ErrorKind::ResourceBusy.into())
 }
 
 impl Jobs {
-    fn path(&self, group: &Group) -> PathBuf {
-        self.folder.join(match group {
+    fn name(group: &Group) -> String {
+        match group {
             Group::Plain(number) => format!("spare-{number}"),
             Group::Set(id) => format!("job-{id}"),
-        })
+        }
+    }
+
+    fn path(&self, group: &Group) -> PathBuf {
+        self.folder.join(Self::name(group))
+    }
+
+    /// Opens what is in our folder: a shorter way than by its whole path.
+    fn open(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+        openat(&*self.lock, name, flags | OFlag::O_CLOEXEC, Mode::empty())
+    }
+
+    fn handle(&self, group: &Group) -> Result<OwnedFd, Errno> {
+        self.open(&Self::name(group), OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
     fn take_plain(&mut self) -> Result<(Group, OwnedFd), Errno> {
         let number = self.spare.pop();
         let group = Group::Plain(number.unwrap_or(self.made));
-        let path = self.path(&group);
         if number.is_none() {
             self.made = self.made.wrapping_add(1);
-            make(&path).map_err(|error| errno(&error))?;
+            make(&self.path(&group)).map_err(|error| errno(&error))?;
         }
-        Ok((group, open(&path)?))
+        let handle = self.handle(&group)?;
+        Ok((group, handle))
     }
 
     fn take_set(&mut self, id: &JobId, settings: &Settings) -> Result<(Group, OwnedFd), Errno> {
         for (name, _) in settings.settings() {
             self.enable(name.split_once('_').map_or(name, |(controller, _)| controller))?;
         }
-        let group = Group::Set(id.clone());
+        let group = Group::Set(Box::new(id.clone()));
         let path = self.path(&group);
         // Anew, so that neither settings nor counters of the last run are left.
         remove(&path, MAX_DEPTH);
@@ -241,7 +267,7 @@ impl Jobs {
             };
             write(&path.join(name.replace('_', ".")), &text).map_err(|error| errno(&error))
         });
-        let opened = made.and_then(|()| open(&path));
+        let opened = made.and_then(|()| self.handle(&group));
         if opened.is_err() {
             remove(&path, 1);
         }
@@ -286,19 +312,9 @@ impl Jobs {
     }
 
     fn give_back(&mut self, group: &Group) {
-        let path = self.path(group);
-        let clean = || {
-            // The kernel counts a folder's folders as links. And a job of root's can freeze its own
-            // group, in which the next one would not even start.
-            let has_none_below = fs::metadata(&path).is_ok_and(|meta| meta.nlink() <= 2);
-            let events = read_small(&path.join("cgroup.events")).unwrap_or_default();
-            has_none_below && events.lines().any(|line| line == "frozen 0")
-        };
         match group {
-            Group::Plain(number) if self.spare.len() < MAX_SPARE && clean() => {
-                self.spare.push(*number);
-            }
-            Group::Plain(_) | Group::Set(_) => remove(&path, MAX_DEPTH),
+            Group::Plain(number) if self.spare.len() < MAX_SPARE => self.spare.push(*number),
+            Group::Plain(_) | Group::Set(_) => remove(&self.path(group), MAX_DEPTH),
         }
     }
 }
@@ -310,12 +326,6 @@ fn make(path: &Path) -> io::Result<()> {
     }
 }
 
-fn open(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = libc::O_PATH | libc::O_DIRECTORY;
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    opened.map(OwnedFd::from).map_err(|error| errno(&error))
-}
-
 fn write(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
@@ -323,8 +333,12 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 /// A file of a few lines, in one read and without asking for its size, which the kernel does not
 /// know.
 fn read_small(path: &Path) -> io::Result<String> {
+    read_once(File::open(path)?)
+}
+
+fn read_once(mut file: File) -> io::Result<String> {
     let mut buffer = [0; 1024];
-    let length = File::open(path)?.read(&mut buffer)?;
+    let length = file.read(&mut buffer)?;
     Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use init_wire::{InitInfo, JobEvent, Status};
+use init_wire::{InitInfo, JobEvent, JobSpec, Status};
 use nix::errno::Errno;
 use tokio::sync::{broadcast, oneshot};
 use tracing::{info, warn};
@@ -163,24 +163,40 @@ impl Reactor {
         // What it was heard on before is not this run's.
         self.ears.stop(id);
         let mouth = Mouth::open(spec).map_err(|errno| fault((Stage::Notify, errno)))?;
+        match self.start_in_group(id, spec, &wire, &mouth) {
+            // A group that was used before may have been left in a state that it cannot be in.
+            Err((Stage::Clone, Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP)) => {
+                self.start_in_group(id, spec, &wire, &mouth)
+            }
+            started => started,
+        }
+        .inspect(|_| self.ears.listen(id, mouth))
+        .map_err(fault)
+    }
+
+    fn start_in_group(
+        &mut self,
+        id: &JobId,
+        spec: &Arc<Spec>,
+        wire: &JobSpec,
+        mouth: &Mouth,
+    ) -> Result<Pid, (Stage, Errno)> {
         // `boot` stays where init is, whatever that is a part of.
         let taken = match &spec.boot {
             Some(_) => Ok(None),
             None => self.trees.take_group(id, wire.cgroup.as_ref()),
         };
-        let (group, handle) = taken.map_err(|errno| fault((Stage::Cgroup, errno)))?.unzip();
+        let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
         let keeper = &mut self.keeper;
-        let mut lent =
-            Lent { keeper, mouth: &mouth, group: handle.as_ref().map(AsRawFd::as_raw_fd) };
-        match self.spawner.spawn(spec, &wire, &mut lent) {
+        let mut lent = Lent { keeper, mouth, group: handle.as_ref().map(AsRawFd::as_raw_fd) };
+        match self.spawner.spawn(spec, wire, &mut lent) {
             Ok(pid) => {
                 self.trees.plant(id, pid, group);
-                self.ears.listen(id, mouth);
                 Ok(pid)
             }
             Err(failure) => {
                 self.trees.give_up(group);
-                Err(fault(failure))
+                Err(failure)
             }
         }
     }

@@ -12,7 +12,7 @@ use init_wire::Cgroup as Settings;
 use nix::errno::Errno;
 use tracing::warn;
 
-use crate::cgroup::{Cgroups, Group};
+use crate::cgroup::{Cgroups, Events, Group};
 use crate::id::{JobId, Pid};
 use crate::job::Tree as Seen;
 use crate::process::{self, Process};
@@ -113,7 +113,10 @@ impl Trees {
     pub fn probe(&mut self, job: &JobId) -> Seen {
         let Some(tree) = self.trees.get_mut(job) else { return Seen::Empty { oom: false } };
         let empty = match &tree.group {
-            Some(group) => self.groups.is_empty(group).unwrap_or(false),
+            Some(group) => {
+                let events = self.groups.events(group);
+                return self.look_at(job, events);
+            }
             None if tree.has_strays() => tree.find().is_empty(),
             None => process::is_group_empty(tree.leader),
         };
@@ -124,10 +127,26 @@ impl Trees {
     pub fn look(&mut self, job: &JobId) -> Seen {
         let Some(tree) = self.trees.get_mut(job) else { return Seen::Empty { oom: false } };
         let empty = match &tree.group {
-            Some(group) => self.groups.is_empty(group).unwrap_or(false),
+            Some(group) => {
+                let events = self.groups.events(group);
+                return self.look_at(job, events);
+            }
             None => tree.find().is_empty() && (process::is_group_empty(tree.leader) || has_proc()),
         };
         self.seen(job, empty)
+    }
+
+    fn look_at(&mut self, job: &JobId, events: Option<Events>) -> Seen {
+        let Some(Events { is_empty: true, is_frozen }) = events else {
+            return self.seen(job, false);
+        };
+        if !is_frozen {
+            return self.seen(job, true);
+        }
+        // A job of root's can freeze its own group, in which the next one would not even start.
+        let frozen = self.trees.get_mut(job).and_then(|tree| tree.group.take());
+        self.give_up(frozen);
+        self.seen(job, true)
     }
 
     fn seen(&mut self, job: &JobId, empty: bool) -> Seen {

@@ -12,7 +12,7 @@ use super::{
 use crate::clock::Moment;
 use crate::event::{Effect, Fault, Refusal, Reply, Ticket, Until};
 use crate::id::Pid;
-use crate::restart::{History, Verdict};
+use crate::restart::Verdict;
 use crate::signal::{Exit, Signal};
 
 /// How often a tree whose leader is gone is looked at: the last of it may be somebody else's child,
@@ -30,7 +30,7 @@ impl Job {
         match &self.state {
             State::Spawning(origin) => self.when_spawning(*origin, context, input, effects),
             State::Running(run) => self.when_running(*run, context, input, effects),
-            State::Leaving(leaving) => self.when_leaving(*leaving, context, &input, effects),
+            State::Leaving(leaving) => self.when_leaving(**leaving, context, &input, effects),
             State::Stopping(stopping) => {
                 self.when_stopping(stopping.clone(), context, &input, effects);
             }
@@ -94,7 +94,7 @@ impl Job {
                 self.rest_or_retry(context, exit, lived, Duration::ZERO, effects);
             }
             Input::Exited(exit) => {
-                self.state = State::Leaving(Leaving { run, exit, at: context.now });
+                self.state = State::Leaving(Box::new(Leaving { run, exit, at: context.now }));
                 effects.push(Effect::Probe(self.id.clone()));
             }
             Input::Says(notice) => self.hear(run, context, notice, effects),
@@ -183,13 +183,13 @@ impl Job {
                 self.note_exit(at, exit);
                 self.why = Why::Exited(exit);
                 effects.push(Effect::SignalTree(self.id.clone(), self.spec.stop_signal));
-                self.state = State::Stopping(Stopping {
+                self.state = State::Stopping(Box::new(Stopping {
                     leader: None,
                     reach: Reach::Tree,
                     kill_at: at.mono + self.stop_timeout(),
                     look_at: Some(at.mono + LOOK_AGAIN),
                     then: Then::Judge(lived),
-                });
+                }));
             }
             // The look at the tree comes before anything else can happen.
             Input::Start(..)
@@ -207,7 +207,7 @@ impl Job {
 
     fn when_stopping(
         &mut self,
-        mut stopping: Stopping,
+        mut stopping: Box<Stopping>,
         context: Context,
         input: &Input,
         effects: &mut Vec<Effect>,
@@ -341,7 +341,7 @@ impl Job {
 
     /// A start that somebody asked for: earlier failures no longer count.
     fn start_anew(&mut self, effects: &mut Vec<Effect>) {
-        self.history = History::default();
+        self.history = None;
         self.spawn(Origin::Asked, effects);
     }
 
@@ -378,14 +378,14 @@ impl Job {
         }
         match origin {
             Origin::Fresh | Origin::Asked => {
-                self.why = Why::SpawnFailed(fault);
+                self.why = Why::SpawnFailed(Box::new(fault));
                 self.end(false, effects);
             }
             Origin::Init => {
                 // What cannot be started counts as a run that failed at once.
                 let exit = fault.as_exit();
                 self.last_exit = Some(exit);
-                self.why = Why::SpawnFailed(fault);
+                self.why = Why::SpawnFailed(Box::new(fault));
                 self.rest_or_retry(context, exit, Duration::ZERO, RETRY_SPAWN, effects);
             }
         }
@@ -399,11 +399,12 @@ impl Job {
         least: Duration,
         effects: &mut Vec<Effect>,
     ) {
-        let rule = &self.spec.restart;
-        let verdict = if context.ending {
-            Verdict::Rest
-        } else {
-            self.history.judge(rule, exit, lived, context.now.mono, context.chance)
+        let verdict = match &self.spec.restart {
+            Some(rule) if !context.ending => {
+                let history = self.history.get_or_insert_default();
+                history.judge(rule, exit, lived, context.now.mono, context.chance)
+            }
+            Some(_) | None => Verdict::Rest,
         };
         match verdict {
             Verdict::StartAt(until) => {

@@ -40,7 +40,7 @@ pub struct Job {
     why: Why,
     last_exit: Option<Exit>,
     respawn: u32,
-    history: History,
+    history: Option<Box<History>>,
     started: Option<SystemTime>,
     ended: Option<SystemTime>,
     waiters: Vec<Waiter>,
@@ -59,9 +59,9 @@ pub enum State {
     Running(Run),
     /// The main process has ended by itself; whether others are left is being looked at, and
     /// nothing else happens before that is known.
-    Leaving(Leaving),
+    Leaving(Box<Leaving>),
     /// The tree has been told to end.
-    Stopping(Stopping),
+    Stopping(Box<Stopping>),
     /// It waits for its next start.
     Backoff {
         /// When that is.
@@ -120,7 +120,13 @@ pub struct Stopping {
 
 impl Stopping {
     fn begin(leader: Pid, reach: Reach, kill_at: Instant, then: Then) -> State {
-        State::Stopping(Self { leader: Some(leader), reach, kill_at, look_at: None, then })
+        State::Stopping(Box::new(Self {
+            leader: Some(leader),
+            reach,
+            kill_at,
+            look_at: None,
+            then,
+        }))
     }
 }
 
@@ -156,7 +162,7 @@ enum Why {
     Silent(Duration),
     Broken,
     GaveUp(Exit),
-    SpawnFailed(Fault),
+    SpawnFailed(Box<Fault>),
 }
 
 #[derive(Clone, Debug)]
@@ -253,7 +259,7 @@ impl Job {
             why: Why::Asked,
             last_exit: None,
             respawn: 0,
-            history: History::default(),
+            history: None,
             started: None,
             ended: None,
             waiters: Vec::new(),
@@ -388,16 +394,16 @@ impl Job {
     fn why(&self) -> String {
         match &self.state {
             State::Running(run) if !run.ready => return self.why_not_ready().into(),
-            State::Stopping(Stopping { then: Then::Rest | Then::StartAgain, .. }) => {
-                return "being stopped".into();
-            }
-            State::Stopping(Stopping { then: Then::Judge(_), leader: None, .. }) => {
-                return "its main process has ended, and the rest is being ended".into();
-            }
+            State::Stopping(stopping) => match (stopping.then, stopping.leader) {
+                (Then::Rest | Then::StartAgain, _) => return "being stopped".into(),
+                (Then::Judge(_), None) => {
+                    return "its main process has ended, and the rest is being ended".into();
+                }
+                (Then::Judge(_), Some(_)) => {}
+            },
             State::Spawning(_)
             | State::Running(_)
             | State::Leaving(_)
-            | State::Stopping(_)
             | State::Backoff { .. }
             | State::Ended { .. } => {}
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use confine::{Confinement, Limit};
 pub use error::{Field, SpecError};
-use init_wire::{JobSpec, Ready, Restart, Stdio};
+use init_wire::{JobSpec, Policy, Ready, Restart, Stdio};
 pub use listen::{Address, Listen};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -41,8 +41,8 @@ pub struct Spec {
     pub ready: Ready,
     /// How long it may be silent.
     pub watchdog: Option<Duration>,
-    /// When to start it again.
-    pub restart: Restart,
+    /// When to start it again, if ever.
+    pub restart: Option<Box<Restart>>,
     /// The polite signal of `stop`.
     pub stop_signal: Signal,
     /// How long the polite signal has.
@@ -102,7 +102,9 @@ impl Spec {
             identity: identity.map(Box::new),
             ready: wire.ready,
             watchdog: wire.watchdog_ms.map(Duration::from_millis),
-            restart: wire.restart.clone(),
+            restart: Some(&wire.restart)
+                .filter(|rule| rule.policy != Policy::Never)
+                .map(|rule| Box::new(rule.clone())),
             stop_signal,
             stop_timeout: Duration::from_millis(wire.stop.timeout_ms),
             listeners,
