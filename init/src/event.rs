@@ -163,6 +163,12 @@ pub enum Refusal {
     /// There are as many jobs as there may be.
     #[error("there are {0} jobs, the most there may be; DELETE ended ones")]
     TableFull(usize),
+    /// There is hardly any memory left.
+    #[error("there is hardly any memory left for init; stop something, and try again")]
+    NoMemory,
+    /// The specs of all jobs together are as large as they may be.
+    #[error("the specs of all jobs are {0} bytes, the most there may be; DELETE ended ones")]
+    SpecsFull(usize),
     /// init is ending.
     #[error("init is ending and starts nothing more")]
     ShuttingDown,

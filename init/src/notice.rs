@@ -65,7 +65,7 @@ pub enum Words {
 pub struct Ears {
     queue: mpsc::Sender<Message>,
     runs: HashMap<JobId, Listening>,
-    count: u64,
+    last_run: u64,
 }
 
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Ears {
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<Message>) {
         let (queue, arrivals) = mpsc::channel(QUEUE);
-        (Self { queue, runs: HashMap::new(), count: 0 }, arrivals)
+        (Self { queue, runs: HashMap::new(), last_run: 0 }, arrivals)
     }
 
     /// Begins to listen to a new run of `job`, and to that one only.
@@ -123,8 +123,8 @@ impl Ears {
             self.stop(job);
             return;
         }
-        self.count += 1;
-        let (run, mut tasks) = (self.count, Vec::new());
+        self.last_run += 1;
+        let (run, mut tasks) = (self.last_run, Vec::new());
         let voice = Voice { job: job.clone(), run, queue: self.queue.clone() };
         if let Some(pipe) = pipe {
             tasks.push(tokio::spawn(voice.clone().of_pipe(pipe)).abort_handle());
@@ -133,6 +133,12 @@ impl Ears {
             tasks.push(tokio::spawn(voice.of_socket(socket)).abort_handle());
         }
         self.runs.insert(job.clone(), Listening { run, warned: false, tasks });
+    }
+
+    /// How many runs are listened to: a descriptor each.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.runs.len()
     }
 
     /// Listens to a job no more.

@@ -8,14 +8,15 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use init_wire::{InitInfo, JobEvent, JobSpec, Status};
+use init_wire::{InitInfo, JobEvent, JobSpec, Ready, Status};
 use nix::errno::Errno;
 use tokio::sync::{broadcast, oneshot};
 use tracing::{info, warn};
 
 use crate::clock::Moment;
+use crate::descriptor;
 use crate::door::{Following, Knock};
-use crate::event::{Effect, Ending, Event, Fault, Refusal, Reply, Stage, Ticket};
+use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Stage, Ticket};
 use crate::id::{JobId, Pid};
 use crate::job::{Notice, Tree, View};
 use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_JOBS, MISSABLE_EVENTS};
@@ -25,6 +26,7 @@ use crate::process;
 use crate::signal::Signal;
 use crate::spawn::{Lent, Spawner, shortened};
 use crate::spec::{Shown, Spec};
+use crate::sys;
 use crate::table::Table;
 use crate::tree::Trees;
 
@@ -35,6 +37,8 @@ pub struct Reactor {
     keeper: Keeper,
     trees: Trees,
     ears: Ears,
+    /// Descriptors that may be kept for jobs.
+    keepable: usize,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
     followers: broadcast::Sender<Arc<str>>,
     started: Instant,
@@ -51,6 +55,7 @@ impl Reactor {
             keeper: Keeper::default(),
             trees: Trees::default(),
             ears,
+            keepable: descriptor::keepable(),
             waiting: HashMap::new(),
             followers: broadcast::Sender::new(MISSABLE_EVENTS),
             started: Instant::now(),
@@ -82,6 +87,10 @@ impl Reactor {
         match knock {
             Knock::Ask(ticket, command, reply) => {
                 self.waiting.insert(ticket, reply);
+                let wants_more = matches!(command, Command::Start { .. });
+                if wants_more && !sys::memory::is_enough() {
+                    return self.reply(ticket, Reply::Refused(Refusal::NoMemory));
+                }
                 self.handle(Event::Asked(ticket, command));
             }
             Knock::Abandon(ticket) => {
@@ -162,6 +171,9 @@ impl Reactor {
         let fault = |(stage, errno)| Fault { exec: shortened(&wire.exec), stage, errno };
         // What it was heard on before is not this run's.
         self.ears.stop(id);
+        if spec.notifies() || spec.ready != Ready::Exec {
+            self.may_keep().map_err(|errno| fault((Stage::Notify, errno)))?;
+        }
         let mouth = Mouth::open(spec).map_err(|errno| fault((Stage::Notify, errno)))?;
         match self.start_in_group(id, spec, &wire, &mouth) {
             // A group that was used before may have been left in a state that it cannot be in.
@@ -172,6 +184,12 @@ impl Reactor {
         }
         .inspect(|_| self.ears.listen(id, mouth))
         .map_err(fault)
+    }
+
+    /// Whether a descriptor more may be kept for jobs.
+    fn may_keep(&self) -> Result<(), Errno> {
+        let kept = self.keeper.count() + self.ears.count();
+        if kept < self.keepable { Ok(()) } else { Err(Errno::EMFILE) }
     }
 
     fn start_in_group(
@@ -187,8 +205,9 @@ impl Reactor {
             None => self.trees.take_group(id, wire.cgroup.as_ref()),
         };
         let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
-        let keeper = &mut self.keeper;
-        let mut lent = Lent { keeper, mouth, group: handle.as_ref().map(AsRawFd::as_raw_fd) };
+        let most = self.keepable.saturating_sub(self.ears.count());
+        let group_fd = handle.as_ref().map(AsRawFd::as_raw_fd);
+        let mut lent = Lent { keeper: &mut self.keeper, most, mouth, group: group_fd };
         match self.spawner.spawn(spec, wire, &mut lent) {
             Ok(pid) => {
                 self.trees.plant(id, pid, group);

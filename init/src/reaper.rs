@@ -3,6 +3,9 @@
 //! Every dead child is taken here, init's own jobs and orphans alike, and becomes an event. A
 //! second place that waits would steal from this one, so there is none.
 
+use std::thread;
+use std::time::Duration;
+
 use tracing::error;
 
 use crate::event::Event;
@@ -11,6 +14,9 @@ use crate::sys;
 
 /// Dead children a turn: what is left over waits until everybody else has had theirs.
 const A_TURN: usize = 512;
+
+/// A pause where the kernel fails init, so that it is not asked again without end.
+const TROUBLE: Duration = Duration::from_millis(10);
 
 /// Takes dead children. Answers whether more may be waiting.
 pub fn reap(mut on_event: impl FnMut(Event)) -> bool {
@@ -30,8 +36,9 @@ fn reap_some(on_event: &mut impl FnMut(Event)) -> bool {
             Ok(None) | Err(nix::errno::Errno::ECHILD) => return false,
             Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => {
-                error!("cannot wait for children: {}", errno.desc());
-                return false;
+                error!("cannot wait for children: {}; trying again", errno.desc());
+                thread::sleep(TROUBLE);
+                return true;
             }
         }
     }

@@ -24,7 +24,7 @@ use crate::account::Accounts;
 use crate::api::{self, Api};
 use crate::door::{Door, Knock};
 use crate::event::{Ending, Event};
-use crate::limits::MAX_JOBS;
+use crate::limits::{MAX_JOBS, MAX_SPECS};
 use crate::notice::{Ears, Message};
 use crate::options::{self, Instead, Options};
 use crate::reactor::Reactor;
@@ -38,6 +38,9 @@ use crate::{descriptor, machine, process, reaper, sys};
 
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// A pause where the kernel fails init, so that it is not asked again without end.
+const TROUBLE: Duration = Duration::from_millis(10);
 
 /// How often the tasks of connections get their turn after the end; a few would do.
 const LAST_TURNS: u32 = 32;
@@ -115,6 +118,7 @@ impl Init {
         for word in &options.skipped {
             warn!("skipped `{word}` of the kernel's command line: no option, and no program");
         }
+        sys::memory::is_enough();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -129,7 +133,8 @@ impl Init {
             (false, true) => BootExit::Stay,
             (false, false) => BootExit::End,
         });
-        let rules = Rules { max_jobs: MAX_JOBS, boot_exit, grace: options.grace, seed: seed() };
+        let (max_jobs, max_specs) = (MAX_JOBS, MAX_SPECS);
+        let rules = Rules { max_jobs, max_specs, boot_exit, grace: options.grace, seed: seed() };
         let terminal = io::stdin().is_terminal().then_some(0);
         let (ears, messages) = Ears::new();
         let spawner = Spawner::new(terminal, descriptor::raise_limit());
@@ -186,7 +191,11 @@ async fn turn(
     let happened = tokio::select! {
         biased;
         Some(knock) = knocks.recv() => Happened::Knock(knock),
-        Ok(number) = signals.next() => Happened::Signal(number),
+        signal = signals.next() => Happened::Signal(signal.unwrap_or_else(|error| {
+            error!("cannot read signals: {error}; looking for dead children instead");
+            thread::sleep(TROUBLE);
+            libc::SIGCHLD
+        })),
         () = until(deadline) => Happened::Deadline,
         Some(message) = messages.recv() => Happened::Message(message),
     };

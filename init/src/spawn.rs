@@ -38,6 +38,8 @@ pub struct Spawner {
 pub struct Lent<'a> {
     /// Where its sockets come from.
     pub keeper: &'a mut Keeper,
+    /// How many of them there may be in all.
+    pub most: usize,
     /// What it can speak with.
     pub mouth: &'a Mouth,
     /// Its control group.
@@ -69,7 +71,8 @@ impl Spawner {
             open(&wire.stdout, 1, Stage::Stdout)?,
             open(&wire.stderr, 2, Stage::Stderr)?,
         ];
-        let sockets = lent.keeper.lend(&spec.listeners).map_err(|errno| (Stage::Listen, errno))?;
+        let sockets =
+            lent.keeper.lend(&spec.listeners, lent.most).map_err(|errno| (Stage::Listen, errno))?;
         let exec = text(&wire.exec)?;
         let (args, envp, cwd) = match &spec.boot {
             Some(boot) => (boot.args.clone(), boot.envs.clone(), boot.cwd.clone()),

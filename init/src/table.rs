@@ -23,6 +23,8 @@ const STARTS_A_TICK: usize = 8;
 pub struct Rules {
     /// The most jobs, ended ones included.
     pub max_jobs: usize,
+    /// The most bytes of all their specs.
+    pub max_specs: usize,
     /// What follows when `boot` ends.
     pub boot_exit: BootExit,
     /// How long a wind-down may take in all.
@@ -41,6 +43,8 @@ pub struct Table {
     /// Jobs whose leader is gone and whose tree is not.
     trees: BTreeSet<JobId>,
     live: usize,
+    /// Bytes of all specs.
+    specs: usize,
     starts: u64,
     names: u64,
     changes: u64,
@@ -70,6 +74,7 @@ impl Table {
             timers: BTreeSet::new(),
             trees: BTreeSet::new(),
             live: 0,
+            specs: 0,
             starts: 0,
             names: 0,
             changes: 0,
@@ -95,6 +100,12 @@ impl Table {
     #[must_use]
     pub fn len(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// Bytes of the specs of all jobs.
+    #[must_use]
+    pub fn specs(&self) -> usize {
+        self.specs
     }
 
     /// Whether there are none.
@@ -192,6 +203,9 @@ impl Table {
         self.may_start()?;
         let id = id.unwrap_or_else(|| self.free_name());
         let is_full = self.jobs.len() >= self.rules.max_jobs;
+        if self.specs + spec.size() > self.rules.max_specs {
+            return Err(Refusal::SpecsFull(self.rules.max_specs));
+        }
         match self.jobs.get_mut(&id) {
             None if is_full => {
                 return Err(Refusal::TableFull(self.rules.max_jobs));
@@ -223,6 +237,7 @@ impl Table {
     ) {
         let job = Job::new(id.clone(), Arc::clone(spec), origin);
         self.live += 1;
+        self.specs += spec.size();
         self.jobs.insert(id.clone(), Box::new(Entry { job, order: 0, replaced }));
     }
 
@@ -285,6 +300,7 @@ impl Table {
 
     fn forget(&mut self, id: &JobId, effects: &mut Vec<Effect>) {
         let Some(entry) = self.jobs.remove(id) else { return };
+        self.specs = self.specs.saturating_sub(entry.job.spec().size());
         self.changes += 1;
         effects.push(Effect::Gone(id.clone(), self.changes));
         if !entry.job.spec().listeners.is_empty() {
@@ -334,7 +350,10 @@ impl Table {
         let mut freed = false;
         if let Some(entry) = self.jobs.get_mut(id) {
             entry.order = self.starts;
-            freed = entry.replaced.take().is_some_and(|old| !old.job.spec().listeners.is_empty());
+            if let Some(old) = entry.replaced.take() {
+                self.specs = self.specs.saturating_sub(old.job.spec().size());
+                freed = !old.job.spec().listeners.is_empty();
+            }
         }
         if id == &JobId::boot() {
             self.shutdown.boot_started();
@@ -354,6 +373,7 @@ impl Table {
         let Some(mut entry) = self.jobs.remove(id) else { return };
         entry.job.step(self.context(now), Input::SpawnFailed(fault), effects);
         self.live -= 1;
+        self.specs = self.specs.saturating_sub(entry.job.spec().size());
         if let Some(old) = entry.replaced.take() {
             self.jobs.insert(id.clone(), old);
         }

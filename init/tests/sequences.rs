@@ -120,7 +120,14 @@ struct Process {
 
 impl World {
     fn new(boot_exit: BootExit) -> Self {
-        let rules = Rules { max_jobs: MAX_JOBS, boot_exit, grace: Duration::from_secs(5), seed: 7 };
+        let max_specs = usize::MAX / 2;
+        let rules = Rules {
+            max_jobs: MAX_JOBS,
+            max_specs,
+            boot_exit,
+            grace: Duration::from_secs(5),
+            seed: 7,
+        };
         Self {
             table: Table::new(rules),
             base: Instant::now(),
@@ -367,6 +374,8 @@ impl World {
     fn check(&self) {
         let jobs = self.table.list();
         assert!(jobs.len() <= MAX_JOBS);
+        let specs: usize = jobs.iter().map(|job| job.spec.0.size()).sum();
+        assert_eq!(self.table.specs(), specs, "what specs take is counted");
         for job in &jobs {
             let own: Vec<_> = self.leaders.iter().filter(|(_, id)| id.as_str() == job.id).collect();
             assert!(own.len() <= 1, "{} has {} main processes", job.id, own.len());

@@ -76,7 +76,7 @@ impl Init {
             }
             seen.push(line);
         };
-        let direct = command.get_program() == program("init").as_os_str();
+        let direct = command.get_args().all(|word| word != "--kill-child");
         Self { child, direct, api, log: Mutex::new(log) }
     }
 

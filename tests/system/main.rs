@@ -14,6 +14,7 @@ mod init_api;
 mod init_attack;
 mod init_confine;
 mod init_end;
+mod init_faults;
 mod init_hostile;
 mod init_listen;
 mod init_orphans;

@@ -123,6 +123,12 @@ impl Spec {
         serde_json::from_str(self.text.get())
     }
 
+    /// Bytes that it takes, nearly.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.text.get().len()
+    }
+
     /// Whether it is told where to say how it is.
     #[must_use]
     pub fn notifies(&self) -> bool {

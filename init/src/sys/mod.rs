@@ -6,6 +6,7 @@
 
 pub mod child;
 mod clone;
+pub mod memory;
 
 use std::ffi::{c_long, c_void};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
