@@ -20,6 +20,7 @@ use crate::event::Event;
 use crate::proxy::Control;
 use crate::store::{Store, StoreError};
 use crate::supervise::{Fixed, Supervisor};
+use crate::token::{Token, TokenError};
 
 /// How much news may wait to be taken.
 const QUEUE: usize = 1024;
@@ -27,6 +28,8 @@ const QUEUE: usize = 1024;
 /// Why it does not boot.
 #[derive(Debug, thiserror::Error)]
 enum BootError {
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("INIT_API is {0:?}, which is no address such as 127.0.0.1:1")]
     InitApi(String),
     #[error(transparent)]
@@ -65,7 +68,7 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
         .build()
         .map_err(BootError::Runtime)?;
     runtime.block_on(async {
-        let init = Init::at(init_address(boot)?);
+        let init = Init::at(init_address(boot)?, Token::of_init()?.as_ref());
         let config = config::load(&boot.config)?;
         for problem in &config.problems {
             warn!("{problem}");

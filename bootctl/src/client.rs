@@ -14,6 +14,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::event::Event;
 use crate::http::{Answer, HttpError, Server};
+use crate::token::Token;
 
 /// How many requests are under way at once: init serves a bounded number of connections.
 const AT_ONCE: usize = 64;
@@ -45,8 +46,13 @@ pub(crate) enum InitError {
 }
 
 impl Init {
-    pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { server: Server::Tcp(address), slots: Arc::new(Semaphore::new(AT_ONCE)) }
+    /// init at `address`, asked with a token if there is one.
+    pub(crate) fn at(address: SocketAddr, token: Option<&Token>) -> Self {
+        let authorization = token.map(Token::authorization);
+        Self {
+            server: Server::Tcp(address, authorization),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 
     /// Starts a job. It exists afterwards, or nothing has changed.
@@ -92,7 +98,7 @@ impl Init {
 
     fn unreachable(&self, error: HttpError) -> InitError {
         let address = match &self.server {
-            Server::Tcp(address) => *address,
+            Server::Tcp(address, _) => *address,
             Server::Unix(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
         };
         InitError::Unreachable(address, error)

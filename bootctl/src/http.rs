@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -25,7 +25,8 @@ const LARGEST: usize = 64 << 20;
 /// Where to ask.
 #[derive(Clone, Debug)]
 pub(crate) enum Server {
-    Tcp(SocketAddr),
+    /// With what goes into `Authorization`, if anything does.
+    Tcp(SocketAddr, Option<HeaderValue>),
     Unix(PathBuf),
 }
 
@@ -89,16 +90,19 @@ impl Server {
         body: Option<Vec<u8>>,
     ) -> Result<Response<Incoming>, HttpError> {
         let host = match self {
-            Self::Tcp(address) => address.to_string(),
+            Self::Tcp(address, _) => address.to_string(),
             Self::Unix(_) => "localhost".to_owned(),
         };
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
+        if let Self::Tcp(_, Some(authorization)) = self {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
         let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
         match self {
-            Self::Tcp(address) => {
+            Self::Tcp(address, _) => {
                 let stream = TcpStream::connect(address).await.map_err(HttpError::Connect)?;
                 exchange(stream, request).await
             }

@@ -24,6 +24,7 @@ mod standing;
 mod store;
 mod supervise;
 mod table;
+mod token;
 
 use std::process::ExitCode;
 

@@ -39,7 +39,7 @@ async fn passes(check: &Check, port: Port) -> bool {
         Probe::Tcp => {
             timeout(check.timeout, TcpStream::connect(address)).await.is_ok_and(|c| c.is_ok())
         }
-        Probe::Http(path) => Server::Tcp(address)
+        Probe::Http(path) => Server::Tcp(address, None)
             .ask(Method::GET, path, None::<&()>, check.timeout)
             .await
             .is_ok_and(|a| a.status.is_success() || a.status.is_redirection()),

@@ -64,6 +64,12 @@ impl Accounts {
         Ok(Self { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
     }
 
+    /// A user's id, from a name or an id.
+    pub fn user_id(&self, user: &str) -> Result<u32, AccountError> {
+        let account = user.parse().map_or_else(|_| Account::Name(user.into()), Account::Id);
+        Ok(self.user(&account)?.0)
+    }
+
     /// Resolves the three account fields of a spec. `None` if it names none of them.
     pub fn resolve(
         &self,

@@ -5,6 +5,7 @@
 //! effects ([`event`]). Around them, [`reactor`] performs the effects, [`reaper`] is the only one
 //! who waits for children, [`spawn`] and [`sys`] make them, and [`api`] is the way in.
 
+pub mod access;
 pub mod account;
 pub mod api;
 pub mod capability;
@@ -34,4 +35,5 @@ pub mod spawn;
 pub mod spec;
 pub mod sys;
 pub mod table;
+pub mod token;
 pub mod tree;

@@ -6,8 +6,20 @@ use std::time::Duration;
 pub const MAX_JOBS: usize = 16_384;
 /// Bytes of the specs of all jobs together. A further job is refused with 503.
 pub const MAX_SPECS: usize = 256 * 1024 * 1024;
-/// API connections served at once. Further ones wait in the kernel's queue.
+/// API connections of root and init's own user at once. Further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 512;
+/// API connections of all other users at once. Further ones are refused with 503.
+pub const CONNECTIONS_OF_OTHERS: usize = 128;
+/// API connections of one other user at once. Further ones are refused with 503.
+pub const CONNECTIONS_OF_A_USER: usize = 32;
+/// Requests a second of one other user, in the long run. Further ones are refused with 429.
+pub const RATE_OF_A_USER: f64 = 100.0;
+/// Requests that he may send at once.
+pub const BURST_OF_A_USER: f64 = 200.0;
+/// Other users that are told apart at once. Connections of further ones are refused with 503.
+pub const KNOWN_USERS: usize = 1024;
+/// API connections that wait to be accepted; the kernel's `somaxconn` caps it.
+pub const BACKLOG: i32 = 4096;
 /// Connections being told 403 at once. Further ones are closed without a word.
 pub const MAX_DENIED: usize = 64;
 /// Bytes of a request body. A larger one is refused with 413.

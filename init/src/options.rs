@@ -6,8 +6,10 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access::Right;
 use crate::shutdown::BootExit;
 
 /// What init was asked to do.
@@ -19,6 +21,12 @@ pub struct Options {
     pub boot_exit: Option<BootExit>,
     /// How long a wind-down may take.
     pub grace: Duration,
+    /// Who else may do what: a user, by name or id, and a right.
+    pub grants: Vec<(String, Right)>,
+    /// The file with tokens.
+    pub token_file: Option<PathBuf>,
+    /// Whether everybody must show a token.
+    pub insists: bool,
     /// The command of the job `boot`; empty for none.
     pub command: Vec<OsString>,
     /// Words that were skipped.
@@ -50,6 +58,9 @@ pub enum Instead {
         /// What can be.
         expected: &'static str,
     },
+    /// Tokens are insisted on, and there are none.
+    #[error("--auth token needs --token-file, or nobody could use the API")]
+    NoTokens,
     /// An option without its value.
     #[error("{0} needs a value")]
     Missing(&'static str),
@@ -74,6 +85,11 @@ Options:
                       last job), stay, respawn, shutdown
                       [default: end; in a VM: respawn]
   --grace SECONDS     how long ending may take before all is killed [default: 30]
+  --grant USER:RIGHT  let another user `read` or `control`; may be repeated
+  --token-file FILE   let whoever shows one of its tokens do what is behind it:
+                      lines of `TOKEN read` or `TOKEN control`
+  --auth WHO          peer: root, init's own user, grants and tokens; token: who
+                      shows a token, and nobody else [default: peer]
   -h, --help          this text
   -V, --version       the version
 
@@ -99,6 +115,9 @@ pub fn parse(
         listen: SocketAddr::from(([127, 0, 0, 1], 1)),
         boot_exit: None,
         grace: Duration::from_secs(30),
+        grants: Vec::new(),
+        token_file: None,
+        insists: false,
         command: Vec::new(),
         skipped: Vec::new(),
     };
@@ -124,6 +143,9 @@ pub fn parse(
             "--listen" => options.listen = loopback(value("--listen")?)?,
             "--boot-exit" => options.boot_exit = Some(boot_exit(value("--boot-exit")?)?),
             "--grace" => options.grace = grace(value("--grace")?)?,
+            "--grant" => options.grants.push(grant(value("--grant")?)?),
+            "--token-file" => options.token_file = Some(value("--token-file")?.into()),
+            "--auth" => options.insists = insists(value("--auth")?)?,
             "-h" | "--help" if !in_vm => return Err(Instead::Help),
             "-V" | "--version" if !in_vm => return Err(Instead::Version),
             _ if in_vm && (name.starts_with('-') || !runs(name)) => options.skipped.push(word),
@@ -135,7 +157,26 @@ pub fn parse(
             }
         }
     }
+    if options.insists && options.token_file.is_none() {
+        return Err(Instead::NoTokens);
+    }
     Ok(options)
+}
+
+fn grant(value: String) -> Result<(String, Right), Instead> {
+    let parsed = value.rsplit_once(':').and_then(|(user, right)| {
+        Some((user.to_owned(), Right::parse(right)?)).filter(|_| !user.is_empty())
+    });
+    let expected = "USER:read or USER:control, with a user's name or id";
+    parsed.ok_or(Instead::Value { option: "--grant", value, expected })
+}
+
+fn insists(value: String) -> Result<bool, Instead> {
+    match value.as_str() {
+        "peer" => Ok(false),
+        "token" => Ok(true),
+        _ => Err(Instead::Value { option: "--auth", value, expected: "peer or token" }),
+    }
 }
 
 fn loopback(text: String) -> Result<SocketAddr, Instead> {

@@ -14,17 +14,19 @@ use std::time::{Duration, Instant};
 use init_wire::{JobSpec, Policy, Restart, Stdio};
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
+use nix::sys::socket::Backlog;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getgid, getpid, getuid, setgroups};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::account::Accounts;
+use crate::access::Access;
+use crate::account::{AccountError, Accounts};
 use crate::api::{self, Api};
 use crate::door::{Door, Knock};
 use crate::event::{Ending, Event};
-use crate::limits::{MAX_JOBS, MAX_SPECS};
+use crate::limits::{BACKLOG, MAX_CONNECTIONS, MAX_JOBS, MAX_SPECS};
 use crate::notice::{Ears, Message};
 use crate::options::{self, Instead, Options};
 use crate::reactor::Reactor;
@@ -34,6 +36,7 @@ use crate::signals::{self, Signals};
 use crate::spawn::{DEFAULT_PATH, Spawner};
 use crate::spec::{Boot, Spec, SpecError};
 use crate::table::{Rules, Table};
+use crate::token::{TokenError, Tokens};
 use crate::{descriptor, machine, process, reaper, sys};
 
 /// How long init waits at its own end for what it has killed to be gone.
@@ -77,6 +80,12 @@ pub enum StartError {
         /// The reason.
         source: io::Error,
     },
+    /// A token file that cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// A grant to a user that does not exist.
+    #[error("--grant: {0}")]
+    Grant(#[from] AccountError),
     /// The boot command cannot be a job.
     #[error("the boot command: {0}")]
     Boot(#[from] SpecError),
@@ -141,9 +150,11 @@ impl Init {
         let mut reactor = Reactor::new(Table::new(rules), spawner, ears);
         let own = (getuid().as_raw(), getgid().as_raw());
         let (door, knocks) = Door::new();
-        runtime.spawn(api::serve(listener, api::router(Api { door, own }), own.0));
+        let access = access(&options, own.0)?;
+        let seats = MAX_CONNECTIONS.min(descriptor::keepable() / 2);
+        runtime.spawn(api::serve(listener, api::router(Api { door, own }), access, seats));
         if !options.command.is_empty() {
-            let spec = boot_spec(options.command, address, boot_exit, options.grace, in_vm, own)?;
+            let spec = boot_spec(options, address, boot_exit, in_vm, own)?;
             reactor.handle(Event::Boot(Arc::new(spec)));
         }
         drop(entered);
@@ -250,11 +261,21 @@ fn on_signal(reactor: &mut Reactor, number: i32, in_vm: bool) {
     reactor.handle(event);
 }
 
-fn listen(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), StartError> {
+fn access(options: &Options, own: u32) -> Result<Access, StartError> {
+    let tokens = options.token_file.as_deref().map(|path| Tokens::read(path, own)).transpose()?;
+    let accounts = if options.grants.is_empty() { Accounts::default() } else { Accounts::read()? };
+    let grants = options.grants.iter().map(|(user, right)| Ok((accounts.user_id(user)?, *right)));
+    let grants = grants.collect::<Result<_, AccountError>>()?;
+    Ok(Access { own, grants, tokens: tokens.map(Arc::new), insists: options.insists })
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let bound = TcpListener::bind(address).and_then(|listener| {
+        // The library's own queue is short: with it full, root would wait a second to be let in.
+        nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok((tokio::net::TcpListener::from_std(listener)?, address))
+        Ok((listener, address))
     });
     bound.map_err(|source| StartError::Listen { address, source })
 }
@@ -262,21 +283,24 @@ fn listen(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), 
 /// The job `boot`: init's own environment, directory and streams, and the address of the API.
 /// What is not text is shown with a mark in its place, and handed on as it is.
 fn boot_spec(
-    command: Vec<OsString>,
+    options: Options,
     api: SocketAddr,
     boot_exit: BootExit,
-    grace: Duration,
     in_vm: bool,
     own: (u32, u32),
 ) -> Result<Spec, StartError> {
     let cwd = env::current_dir().unwrap_or_else(|_| "/".into());
-    let mut words = command.into_iter();
+    let mut words = options.command.into_iter();
     let exec = words.next().unwrap_or_default();
     let exec = if exec.as_bytes().contains(&b'/') { cwd.join(exec).into() } else { exec };
     let args: Vec<OsString> = words.collect();
+    let is_ours = |name: &OsString| name == "INIT_API" || name == "INIT_TOKEN_FILE";
     let mut envs: Vec<(OsString, OsString)> =
-        env::vars_os().filter(|(name, _)| name != "INIT_API").collect();
+        env::vars_os().filter(|(name, _)| !is_ours(name)).collect();
     envs.push(("INIT_API".into(), api.to_string().into()));
+    if let Some(path) = options.token_file {
+        envs.push(("INIT_TOKEN_FILE".into(), cwd.join(path).into()));
+    }
     if in_vm && env::var_os("PATH").is_none() {
         // The kernel gives its first process none.
         envs.push(("PATH".into(), DEFAULT_PATH.into()));
@@ -291,7 +315,7 @@ fn boot_spec(
         .collect();
     wire.cwd = Some(shown(cwd.as_os_str()));
     wire.stdin = Stdio::Inherit;
-    wire.stop.timeout_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    wire.stop.timeout_ms = u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX);
     if boot_exit == BootExit::Respawn {
         wire.restart = Restart { policy: Policy::Always, delay_ms: 200, ..Restart::default() };
     }

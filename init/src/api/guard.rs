@@ -1,23 +1,61 @@
-//! What every request must pass before it is looked at: it must have been meant for init.
+//! What every request must pass before it is looked at: it must have been meant for init, and who
+//! sends it must have the right.
 //!
 //! A web page can make a browser send requests to loopback. It cannot leave out `Origin` on those
-//! that matter, and a name that it rebinds to 127.0.0.1 shows in `Host`. Both are refused.
+//! that matter, and a name that it rebinds to 127.0.0.1 shows in `Host`. Both are refused, whatever
+//! token they show.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::answer::Refused;
+use crate::access::{Access, Denied, Right};
 
-/// Lets a request through or refuses it.
-pub(super) async fn check(request: Request, next: Next) -> Response {
-    match judge(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The user's id.
+    pub user: u32,
+    /// The rules.
+    pub access: Arc<Access>,
+}
+
+/// Lets a request through, or says with which answer it is refused.
+pub(super) fn check<B>(request: &Request<B>, peer: &Peer) -> Result<(), Box<Response>> {
+    let headers = request.headers();
+    judge(headers).map_err(|refused| Box::new(refused.into_response()))?;
+    let wanted = match *request.method() {
+        Method::GET | Method::HEAD => Right::Read,
+        _ => Right::Control,
+    };
+    let shown = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    peer.access.judge(peer.user, shown, wanted).map_err(|denied| Box::new(refusal(denied)))
+}
+
+fn refusal(denied: Denied) -> Response {
+    let forbidden = |message| Refused::new(StatusCode::FORBIDDEN, "not_allowed", message);
+    match denied {
+        Denied::NoToken => {
+            let message = "send a token of init's token file: `Authorization: Bearer TOKEN`";
+            let refused = Refused::new(StatusCode::UNAUTHORIZED, "bad_token", message);
+            ([(header::WWW_AUTHENTICATE, "Bearer")], refused).into_response()
+        }
+        Denied::ReadOnly => {
+            forbidden("this right is to read only; it takes `control` to change anything")
+                .into_response()
+        }
+        Denied::Stranger => forbidden("this user has no right here").into_response(),
     }
+}
+
+/// The answer to who asks too often.
+pub(super) fn too_many() -> Response {
+    let message = "this user sends more requests a second than he may; wait a second";
+    let refused = Refused::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+    ([(header::RETRY_AFTER, "1")], refused).into_response()
 }
 
 fn judge(headers: &HeaderMap) -> Result<(), Refused> {

@@ -2,11 +2,14 @@
 
 mod answer;
 mod body;
+mod crowd;
 mod follow;
 mod guard;
 mod peer;
 mod routes;
 mod server;
 
+pub use crowd::Place;
+pub use guard::Peer;
 pub use routes::{Api, Route, router, table};
-pub use server::serve;
+pub use server::{Seat, converse, serve};

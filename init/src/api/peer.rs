@@ -24,10 +24,10 @@ const FIN_WAIT1: u8 = 4;
 const FIN_WAIT2: u8 = 5;
 
 /// Whom to ask about owners.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Owners {
     /// The kernel, by netlink.
-    Netlink,
+    Netlink(Netlink),
     /// The kernel's table as a file, which is read as a whole each time.
     Proc,
 }
@@ -37,13 +37,14 @@ impl Owners {
     /// on then means what it says, and costs no reading of tables.
     pub(super) fn choose(listening: SocketAddr) -> Self {
         let nobody = SocketAddr::new(listening.ip(), 1);
-        if by_netlink(listening, nobody).is_some() { Self::Netlink } else { Self::Proc }
+        let works = |mut netlink: Netlink| netlink.find(listening, nobody).map(|_| netlink);
+        Netlink::open().and_then(works).map_or(Self::Proc, Self::Netlink)
     }
 
     /// The owner of the socket `local` that is connected to `remote`, if it is open and known.
-    pub(super) fn owner(self, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
+    pub(super) fn owner(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
         let found = match self {
-            Self::Netlink => by_netlink(local, remote),
+            Self::Netlink(netlink) => netlink.find(local, remote),
             Self::Proc => by_proc(local, remote),
         }?;
         let open = matches!(found.state, ESTABLISHED | CLOSE_WAIT | FIN_WAIT1 | FIN_WAIT2);
@@ -57,38 +58,48 @@ struct Found {
     inode: u32,
 }
 
-fn by_netlink(local: SocketAddr, remote: SocketAddr) -> Option<Found> {
-    let netlink: OwnedFd = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkSockDiag,
-    )
-    .ok()?;
-    let request = request(local, remote);
-    let kernel = NetlinkAddr::new(0, 0);
-    sendmsg(netlink.as_raw_fd(), &[IoSlice::new(&request)], &[], MsgFlags::empty(), Some(&kernel))
-        .ok()?;
-    let mut answer = [0_u8; 512];
-    let length = recvmsg::<NetlinkAddr>(
-        netlink.as_raw_fd(),
-        &mut [IoSliceMut::new(&mut answer)],
-        None,
-        MsgFlags::MSG_DONTWAIT,
-    )
-    .ok()?
-    .bytes;
-    read_answer(answer.get(..length)?)
+/// A socket on which the kernel answers at once.
+#[derive(Debug)]
+pub(super) struct Netlink {
+    socket: OwnedFd,
+    asked: u32,
+}
+
+impl Netlink {
+    fn open() -> Option<Self> {
+        let (family, flags) = (AddressFamily::Netlink, SockFlag::SOCK_CLOEXEC);
+        let socket = socket(family, SockType::Raw, flags, SockProtocol::NetlinkSockDiag).ok()?;
+        Some(Self { socket, asked: 0 })
+    }
+
+    fn find(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<Found> {
+        self.asked = self.asked.wrapping_add(1);
+        let request = request(self.asked, local, remote);
+        let (socket, kernel) = (self.socket.as_raw_fd(), NetlinkAddr::new(0, 0));
+        sendmsg(socket, &[IoSlice::new(&request)], &[], MsgFlags::empty(), Some(&kernel)).ok()?;
+        let mut answer = [0_u8; 512];
+        loop {
+            let mut parts = [IoSliceMut::new(&mut answer)];
+            let flags = MsgFlags::MSG_DONTWAIT;
+            let length = recvmsg::<NetlinkAddr>(socket, &mut parts, None, flags).ok()?.bytes;
+            let answer = answer.get(..length)?;
+            // One to an earlier question, which had failed, is not this one's.
+            if answer.get(8..12)? == self.asked.to_ne_bytes() {
+                return read_answer(answer);
+            }
+        }
+    }
 }
 
 /// `nlmsghdr` and `inet_diag_req_v2`, as `linux/inet_diag.h` has them.
-fn request(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
+fn request(number: u32, local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
     let family = if local.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let mut message = Vec::with_capacity(72);
     message.extend(72_u32.to_ne_bytes());
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     message.extend(NLM_F_REQUEST.to_ne_bytes());
-    message.extend([0; 8]);
+    message.extend(number.to_ne_bytes());
+    message.extend([0; 4]);
     message.extend([u8::try_from(family).unwrap_or(0), IPPROTO_TCP, 0, 0]);
     message.extend(u32::MAX.to_ne_bytes());
     message.extend(local.port().to_be_bytes());
@@ -163,19 +174,23 @@ mod tests {
         (client, listener.accept().unwrap().0)
     }
 
+    fn both() -> [Owners; 2] {
+        [Owners::Netlink(Netlink::open().unwrap()), Owners::Proc]
+    }
+
     #[test]
     fn b25_both_ways_find_the_owner() {
         let own = nix::unistd::getuid().as_raw();
         for on in ["127.0.0.1:0", "[::1]:0"] {
             let (_client, server) = pair(on);
             let (peer, here) = (server.peer_addr().unwrap(), server.local_addr().unwrap());
-            for owners in [Owners::Netlink, Owners::Proc] {
+            for mut owners in both() {
                 assert_eq!(owners.owner(peer, here), Some(own), "{on} {owners:?}");
             }
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let chosen = Owners::choose(listener.local_addr().unwrap());
-        assert!(matches!(chosen, Owners::Netlink));
+        assert!(matches!(chosen, Owners::Netlink(_)));
     }
 
     #[test]
@@ -183,7 +198,7 @@ mod tests {
         let (client, server) = pair("127.0.0.1:0");
         let (peer, here) = (server.peer_addr().unwrap(), server.local_addr().unwrap());
         drop(client);
-        for owners in [Owners::Netlink, Owners::Proc] {
+        for mut owners in both() {
             assert_eq!(owners.owner(peer, here), None, "{owners:?}");
         }
     }

@@ -8,11 +8,11 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
-use axum::{Json, Router, middleware};
+use axum::{Json, Router};
 use serde::Deserialize;
 
 use super::answer::Refused;
-use super::{body, follow, guard};
+use super::{body, follow};
 use crate::account::Accounts;
 use crate::door::Door;
 use crate::event::{Command, Ending, Until};
@@ -67,7 +67,6 @@ pub fn router(api: Api) -> Router {
         .fold(Router::new(), |router, route| router.route(route.path, route.handler))
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
-        .layer(middleware::from_fn(guard::check))
         .with_state(api)
 }
 

@@ -1,33 +1,44 @@
-//! Accepting connections, and telling those of other users that they may not.
+//! Accepting connections, seating them, and telling those who may not why.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tower_service::Service;
 use tracing::{debug, warn};
 
+use super::crowd::{Crowd, Place};
+use super::guard::{self, Peer};
 use super::peer::Owners;
-use crate::limits::{
-    ACCEPT_PAUSE, DENIED_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, MAX_DENIED, MAX_HEAD,
-};
+use crate::access::Access;
+use crate::limits::{ACCEPT_PAUSE, DENIED_TIMEOUT, HEAD_TIMEOUT, MAX_DENIED, MAX_HEAD};
 use crate::sys;
 
-/// Serves `api` on `listener` until the runtime ends. Users other than root and `own_uid` are
-/// refused.
-pub async fn serve(listener: TcpListener, api: Router, own_uid: u32) {
-    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let Ok(owners) = listener.local_addr().map(Owners::choose) else { return };
+/// Serves `api` on `listener` until the runtime ends, to whom `access` lets, on at most `seats`
+/// connections of root and init's own user, and some more of others. To be called within the
+/// runtime; the listener must not block.
+pub async fn serve(listener: TcpListener, api: Router, access: Access, seats: usize) {
+    let Ok(local) = listener.local_addr() else { return };
+    let mut owners = Owners::choose(local);
+    let Ok(listener) = sys::watch(listener) else { return };
+    let seats = Arc::new(Semaphore::new(seats));
     let denied = Arc::new(Semaphore::new(MAX_DENIED));
+    let (access, crowd) = (Arc::new(access), Crowd::default());
     loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
-        let (stream, remote) = match listener.accept().await {
+        let (stream, remote) = match accept(&listener).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors or memory: it passes, and those who wait stay in the queue.
@@ -36,38 +47,116 @@ pub async fn serve(listener: TcpListener, api: Router, own_uid: u32) {
                 continue;
             }
         };
-        if may(owners, &stream, remote, own_uid) {
-            let api = api.clone();
-            tokio::spawn(async move {
-                converse(stream, api).await;
-                drop(seat);
-            });
-        } else if let Ok(place) = Arc::clone(&denied).try_acquire_owned() {
-            tokio::spawn(async move {
-                let _ = timeout(DENIED_TIMEOUT, deny(stream)).await;
-                drop(place);
-            });
+        // Up to here nothing is done that could wait, so that a flood of connections does not fill
+        // the queue; and who has hung up already, as floods do, gets nothing more.
+        let owner = owners.owner(remote, local);
+        // In this order: a peer that has reset its connection may have made room for somebody
+        // else's socket with the same address. If ours is still connected after the question, the
+        // answer was about ours.
+        let Some(user) = owner.filter(|_| sys::is_connected(&stream)) else { continue };
+        let seat = if !access.may_speak(user) {
+            Err(Refused::Stranger)
+        } else if access.is_privileged(user) {
+            // Only root can fill these seats, and then waits for himself.
+            Arc::clone(&seats).acquire_owned().await.map(Seat::Own).map_err(|_| Refused::Full)
+        } else {
+            crowd.enter(user, Instant::now()).map(Seat::Shared).ok_or(Refused::Full)
+        };
+        match seat {
+            Ok(seat) => {
+                let peer = Peer { user, access: Arc::clone(&access) };
+                let api = api.clone();
+                tokio::spawn(async move {
+                    match awake(stream) {
+                        Ok(stream) => converse(stream, api, peer, seat).await,
+                        Err(error) => warn!("cannot serve an API connection: {error}"),
+                    }
+                });
+            }
+            Err(refused) => {
+                // Further ones are closed without a word.
+                if let Ok(place) = Arc::clone(&denied).try_acquire_owned() {
+                    tokio::spawn(async move {
+                        if let Ok(stream) = awake(stream) {
+                            let _ = timeout(DENIED_TIMEOUT, deny(stream, refused)).await;
+                        }
+                        drop(place);
+                    });
+                }
+            }
         }
     }
 }
 
-fn may(owners: Owners, stream: &TcpStream, remote: SocketAddr, own_uid: u32) -> bool {
-    let Ok(local) = stream.local_addr() else { return false };
-    let allowed = owners.owner(remote, local).is_some_and(|uid| uid == 0 || uid == own_uid);
-    // In this order: a peer that has reset its connection may have made room for somebody else's
-    // socket with the same address. If ours is still connected after the question, the answer
-    // was about ours.
-    allowed && sys::is_connected(stream)
+async fn accept(listener: &AsyncFd<TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    loop {
+        let mut ready = listener.readable().await?;
+        if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) {
+            return accepted;
+        }
+    }
 }
 
-async fn converse(stream: TcpStream, api: Router) {
+/// The same as a stream of the runtime's.
+fn awake(stream: TcpStream) -> io::Result<tokio::net::TcpStream> {
+    stream.set_nonblocking(true)?;
     // Answers are small and whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
+    tokio::net::TcpStream::from_std(stream)
+}
+
+/// What a connection holds while it lasts.
+#[derive(Debug)]
+pub enum Seat {
+    /// One of root's and init's own user's.
+    Own(OwnedSemaphorePermit),
+    /// One of the others'.
+    Shared(Place),
+    /// None: nobody counts.
+    Free,
+}
+
+impl Seat {
+    fn may_ask(&self) -> bool {
+        match self {
+            Self::Own(_) | Self::Free => true,
+            Self::Shared(place) => place.may_ask(Instant::now()),
+        }
+    }
+}
+
+/// Why a connection is not listened to.
+#[derive(Clone, Copy, Debug)]
+enum Refused {
+    Stranger,
+    Full,
+}
+
+/// Answers the requests of one connection, one after the other.
+pub async fn converse<IO>(stream: IO, api: Router, peer: Peer, seat: Seat)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        let mut api = api.clone();
+        let judged = if seat.may_ask() {
+            guard::check(&request, &peer)
+        } else {
+            Err(Box::new(guard::too_many()))
+        };
+        async move {
+            let answer: Response<Body> = match judged {
+                Ok(()) => api.call(request).await?,
+                Err(refused) => *refused,
+            };
+            Ok::<_, Infallible>(answer)
+        }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(api))
+        .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
         debug!("API connection ended: {error}");
@@ -75,15 +164,28 @@ async fn converse(stream: TcpStream, api: Router) {
 }
 
 /// Says why, and reads what the client sends meanwhile, so that it gets to read the answer.
-async fn deny(mut stream: TcpStream) -> std::io::Result<()> {
-    const BODY: &str = "{\"error\":\"not_allowed\",\"message\":\"only root and the user that init \
-                        runs as may use this API; try again as one of them\"}";
+async fn deny(mut stream: tokio::net::TcpStream, refused: Refused) -> io::Result<()> {
+    let (status, error, message) = match refused {
+        Refused::Stranger => (
+            "403 Forbidden",
+            "not_allowed",
+            "only root, the user that init runs as, and whom --grant or --token-file name may use \
+             this API; try again as one of them",
+        ),
+        Refused::Full => (
+            "503 Service Unavailable",
+            "too_many_connections",
+            "this user, or all users but root together, have as many connections as they may; \
+             close some",
+        ),
+    };
+    let body = format!("{{\"error\":\"{error}\",\"message\":\"{message}\"}}");
     let head = format!(
-        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
          connection: close\r\n\r\n",
-        BODY.len()
+        body.len()
     );
-    stream.write_all(format!("{head}{BODY}").as_bytes()).await?;
+    stream.write_all(format!("{head}{body}").as_bytes()).await?;
     stream.shutdown().await?;
     let mut rest = [0; 1024];
     while stream.read(&mut rest).await? > 0 {}
