@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::forward::Rewrites;
 use crate::shutdown::BootExit;
 
 /// What init was asked to do.
@@ -19,6 +20,10 @@ pub struct Options {
     pub boot_exit: Option<BootExit>,
     /// How long a wind-down may take.
     pub grace: Duration,
+    /// Whether signals are told to boot's whole process group.
+    pub signal_group: bool,
+    /// Which signals are told as others.
+    pub rewrites: Rewrites,
     /// The command of the job `boot`; empty for none.
     pub command: Vec<OsString>,
     /// Words that were skipped.
@@ -74,6 +79,9 @@ Options:
                       last job), stay, respawn, shutdown
                       [default: end; in a VM: respawn]
   --grace SECONDS     how long ending may take before all is killed [default: 30]
+  --signal-group      tell signals to boot's whole process group
+  --rewrite FROM:TO   tell boot the signal TO instead of FROM; TO none drops it;
+                      may be repeated
   -h, --help          this text
   -V, --version       the version
 
@@ -84,6 +92,7 @@ Try:
        -d '{\"exec\": \"/bin/sleep\", \"args\": [\"60\"]}' 127.0.0.1:1/job
 
 SIGTERM tells boot, stops the other jobs, and ends init; a second one kills.
+All other signals are passed on to boot.
 The exit code is boot's: 128+n for a signal, 127 not found, 126 not executable.
 ";
 
@@ -99,6 +108,8 @@ pub fn parse(
         listen: SocketAddr::from(([127, 0, 0, 1], 1)),
         boot_exit: None,
         grace: Duration::from_secs(30),
+        signal_group: false,
+        rewrites: Rewrites::default(),
         command: Vec::new(),
         skipped: Vec::new(),
     };
@@ -124,6 +135,8 @@ pub fn parse(
             "--listen" => options.listen = loopback(value("--listen")?)?,
             "--boot-exit" => options.boot_exit = Some(boot_exit(value("--boot-exit")?)?),
             "--grace" => options.grace = grace(value("--grace")?)?,
+            "--signal-group" => options.signal_group = true,
+            "--rewrite" => rewrite(&mut options.rewrites, value("--rewrite")?)?,
             "-h" | "--help" if !in_vm => return Err(Instead::Help),
             "-V" | "--version" if !in_vm => return Err(Instead::Version),
             _ if in_vm && (name.starts_with('-') || !runs(name)) => options.skipped.push(word),
@@ -159,6 +172,15 @@ fn boot_exit(value: String) -> Result<BootExit, Instead> {
     }
 }
 
+fn rewrite(rewrites: &mut Rewrites, value: String) -> Result<(), Instead> {
+    rewrites.add(&value).ok_or(Instead::Value {
+        option: "--rewrite",
+        value,
+        expected: "FROM:TO, two signals such as TERM:QUIT, or HUP:none to drop one; KILL, STOP and \
+                   CHLD cannot be rewritten",
+    })
+}
+
 fn grace(value: String) -> Result<Duration, Instead> {
     match value.parse::<u32>() {
         Ok(seconds) if seconds <= 86_400 => Ok(Duration::from_secs(u64::from(seconds))),
@@ -171,6 +193,7 @@ fn grace(value: String) -> Result<Duration, Instead> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signal::Signal;
 
     fn read(line: &str, in_vm: bool) -> Result<Options, Instead> {
         parse(line.split_whitespace().map(OsString::from), None, in_vm, |word| word == "bootctl")
@@ -197,6 +220,19 @@ mod tests {
         assert_eq!(options.listen.port(), 3);
         let options = parse(["true".into()], Some("127.0.0.1:2".into()), false, |_| true).unwrap();
         assert_eq!(options.listen.port(), 2);
+    }
+
+    #[test]
+    fn i02_rewrites_are_read_or_refused() {
+        let options = read("--rewrite TERM:QUIT --signal-group --rewrite=1:0 sh", false).unwrap();
+        assert!(options.signal_group);
+        assert_eq!(options.rewrites.told(Signal::TERM), Signal::parse("QUIT"));
+        assert_eq!(Signal::parse("HUP").and_then(|hup| options.rewrites.told(hup)), None);
+        assert!(matches!(
+            read("--rewrite TERM sh", false),
+            Err(Instead::Value { option: "--rewrite", .. })
+        ));
+        assert_eq!(read("--rewrite", false), Err(Instead::Missing("--rewrite")));
     }
 
     #[test]

@@ -60,10 +60,10 @@ impl Reactor {
         self.end
     }
 
-    /// Whether the job `boot` has a process.
+    /// The process of the job `boot`.
     #[must_use]
-    pub fn has_boot(&self) -> bool {
-        self.table.info(&JobId::boot()).is_some_and(|info| info.pid.is_some())
+    pub fn boot(&self) -> Option<Pid> {
+        self.table.boot_pid()
     }
 
     /// Answers a question of the API.

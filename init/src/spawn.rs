@@ -11,6 +11,7 @@ use crate::id::Pid;
 use crate::listen::Keeper;
 use crate::spec::Spec;
 use crate::sys::child::{self, Image, Stack};
+use crate::terminal;
 
 /// Where programs without a slash are looked up when the spec's environment has no `PATH`.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,7 +24,7 @@ pub struct Spawner {
     stack: Stack,
     /// `/dev/null` once it has been there.
     null: Option<OwnedFd>,
-    /// The terminal that `boot` becomes the foreground of, if init has one.
+    /// The terminal that `boot` shares, if init has one.
     terminal: Option<RawFd>,
 }
 
@@ -63,6 +64,7 @@ impl Spawner {
                 text(wire.cwd.as_deref().unwrap_or("/"))?,
             ),
         };
+        let terminal = self.terminal.filter(|_| spec.boot.is_some());
         let image = Image {
             candidates: candidates(spec)?,
             argv: std::iter::once(exec).chain(args).collect(),
@@ -71,7 +73,8 @@ impl Spawner {
             cwd,
             identity: spec.identity.clone(),
             fds: streams.iter().map(Stream::as_raw).chain(lent).collect(),
-            terminal: self.terminal.filter(|_| spec.boot.is_some()),
+            terminal,
+            foreground: terminal.is_some() && terminal::is_ours(),
         };
         child::spawn(&mut self.stack, image)
     }

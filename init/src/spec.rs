@@ -42,6 +42,8 @@ pub struct Boot {
     pub envs: Vec<CString>,
     /// Working directory.
     pub cwd: CString,
+    /// Whether its whole process group is told what it is told.
+    pub as_group: bool,
 }
 
 /// A socket that init keeps for jobs.
@@ -92,7 +94,7 @@ pub enum SpecError {
         name: String,
     },
     /// No such signal.
-    #[error("there is no such signal; use a name such as TERM or a number from 1 to 31")]
+    #[error("there is no such signal; use a name such as TERM or a number from 1 to 64")]
     UnknownSignal,
     /// A number out of its range.
     #[error("it must be {range}")]
@@ -143,6 +145,12 @@ impl SpecError {
 }
 
 impl Spec {
+    /// Whether the whole process group is told what `boot` is told.
+    #[must_use]
+    pub fn as_group(&self) -> bool {
+        self.boot.as_ref().is_some_and(|boot| boot.as_group)
+    }
+
     /// Checks `wire`; `own` is init's own user and group id.
     pub fn check(wire: JobSpec, accounts: &Accounts, own: (u32, u32)) -> Result<Self, SpecError> {
         check_texts(&wire)?;

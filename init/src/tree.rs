@@ -11,16 +11,17 @@ use nix::unistd::Pid as OsPid;
 
 use crate::id::Pid;
 use crate::signal::Signal;
+use crate::sys;
 
 /// Signals one process.
 pub fn signal(pid: Pid, signal: Signal) -> Result<(), Errno> {
-    os::kill(OsPid::from_raw(pid.as_raw()), signal.to_os())
+    sys::kill(pid.as_raw(), signal)
 }
 
 /// Signals every process of the tree that `leader` leads or led.
 pub fn signal_all(leader: Pid, signal: Signal) {
     // An empty tree has nobody to tell.
-    let _ = os::killpg(OsPid::from_raw(leader.as_raw()), signal.to_os());
+    let _ = sys::kill(-leader.as_raw(), signal);
 }
 
 /// Whether no process of it is left.
