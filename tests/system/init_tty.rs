@@ -130,6 +130,52 @@ fn i02_in_the_background_it_waits_for_the_terminal() {
 }
 
 #[test]
+fn i02_a_script_around_it_is_stopped_and_continued_with_it() {
+    let (mut pty, run) = shell();
+    let shell = pty.foreground();
+    let script = run("cat").replace('\n', "; echo after=$((40 + 2)).");
+    pty.keys(&format!("bash -c '{script}'\n"));
+    pty.expect("listening on 127.0.0.1:");
+    pty.keys("one\n");
+    pty.expect("one\r\none");
+    pty.keys("\x1a");
+    pty.expect("Stopped");
+    pty.expect("$ ");
+    assert_eq!(pty.foreground(), shell);
+    pty.keys("fg\n");
+    pty.expect("fg\r\n");
+    pty.expect("after=");
+    pty.keys("two\n");
+    pty.expect("two\r\ntwo");
+    pty.keys("\x04");
+    pty.expect("after=42.");
+}
+
+#[test]
+fn i02_pid_1_has_a_terminal_too() {
+    let init = program("init");
+    let unshare = ["unshare", "-pf", "--mount-proc", "--kill-child", init.to_str().unwrap()];
+    let words = ["--listen", "127.0.0.1:0", "--", "bash", "--norc", "--noediting", "-i"];
+    let mut pty = Pty::start(&[&unshare[..], &words].concat());
+    pty.expect("listening on 127.0.0.1:");
+    let before = pty.expect("$ ");
+    assert!(!before.contains("no job control"), "{before}");
+    pty.keys("cat\n");
+    pty.keys("up\n");
+    pty.expect("up\r\nup");
+    pty.keys("\x1a");
+    pty.expect("Stopped");
+    pty.expect("$ ");
+    pty.keys("kill %1; exec sleep 600\n");
+    wait::until("boot to be another program", || {
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", pty.foreground())).ok()?;
+        (name == "sleep\n").then_some(())
+    });
+    pty.keys("\x03");
+    assert_eq!(pty.wait_end().code(), Some(130));
+}
+
+#[test]
 fn i02_a_shell_inside_can_suspend_itself() {
     let (mut pty, run) = shell();
     pty.keys(&run("bash --norc --noediting -i"));
