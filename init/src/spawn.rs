@@ -74,7 +74,7 @@ impl Spawner {
             identity: spec.identity.clone(),
             fds: streams.iter().map(Stream::as_raw).chain(lent).collect(),
             terminal,
-            foreground: terminal.is_some() && terminal::is_ours(),
+            foreground: terminal.is_some() && terminal::is_boots(),
         };
         child::spawn(&mut self.stack, image)
     }

@@ -1,11 +1,12 @@
 //! The terminal that init shares with `boot`, and stepping aside for the shell that started init.
 //!
-//! `boot` is the terminal's foreground while it lives, so keys reach it and not init. When init
+//! `boot` is the terminal's foreground while it lives, so keys reach it and not init. Only where its
+//! output goes elsewhere, as to a pager that reads the keys, it is not before it reads itself. When init
 //! ends or is to be suspended, the terminal goes back to the process group that init is in, as
 //! that had it before. init itself never reads it, and blocks what the kernel sends to those who
 //! touch it from behind.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use nix::errno::Errno;
 use nix::sys::signal::{self as os, SigSet};
@@ -30,12 +31,11 @@ impl Terminal {
         tcgetpgrp(io::stdin()).ok().map(|_| Self { held: is_ours() })
     }
 
-    /// After a pause: `boot` is the foreground again, if the shell has chosen init for that.
-    fn lend(&mut self, boot: Option<Pid>) {
+    /// `boot` is the foreground, if the shell has chosen init for that. Answers whether it is.
+    fn lend(&mut self, boot: Option<Pid>) -> bool {
         self.held = is_ours();
-        if let Some(boot) = boot.filter(|_| self.held) {
-            let _ = tcsetpgrp(io::stdin(), OsPid::from_raw(boot.as_raw()));
-        }
+        let to = boot.filter(|_| self.held).map(|boot| OsPid::from_raw(boot.as_raw()));
+        to.is_some_and(|group| tcsetpgrp(io::stdin(), group).is_ok())
     }
 
     /// The foreground is init's own process group again.
@@ -47,10 +47,15 @@ impl Terminal {
     }
 }
 
-/// Whether the foreground is init's own process group, or a group that has died. To be asked
-/// before `boot` is started: a command in the background of a shell leaves the shell its terminal.
+/// Whether `boot` is to start, or to go on, as the foreground. A command in the background of a shell leaves the
+/// shell its terminal, and one that writes to a pipe leaves the keys to whoever reads that.
 #[must_use]
-pub fn is_ours() -> bool {
+pub fn is_boots() -> bool {
+    is_ours() && io::stdout().is_terminal()
+}
+
+/// Whether the foreground is init's own process group, or a group that has died.
+fn is_ours() -> bool {
     tcgetpgrp(io::stdin()).is_ok_and(|group| {
         group == getpgrp() || (group.as_raw() > 0 && os::killpg(group, None) == Err(Errno::ESRCH))
     })
@@ -73,11 +78,17 @@ impl Pause {
         Self { terminal, allowed, pausing: false }
     }
 
-    /// `boot` was stopped, most often by the terminal's own keys. Whoever init is in one process
-    /// group with would have been stopped too, if `boot` had no group of its own: so they are.
+    /// `boot` was stopped, most often by the terminal: it may have missed a foreground that it can
+    /// have. Otherwise whoever init is in one process group with would have been stopped too, if
+    /// `boot` had no group of its own: so they are.
     pub fn boot_stopped(&mut self, boot: Pid, by: i32) {
-        let free = self.allowed && !self.pausing;
-        let Some(terminal) = self.terminal.as_mut().filter(|_| free) else { return };
+        let Some(terminal) = self.terminal.as_mut().filter(|_| !self.pausing) else { return };
+        if matches!(by, libc::SIGTTIN | libc::SIGTTOU) && terminal.lend(Some(boot)) {
+            return tree::signal_all(boot, Signal::CONT);
+        }
+        if !self.allowed {
+            return;
+        }
         terminal.take_back();
         if stop_own_group() {
             self.pausing = true;
@@ -105,7 +116,7 @@ impl Pause {
     /// SIGCONT has come. Answers whether it was a pause of init's own that is over now.
     pub fn resume(&mut self, boot: Option<Pid>) -> bool {
         if let Some(terminal) = &mut self.terminal {
-            terminal.lend(boot);
+            terminal.lend(boot.filter(|_| is_boots()));
         }
         let was_pausing = std::mem::take(&mut self.pausing);
         if let Some(boot) = boot.filter(|_| was_pausing) {

@@ -152,6 +152,35 @@ fn i02_a_script_around_it_is_stopped_and_continued_with_it() {
 }
 
 #[test]
+fn i02_whoever_reads_its_output_has_the_keys() {
+    let (mut pty, run) = shell();
+    pty.keys(&run("sleep 600").replace('\n', " | head -n 1 /dev/tty\n"));
+    pty.expect("listening on 127.0.0.1:");
+    pty.keys("word\n");
+    pty.expect("word\r\nword");
+    // The stop key still stops both, and this one reaches boot by way of init.
+    pty.keys("\x1a");
+    pty.expect("Stopped");
+    pty.keys("fg\n");
+    pty.expect("fg\r\n");
+    pty.expect("sleep 600");
+    pty.keys("\x03");
+    pty.expect("ending with code 130");
+}
+
+#[test]
+fn i02_the_terminal_comes_with_the_first_read() {
+    let (mut pty, run) = shell();
+    pty.keys(&run("cat").replace('\n', " | cat\n"));
+    pty.expect("listening on 127.0.0.1:");
+    pty.keys("word\n");
+    pty.expect("word\r\nword");
+    pty.keys("\x04");
+    pty.expect("ending with code 0");
+    pty.expect("$ ");
+}
+
+#[test]
 fn i02_pid_1_has_a_terminal_too() {
     let init = program("init");
     let unshare = ["unshare", "-pf", "--mount-proc", "--kill-child", init.to_str().unwrap()];
