@@ -286,6 +286,7 @@ mod tests {
             started_at: None,
             ended_at: None,
             next_start: None,
+            status_text: None,
             spec,
         };
         JobEvent::Job { seq: 1, job: Box::new(job) }

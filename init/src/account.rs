@@ -83,6 +83,10 @@ impl Accounts {
             Some(account) => self.group(account)?,
             None => primary.ok_or(AccountError::NoPrimaryGroup(uid))?,
         };
+        if own.0 != 0 && (uid, gid) == own && groups.is_none() {
+            // Who is not root cannot set groups, and is this user already.
+            return Ok(None);
+        }
         let groups = match (groups, name) {
             (Some(list), _) => list.iter().map(|g| self.group(g)).collect::<Result<_, _>>()?,
             (None, Some(name)) => self.groups_of(name, gid),

@@ -7,7 +7,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use init_wire::Stdio;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::spec::Limit;
 use crate::sys;
 
 /// Descriptors that are handed to children lie above all the places they can be handed to
@@ -67,13 +69,33 @@ impl Stream {
 
 fn open(path: &str, options: &mut OpenOptions) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = options
-        .custom_flags(flags.bits())
-        .open(path)
-        .map_err(|error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))?;
+    let file = options.custom_flags(flags.bits()).open(path).map_err(|error| sys::errno(&error))?;
     let blocking = fcntl(&file, FcntlArg::F_GETFL)? & !OFlag::O_NONBLOCK.bits();
     fcntl(&file, FcntlArg::F_SETFL(OFlag::from_bits_retain(blocking)))?;
     raised(file.into())
+}
+
+/// Lets init have as many descriptors as it may. Answers what its children are to have instead,
+/// which is what init was started with: some programs try to close all they could have.
+#[must_use]
+pub fn raise_limit() -> Option<Limit> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    if soft >= hard {
+        return None;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    Some(Limit { resource: libc::RLIMIT_NOFILE, soft, hard })
+}
+
+/// Connections, and what starting a job and reading of processes takes for a moment: descriptors
+/// that are not lent to jobs for long, so that init can always answer and reap.
+const RESERVE: u64 = 700;
+
+/// How many descriptors init may keep for jobs: sockets, and ends of pipes.
+#[must_use]
+pub fn keepable() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    usize::try_from(soft.saturating_sub(RESERVE.min(soft / 2))).unwrap_or(usize::MAX)
 }
 
 /// Makes sure that 0, 1 and 2 are open, so that no file that init opens lands there, and that

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use init_wire::{InitInfo, JobInfo};
+use init_wire::InitInfo;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::event::{Command, Reply, Ticket};
 use crate::id::JobId;
+use crate::job::View;
 
 /// A question for the reactor.
 #[derive(Debug)]
@@ -20,9 +21,9 @@ pub enum Knock {
     /// Nobody waits for that answer any more.
     Abandon(Ticket),
     /// All jobs.
-    List(oneshot::Sender<Vec<JobInfo>>),
+    List(oneshot::Sender<Vec<View>>),
     /// One job.
-    Info(JobId, oneshot::Sender<Option<Box<JobInfo>>>),
+    Info(JobId, oneshot::Sender<Option<Box<View>>>),
     /// init itself.
     About(oneshot::Sender<InitInfo>),
     /// All jobs and whatever happens from now on.
@@ -33,7 +34,7 @@ pub enum Knock {
 #[derive(Debug)]
 pub struct Following {
     /// The jobs.
-    pub jobs: Vec<JobInfo>,
+    pub jobs: Vec<View>,
     /// The number of the last change that `jobs` shows.
     pub seq: u64,
     /// A JSON line a change.
@@ -71,12 +72,12 @@ impl Door {
     }
 
     /// All jobs.
-    pub async fn list(&self) -> Result<Vec<JobInfo>, Closed> {
+    pub async fn list(&self) -> Result<Vec<View>, Closed> {
         self.knock(Knock::List).await
     }
 
     /// One job.
-    pub async fn info(&self, id: JobId) -> Result<Option<Box<JobInfo>>, Closed> {
+    pub async fn info(&self, id: JobId) -> Result<Option<Box<View>>, Closed> {
         self.knock(|sender| Knock::Info(id, sender)).await
     }
 

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use init_wire::JobInfo;
-
 use crate::id::{JobId, Pid};
-use crate::job::Alone;
+use crate::job::{Notice, Tree, View};
 use crate::signal::{Exit, Signal};
 use crate::spec::Spec;
 
@@ -18,6 +16,8 @@ pub struct Ticket(pub u64);
 pub enum Until {
     /// When the process has been exec'ed.
     Up,
+    /// When it is ready, or will not be.
+    Ready,
     /// When no process of the tree is left, whatever comes then.
     Stopped,
     /// When the job has ended for good.
@@ -46,8 +46,8 @@ pub enum Command {
     Remove(JobId),
     /// Send a signal to a job's main process.
     Signal(JobId, Signal),
-    /// Answer when the job has ended.
-    AwaitEnd(JobId),
+    /// Answer when the job is so far.
+    Await(JobId, Until),
     /// End init itself.
     End(Ending),
 }
@@ -78,12 +78,14 @@ pub enum Event {
     Spawned(JobId, Pid),
     /// A process could not be exec'ed.
     SpawnFailed(JobId, Fault),
-    /// A child was reaped: a job's main process, or an orphan; the last of its group or not.
-    Reaped(Pid, Exit, Alone),
+    /// A child was reaped: a job's main process, or an orphan.
+    Reaped(Pid, Exit),
     /// All that were dead have been reaped, orphans among them.
     OrphansReaped,
-    /// No process of the job's tree is left.
-    TreeEmpty(JobId),
+    /// A job's tree was looked at.
+    Tree(JobId, Tree),
+    /// A process of the job says something.
+    Says(JobId, Notice),
     /// A signal for `boot` came.
     Forward(Signal),
     /// Somebody asks init to end: SIGTERM, or Ctrl-Alt-Del in a VM.
@@ -99,14 +101,16 @@ pub enum Effect {
     Spawn(JobId, Arc<Spec>),
     /// Signal one process; a ticket is answered with how that went.
     Signal(Pid, Signal, Option<Ticket>),
-    /// Signal all processes of the tree that this process leads or led.
-    SignalTree(Pid, Signal),
-    /// Look whether the tree is empty: `TreeEmpty` if so, else nothing.
-    Probe(JobId, Pid),
+    /// Signal the process group that this process leads.
+    SignalGroup(Pid, Signal),
+    /// Signal all processes of the job's tree.
+    SignalTree(JobId, Signal),
+    /// Look whether anybody is left of the tree: answered by `Tree`.
+    Probe(JobId),
     /// The same, thoroughly: who is dead and only not reaped by his parent does not count.
-    Look(JobId, Pid),
+    Look(JobId),
     /// Look thoroughly, and kill the tree with SIGKILL if it is not empty.
-    KillTree(JobId, Pid),
+    KillTree(JobId),
     /// Answer a client.
     Reply(Ticket, Reply),
     /// Tell followers that a job is new or has changed.
@@ -123,9 +127,9 @@ pub enum Effect {
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// A job was started.
-    Created(Box<JobInfo>),
+    Created(Box<View>),
     /// The job as it is now.
-    Job(Box<JobInfo>),
+    Job(Box<View>),
     /// It is done.
     Done,
     /// init has begun to end.
@@ -161,6 +165,12 @@ pub enum Refusal {
     /// There are as many jobs as there may be.
     #[error("there are {0} jobs, the most there may be; DELETE ended ones")]
     TableFull(usize),
+    /// There is hardly any memory left.
+    #[error("there is hardly any memory left for init; stop something, and try again")]
+    NoMemory,
+    /// The specs of all jobs together are as large as they may be.
+    #[error("the specs of all jobs are {0} bytes, the most there may be; DELETE ended ones")]
+    SpecsFull(usize),
     /// init is ending.
     #[error("init is ending and starts nothing more")]
     ShuttingDown,
@@ -191,6 +201,10 @@ impl Fault {
 pub enum Stage {
     /// Opening the sockets that the spec names.
     Listen,
+    /// Making its control group.
+    Cgroup,
+    /// Opening the socket or pipe on which it says that it is ready.
+    Notify,
     /// Opening what standard input is connected to.
     Stdin,
     /// Opening what standard output is connected to.
@@ -203,6 +217,14 @@ pub enum Stage {
     Clone,
     /// Giving it a session of its own.
     Session,
+    /// Setting the kernel's liking for ending it when memory is out.
+    OomScoreAdj,
+    /// Setting its priority.
+    Nice,
+    /// Setting its bounds.
+    Rlimits,
+    /// Setting its capabilities.
+    Capabilities,
     /// Setting its supplementary groups.
     Groups,
     /// Setting its group.
@@ -213,6 +235,8 @@ pub enum Stage {
     Chdir,
     /// Putting its descriptors in place.
     Descriptors,
+    /// Giving up new privileges.
+    NoNewPrivs,
     /// Resetting its signals.
     Signals,
     /// Running the program.
@@ -225,17 +249,24 @@ impl Stage {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Listen => "listen",
+            Self::Cgroup => "cgroup",
+            Self::Notify => "notify",
             Self::Stdin => "stdin",
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
             Self::Prepare => "prepare",
             Self::Clone => "clone",
             Self::Session => "session",
+            Self::OomScoreAdj => "oom_score_adj",
+            Self::Nice => "nice",
+            Self::Rlimits => "rlimits",
+            Self::Capabilities => "capabilities",
             Self::Groups => "groups",
             Self::Group => "group",
             Self::User => "user",
             Self::Chdir => "chdir",
             Self::Descriptors => "descriptors",
+            Self::NoNewPrivs => "no_new_privs",
             Self::Signals => "signals",
             Self::Exec => "exec",
         }

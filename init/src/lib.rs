@@ -7,6 +7,8 @@
 
 pub mod account;
 pub mod api;
+pub mod capability;
+pub mod cgroup;
 pub mod clock;
 pub mod descriptor;
 pub mod door;
@@ -18,7 +20,10 @@ pub mod limits;
 pub mod listen;
 pub mod log;
 pub mod machine;
+pub mod notice;
+pub mod oom;
 pub mod options;
+pub mod process;
 pub mod reactor;
 pub mod reaper;
 pub mod restart;

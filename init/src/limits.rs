@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Jobs, ended ones included. One more is refused with 503 until some are cleared.
 pub const MAX_JOBS: usize = 16_384;
+/// Bytes of the specs of all jobs together. A further job is refused with 503.
+pub const MAX_SPECS: usize = 256 * 1024 * 1024;
 /// API connections served at once. Further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 512;
 /// Connections being told 403 at once. Further ones are closed without a word.

@@ -21,6 +21,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::descriptor::raised;
 use crate::spec::{Address, Listen};
+use crate::sys;
 
 /// How many connections may wait while nobody accepts; the kernel's `somaxconn` caps it.
 const BACKLOG: i32 = 4096;
@@ -47,20 +48,28 @@ struct SocketFile {
 }
 
 impl Keeper {
-    /// The sockets of a spec in its order, opened now where they are not yet. If one cannot be
-    /// opened, none is opened.
-    pub fn lend(&mut self, wanted: &[Listen]) -> Result<Vec<RawFd>, Errno> {
+    /// The sockets of a spec in its order, opened now where they are not yet, as long as there are
+    /// at most `most`. If one cannot be opened, none is opened.
+    pub fn lend(&mut self, wanted: &[Listen], most: usize) -> Result<Vec<RawFd>, Errno> {
         let mut opened = Vec::new();
         for Listen { address, .. } in wanted {
             if !self.open.contains_key(address) && !opened.iter().any(|(new, _)| new == address) {
-                let kept = Kept::open(address)
-                    .map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+                if self.open.len() + opened.len() >= most {
+                    return Err(Errno::EMFILE);
+                }
+                let kept = Kept::open(address).map_err(|error| sys::errno(&error))?;
                 opened.push((address.clone(), kept));
             }
         }
         self.open.extend(opened);
         let kept = wanted.iter().filter_map(|listen| self.open.get(&listen.address));
         Ok(kept.map(|kept| kept.fd.as_raw_fd()).collect())
+    }
+
+    /// How many sockets are open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.open.len()
     }
 
     /// Closes the sockets that are not wanted any more.

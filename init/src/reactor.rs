@@ -4,29 +4,41 @@
 //! comes of it goes back to the table as a further event.
 
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use init_wire::{InitInfo, JobEvent};
+use init_wire::{InitInfo, JobEvent, JobSpec, Ready, Status};
+use nix::errno::Errno;
 use tokio::sync::{broadcast, oneshot};
 use tracing::{info, warn};
 
 use crate::clock::Moment;
+use crate::descriptor;
 use crate::door::{Following, Knock};
-use crate::event::{Effect, Ending, Event, Refusal, Reply, Ticket};
+use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Stage, Ticket};
 use crate::id::{JobId, Pid};
+use crate::job::{Notice, Tree, View};
 use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_JOBS, MISSABLE_EVENTS};
 use crate::listen::Keeper;
+use crate::notice::{self, Ears, Line, Message, Mouth, Words};
+use crate::process;
 use crate::signal::Signal;
-use crate::spawn::Spawner;
+use crate::spawn::{Lent, Spawner, shortened};
+use crate::spec::{Shown, Spec};
+use crate::sys;
 use crate::table::Table;
-use crate::tree;
+use crate::tree::Trees;
 
 /// The table and what it acts with.
 pub struct Reactor {
     table: Table,
     spawner: Spawner,
     keeper: Keeper,
+    trees: Trees,
+    ears: Ears,
+    /// Descriptors that may be kept for jobs.
+    keepable: usize,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
     followers: broadcast::Sender<Arc<str>>,
     started: Instant,
@@ -36,11 +48,14 @@ pub struct Reactor {
 impl Reactor {
     /// A reactor around an empty table.
     #[must_use]
-    pub fn new(table: Table, spawner: Spawner) -> Self {
+    pub fn new(table: Table, spawner: Spawner, ears: Ears) -> Self {
         Self {
             table,
             spawner,
             keeper: Keeper::default(),
+            trees: Trees::default(),
+            ears,
+            keepable: descriptor::keepable(),
             waiting: HashMap::new(),
             followers: broadcast::Sender::new(MISSABLE_EVENTS),
             started: Instant::now(),
@@ -72,6 +87,10 @@ impl Reactor {
         match knock {
             Knock::Ask(ticket, command, reply) => {
                 self.waiting.insert(ticket, reply);
+                let wants_more = matches!(command, Command::Start { .. });
+                if wants_more && !sys::memory::is_enough() {
+                    return self.reply(ticket, Reply::Refused(Refusal::NoMemory));
+                }
                 self.handle(Event::Asked(ticket, command));
             }
             Knock::Abandon(ticket) => {
@@ -80,7 +99,7 @@ impl Reactor {
                 }
             }
             Knock::List(reply) => drop(reply.send(self.table.list())),
-            Knock::Info(id, reply) => drop(reply.send(self.table.info(&id))),
+            Knock::Info(id, reply) => drop(reply.send(self.info(&id))),
             Knock::About(reply) => drop(reply.send(self.about())),
             Knock::Follow(reply) => drop(reply.send(Following {
                 jobs: self.table.list(),
@@ -104,7 +123,7 @@ impl Reactor {
     fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
             Effect::Spawn(id, spec) => {
-                events.push_back(match self.spawner.spawn(&spec, &mut self.keeper) {
+                events.push_back(match self.start(&id, &spec) {
                     Ok(pid) => Event::Spawned(id, pid),
                     Err(fault) => {
                         warn!("job `{id}`: {fault}");
@@ -113,23 +132,19 @@ impl Reactor {
                 });
             }
             Effect::Signal(pid, signal, ticket) => self.signal(pid, signal, ticket),
-            Effect::SignalTree(leader, signal) => tree::signal_all(leader, signal),
-            Effect::Probe(id, leader) => {
-                if tree::is_empty(leader) {
-                    events.push_back(Event::TreeEmpty(id));
-                }
+            Effect::SignalGroup(pid, signal) => process::signal_group(pid, signal),
+            Effect::SignalTree(id, signal) => self.trees.signal(&id, signal),
+            Effect::Probe(id) => {
+                let seen = self.trees.probe(&id);
+                self.seen(id, seen, events);
             }
-            Effect::Look(id, leader) => {
-                if !tree::has_living(leader) {
-                    events.push_back(Event::TreeEmpty(id));
-                }
+            Effect::Look(id) => {
+                let seen = self.trees.look(&id);
+                self.seen(id, seen, events);
             }
-            Effect::KillTree(id, leader) => {
-                if tree::has_living(leader) {
-                    tree::signal_all(leader, Signal::KILL);
-                } else {
-                    events.push_back(Event::TreeEmpty(id));
-                }
+            Effect::KillTree(id) => {
+                let seen = self.trees.kill(&id);
+                self.seen(id, seen, events);
             }
             Effect::Reply(ticket, reply) => self.reply(ticket, reply),
             Effect::Changed(id, seq) => self.tell_changed(&id, seq),
@@ -141,13 +156,123 @@ impl Reactor {
             Effect::End(ending, code) => {
                 info!("ending with code {code}");
                 self.keeper.keep(|_| false);
+                self.trees.clear();
                 self.end = Some((ending, code));
             }
         }
     }
 
+    /// Starts a process of the job, with all that is kept for it.
+    fn start(&mut self, id: &JobId, spec: &Arc<Spec>) -> Result<Pid, Fault> {
+        let wire = spec.wire().map_err(|_| Fault {
+            exec: id.to_string(),
+            stage: Stage::Prepare,
+            errno: Errno::EINVAL,
+        })?;
+        let fault = |(stage, errno)| Fault { exec: shortened(&wire.exec), stage, errno };
+        // What it was heard on before is not this run's.
+        self.ears.stop(id);
+        if spec.notifies() || spec.ready != Ready::Exec {
+            self.may_keep().map_err(|errno| fault((Stage::Notify, errno)))?;
+        }
+        let mouth = Mouth::open(spec).map_err(|errno| fault((Stage::Notify, errno)))?;
+        match self.start_in_group(id, spec, &wire, &mouth) {
+            // A group that was used before may have been left in a state that it cannot be in.
+            Err((Stage::Clone, Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP)) => {
+                self.start_in_group(id, spec, &wire, &mouth)
+            }
+            started => started,
+        }
+        .inspect(|_| self.ears.listen(id, mouth))
+        .map_err(fault)
+    }
+
+    /// Whether a descriptor more may be kept for jobs.
+    fn may_keep(&self) -> Result<(), Errno> {
+        let kept = self.keeper.count() + self.ears.count();
+        if kept < self.keepable { Ok(()) } else { Err(Errno::EMFILE) }
+    }
+
+    fn start_in_group(
+        &mut self,
+        id: &JobId,
+        spec: &Arc<Spec>,
+        wire: &JobSpec,
+        mouth: &Mouth,
+    ) -> Result<Pid, (Stage, Errno)> {
+        // `boot` stays where init is, whatever that is a part of.
+        let taken = match &spec.boot {
+            Some(_) => Ok(None),
+            None => self.trees.take_group(id, wire.cgroup.as_ref()),
+        };
+        let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
+        let most = self.keepable.saturating_sub(self.ears.count());
+        let group_fd = handle.as_ref().map(AsRawFd::as_raw_fd);
+        let mut lent = Lent { keeper: &mut self.keeper, most, mouth, group: group_fd };
+        match self.spawner.spawn(spec, wire, &mut lent) {
+            Ok(pid) => {
+                self.trees.plant(id, pid, group);
+                Ok(pid)
+            }
+            Err(failure) => {
+                self.trees.give_up(group);
+                Err(failure)
+            }
+        }
+    }
+
+    fn seen(&mut self, id: JobId, tree: Tree, events: &mut VecDeque<Event>) {
+        if matches!(tree, Tree::Empty { .. }) {
+            self.ears.stop(&id);
+        }
+        events.push_back(Event::Tree(id, tree));
+    }
+
+    /// What a job says of itself, if it is the job that says it.
+    pub fn hear(&mut self, message: Message) {
+        if !self.ears.knows(&message) {
+            return;
+        }
+        let job = message.job;
+        match message.words {
+            Words::Line => self.handle(Event::Says(job, Notice::Ready)),
+            Words::Datagram { sender, .. } if !self.trees.contains(&job, sender) => {
+                if self.ears.is_first_stranger(&job) {
+                    warn!(
+                        "job `{job}`: a notice of process {sender}, which is not of it, is ignored"
+                    );
+                }
+            }
+            Words::Datagram { text, .. } => {
+                for line in notice::read(&text) {
+                    match line {
+                        Line::Notice(notice) => self.handle(Event::Says(job.clone(), notice)),
+                        Line::Main(pid) => self.name_main(&job, pid),
+                    }
+                }
+            }
+        }
+    }
+
+    fn name_main(&mut self, job: &JobId, pid: Pid) {
+        if !self.trees.contains(job, pid.as_raw()) {
+            warn!("job `{job}`: MAINPID={pid} is not a process of it, and is ignored");
+        } else if self.trees.name_heir(job, pid) {
+            self.handle(Event::Says(job.clone(), Notice::Main(pid)));
+        }
+    }
+
+    /// A job as it is now; of one that is ending, also who it waits for.
+    fn info(&mut self, id: &JobId) -> Option<Box<View>> {
+        let mut info = self.table.info(id)?;
+        if info.status == Status::Stopping {
+            info.why = format!("{}; waiting for {}", info.why, self.trees.describe(id));
+        }
+        Some(info)
+    }
+
     fn signal(&mut self, pid: Pid, signal: Signal, ticket: Option<Ticket>) {
-        let sent = tree::signal(pid, signal);
+        let sent = process::signal_child(pid, signal);
         let Some(ticket) = ticket else { return };
         self.reply(
             ticket,
@@ -173,7 +298,7 @@ impl Reactor {
         }
     }
 
-    fn tell(&self, event: &JobEvent) {
+    fn tell(&self, event: &JobEvent<Shown>) {
         if self.followers.receiver_count() > 0
             && let Ok(line) = serde_json::to_string(event)
         {

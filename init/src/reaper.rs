@@ -4,16 +4,20 @@
 //! second place that waits would steal from this one, so there is none. It is also told of children
 //! that have been stopped: who shares a terminal with one may have to step aside.
 
+use std::thread;
+use std::time::Duration;
+
 use tracing::error;
 
 use crate::event::Event;
 use crate::id::Pid;
-use crate::job::Alone;
-use crate::sys::Change;
-use crate::{sys, tree};
+use crate::sys::{self, Change};
 
 /// Dead children a turn: what is left over waits until everybody else has had theirs.
 const A_TURN: usize = 512;
+
+/// A pause where the kernel fails init, so that it is not asked again without end.
+const TROUBLE: Duration = Duration::from_millis(10);
 
 /// What a turn has found besides the dead.
 #[derive(Debug, Default)]
@@ -36,18 +40,16 @@ fn reap_some(on_event: &mut impl FnMut(Event), stopped: &mut Vec<(Pid, i32)>) ->
     for _ in 0..A_TURN {
         match sys::wait_any() {
             Ok(Some((pid, change))) => match (Pid::new(pid), change) {
-                (Some(pid), Change::Ended(exit)) => {
-                    let alone = if tree::is_empty(pid) { Alone::Yes } else { Alone::No };
-                    on_event(Event::Reaped(pid, exit, alone));
-                }
+                (Some(pid), Change::Ended(exit)) => on_event(Event::Reaped(pid, exit)),
                 (Some(pid), Change::Stopped(signal)) => stopped.push((pid, signal)),
                 (None, _) => {}
             },
             Ok(None) | Err(nix::errno::Errno::ECHILD) => return false,
             Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => {
-                error!("cannot wait for children: {}", errno.desc());
-                return false;
+                error!("cannot wait for children: {}; trying again", errno.desc());
+                thread::sleep(TROUBLE);
+                return true;
             }
         }
     }

@@ -25,7 +25,8 @@ use crate::api::{self, Api};
 use crate::door::{Door, Knock};
 use crate::event::{Ending, Event};
 use crate::forward::{Course, Forward};
-use crate::limits::MAX_JOBS;
+use crate::limits::{MAX_JOBS, MAX_SPECS};
+use crate::notice::{Ears, Message};
 use crate::options::{self, Instead, Options};
 use crate::reactor::Reactor;
 use crate::shutdown::BootExit;
@@ -35,10 +36,13 @@ use crate::spawn::{DEFAULT_PATH, Spawner};
 use crate::spec::{Boot, Spec, SpecError};
 use crate::table::{Rules, Table};
 use crate::terminal::{Pause, Terminal};
-use crate::{descriptor, machine, reaper, sys, tree};
+use crate::{descriptor, machine, process, reaper, sys};
 
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// A pause where the kernel fails init, so that it is not asked again without end.
+const TROUBLE: Duration = Duration::from_millis(10);
 
 /// How often the tasks of connections get their turn after the end; a few would do.
 const LAST_TURNS: u32 = 32;
@@ -49,6 +53,7 @@ pub struct Init {
     reactor: Reactor,
     signals: Signals,
     knocks: mpsc::UnboundedReceiver<Knock>,
+    messages: mpsc::Receiver<Message>,
     forward: Forward,
     pause: Pause,
 }
@@ -116,6 +121,7 @@ impl Init {
         for word in &options.skipped {
             warn!("skipped `{word}` of the kernel's command line: no option, and no program");
         }
+        sys::memory::is_enough();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -130,10 +136,12 @@ impl Init {
             (false, true) => BootExit::Stay,
             (false, false) => BootExit::End,
         });
-        let rules = Rules { max_jobs: MAX_JOBS, boot_exit, grace: options.grace, seed: seed() };
+        let (max_jobs, max_specs) = (MAX_JOBS, MAX_SPECS);
+        let rules = Rules { max_jobs, max_specs, boot_exit, grace: options.grace, seed: seed() };
         let terminal = Terminal::find();
-        let spawner = Spawner::new(terminal.is_some().then_some(0));
-        let mut reactor = Reactor::new(Table::new(rules), spawner);
+        let (ears, messages) = Ears::new();
+        let spawner = Spawner::new(terminal.is_some().then_some(0), descriptor::raise_limit());
+        let mut reactor = Reactor::new(Table::new(rules), spawner, ears);
         let is_pid_1 = getpid().as_raw() == 1;
         let pause = Pause::new(terminal, !is_pid_1);
         let own = (getuid().as_raw(), getgid().as_raw());
@@ -145,12 +153,13 @@ impl Init {
         }
         drop(entered);
         let forward = Forward { rewrites: options.rewrites, in_vm, may_suspend: !is_pid_1 };
-        Ok(Self { runtime, reactor, signals, knocks, forward, pause })
+        Ok(Self { runtime, reactor, signals, knocks, messages, forward, pause })
     }
 
     /// Serves until the end. In a VM the machine ends with it and this does not return.
     pub fn run(self) -> ExitCode {
-        let Self { runtime, mut reactor, signals, mut knocks, forward, mut pause } = self;
+        let Self { runtime, mut reactor, signals, mut knocks, mut messages, forward, mut pause } =
+            self;
         let in_vm = forward.in_vm;
         // A task like the connections are, so that they wake each other without a system call.
         let served = runtime.spawn(async move {
@@ -166,7 +175,8 @@ impl Init {
                     }
                     return end;
                 }
-                turn(&mut reactor, &signals, &mut knocks, &forward, &mut pause).await;
+                turn(&mut reactor, &signals, &mut knocks, &mut messages, &forward, &mut pause)
+                    .await;
             }
         });
         let (ending, code) = runtime.block_on(served).unwrap_or((Ending::Exit, 1));
@@ -186,6 +196,7 @@ async fn turn(
     reactor: &mut Reactor,
     signals: &Signals,
     knocks: &mut mpsc::UnboundedReceiver<Knock>,
+    messages: &mut mpsc::Receiver<Message>,
     forward: &Forward,
     pause: &mut Pause,
 ) {
@@ -194,14 +205,20 @@ async fn turn(
     let happened = tokio::select! {
         biased;
         Some(knock) = knocks.recv() => Happened::Knock(knock),
-        Ok(number) = signals.next() => Happened::Signal(number),
+        signal = signals.next() => Happened::Signal(signal.unwrap_or_else(|error| {
+            error!("cannot read signals: {error}; looking for dead children instead");
+            thread::sleep(TROUBLE);
+            libc::SIGCHLD
+        })),
         () = until(deadline) => Happened::Deadline,
+        Some(message) = messages.recv() => Happened::Message(message),
     };
     let long = !matches!(happened, Happened::Knock(_));
     let handled = catch_unwind(AssertUnwindSafe(|| match happened {
         Happened::Signal(libc::SIGCHLD) => reap(reactor, pause),
         Happened::Signal(number) => on_signal(reactor, number, forward, pause),
         Happened::Knock(knock) => reactor.answer(knock),
+        Happened::Message(message) => reactor.hear(message),
         Happened::Deadline => reactor.handle(Event::Tick),
     }));
     if handled.is_err() {
@@ -215,6 +232,7 @@ async fn turn(
 enum Happened {
     Signal(i32),
     Knock(Knock),
+    Message(Message),
     Deadline,
 }
 
@@ -314,7 +332,7 @@ fn boot_spec(
         cwd: raw(cwd.as_os_str()),
         as_group: options.signal_group,
     };
-    Ok(Spec { boot: Some(boot), ..Spec::check(wire, &Accounts::default(), own)? })
+    Ok(Spec::check(&wire, &Accounts::default(), own)?.of_boot(boot))
 }
 
 fn seed() -> u64 {
@@ -329,7 +347,7 @@ fn bury_the_rest() {
         match sys::wait_any() {
             Ok(Some(_)) | Err(Errno::EINTR) => {}
             Ok(None) if Instant::now() < by => {
-                tree::kill_what_is_left();
+                process::kill_what_is_left();
                 thread::sleep(Duration::from_millis(1));
             }
             Ok(None) => return warn!("some processes did not die by SIGKILL"),

@@ -16,6 +16,8 @@ pub struct Signal(i32);
 impl Signal {
     /// The polite request to end.
     pub const TERM: Self = Self(libc::SIGTERM);
+    /// The one that leaves a core behind.
+    pub const ABRT: Self = Self(libc::SIGABRT);
     /// The one that cannot be refused.
     pub const KILL: Self = Self(libc::SIGKILL);
     /// The stop that cannot be refused.
@@ -76,6 +78,8 @@ pub enum Exit {
     Code(u8),
     /// By a signal, by number: real-time signals have no name of their own.
     Signal(i32),
+    /// By the SIGKILL of a kernel whose memory, as far as it is the job's, was out.
+    Oom,
 }
 
 impl Exit {
@@ -91,7 +95,14 @@ impl Exit {
         match self {
             Self::Code(code) => code,
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+            Self::Oom => 128 + 9,
         }
+    }
+
+    /// The same, where the kernel is known to have ended processes for want of memory.
+    #[must_use]
+    pub fn by_oom(self) -> Self {
+        if self == Self::Signal(libc::SIGKILL) { Self::Oom } else { self }
     }
 
     /// As the API shows it.
@@ -99,13 +110,14 @@ impl Exit {
     pub fn to_wire(self) -> LastExit {
         match self {
             Self::Code(code) => LastExit::Code(code),
-            Self::Signal(_) => LastExit::Signal(self.signal_name()),
+            Self::Signal(_) | Self::Oom => LastExit::Signal(self.signal_name()),
         }
     }
 
     fn signal_name(self) -> String {
         match self {
             Self::Code(_) => String::new(),
+            Self::Oom => "OOM".into(),
             Self::Signal(number) => Signal::from_number(number)
                 .map_or_else(|| format!("SIG{number}"), |signal| signal.to_string()),
         }
@@ -117,6 +129,7 @@ impl fmt::Display for Exit {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(_) => write!(f, "{}", self.signal_name()),
+            Self::Oom => write!(f, "SIGKILL, because its memory was out"),
         }
     }
 }

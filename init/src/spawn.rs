@@ -1,15 +1,18 @@
 //! From a checked spec to a running process: everything the child needs is made here, before it.
 
 use std::ffi::CString;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use init_wire::JobSpec;
 use nix::errno::Errno;
 
 use crate::descriptor::Stream;
-use crate::event::{Fault, Stage};
+use crate::event::Stage;
 use crate::id::Pid;
 use crate::listen::Keeper;
-use crate::spec::Spec;
+use crate::notice::Mouth;
+use crate::oom::OomScore;
+use crate::spec::{Confinement, Limit, Spec};
 use crate::sys::child::{self, Image, Stack};
 use crate::terminal;
 
@@ -26,26 +29,41 @@ pub struct Spawner {
     null: Option<OwnedFd>,
     /// The terminal that `boot` shares, if init has one.
     terminal: Option<RawFd>,
+    oom: OomScore,
+    /// How many descriptors a process may have that does not say otherwise.
+    nofile: Option<Limit>,
 }
 
+/// What is lent to a process besides its streams.
+#[derive(Debug)]
+pub struct Lent<'a> {
+    /// Where its sockets come from.
+    pub keeper: &'a mut Keeper,
+    /// How many of them there may be in all.
+    pub most: usize,
+    /// What it can speak with.
+    pub mouth: &'a Mouth,
+    /// Its control group.
+    pub group: Option<RawFd>,
+}
+
+type Failure = (Stage, Errno);
+
 impl Spawner {
-    /// A spawner for an init with or without a terminal.
+    /// A spawner for an init with or without a terminal. `nofile` is what init itself was started
+    /// with, if it has raised it for itself.
     #[must_use]
-    pub fn new(terminal: Option<RawFd>) -> Self {
-        Self { stack: Stack::new(), null: None, terminal }
+    pub fn new(terminal: Option<RawFd>, nofile: Option<Limit>) -> Self {
+        Self { stack: Stack::new(), null: None, terminal, oom: OomScore::default(), nofile }
     }
 
-    /// Starts `spec`. When this returns a pid, its program runs.
-    pub fn spawn(&mut self, spec: &Spec, keeper: &mut Keeper) -> Result<Pid, Fault> {
-        self.try_spawn(spec, keeper).map_err(|(stage, errno)| Fault {
-            exec: shortened(&spec.wire.exec),
-            stage,
-            errno,
-        })
-    }
-
-    fn try_spawn(&mut self, spec: &Spec, keeper: &mut Keeper) -> Result<Pid, (Stage, Errno)> {
-        let wire = &spec.wire;
+    /// Starts `spec`, which `wire` is the text of. When this returns a pid, its program runs.
+    pub fn spawn(
+        &mut self,
+        spec: &Spec,
+        wire: &JobSpec,
+        lent: &mut Lent<'_>,
+    ) -> Result<Pid, Failure> {
         let mut open = |stdio, target, stage| {
             Stream::open(stdio, target, &mut self.null).map_err(|errno| (stage, errno))
         };
@@ -54,34 +72,47 @@ impl Spawner {
             open(&wire.stdout, 1, Stage::Stdout)?,
             open(&wire.stderr, 2, Stage::Stderr)?,
         ];
-        let lent = keeper.lend(&spec.listeners).map_err(|errno| (Stage::Listen, errno))?;
+        let sockets =
+            lent.keeper.lend(&spec.listeners, lent.most).map_err(|errno| (Stage::Listen, errno))?;
         let exec = text(&wire.exec)?;
         let (args, envp, cwd) = match &spec.boot {
             Some(boot) => (boot.args.clone(), boot.envs.clone(), boot.cwd.clone()),
             None => (
                 wire.args.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?,
-                environment(spec)?,
+                environment(spec, wire, lent.mouth)?,
                 text(wire.cwd.as_deref().unwrap_or("/"))?,
             ),
         };
         let terminal = self.terminal.filter(|_| spec.boot.is_some());
+        let mut confinement =
+            Confinement::check(wire).map_err(|_| (Stage::Prepare, Errno::EINVAL))?;
+        let is_set = confinement.rlimits.iter().any(|limit| limit.resource == libc::RLIMIT_NOFILE);
+        confinement.rlimits.extend(self.nofile.filter(|_| !is_set));
+        let pipe = lent.mouth.pipe.as_ref().map(|(pipe, target)| (pipe.as_raw_fd(), *target));
+        let fds = streams.iter().map(Stream::as_raw).chain(sockets.iter().copied());
         let image = Image {
-            candidates: candidates(spec)?,
+            candidates: candidates(wire)?,
             argv: std::iter::once(exec).chain(args).collect(),
             envp,
-            listen_pid: !lent.is_empty(),
+            listen_pid: !sockets.is_empty(),
             cwd,
-            identity: spec.identity.clone(),
-            fds: streams.iter().map(Stream::as_raw).chain(lent).collect(),
+            identity: spec.identity.as_deref().cloned(),
+            fds: fds.zip(0..).chain(pipe).collect(),
             terminal,
             foreground: terminal.is_some() && terminal::is_boots(),
+            group: lent.group,
+            confinement,
         };
-        child::spawn(&mut self.stack, image)
+        let before = self.oom.set(wire.oom_score_adj).map_err(|e| (Stage::OomScoreAdj, e))?;
+        let spawned = child::spawn(&mut self.stack, image);
+        self.oom.set_back(before);
+        spawned
     }
 }
 
 /// What a message shows of a program's name.
-fn shortened(exec: &str) -> String {
+#[must_use]
+pub fn shortened(exec: &str) -> String {
     const SHOWN: usize = 200;
     match exec.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", exec.get(..end).unwrap_or_default()),
@@ -89,12 +120,12 @@ fn shortened(exec: &str) -> String {
     }
 }
 
-fn candidates(spec: &Spec) -> Result<Vec<CString>, (Stage, Errno)> {
-    let exec = &spec.wire.exec;
+fn candidates(wire: &JobSpec) -> Result<Vec<CString>, Failure> {
+    let exec = &wire.exec;
     if exec.contains('/') {
         return Ok(vec![text(exec)?]);
     }
-    let path = spec.wire.envs.get("PATH").map_or(DEFAULT_PATH, String::as_str);
+    let path = wire.envs.get("PATH").map_or(DEFAULT_PATH, String::as_str);
     path.split(':')
         .filter(|folder| folder.starts_with('/'))
         .take(MAX_FOLDERS)
@@ -102,24 +133,31 @@ fn candidates(spec: &Spec) -> Result<Vec<CString>, (Stage, Errno)> {
         .collect()
 }
 
-fn environment(spec: &Spec) -> Result<Vec<CString>, (Stage, Errno)> {
-    let lends = !spec.listeners.is_empty();
-    let ours = |name: &str| lends && matches!(name, "LISTEN_FDS" | "LISTEN_FDNAMES" | "LISTEN_PID");
-    let mut envp: Vec<CString> = spec
-        .wire
-        .envs
-        .iter()
-        .filter(|(name, _)| !ours(name))
-        .map(|(name, value)| text(&format!("{name}={value}")))
-        .collect::<Result<_, _>>()?;
-    if lends {
+/// What the spec says, and what tells a program of the sockets that it is lent. Where init itself
+/// says something, the spec cannot.
+fn environment(spec: &Spec, wire: &JobSpec, mouth: &Mouth) -> Result<Vec<CString>, Failure> {
+    let mut ours = Vec::new();
+    if !spec.listeners.is_empty() {
         let names: Vec<_> = spec.listeners.iter().map(|listen| listen.name.as_str()).collect();
-        envp.push(text(&format!("LISTEN_FDS={}", names.len()))?);
-        envp.push(text(&format!("LISTEN_FDNAMES={}", names.join(":")))?);
+        ours.push(("LISTEN_FDS", names.len().to_string()));
+        ours.push(("LISTEN_FDNAMES", names.join(":")));
     }
-    Ok(envp)
+    if let Some(socket) = &mouth.socket {
+        ours.push(("NOTIFY_SOCKET", socket.clone()));
+    }
+    if let Some(limit) = spec.watchdog {
+        ours.push(("WATCHDOG_USEC", limit.as_micros().to_string()));
+    }
+    let is_ours = |name: &str| {
+        ours.iter().any(|(our, _)| *our == name)
+            || name == "LISTEN_PID" && !spec.listeners.is_empty()
+            || name == "WATCHDOG_PID" && spec.watchdog.is_some()
+    };
+    let theirs = wire.envs.iter().filter(|(name, _)| !is_ours(name));
+    let theirs = theirs.map(|(name, value)| text(&format!("{name}={value}")));
+    theirs.chain(ours.iter().map(|(name, value)| text(&format!("{name}={value}")))).collect()
 }
 
-fn text(text: &str) -> Result<CString, (Stage, Errno)> {
+fn text(text: &str) -> Result<CString, Failure> {
     CString::new(text).map_err(|_| (Stage::Prepare, Errno::EINVAL))
 }

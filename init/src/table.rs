@@ -7,12 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use init_wire::JobInfo;
-
 use crate::clock::Moment;
 use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Ticket, Until};
 use crate::id::{JobId, Pid};
-use crate::job::{Alone, Context, Input, Job, Origin, State, Then};
+use crate::job::{Context, Input, Job, Origin, State, Then, View};
 use crate::shutdown::{Asked, BootExit, Shutdown};
 use crate::signal::{Exit, Signal};
 use crate::spec::{Address, Spec};
@@ -25,6 +23,8 @@ const STARTS_A_TICK: usize = 8;
 pub struct Rules {
     /// The most jobs, ended ones included.
     pub max_jobs: usize,
+    /// The most bytes of all their specs.
+    pub max_specs: usize,
     /// What follows when `boot` ends.
     pub boot_exit: BootExit,
     /// How long a wind-down may take in all.
@@ -37,12 +37,14 @@ pub struct Rules {
 #[derive(Debug)]
 pub struct Table {
     rules: Rules,
-    jobs: BTreeMap<JobId, Entry>,
+    jobs: BTreeMap<JobId, Box<Entry>>,
     pids: HashMap<Pid, JobId>,
     timers: BTreeSet<(Instant, JobId)>,
     /// Jobs whose leader is gone and whose tree is not.
     trees: BTreeSet<JobId>,
     live: usize,
+    /// Bytes of all specs.
+    specs: usize,
     starts: u64,
     names: u64,
     changes: u64,
@@ -72,6 +74,7 @@ impl Table {
             timers: BTreeSet::new(),
             trees: BTreeSet::new(),
             live: 0,
+            specs: 0,
             starts: 0,
             names: 0,
             changes: 0,
@@ -83,13 +86,13 @@ impl Table {
 
     /// All jobs as the API shows them, in the order of their names.
     #[must_use]
-    pub fn list(&self) -> Vec<JobInfo> {
+    pub fn list(&self) -> Vec<View> {
         self.jobs.values().map(|entry| *entry.job.info()).collect()
     }
 
     /// One job as the API shows it.
     #[must_use]
-    pub fn info(&self, id: &JobId) -> Option<Box<JobInfo>> {
+    pub fn info(&self, id: &JobId) -> Option<Box<View>> {
         self.jobs.get(id).map(|entry| entry.job.info())
     }
 
@@ -103,6 +106,12 @@ impl Table {
     #[must_use]
     pub fn len(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// Bytes of the specs of all jobs.
+    #[must_use]
+    pub fn specs(&self) -> usize {
+        self.specs
     }
 
     /// Whether there are none.
@@ -120,10 +129,8 @@ impl Table {
     /// Whether a job names a socket at this address.
     #[must_use]
     pub fn names_listener(&self, address: &Address) -> bool {
-        let names = |entry: &Entry| {
-            entry.job.spec().listeners.iter().any(|listen| listen.address == *address)
-        };
-        self.jobs.values().any(names)
+        let mut jobs = self.jobs.values().map(|entry| &entry.job);
+        jobs.any(|job| job.spec().listeners.iter().any(|listen| listen.address == *address))
     }
 
     /// When to send [`Event::Tick`].
@@ -142,9 +149,10 @@ impl Table {
             Event::Abandoned(ticket) => self.abandon(ticket),
             Event::Spawned(id, pid) => self.spawned(now, &id, pid, &mut effects),
             Event::SpawnFailed(id, fault) => self.spawn_failed(now, &id, fault, &mut effects),
-            Event::Reaped(pid, exit, alone) => self.reaped(now, pid, exit, alone, &mut effects),
+            Event::Reaped(pid, exit) => self.reaped(now, pid, exit, &mut effects),
             Event::OrphansReaped => self.orphans_reaped(now, &mut effects),
-            Event::TreeEmpty(id) => self.drive(now, &id, Input::TreeEmpty, &mut effects),
+            Event::Tree(id, tree) => self.drive(now, &id, Input::Tree(tree), &mut effects),
+            Event::Says(id, notice) => self.drive(now, &id, Input::Says(notice), &mut effects),
             Event::Forward(signal) => self.forward(signal, &mut effects),
             Event::Terminate(ending) => self.terminate(now, ending, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
@@ -177,7 +185,7 @@ impl Table {
             }),
             Command::Remove(id) => self.remove(now, ticket, &id, effects),
             Command::Signal(id, signal) => self.signal(ticket, &id, signal, effects),
-            Command::AwaitEnd(id) => self.await_end(ticket, &id, effects),
+            Command::Await(id, until) => self.await_job(ticket, &id, until, effects),
             Command::End(ending) => {
                 self.terminate(now, ending, effects);
                 effects.push(Effect::Reply(ticket, Reply::Ending));
@@ -201,17 +209,20 @@ impl Table {
         self.may_start()?;
         let id = id.unwrap_or_else(|| self.free_name());
         let is_full = self.jobs.len() >= self.rules.max_jobs;
+        if self.specs + spec.size() > self.rules.max_specs {
+            return Err(Refusal::SpecsFull(self.rules.max_specs));
+        }
         match self.jobs.get_mut(&id) {
             None if is_full => {
                 return Err(Refusal::TableFull(self.rules.max_jobs));
             }
             None => self.insert(&id, &spec, Origin::Fresh, None),
             Some(entry) if !entry.job.is_live() => {
-                let old = self.jobs.remove(&id).map(Box::new);
+                let old = self.jobs.remove(&id);
                 self.insert(&id, &spec, Origin::Fresh, old);
             }
             Some(entry) if entry.job.awaits_tree() => return Err(Refusal::Stopping(id)),
-            Some(entry) if *entry.job.spec().as_ref() != *spec => {
+            Some(entry) if entry.job.spec() != &spec => {
                 return Err(Refusal::OtherSpec(id));
             }
             Some(_) => return self.input(now, &id, Input::Start(ticket, until), effects),
@@ -232,7 +243,8 @@ impl Table {
     ) {
         let job = Job::new(id.clone(), Arc::clone(spec), origin);
         self.live += 1;
-        self.jobs.insert(id.clone(), Entry { job, order: 0, replaced });
+        self.specs += spec.size();
+        self.jobs.insert(id.clone(), Box::new(Entry { job, order: 0, replaced }));
     }
 
     fn start_again(
@@ -294,6 +306,7 @@ impl Table {
 
     fn forget(&mut self, id: &JobId, effects: &mut Vec<Effect>) {
         let Some(entry) = self.jobs.remove(id) else { return };
+        self.specs = self.specs.saturating_sub(entry.job.spec().size());
         self.changes += 1;
         effects.push(Effect::Gone(id.clone(), self.changes));
         if !entry.job.spec().listeners.is_empty() {
@@ -314,15 +327,17 @@ impl Table {
         Ok(())
     }
 
-    fn await_end(
+    fn await_job(
         &mut self,
         ticket: Ticket,
         id: &JobId,
+        until: Until,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let entry = self.jobs.get_mut(id).ok_or_else(|| Refusal::UnknownJob(id.clone()))?;
-        if entry.job.is_live() {
-            entry.job.wait(ticket, Until::Ended, false);
+        let is_so_far = until == Until::Ready && entry.job.is_ready();
+        if entry.job.is_live() && !is_so_far {
+            entry.job.wait(ticket, until, false);
         } else {
             effects.push(Effect::Reply(ticket, Reply::Job(entry.job.info())));
         }
@@ -338,11 +353,13 @@ impl Table {
 
     fn spawned(&mut self, now: Moment, id: &JobId, pid: Pid, effects: &mut Vec<Effect>) {
         self.starts += 1;
-        self.pids.insert(pid, id.clone());
         let mut freed = false;
         if let Some(entry) = self.jobs.get_mut(id) {
             entry.order = self.starts;
-            freed = entry.replaced.take().is_some_and(|old| !old.job.spec().listeners.is_empty());
+            if let Some(old) = entry.replaced.take() {
+                self.specs = self.specs.saturating_sub(old.job.spec().size());
+                freed = !old.job.spec().listeners.is_empty();
+            }
         }
         if id == &JobId::boot() {
             self.shutdown.boot_started();
@@ -362,24 +379,18 @@ impl Table {
         let Some(mut entry) = self.jobs.remove(id) else { return };
         entry.job.step(self.context(now), Input::SpawnFailed(fault), effects);
         self.live -= 1;
+        self.specs = self.specs.saturating_sub(entry.job.spec().size());
         if let Some(old) = entry.replaced.take() {
-            self.jobs.insert(id.clone(), *old);
+            self.jobs.insert(id.clone(), old);
         }
         if !entry.job.spec().listeners.is_empty() {
             effects.push(Effect::ReleaseListeners);
         }
     }
 
-    fn reaped(
-        &mut self,
-        now: Moment,
-        pid: Pid,
-        exit: Exit,
-        alone: Alone,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn reaped(&mut self, now: Moment, pid: Pid, exit: Exit, effects: &mut Vec<Effect>) {
         if let Some(id) = self.pids.remove(&pid) {
-            self.drive(now, &id, Input::Exited(exit, alone), effects);
+            self.drive(now, &id, Input::Exited(exit), effects);
         }
     }
 
@@ -394,7 +405,7 @@ impl Table {
         let Some(boot) = self.jobs.get(&JobId::boot()).map(|entry| &entry.job) else { return };
         let Some(pid) = boot.pid() else { return };
         effects.push(if boot.spec().as_group() {
-            Effect::SignalTree(pid, signal)
+            Effect::SignalGroup(pid, signal)
         } else {
             Effect::Signal(pid, signal, None)
         });
@@ -483,13 +494,24 @@ impl Table {
         let context = self.context(now);
         let Some(entry) = self.jobs.get_mut(id) else { return };
         let job = &mut entry.job;
-        let before = (job.deadline(), job.is_live(), job.status(), job.pid());
+        let seen = |job: &Job| (job.deadline(), job.is_live(), job.status(), job.pid());
+        let (before, version) = (seen(job), job.version());
         job.step(context, input, effects);
-        let after = (job.deadline(), job.is_live(), job.status(), job.pid());
+        let after = seen(job);
+        let news = version != job.version() || (before.2, before.3) != (after.2, after.3);
+        let shows = news && !job.is_leaving();
         let awaits_tree = job.awaits_tree();
         let job_exit = job.last_exit().unwrap_or(Exit::Code(0));
-        if before == after {
+        if before == after && !news {
             return;
+        }
+        if before.3 != after.3 {
+            if let Some(pid) = before.3 {
+                self.pids.remove(&pid);
+            }
+            if let Some(pid) = after.3 {
+                self.pids.insert(pid, id.clone());
+            }
         }
         if before.0 != after.0 {
             if let Some(at) = before.0 {
@@ -516,7 +538,7 @@ impl Table {
             (false, true) => self.live += 1,
             (true, true) | (false, false) => {}
         }
-        if (before.2, before.3) != (after.2, after.3) {
+        if shows {
             self.changes += 1;
             effects.push(Effect::Changed(id.clone(), self.changes));
         }

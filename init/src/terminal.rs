@@ -14,7 +14,7 @@ use nix::unistd::{Pid as OsPid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 use crate::id::Pid;
 use crate::signal::Signal;
-use crate::{sys, tree};
+use crate::{process, sys};
 
 /// The terminal on standard input.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Pause {
     pub fn boot_stopped(&mut self, boot: Pid, by: i32) {
         let Some(terminal) = self.terminal.as_mut().filter(|_| !self.pausing) else { return };
         if matches!(by, libc::SIGTTIN | libc::SIGTTOU) && terminal.lend(Some(boot)) {
-            return tree::signal_all(boot, Signal::CONT);
+            return process::signal_group(boot, Signal::CONT);
         }
         if !self.allowed {
             return;
@@ -97,7 +97,7 @@ impl Pause {
         // Without a shell to wake anybody the kernel ignores such a stop, and so do we.
         terminal.lend(Some(boot));
         if by == libc::SIGTSTP {
-            tree::signal_all(boot, Signal::CONT);
+            process::signal_group(boot, Signal::CONT);
         }
     }
 
@@ -106,7 +106,7 @@ impl Pause {
     pub fn ask(&mut self, boot: Option<Pid>, by: Signal) {
         let by = if self.terminal.is_some() { by } else { Signal::STOP };
         if let Some(boot) = boot {
-            tree::signal_all(boot, by);
+            process::signal_group(boot, by);
         }
         self.take_back();
         self.pausing = true;
@@ -120,7 +120,7 @@ impl Pause {
         }
         let was_pausing = std::mem::take(&mut self.pausing);
         if let Some(boot) = boot.filter(|_| was_pausing) {
-            tree::signal_all(boot, Signal::CONT);
+            process::signal_group(boot, Signal::CONT);
         }
         was_pausing
     }

@@ -1,81 +1,324 @@
-//! The processes of a job: its process group.
+//! The processes of each job.
 //!
-//! A group's number stays taken while any process of it lives or is not reaped, so as long as a
-//! job's tree is not empty its number means that tree and no other.
+//! A job's processes are those of its control group, where there are such groups. Else they are
+//! those of its session and process group, and all their descendants as far as they can be told: a
+//! process that has left both, and whose parent has ended before init looked, is nobody's any
+//! more. What was seen once is remembered until it has ended.
 
-use std::fs;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 
+use init_wire::Cgroup as Settings;
 use nix::errno::Errno;
-use nix::sys::signal as os;
-use nix::unistd::Pid as OsPid;
+use tracing::warn;
 
-use crate::id::Pid;
+use crate::cgroup::{Cgroups, Events, Group};
+use crate::id::{JobId, Pid};
+use crate::job::Tree as Seen;
+use crate::process::{self, Process};
 use crate::signal::Signal;
-use crate::sys;
 
-/// Signals one process.
-pub fn signal(pid: Pid, signal: Signal) -> Result<(), Errno> {
-    sys::kill(pid.as_raw(), signal)
+/// Processes that are named where a job's end takes long.
+const NAMED: usize = 5;
+/// SIGKILLs after which it is said again that somebody does not die; one comes each 100 ms.
+const SAY_AGAIN: [u32; 3] = [10, 100, 1000];
+/// Generations up to which a process is looked for among a job's descendants.
+const MAX_GENERATIONS: u32 = 64;
+
+/// The processes of all jobs.
+#[derive(Debug, Default)]
+pub struct Trees {
+    groups: Cgroups,
+    trees: HashMap<JobId, Tree>,
 }
 
-/// Signals every process of the tree that `leader` leads or led.
-pub fn signal_all(leader: Pid, signal: Signal) {
-    // An empty tree has nobody to tell.
-    let _ = sys::kill(-leader.as_raw(), signal);
+#[derive(Debug)]
+struct Tree {
+    /// The process that the job was started with: the number of its group and session.
+    leader: Pid,
+    group: Option<Group>,
+    rare: Option<Box<Rare>>,
 }
 
-/// Whether no process of it is left.
-#[must_use]
-pub fn is_empty(leader: Pid) -> bool {
-    os::killpg(OsPid::from_raw(leader.as_raw()), None) == Err(Errno::ESRCH)
+/// What most jobs never have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Members that only descent tells, seen earlier.
+    strays: Vec<Process>,
+    /// The process that is to be the main one when the present one has ended.
+    heir: Option<Pid>,
+    kills: u32,
+    /// Nobody of the leader's group and session was left once: their number may be another's now.
+    is_number_free: bool,
 }
 
-/// Whether anybody of the tree lives. A group can be kept by the dead alone, whose parent has left
-/// it and does not reap them.
-#[must_use]
-pub fn has_living(leader: Pid) -> bool {
-    if is_empty(leader) {
-        return false;
+impl Trees {
+    /// A control group for a job that is about to start, if there are such groups.
+    pub fn take_group(
+        &mut self,
+        job: &JobId,
+        settings: Option<&Settings>,
+    ) -> Result<Option<(Group, OwnedFd)>, Errno> {
+        self.release(job);
+        self.groups.take(job, settings)
     }
-    let Ok(processes) = fs::read_dir("/proc") else { return true };
-    processes.filter_map(Result::ok).any(|process| {
-        let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
-        is_living_member(&stat, leader)
-    })
-}
 
-/// Reads `PID (NAME) STATE PPID PGRP …`; the name may hold anything.
-fn is_living_member(stat: &str, leader: Pid) -> bool {
-    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
-    let mut fields = rest.split(' ');
-    let dead = matches!(fields.next(), Some("Z" | "X") | None);
-    let group = fields.nth(1).and_then(|group| group.parse().ok());
-    !dead && group == Some(leader.as_raw())
-}
-
-/// Kills what is left of init's processes: all others where init is PID 1, else its children, to
-/// be called again until there are none, because their death leaves theirs to init.
-pub fn kill_what_is_left() {
-    if nix::unistd::getpid().as_raw() == 1 {
-        let _ = os::kill(OsPid::from_raw(-1), os::Signal::SIGKILL);
-        return;
+    /// A job's tree begins.
+    pub fn plant(&mut self, job: &JobId, leader: Pid, group: Option<Group>) {
+        self.trees.insert(job.clone(), Tree { leader, group, rare: None });
     }
-    let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-    for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(Pid::new) {
-        let _ = signal(pid, Signal::KILL);
+
+    /// A job's tree does not begin: what was taken for it is not used again, because a start that
+    /// failed may have left anything in it.
+    pub fn give_up(&mut self, group: Option<Group>) {
+        if let Some(group) = group {
+            self.groups.discard(&group);
+        }
+    }
+
+    /// A job's tree is over.
+    pub fn release(&mut self, job: &JobId) {
+        if let Some(group) = self.trees.remove(job).and_then(|tree| tree.group) {
+            self.groups.give_back(&group);
+        }
+    }
+
+    /// Removes the control groups, at init's end.
+    pub fn clear(&mut self) {
+        self.groups.clear();
+    }
+
+    /// Signals everybody, SIGKILL excepted: that is for [`kill`](Self::kill).
+    pub fn signal(&mut self, job: &JobId, signal: Signal) {
+        let Some(tree) = self.trees.get_mut(job) else { return };
+        let others = match &tree.group {
+            Some(group) => self.groups.members(group),
+            None => tree.find().iter().map(|process| process.pid).collect(),
+        };
+        let leader = tree.leader;
+        if others == [leader.as_raw()] {
+            return process::signal_group(leader, signal);
+        }
+        let others: Vec<_> = others.into_iter().filter_map(Process::read).collect();
+        // The group at once, so that nobody escapes by forking meanwhile.
+        if others.iter().any(|process| process.group == leader.as_raw()) {
+            process::signal_group(leader, signal);
+        }
+        for process in others.iter().filter(|process| process.group != leader.as_raw()) {
+            process.signal(signal);
+        }
+    }
+
+    /// Looks whether anybody is left.
+    pub fn probe(&mut self, job: &JobId) -> Seen {
+        let Some(tree) = self.trees.get_mut(job) else { return Seen::Empty { oom: false } };
+        let empty = match &tree.group {
+            Some(group) => {
+                let events = self.groups.events(group);
+                return self.look_at(job, events);
+            }
+            None if tree.has_strays() => tree.find().is_empty(),
+            None => process::is_group_empty(tree.leader),
+        };
+        self.seen(job, empty)
+    }
+
+    /// The same, thoroughly: the dead whom only their parent does not reap do not count.
+    pub fn look(&mut self, job: &JobId) -> Seen {
+        let Some(tree) = self.trees.get_mut(job) else { return Seen::Empty { oom: false } };
+        let empty = match &tree.group {
+            Some(group) => {
+                let events = self.groups.events(group);
+                return self.look_at(job, events);
+            }
+            None => tree.find().is_empty() && (process::is_group_empty(tree.leader) || has_proc()),
+        };
+        self.seen(job, empty)
+    }
+
+    fn look_at(&mut self, job: &JobId, events: Option<Events>) -> Seen {
+        let Some(Events { is_empty: true, is_frozen }) = events else {
+            return self.seen(job, false);
+        };
+        if !is_frozen {
+            return self.seen(job, true);
+        }
+        // A job of root's can freeze its own group, in which the next one would not even start.
+        let frozen = self.trees.get_mut(job).and_then(|tree| tree.group.take());
+        self.give_up(frozen);
+        self.seen(job, true)
+    }
+
+    fn seen(&mut self, job: &JobId, empty: bool) -> Seen {
+        if !empty {
+            return Seen::Left { heir: self.heir(job) };
+        }
+        let group = self.trees.get(job).and_then(|tree| tree.group.as_ref());
+        let oom = group.is_some_and(|group| self.groups.had_oom(group));
+        self.release(job);
+        Seen::Empty { oom }
+    }
+
+    /// Kills everybody, and says so.
+    pub fn kill(&mut self, job: &JobId) -> Seen {
+        let seen = self.look(job);
+        if matches!(seen, Seen::Empty { .. }) {
+            return seen;
+        }
+        let left = self.describe(job);
+        let Some(tree) = self.trees.get_mut(job) else { return seen };
+        let kills = &mut tree.rare.get_or_insert_default().kills;
+        if *kills == 0 {
+            warn!("job `{job}` has not ended in its time; killing {left}");
+        } else if SAY_AGAIN.contains(kills) {
+            warn!("job `{job}` does not end by SIGKILL: {left}");
+        }
+        *kills = kills.saturating_add(1);
+        match &tree.group {
+            Some(group) if self.groups.kill(group) => {}
+            Some(group) => {
+                for process in self.groups.members(group).into_iter().filter_map(Process::read) {
+                    process.signal(Signal::KILL);
+                }
+            }
+            None => {
+                let (leader, members) = (tree.leader, tree.find());
+                if members.is_empty() || members.iter().any(|p| p.group == leader.as_raw()) {
+                    process::signal_group(leader, Signal::KILL);
+                }
+                for process in members.iter().filter(|p| p.group != leader.as_raw()) {
+                    process.signal(Signal::KILL);
+                }
+            }
+        }
+        seen
+    }
+
+    /// Who is left, for people.
+    #[must_use]
+    pub fn describe(&mut self, job: &JobId) -> String {
+        let Some(tree) = self.trees.get_mut(job) else { return "nobody".into() };
+        let members: Vec<_> = match &tree.group {
+            Some(group) => {
+                self.groups.members(group).into_iter().filter_map(Process::read).collect()
+            }
+            None => tree.find(),
+        };
+        let mut names: Vec<_> = members
+            .iter()
+            .take(NAMED)
+            .map(|p| format!("{} ({}, {})", p.pid, shown(&p.name), doing(p.state)))
+            .collect();
+        if members.len() > NAMED {
+            names.push(format!("{} more", members.len() - NAMED));
+        }
+        if names.is_empty() {
+            return format!("process group {}", tree.leader);
+        }
+        names.join(", ")
+    }
+
+    /// Whether a process is the job's.
+    #[must_use]
+    pub fn contains(&mut self, job: &JobId, pid: i32) -> bool {
+        match self.trees.get_mut(job) {
+            Some(Tree { group: Some(group), .. }) => self.groups.contains(group, pid),
+            Some(tree) => tree.has_member(pid),
+            None => false,
+        }
+    }
+
+    /// Names the process that is to follow the main one. Answers whether it can at once: when it
+    /// is init's own child already.
+    pub fn name_heir(&mut self, job: &JobId, pid: Pid) -> bool {
+        if is_own_child(pid) {
+            return true;
+        }
+        if let Some(tree) = self.trees.get_mut(job) {
+            tree.rare.get_or_insert_default().heir = Some(pid);
+        }
+        false
+    }
+
+    /// The heir, if it is of the job and init's own child by now.
+    fn heir(&mut self, job: &JobId) -> Option<Pid> {
+        let heir = self.trees.get_mut(job)?.rare.as_mut()?.heir.take()?;
+        (is_own_child(heir) && self.contains(job, heir.as_raw())).then_some(heir)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Tree {
+    fn has_strays(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.strays.is_empty())
+    }
 
-    #[test]
-    fn the_dead_are_no_members() {
-        let leader = Pid::new(70).unwrap();
-        assert!(is_living_member("71 (a) b) S 1 70 70 0", leader));
-        assert!(!is_living_member("71 (a) Z 1 70 70 0", leader));
-        assert!(!is_living_member("71 (a) S 1 700 70 0", leader));
-        assert!(!is_living_member("", leader));
+    /// Whoever lives of the session, the group, and their descendants.
+    fn find(&mut self) -> Vec<Process> {
+        let Some(all) = Process::all() else { return Vec::new() };
+        let (mut found, mut others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|process| self.is_by_number(process) || self.knows(process));
+        let is_number_free = !found.iter().any(|process| self.is_by_number(process));
+        let mut from = 0;
+        while let Some(parent) = found.get(from).map(|process| process.pid) {
+            found.extend(others.extract_if(.., |process| process.parent == parent));
+            from += 1;
+        }
+        found.retain(Process::is_alive);
+        let group = self.leader.as_raw();
+        let strays: Vec<_> = found.iter().filter(|p| p.group != group).cloned().collect();
+        if is_number_free || self.has_strays() || !strays.is_empty() {
+            let rare = self.rare.get_or_insert_default();
+            rare.is_number_free |= is_number_free;
+            rare.strays = strays;
+        }
+        found
+    }
+
+    fn is_by_number(&self, process: &Process) -> bool {
+        let leader = self.leader.as_raw();
+        !self.rare.as_ref().is_some_and(|rare| rare.is_number_free)
+            && [process.pid, process.group, process.session].contains(&leader)
+    }
+
+    fn knows(&self, process: &Process) -> bool {
+        let strays = self.rare.as_ref().map_or(&[][..], |rare| &rare.strays);
+        strays.iter().any(|stray| (stray.pid, stray.start) == (process.pid, process.start))
+    }
+
+    fn has_member(&self, pid: i32) -> bool {
+        let mut next = Some(pid).filter(|pid| *pid > 1);
+        for _ in 0..MAX_GENERATIONS {
+            let Some(process) = next.and_then(Process::read) else { return false };
+            if self.is_by_number(&process) || self.knows(&process) {
+                return true;
+            }
+            next = Some(process.parent).filter(|pid| *pid > 1);
+        }
+        false
+    }
+}
+
+fn is_own_child(pid: Pid) -> bool {
+    let own = nix::unistd::getpid().as_raw();
+    Process::read(pid.as_raw()).is_some_and(|process| process.parent == own)
+}
+
+fn has_proc() -> bool {
+    Process::read(nix::unistd::getpid().as_raw()).is_some()
+}
+
+fn shown(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// What a state letter of the kernel means.
+fn doing(state: char) -> &'static str {
+    match state {
+        'R' => "running",
+        'S' | 'I' => "sleeping",
+        'D' => "waiting for a disk or the like",
+        'T' | 't' => "stopped",
+        'Z' | 'X' => "dead",
+        _ => "in an unknown state",
     }
 }

@@ -11,12 +11,12 @@ use init::account::Accounts;
 use init::clock::Moment;
 use init::event::{Command, Effect, Ending, Event, Fault, Reply, Stage, Ticket, Until};
 use init::id::{JobId, Pid};
-use init::job::Alone;
+use init::job::{Notice, Tree};
 use init::shutdown::BootExit;
 use init::signal::{Exit, Signal};
 use init::spec::Spec;
 use init::table::{Rules, Table};
-use init_wire::{JobSpec, Policy, Restart, Status};
+use init_wire::{JobSpec, Policy, Ready, Restart, Status};
 use nix::errno::Errno;
 use proptest::prelude::*;
 
@@ -31,7 +31,8 @@ enum Step {
     Restart(u8),
     Remove(u8),
     Signal(u8, bool),
-    AwaitEnd(u8),
+    Await(u8, bool),
+    Say(u8, Saying),
     Abandon(u8),
     Fork(u8),
     Exit { which: u8, code: u8 },
@@ -40,17 +41,48 @@ enum Step {
     FailNextSpawns(u8),
 }
 
+/// What a job says of itself.
+#[derive(Clone, Copy, Debug)]
+enum Saying {
+    Ready,
+    Reloading,
+    Text,
+    Alive,
+    Watchdog(u16),
+    Broken,
+    Extend(u16),
+    /// Another process of its tree is to be the main one, now or when the present one has ended.
+    Main {
+        which: u8,
+        now: bool,
+    },
+}
+
+fn sayings() -> impl Strategy<Value = Saying> {
+    prop_oneof![
+        3 => Just(Saying::Ready),
+        1 => Just(Saying::Reloading),
+        1 => Just(Saying::Text),
+        3 => Just(Saying::Alive),
+        2 => (0..900_u16).prop_map(Saying::Watchdog),
+        1 => Just(Saying::Broken),
+        1 => (0..900_u16).prop_map(Saying::Extend),
+        4 => (any::<u8>(), any::<bool>()).prop_map(|(which, now)| Saying::Main { which, now }),
+    ]
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let name = 0..4_u8;
     let step = prop_oneof![
-        6 => (proptest::option::weighted(0.9, 0..4_u8), 0..4_u8, any::<bool>(), prop::bool::weighted(0.2))
+        6 => (proptest::option::weighted(0.9, 0..4_u8), 0..6_u8, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(name, spec, until_end, fails)| Step::Start { name, spec, until_end, fails }),
         2 => name.clone().prop_map(Step::StartAgain),
         3 => name.clone().prop_map(Step::Stop),
         2 => name.clone().prop_map(Step::Restart),
         3 => name.clone().prop_map(Step::Remove),
         2 => (name.clone(), any::<bool>()).prop_map(|(id, kill)| Step::Signal(id, kill)),
-        1 => name.clone().prop_map(Step::AwaitEnd),
+        1 => (name.clone(), any::<bool>()).prop_map(|(id, ready)| Step::Await(id, ready)),
+        4 => (name.clone(), sayings()).prop_map(|(id, saying)| Step::Say(id, saying)),
         1 => any::<u8>().prop_map(Step::Abandon),
         2 => any::<u8>().prop_map(Step::Fork),
         6 => (any::<u8>(), 0..2_u8).prop_map(|(which, code)| Step::Exit { which, code }),
@@ -68,6 +100,9 @@ struct World {
     /// Living processes: their group, and whether they ignore the polite signal.
     processes: BTreeMap<i32, Process>,
     leaders: BTreeMap<i32, JobId>,
+    /// The group of each job's last run.
+    trees: BTreeMap<JobId, i32>,
+    heirs: BTreeMap<JobId, i32>,
     next_pid: i32,
     next_ticket: u64,
     open: BTreeSet<Ticket>,
@@ -85,13 +120,22 @@ struct Process {
 
 impl World {
     fn new(boot_exit: BootExit) -> Self {
-        let rules = Rules { max_jobs: MAX_JOBS, boot_exit, grace: Duration::from_secs(5), seed: 7 };
+        let max_specs = usize::MAX / 2;
+        let rules = Rules {
+            max_jobs: MAX_JOBS,
+            max_specs,
+            boot_exit,
+            grace: Duration::from_secs(5),
+            seed: 7,
+        };
         Self {
             table: Table::new(rules),
             base: Instant::now(),
             passed: Duration::ZERO,
             processes: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            trees: BTreeMap::new(),
+            heirs: BTreeMap::new(),
             next_pid: 100,
             next_ticket: 0,
             open: BTreeSet::new(),
@@ -128,9 +172,11 @@ impl World {
                 }
                 let pid = self.next_pid;
                 self.next_pid += 1;
-                let stubborn = spec.wire.args == ["stubborn"];
+                let stubborn = spec.wire().unwrap().args == ["stubborn"];
                 self.processes.insert(pid, Process { group: pid, stubborn });
                 self.leaders.insert(pid, id.clone());
+                self.trees.insert(id.clone(), pid);
+                self.heirs.remove(&id);
                 events.push_back(Event::Spawned(id, Pid::new(pid).unwrap()));
             }
             Effect::Signal(pid, signal, ticket) => {
@@ -140,23 +186,33 @@ impl World {
                     self.answer(ticket);
                 }
             }
-            Effect::SignalTree(leader, signal) => {
-                let members: Vec<_> = self.members(leader.as_raw());
-                for pid in members {
+            Effect::SignalGroup(leader, signal) => {
+                let of_group = |(pid, process): (&i32, &Process)| {
+                    (process.group == leader.as_raw()).then_some(*pid)
+                };
+                let group: Vec<_> = self.processes.iter().filter_map(of_group).collect();
+                for pid in group {
                     self.hit(pid, signal, events);
                 }
             }
-            Effect::Probe(id, leader) | Effect::Look(id, leader) => {
-                if self.members(leader.as_raw()).is_empty() {
-                    events.push_back(Event::TreeEmpty(id));
+            Effect::SignalTree(id, signal) => {
+                for pid in self.members(&id) {
+                    self.hit(pid, signal, events);
                 }
             }
-            Effect::KillTree(id, leader) => {
-                let members = self.members(leader.as_raw());
-                if members.is_empty() {
-                    events.push_back(Event::TreeEmpty(id));
+            Effect::Probe(id) => {
+                let heir = self.heirs.remove(&id).filter(|heir| self.processes.contains_key(heir));
+                let is_leaving =
+                    self.table.info(&id).is_some_and(|job| job.status != Status::Stopping);
+                if let Some(heir) = heir.filter(|_| is_leaving) {
+                    self.leaders.insert(heir, id.clone());
                 }
-                for pid in members {
+                events.push_back(self.look(id, heir));
+            }
+            Effect::Look(id) => events.push_back(self.look(id, None)),
+            Effect::KillTree(id) => {
+                events.push_back(self.look(id.clone(), None));
+                for pid in self.members(&id) {
                     self.hit(pid, Signal::KILL, events);
                 }
             }
@@ -182,21 +238,60 @@ impl World {
         let Some(process) = self.processes.get(&pid) else { return };
         if signal == Signal::KILL || !process.stubborn {
             let number = if signal == Signal::KILL { 9 } else { 15 };
-            events.push_back(self.bury(pid, process.group, Exit::Signal(number)));
+            events.push_back(self.bury(pid, Exit::Signal(number)));
             events.push_back(Event::OrphansReaped);
         }
     }
 
-    fn bury(&mut self, pid: i32, group: i32, exit: Exit) -> Event {
+    fn bury(&mut self, pid: i32, exit: Exit) -> Event {
         self.processes.remove(&pid);
         self.leaders.remove(&pid);
-        let alone = if self.members(group).is_empty() { Alone::Yes } else { Alone::No };
-        Event::Reaped(Pid::new(pid).unwrap(), exit, alone)
+        Event::Reaped(Pid::new(pid).unwrap(), exit)
     }
 
-    fn members(&self, group: i32) -> Vec<i32> {
-        let all = self.processes.iter().filter(|(_, process)| process.group == group);
+    fn look(&self, id: JobId, heir: Option<i32>) -> Event {
+        let tree = if self.members(&id).is_empty() {
+            Tree::Empty { oom: false }
+        } else {
+            Tree::Left { heir: heir.and_then(Pid::new) }
+        };
+        Event::Tree(id, tree)
+    }
+
+    fn members(&self, id: &JobId) -> Vec<i32> {
+        let group = self.trees.get(id);
+        let all = self.processes.iter().filter(|(_, process)| Some(&process.group) == group);
         all.map(|(pid, _)| *pid).collect()
+    }
+
+    /// What the rim makes of a datagram of the job's.
+    fn say(&mut self, id: JobId, saying: Saying) {
+        let ms = |ms: u16| Duration::from_millis(ms.into());
+        let notice = match saying {
+            Saying::Ready => Notice::Ready,
+            Saying::Reloading => Notice::Reloading,
+            Saying::Text => Notice::Text("up".into()),
+            Saying::Alive => Notice::Alive,
+            Saying::Watchdog(limit) => Notice::Watchdog(ms(limit)),
+            Saying::Broken => Notice::Broken,
+            Saying::Extend(more) => Notice::Extend(ms(more)),
+            Saying::Main { which, now } => {
+                let Some(pid) = pick(&self.members(&id).into_iter().collect(), which) else {
+                    return;
+                };
+                if !now {
+                    self.heirs.insert(id, pid);
+                    return;
+                }
+                let status = self.table.info(&id).map(|job| job.status);
+                if matches!(status, Some(Status::Running | Status::Starting)) {
+                    self.leaders.retain(|_, job| *job != id);
+                    self.leaders.insert(pid, id.clone());
+                }
+                Notice::Main(Pid::new(pid).unwrap())
+            }
+        };
+        self.feed(Event::Says(id, notice));
     }
 
     fn answer(&mut self, ticket: Ticket) {
@@ -212,8 +307,7 @@ impl World {
     }
 
     fn exit(&mut self, pid: i32, exit: Exit) {
-        let group = self.processes[&pid].group;
-        let reaped = self.bury(pid, group, exit);
+        let reaped = self.bury(pid, exit);
         self.feed(reaped);
         self.feed(Event::OrphansReaped);
     }
@@ -224,7 +318,7 @@ impl World {
                 self.failing_spawns = u8::from(fails);
                 let before = self.table.list().len();
                 let (answered, next) = (self.answered.len(), self.next_pid);
-                let until = if until_end { Until::Ended } else { Until::Up };
+                let until = if until_end { Until::Ended } else { Until::Ready };
                 self.ask(Command::Start { id: name.map(id), spec: spec(number), until });
                 if fails && self.failing_spawns == 0 && self.next_pid == next {
                     assert!(self.answered.len() > answered, "a failed start is told");
@@ -240,7 +334,11 @@ impl World {
                 let signal = if kill { Signal::KILL } else { Signal::TERM };
                 self.ask(Command::Signal(id(name), signal));
             }
-            Step::AwaitEnd(name) => self.ask(Command::AwaitEnd(id(name))),
+            Step::Await(name, ready) => {
+                let until = if ready { Until::Ready } else { Until::Ended };
+                self.ask(Command::Await(id(name), until));
+            }
+            Step::Say(name, saying) => self.say(id(name), saying),
             Step::Abandon(which) => {
                 if let Some(ticket) = pick(&self.open, which) {
                     self.open.remove(&ticket);
@@ -285,15 +383,16 @@ impl World {
     fn check(&self) {
         let jobs = self.table.list();
         assert!(jobs.len() <= MAX_JOBS);
+        let specs: usize = jobs.iter().map(|job| job.spec.0.size()).sum();
+        assert_eq!(self.table.specs(), specs, "what specs take is counted");
         for job in &jobs {
             let own: Vec<_> = self.leaders.iter().filter(|(_, id)| id.as_str() == job.id).collect();
             assert!(own.len() <= 1, "{} has {} main processes", job.id, own.len());
             let pid = own.first().map(|(pid, _)| pid.unsigned_abs());
             assert_eq!(job.pid, pid, "the table knows the main process of {}", job.id);
             match job.status {
-                Status::Running => assert!(job.pid.is_some()),
+                Status::Running | Status::Starting => assert!(job.pid.is_some()),
                 Status::Success | Status::Failed | Status::Backoff => assert!(job.pid.is_none()),
-                Status::Starting => panic!("a start that is not answered at once"),
                 Status::Stopping => {}
             }
         }
@@ -301,7 +400,7 @@ impl World {
             assert!(jobs.iter().any(|job| job.id == id.as_str()), "{id} runs without a job");
         }
         let waits =
-            |job: &init_wire::JobInfo| matches!(job.status, Status::Stopping | Status::Backoff);
+            |job: &init::job::View| matches!(job.status, Status::Stopping | Status::Backoff);
         if self.end.is_none() && self.table.next_deadline().is_none() {
             assert!(!jobs.iter().any(waits), "somebody waits for a deadline that is not set");
         }
@@ -333,17 +432,18 @@ fn id(number: u8) -> JobId {
 fn spec(number: u8) -> Arc<Spec> {
     let mut wire = JobSpec::new("/bin/x");
     let policy = [Policy::Never, Policy::Always, Policy::OnFailure, Policy::Never];
-    wire.restart = Restart {
-        policy: policy[usize::from(number)],
-        delay_ms: u64::from(number % 2) * 300,
-        limit: 5,
-        ..Restart::default()
-    };
+    let policy = policy[usize::from(number % 4)];
+    wire.restart =
+        Restart { policy, delay_ms: u64::from(number % 2) * 300, limit: 5, ..Restart::default() };
     wire.stop.timeout_ms = 700;
     if number == 3 {
         wire.args.push("stubborn".into());
     }
-    Arc::new(Spec::check(wire, &Accounts::default(), (0, 0)).unwrap())
+    if number >= 4 {
+        wire.ready = Ready::Notify;
+        wire.watchdog_ms = Some(400);
+    }
+    Arc::new(Spec::check(&wire, &Accounts::default(), (0, 0)).unwrap())
 }
 
 fn rule() -> impl Strategy<Value = BootExit> {

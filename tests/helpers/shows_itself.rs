@@ -1,5 +1,5 @@
 //! `shows_itself FILE`: writes as JSON what it was started with: arguments, environment,
-//! directory, ids, descriptors, signal mask and dispositions, session.
+//! directory, ids, descriptors, signal mask and dispositions, session, and what confines it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,6 +37,19 @@ fn main() {
         "blocked": field("SigBlk"),
         "ignored": field("SigIgn"),
         "umask": field("Umask"),
+        "noNewPrivs": field("NoNewPrivs"),
+        "capabilities": {
+            "effective": field("CapEff"),
+            "permitted": field("CapPrm"),
+            "bounding": field("CapBnd"),
+            "ambient": field("CapAmb"),
+        },
+        "limits": fs::read_to_string("/proc/self/limits").ok(),
+        "oomScoreAdj": fs::read_to_string("/proc/self/oom_score_adj").ok(),
+        "nice": fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
+            stat.rsplit_once(") ")?.1.split(' ').nth(16)?.parse::<i32>().ok()
+        }),
+        "cgroup": fs::read_to_string("/proc/self/cgroup").ok(),
         "pid": getpid().as_raw(),
         "group": getpgrp().as_raw(),
         "session": getsid(None).map(nix::unistd::Pid::as_raw).ok(),

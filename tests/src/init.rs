@@ -36,6 +36,15 @@ impl Init {
         Self::launch(command)
     }
 
+    /// The same where no control groups are to be seen.
+    pub fn start_without_cgroups(words: &[&str]) -> Self {
+        let mut command = Command::new("unshare");
+        let script = "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"";
+        command.args(["-m", "sh", "-c", script, "sh"]);
+        command.arg(program("init")).args(["--listen", "127.0.0.1:0"]).args(words);
+        Self::launch(command)
+    }
+
     /// The same as PID 1 of a pid namespace of its own; killed as a whole with the test.
     pub fn start_as_pid_1(words: &[&str]) -> Self {
         let mut command = Command::new("unshare");
@@ -67,7 +76,7 @@ impl Init {
             }
             seen.push(line);
         };
-        let direct = command.get_program() == program("init").as_os_str();
+        let direct = command.get_args().all(|word| word != "--kill-child");
         Self { child, direct, api, log: Mutex::new(log) }
     }
 

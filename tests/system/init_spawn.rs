@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const SHOWS: &str = env!("CARGO_BIN_EXE_shows_itself");
 
 /// Runs `shows_itself` with `changes` to its spec and answers what it showed.
-fn show(init: &Init, changes: &Value) -> Value {
+pub(crate) fn show(init: &Init, changes: &Value) -> Value {
     let folder = tempfile::tempdir().unwrap();
     // Other users must be able to write there.
     let open = fs::Permissions::from_mode(0o777);

@@ -74,7 +74,10 @@ impl From<Refusal> for Refused {
             Refusal::SignalFailed(Errno::EPERM) => (StatusCode::FORBIDDEN, "signal_refused"),
             Refusal::SignalFailed(_) => (StatusCode::CONFLICT, "signal_refused"),
             Refusal::Spawn(fault) => (spawn_status(fault), "cannot_start"),
-            Refusal::TableFull(_) => (StatusCode::SERVICE_UNAVAILABLE, "table_full"),
+            Refusal::TableFull(_) | Refusal::SpecsFull(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "table_full")
+            }
+            Refusal::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "no_memory"),
             Refusal::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
         };
         let mut refused = Self::new(status, word, refusal.to_string());

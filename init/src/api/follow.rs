@@ -13,6 +13,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::door::Following;
+use crate::spec::Shown;
 
 /// One JSON object a line, until the client or init goes away.
 pub(super) fn response(following: Following) -> Response {
@@ -49,7 +50,7 @@ impl Follower {
     }
 }
 
-fn line(event: &JobEvent) -> Option<Bytes> {
+fn line(event: &JobEvent<Shown>) -> Option<Bytes> {
     let mut text = serde_json::to_vec(event).ok()?;
     text.push(b'\n');
     Some(text.into())

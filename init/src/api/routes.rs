@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::answer::Refused;
 use super::{body, follow, guard};
-use crate::account::{AccountError, Accounts};
+use crate::account::Accounts;
 use crate::door::Door;
 use crate::event::{Command, Ending, Until};
 use crate::id::JobId;
@@ -113,15 +113,14 @@ async fn launch(api: Api, id: Option<JobId>, request: Request) -> Answer {
     let wire = body::spec(request).await?;
     let names_account = wire.user.is_some() || wire.group.is_some() || wire.groups.is_some();
     let accounts = if names_account { Accounts::read() } else { Ok(Accounts::default()) };
-    let accounts =
-        accounts.map_err(|source: AccountError| SpecError::Account { field: "user", source })?;
-    let spec = Arc::new(Spec::check(wire, &accounts, api.own)?);
+    let accounts = accounts.map_err(SpecError::account)?;
+    let spec = Arc::new(Spec::check(&wire, &accounts, api.own)?);
     Ok(api.door.ask(Command::Start { id, spec, until }).await?.into_response())
 }
 
 async fn show(State(api): State<Api>, Id(id): Id, uri: Uri) -> Answer {
-    if until(&uri)? == Some(Until::Ended) {
-        return Ok(api.door.ask(Command::AwaitEnd(id)).await?.into_response());
+    if let Some(until) = until(&uri)? {
+        return Ok(api.door.ask(Command::Await(id, until)).await?.into_response());
     }
     match api.door.info(id.clone()).await? {
         Some(job) => Ok(Json(job).into_response()),
@@ -182,7 +181,7 @@ fn until(uri: &Uri) -> Result<Option<Until>, Refused> {
     match query.wait.as_deref() {
         None => Ok(None),
         Some("exit") => Ok(Some(Until::Ended)),
-        Some("ready") => Ok(Some(Until::Up)),
+        Some("ready") => Ok(Some(Until::Ready)),
         Some(_) => Err(bad_query("`wait` is one of exit, ready")),
     }
 }

@@ -1,12 +1,18 @@
 //! What each input does in each state. Every pair is written.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Alone, Context, Input, Job, Origin, Reach, State, Stopping, Then, Waiter, Why};
+use init_wire::Ready;
+
+use super::{
+    Context, Input, Job, Leaving, Notice, Origin, Reach, Run, State, Stopping, Then, Tree, Waiter,
+    Why,
+};
+use crate::clock::Moment;
 use crate::event::{Effect, Fault, Refusal, Reply, Ticket, Until};
 use crate::id::Pid;
-use crate::restart::{History, Verdict};
+use crate::restart::Verdict;
 use crate::signal::{Exit, Signal};
 
 /// How often a tree whose leader is gone is looked at: the last of it may be somebody else's child,
@@ -22,10 +28,9 @@ impl Job {
     /// One step.
     pub fn step(&mut self, context: Context, input: Input, effects: &mut Vec<Effect>) {
         match &self.state {
-            State::Starting(origin) => self.when_starting(*origin, context, input, effects),
-            State::Running { pid, since } => {
-                self.when_running(*pid, *since, context, &input, effects);
-            }
+            State::Spawning(origin) => self.when_spawning(*origin, context, input, effects),
+            State::Running(run) => self.when_running(*run, context, input, effects),
+            State::Leaving(leaving) => self.when_leaving(**leaving, context, &input, effects),
             State::Stopping(stopping) => {
                 self.when_stopping(stopping.clone(), context, &input, effects);
             }
@@ -34,7 +39,7 @@ impl Job {
         }
     }
 
-    fn when_starting(
+    fn when_spawning(
         &mut self,
         origin: Origin,
         context: Context,
@@ -49,34 +54,34 @@ impl Job {
             Input::Stop(..)
             | Input::WindDown(_)
             | Input::Kill
-            | Input::Exited(..)
-            | Input::TreeEmpty
+            | Input::Exited(_)
+            | Input::Tree(_)
             | Input::OrphanReaped
+            | Input::Says(_)
             | Input::Deadline => {}
         }
     }
 
     fn when_running(
         &mut self,
-        pid: Pid,
-        since: Instant,
+        run: Run,
         context: Context,
-        input: &Input,
+        input: Input,
         effects: &mut Vec<Effect>,
     ) {
-        let now = context.now.mono;
-        match *input {
+        let (pid, now) = (run.pid, context.now.mono);
+        match input {
             Input::Start(ticket, until) => {
                 self.wait(ticket, until, false);
                 self.settle(effects);
             }
             Input::Stop(ticket, then) => {
                 self.wait_for(ticket, then);
-                effects.push(Effect::SignalTree(pid, self.spec.stop_signal));
+                effects.push(Effect::SignalTree(self.id.clone(), self.spec.stop_signal));
                 self.state = Stopping::begin(pid, Reach::Tree, now + self.stop_timeout(), then);
             }
             Input::WindDown(by) if self.spec.as_group() => {
-                effects.push(Effect::SignalTree(pid, self.spec.stop_signal));
+                effects.push(Effect::SignalGroup(pid, self.spec.stop_signal));
                 self.state = Stopping::begin(pid, Reach::Tree, by, Then::Rest);
             }
             Input::WindDown(by) => {
@@ -84,59 +89,156 @@ impl Job {
                 self.state = Stopping::begin(pid, Reach::Leader, by, Then::Rest);
             }
             Input::Kill => {
-                effects.push(Effect::SignalTree(pid, Signal::KILL));
+                effects.push(Effect::KillTree(self.id.clone()));
                 self.state = Stopping::begin(pid, Reach::Tree, now + KILL_AGAIN, Then::Rest);
             }
-            Input::Exited(exit, alone) => {
-                self.note_exit(context, exit);
-                let lived = now.duration_since(since);
-                if alone == Alone::Yes || self.spec.boot.is_some() {
-                    let why = Why::Exited(exit);
-                    return self.rest_or_retry(context, exit, lived, Duration::ZERO, why, effects);
-                }
-                // What it leaves behind is ended as it would have been, before anything new.
-                effects.push(Effect::SignalTree(pid, self.spec.stop_signal));
-                self.state = State::Stopping(Stopping {
-                    leader: pid,
-                    reach: Reach::Tree,
-                    kill_at: now + self.stop_timeout(),
-                    look_at: Some(now + LOOK_AGAIN),
-                    then: Then::Judge(exit, lived),
-                });
+            Input::Exited(exit) if self.spec.boot.is_some() => {
+                self.note_exit(context.now, exit);
+                let lived = now.duration_since(run.since);
+                self.rest_or_retry(context, exit, lived, Duration::ZERO, effects);
             }
-            Input::Spawned(_)
+            Input::Exited(exit) => {
+                self.state = State::Leaving(Box::new(Leaving { run, exit, at: context.now }));
+                effects.push(Effect::Probe(self.id.clone()));
+            }
+            Input::Says(notice) => self.hear(run, context, notice, effects),
+            Input::Deadline => match run.watchdog {
+                Some((limit, at)) if at <= now => {
+                    self.why = Why::Silent(limit);
+                    self.put_down(run, context, effects);
+                }
+                Some(_) | None => {}
+            },
+            Input::Spawned(_) | Input::SpawnFailed(_) | Input::Tree(_) | Input::OrphanReaped => {}
+        }
+    }
+
+    /// What a process of a running job says.
+    fn hear(&mut self, mut run: Run, context: Context, notice: Notice, effects: &mut Vec<Effect>) {
+        let now = context.now.mono;
+        match notice {
+            Notice::Ready => {
+                run.ready = true;
+                // Its duty to say that it is alive begins when it is up.
+                run.watchdog = run.watchdog.map(|(limit, _)| (limit, now + limit));
+                self.state = State::Running(run);
+                if matches!(self.why, Why::Reloading) {
+                    self.show(Why::Asked);
+                }
+                return self.settle(effects);
+            }
+            Notice::Reloading => self.show(Why::Reloading),
+            Notice::Stopping => self.show(Why::Leaving),
+            // A start may take as long as it likes anyway.
+            Notice::Extend(_) => {}
+            Notice::Text(text) => {
+                self.text = Some(text).filter(|text| !text.is_empty());
+                self.version = self.version.wrapping_add(1);
+            }
+            Notice::Main(pid) => run.pid = pid,
+            Notice::Alive => {
+                run.watchdog = run.watchdog.map(|(limit, _)| (limit, now + limit));
+            }
+            Notice::Watchdog(Duration::ZERO) => run.watchdog = None,
+            Notice::Watchdog(limit) => run.watchdog = Some((limit, now + limit)),
+            Notice::Broken => {
+                self.why = Why::Broken;
+                return self.put_down(run, context, effects);
+            }
+        }
+        self.state = State::Running(run);
+    }
+
+    fn show(&mut self, why: Why) {
+        self.why = why;
+        self.version = self.version.wrapping_add(1);
+    }
+
+    /// Ends a tree that has failed: with a signal that leaves a core behind, and with SIGKILL if
+    /// that does not help. What comes then is the restart policy's to say.
+    fn put_down(&mut self, run: Run, context: Context, effects: &mut Vec<Effect>) {
+        let now = context.now.mono;
+        effects.push(Effect::SignalTree(self.id.clone(), Signal::ABRT));
+        let then = Then::Judge(now.duration_since(run.since));
+        self.state = Stopping::begin(run.pid, Reach::Tree, now + self.stop_timeout(), then);
+    }
+
+    fn when_leaving(
+        &mut self,
+        leaving: Leaving,
+        context: Context,
+        input: &Input,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Leaving { run, exit, at } = leaving;
+        let lived = at.mono.duration_since(run.since);
+        match *input {
+            Input::Tree(Tree::Empty { oom }) => {
+                let exit = if oom { exit.by_oom() } else { exit };
+                self.note_exit(at, exit);
+                self.why = Why::Exited(exit);
+                self.rest_or_retry(context, exit, lived, Duration::ZERO, effects);
+            }
+            Input::Tree(Tree::Left { heir: Some(heir) }) => {
+                self.state = State::Running(Run { pid: heir, ..run });
+            }
+            Input::Tree(Tree::Left { heir: None }) => {
+                // What it leaves behind is ended as it would have been, before anything new.
+                self.note_exit(at, exit);
+                self.why = Why::Exited(exit);
+                effects.push(Effect::SignalTree(self.id.clone(), self.spec.stop_signal));
+                self.state = State::Stopping(Box::new(Stopping {
+                    leader: None,
+                    reach: Reach::Tree,
+                    kill_at: at.mono + self.stop_timeout(),
+                    look_at: Some(at.mono + LOOK_AGAIN),
+                    then: Then::Judge(lived),
+                }));
+            }
+            // The look at the tree comes before anything else can happen.
+            Input::Start(..)
+            | Input::Stop(..)
+            | Input::WindDown(_)
+            | Input::Kill
+            | Input::Spawned(_)
             | Input::SpawnFailed(_)
-            | Input::TreeEmpty
+            | Input::Exited(_)
             | Input::OrphanReaped
+            | Input::Says(_)
             | Input::Deadline => {}
         }
     }
 
     fn when_stopping(
         &mut self,
-        mut stopping: Stopping,
+        mut stopping: Box<Stopping>,
         context: Context,
         input: &Input,
         effects: &mut Vec<Effect>,
     ) {
-        let (leader, now) = (stopping.leader, context.now.mono);
+        let now = context.now.mono;
         match *input {
-            Input::Exited(exit, alone) => {
-                self.note_exit(context, exit);
-                if alone == Alone::Yes || stopping.reach == Reach::Leader {
+            Input::Exited(exit) => {
+                self.note_exit(context.now, exit);
+                if stopping.reach == Reach::Leader {
                     return self.has_stopped(context, stopping.then, effects);
                 }
+                stopping.leader = None;
                 stopping.look_at = Some(now + LOOK_AGAIN);
+                effects.push(Effect::Probe(self.id.clone()));
             }
-            Input::OrphanReaped if stopping.look_at.is_some() => {
-                effects.push(Effect::Probe(self.id.clone(), leader));
+            Input::OrphanReaped if stopping.leader.is_none() => {
+                effects.push(Effect::Probe(self.id.clone()));
             }
-            Input::TreeEmpty if stopping.look_at.is_some() => {
+            Input::Tree(Tree::Empty { oom }) if stopping.leader.is_none() => {
+                if oom {
+                    self.last_exit = self.last_exit.map(Exit::by_oom);
+                }
                 return self.has_stopped(context, stopping.then, effects);
             }
             Input::Deadline if now < stopping.kill_at => {
                 stopping.look_at = stopping.look_at.map(|_| now + LOOK_AGAIN);
-                effects.push(Effect::Look(self.id.clone(), leader));
+                effects.push(Effect::Look(self.id.clone()));
             }
             Input::Deadline | Input::Kill => {
                 if matches!(input, Input::Kill) {
@@ -144,11 +246,7 @@ impl Job {
                 }
                 stopping.reach = Reach::Tree;
                 stopping.kill_at = now + KILL_AGAIN;
-                // Its number is its own only as long as its leader is there, or others are.
-                effects.push(match stopping.look_at {
-                    None => Effect::SignalTree(leader, Signal::KILL),
-                    Some(_) => Effect::KillTree(self.id.clone(), leader),
-                });
+                effects.push(Effect::KillTree(self.id.clone()));
             }
             Input::WindDown(by) => {
                 stopping.then = Then::Rest;
@@ -158,12 +256,26 @@ impl Job {
                 stopping.then = then;
                 self.wait_for(ticket, then);
             }
-            Input::Start(ticket, Until::Ended) => self.wait(ticket, Until::Ended, false),
+            Input::Start(ticket, until @ (Until::Ended | Until::Ready)) => {
+                self.wait(ticket, until, false);
+            }
             Input::Start(ticket, Until::Up | Until::Stopped) => {
                 effects.push(refuse(ticket, Refusal::Stopping(self.id.clone())));
             }
-            // While the leader lives, its tree is not empty.
-            Input::OrphanReaped | Input::TreeEmpty | Input::Spawned(_) | Input::SpawnFailed(_) => {}
+            Input::Says(Notice::Extend(more)) => {
+                stopping.kill_at = stopping.kill_at.max(now + more);
+            }
+            Input::Says(Notice::Text(ref text)) => {
+                self.text = Some(text.clone()).filter(|text| !text.is_empty());
+                self.version = self.version.wrapping_add(1);
+            }
+            // While the leader lives, its tree is not empty; and what a job that ends says
+            // besides does not matter any more.
+            Input::OrphanReaped
+            | Input::Tree(_)
+            | Input::Says(_)
+            | Input::Spawned(_)
+            | Input::SpawnFailed(_) => {}
         }
         self.state = State::Stopping(stopping);
     }
@@ -180,7 +292,7 @@ impl Job {
                 self.wait_for(ticket, Then::StartAgain);
                 self.start_anew(effects);
             }
-            Input::Stop(ticket, Then::Rest | Then::Judge(..)) => {
+            Input::Stop(ticket, Then::Rest | Then::Judge(_)) => {
                 self.wait_for(ticket, Then::Rest);
                 self.why = Why::Stopped;
                 self.end(true, effects);
@@ -188,9 +300,10 @@ impl Job {
             Input::WindDown(_) | Input::Kill => self.end(false, effects),
             Input::Spawned(_)
             | Input::SpawnFailed(_)
-            | Input::Exited(..)
-            | Input::TreeEmpty
-            | Input::OrphanReaped => {}
+            | Input::Exited(_)
+            | Input::Tree(_)
+            | Input::OrphanReaped
+            | Input::Says(_) => {}
         }
     }
 
@@ -204,7 +317,7 @@ impl Job {
                 self.wait_for(ticket, Then::StartAgain);
                 self.start_anew(effects);
             }
-            Input::Stop(ticket, Then::Rest | Then::Judge(..)) => {
+            Input::Stop(ticket, Then::Rest | Then::Judge(_)) => {
                 self.wait_for(ticket, Then::Rest);
                 self.settle(effects);
             }
@@ -212,16 +325,17 @@ impl Job {
             | Input::Kill
             | Input::Spawned(_)
             | Input::SpawnFailed(_)
-            | Input::Exited(..)
-            | Input::TreeEmpty
+            | Input::Exited(_)
+            | Input::Tree(_)
             | Input::OrphanReaped
+            | Input::Says(_)
             | Input::Deadline => {}
         }
     }
 
-    fn note_exit(&mut self, context: Context, exit: Exit) {
+    fn note_exit(&mut self, at: Moment, exit: Exit) {
         self.last_exit = Some(exit);
-        self.ended = Some(context.now.wall);
+        self.ended = Some(at.wall);
     }
 
     fn respawn(&mut self, effects: &mut Vec<Effect>) {
@@ -231,21 +345,24 @@ impl Job {
 
     /// A start that somebody asked for: earlier failures no longer count.
     fn start_anew(&mut self, effects: &mut Vec<Effect>) {
-        self.history = History::default();
+        self.history = None;
         self.spawn(Origin::Asked, effects);
     }
 
     fn spawn(&mut self, origin: Origin, effects: &mut Vec<Effect>) {
-        self.state = State::Starting(origin);
+        self.state = State::Spawning(origin);
         effects.push(Effect::Spawn(self.id.clone(), Arc::clone(&self.spec)));
     }
 
     fn run(&mut self, context: Context, pid: Pid, effects: &mut Vec<Effect>) {
-        let by_policy = matches!(self.state, State::Starting(Origin::Init)) && self.respawn > 0;
+        let by_policy = matches!(self.state, State::Spawning(Origin::Init)) && self.respawn > 0;
         self.why = if by_policy { Why::Respawned } else { Why::Asked };
         self.started = Some(context.now.wall);
         self.ended = None;
-        self.state = State::Running { pid, since: context.now.mono };
+        self.text = None;
+        let (since, ready) = (context.now.mono, self.spec.ready == Ready::Exec);
+        let watchdog = self.spec.watchdog.map(|limit| (limit, since + limit));
+        self.state = State::Running(Run { pid, since, ready, watchdog });
         self.settle(effects);
     }
 
@@ -257,21 +374,23 @@ impl Job {
         effects: &mut Vec<Effect>,
     ) {
         // Who asked for the start is told why; who waits for the end will see it.
-        let asked = |waiter: &mut Waiter| waiter.created || waiter.until == Until::Up;
+        let asked = |waiter: &mut Waiter| {
+            waiter.created || matches!(waiter.until, Until::Up | Until::Ready)
+        };
         for waiter in self.waiters.extract_if(.., asked) {
             effects.push(refuse(waiter.ticket, Refusal::Spawn(fault.clone())));
         }
         match origin {
             Origin::Fresh | Origin::Asked => {
-                self.why = Why::SpawnFailed(fault);
+                self.why = Why::SpawnFailed(Box::new(fault));
                 self.end(false, effects);
             }
             Origin::Init => {
                 // What cannot be started counts as a run that failed at once.
                 let exit = fault.as_exit();
                 self.last_exit = Some(exit);
-                let why = Why::SpawnFailed(fault);
-                self.rest_or_retry(context, exit, Duration::ZERO, RETRY_SPAWN, why, effects);
+                self.why = Why::SpawnFailed(Box::new(fault));
+                self.rest_or_retry(context, exit, Duration::ZERO, RETRY_SPAWN, effects);
             }
         }
     }
@@ -282,16 +401,15 @@ impl Job {
         exit: Exit,
         lived: Duration,
         least: Duration,
-        why: Why,
         effects: &mut Vec<Effect>,
     ) {
-        let rule = &self.spec.wire.restart;
-        let verdict = if context.ending {
-            Verdict::Rest
-        } else {
-            self.history.judge(rule, exit, lived, context.now.mono, context.chance)
+        let verdict = match &self.spec.restart {
+            Some(rule) if !context.ending => {
+                let history = self.history.get_or_insert_default();
+                history.judge(rule, exit, lived, context.now.mono, context.chance)
+            }
+            Some(_) | None => Verdict::Rest,
         };
-        self.why = why;
         match verdict {
             Verdict::StartAt(until) => {
                 let until = until.max(context.now.mono + least);
@@ -318,15 +436,15 @@ impl Job {
                 self.why = Why::Stopped;
                 self.end(true, effects);
             }
-            Then::Judge(exit, lived) => {
-                let why = Why::Exited(exit);
-                self.rest_or_retry(context, exit, lived, Duration::ZERO, why, effects);
+            Then::Judge(lived) => {
+                let exit = self.last_exit.unwrap_or(Exit::Code(0));
+                self.rest_or_retry(context, exit, lived, Duration::ZERO, effects);
             }
         }
     }
 
     fn stop_timeout(&self) -> Duration {
-        Duration::from_millis(self.spec.wire.stop.timeout_ms)
+        self.spec.stop_timeout
     }
 
     fn end(&mut self, well: bool, effects: &mut Vec<Effect>) {
@@ -336,7 +454,7 @@ impl Job {
 
     fn wait_for(&mut self, ticket: Option<Ticket>, then: Then) {
         let until = match then {
-            Then::Rest | Then::Judge(..) => Until::Stopped,
+            Then::Rest | Then::Judge(_) => Until::Stopped,
             Then::StartAgain => Until::Up,
         };
         if let Some(ticket) = ticket {
@@ -347,11 +465,16 @@ impl Job {
     /// Answers whoever waited for the state that is there now.
     fn settle(&mut self, effects: &mut Vec<Effect>) {
         match self.state {
-            State::Running { .. } => self.answer(|until| until == Until::Up, effects),
+            State::Running(run) => {
+                self.answer(
+                    |until| until == Until::Up || until == Until::Ready && run.ready,
+                    effects,
+                );
+            }
             // Who waited for a start that was called off learns how it stands instead.
             State::Ended { .. } => self.answer(|_| true, effects),
             State::Backoff { .. } => self.answer(|until| until == Until::Stopped, effects),
-            State::Starting(_) | State::Stopping(_) => {}
+            State::Spawning(_) | State::Leaving(_) | State::Stopping(_) => {}
         }
     }
 

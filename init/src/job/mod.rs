@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!            spawned              stop
-//! Starting ───────────▶ Running ───────▶ Stopping ──▶ Ended
-//!    ▲ │ failed            │ exit           tree empty  │
-//!    │ └───▶ Backoff ◀─────┤                            │
-//!    │          │ deadline └──────────────────────────▶ │
-//!    └──────────┴──────────────── start ────────────────┘
+//! Spawning ───────────▶ Running ───────▶ Stopping ──▶ Ended
+//!    ▲ │ failed            │ exit  others    ▲    tree empty │
+//!    │ │                   ▼       are left  │               │
+//!    │ └──▶ Backoff ◀── Leaving ─────────────┘               │
+//!    │         │ deadline  └──────────────────────────────▶  │
+//!    └─────────┴───────────────── start ─────────────────────┘
 //! ```
 //!
 //! What is wanted and what is there are apart: `Stopping` carries what comes after it. The
@@ -18,14 +19,17 @@ mod automaton;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use init_wire::{JobInfo, Status};
+use init_wire::{JobInfo, Ready, Status};
 
 use crate::clock::{Moment, rfc3339};
 use crate::event::{Fault, Ticket, Until};
 use crate::id::{JobId, Pid};
 use crate::restart::History;
 use crate::signal::Exit;
-use crate::spec::Spec;
+use crate::spec::{Shown, Spec};
+
+/// A job as the API shows it.
+pub type View = JobInfo<Shown>;
 
 /// A job and its past.
 #[derive(Clone, Debug)]
@@ -36,26 +40,28 @@ pub struct Job {
     why: Why,
     last_exit: Option<Exit>,
     respawn: u32,
-    history: History,
+    history: Option<Box<History>>,
     started: Option<SystemTime>,
     ended: Option<SystemTime>,
     waiters: Vec<Waiter>,
+    /// What it says of itself.
+    text: Option<Box<str>>,
+    /// Grows with each change that shows, besides those of status and process.
+    version: u32,
 }
 
 /// Where a job stands, with what only that place has.
 #[derive(Clone, Debug)]
 pub enum State {
     /// A process has been asked for.
-    Starting(Origin),
+    Spawning(Origin),
     /// The main process runs.
-    Running {
-        /// It.
-        pid: Pid,
-        /// Since when.
-        since: Instant,
-    },
+    Running(Run),
+    /// The main process has ended by itself; whether others are left is being looked at, and
+    /// nothing else happens before that is known.
+    Leaving(Box<Leaving>),
     /// The tree has been told to end.
-    Stopping(Stopping),
+    Stopping(Box<Stopping>),
     /// It waits for its next start.
     Backoff {
         /// When that is.
@@ -81,10 +87,29 @@ pub enum Origin {
     Init,
 }
 
+/// A main process that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    pid: Pid,
+    since: Instant,
+    ready: bool,
+    /// How long it may be silent, and when it has been for too long.
+    watchdog: Option<(Duration, Instant)>,
+}
+
+/// A main process that has ended by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving {
+    run: Run,
+    exit: Exit,
+    at: Moment,
+}
+
 /// A tree on its way out.
 #[derive(Clone, Debug)]
 pub struct Stopping {
-    leader: Pid,
+    /// The main process, until it has ended.
+    leader: Option<Pid>,
     reach: Reach,
     /// The next SIGKILL.
     kill_at: Instant,
@@ -95,7 +120,13 @@ pub struct Stopping {
 
 impl Stopping {
     fn begin(leader: Pid, reach: Reach, kill_at: Instant, then: Then) -> State {
-        State::Stopping(Self { leader, reach, kill_at, look_at: None, then })
+        State::Stopping(Box::new(Self {
+            leader: Some(leader),
+            reach,
+            kill_at,
+            look_at: None,
+            then,
+        }))
     }
 }
 
@@ -116,7 +147,7 @@ pub enum Then {
     /// A new start.
     StartAgain,
     /// What the restart policy says about the leader's own end, after it had lived so long.
-    Judge(Exit, Duration),
+    Judge(Duration),
 }
 
 /// Why a job is where it is.
@@ -126,8 +157,12 @@ enum Why {
     Respawned,
     Exited(Exit),
     Stopped,
+    Reloading,
+    Leaving,
+    Silent(Duration),
+    Broken,
     GaveUp(Exit),
-    SpawnFailed(Fault),
+    SpawnFailed(Box<Fault>),
 }
 
 #[derive(Clone, Debug)]
@@ -152,23 +187,54 @@ pub enum Input {
     Spawned(Pid),
     /// Its process could not be exec'ed.
     SpawnFailed(Fault),
-    /// Its main process was reaped, and was or was not the last of its tree.
-    Exited(Exit, Alone),
-    /// Its tree is empty.
-    TreeEmpty,
+    /// Its main process was reaped.
+    Exited(Exit),
+    /// Its tree was looked at.
+    Tree(Tree),
     /// Somebody else's process was reaped: the tree may be empty now.
     OrphanReaped,
+    /// A process of it says something.
+    Says(Notice),
     /// Its deadline has passed.
     Deadline,
 }
 
-/// Whether a process was the last of its group.
+/// What a look at a job's processes shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alone {
-    /// Others are left, or may be.
-    No,
+pub enum Tree {
     /// Nobody is left.
-    Yes,
+    Empty {
+        /// The kernel has ended one of them because their control group was out of memory.
+        oom: bool,
+    },
+    /// Somebody is.
+    Left {
+        /// The one that has been named as the main process to come, if it can be.
+        heir: Option<Pid>,
+    },
+}
+
+/// What a job's processes can say of it; see `sd_notify(3)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It is ready.
+    Ready,
+    /// It reads its configuration anew; it is ready again when it says so.
+    Reloading,
+    /// It is about to end.
+    Stopping,
+    /// A sentence for people.
+    Text(Box<str>),
+    /// This process of it, a child of init, is its main process now.
+    Main(Pid),
+    /// It is alive.
+    Alive,
+    /// From now on it says that it is alive within so long; never again, if that is nothing.
+    Watchdog(Duration),
+    /// It is broken and wants to be killed.
+    Broken,
+    /// What it is doing takes this long from now.
+    Extend(Duration),
 }
 
 /// What a step may look at besides the job: the time, chance, and whether init is ending.
@@ -189,14 +255,16 @@ impl Job {
         Self {
             id,
             spec,
-            state: State::Starting(origin),
+            state: State::Spawning(origin),
             why: Why::Asked,
             last_exit: None,
             respawn: 0,
-            history: History::default(),
+            history: None,
             started: None,
             ended: None,
             waiters: Vec::new(),
+            text: None,
+            version: 0,
         }
     }
 
@@ -222,10 +290,31 @@ impl Job {
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
         match &self.state {
-            State::Running { pid, .. } => Some(*pid),
-            State::Stopping(stopping) => stopping.look_at.is_none().then_some(stopping.leader),
-            State::Starting(_) | State::Backoff { .. } | State::Ended { .. } => None,
+            State::Running(run) => Some(run.pid),
+            State::Stopping(stopping) => stopping.leader,
+            State::Spawning(_)
+            | State::Leaving(_)
+            | State::Backoff { .. }
+            | State::Ended { .. } => None,
         }
+    }
+
+    /// Whether its main process has ended and the rest of the tree is not known yet.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Leaving(_))
+    }
+
+    /// Whether it is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(&self.state, State::Running(run) if run.ready)
+    }
+
+    /// Grows with each change that shows, besides those of status and process.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// Whether a process of it exists or will without anybody asking.
@@ -237,7 +326,7 @@ impl Job {
     /// Whether it waits for a tree whose leader is gone.
     #[must_use]
     pub fn awaits_tree(&self) -> bool {
-        matches!(&self.state, State::Stopping(stopping) if stopping.look_at.is_some())
+        matches!(&self.state, State::Stopping(stopping) if stopping.leader.is_none())
     }
 
     /// When it wants to be stepped with [`Input::Deadline`].
@@ -248,7 +337,8 @@ impl Job {
                 Some(stopping.look_at.map_or(stopping.kill_at, |at| at.min(stopping.kill_at)))
             }
             State::Backoff { until, .. } => Some(*until),
-            State::Starting(_) | State::Running { .. } | State::Ended { .. } => None,
+            State::Running(run) => run.watchdog.map(|(_, at)| at),
+            State::Spawning(_) | State::Leaving(_) | State::Ended { .. } => None,
         }
     }
 
@@ -264,7 +354,7 @@ impl Job {
 
     /// As the API shows it.
     #[must_use]
-    pub fn info(&self) -> Box<JobInfo> {
+    pub fn info(&self) -> Box<View> {
         Box::new(JobInfo {
             id: self.id.to_string(),
             status: self.status(),
@@ -272,16 +362,18 @@ impl Job {
             last_exit: self.last_exit.map(Exit::to_wire),
             respawn: self.respawn,
             why: self.why(),
+            status_text: self.text.as_deref().map(str::to_owned),
             started_at: self.started.map(rfc3339),
             ended_at: self.ended.map(rfc3339),
             next_start: match &self.state {
                 State::Backoff { at, .. } => Some(rfc3339(*at)),
-                State::Starting(_)
-                | State::Running { .. }
+                State::Spawning(_)
+                | State::Running(_)
+                | State::Leaving(_)
                 | State::Stopping(_)
                 | State::Ended { .. } => None,
             },
-            spec: self.spec.wire.clone(),
+            spec: Shown(Arc::clone(&self.spec)),
         })
     }
 
@@ -289,8 +381,9 @@ impl Job {
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.state {
-            State::Starting(_) => Status::Starting,
-            State::Running { .. } => Status::Running,
+            State::Spawning(_) => Status::Starting,
+            State::Running(run) if !run.ready => Status::Starting,
+            State::Running(_) | State::Leaving(_) => Status::Running,
             State::Stopping(_) => Status::Stopping,
             State::Backoff { .. } => Status::Backoff,
             State::Ended { well: true } => Status::Success,
@@ -299,15 +392,44 @@ impl Job {
     }
 
     fn why(&self) -> String {
+        match &self.state {
+            State::Running(run) if !run.ready => return self.why_not_ready().into(),
+            State::Stopping(stopping) => match (stopping.then, stopping.leader) {
+                (Then::Rest | Then::StartAgain, _) => return "being stopped".into(),
+                (Then::Judge(_), None) => {
+                    return "its main process has ended, and the rest is being ended".into();
+                }
+                (Then::Judge(_), Some(_)) => {}
+            },
+            State::Spawning(_)
+            | State::Running(_)
+            | State::Leaving(_)
+            | State::Backoff { .. }
+            | State::Ended { .. } => {}
+        }
         match &self.why {
             Why::Asked => "started on request".into(),
             Why::Respawned => "started again by its restart policy".into(),
             Why::Exited(exit) => format!("ended with {exit}"),
             Why::Stopped => "stopped on request".into(),
+            Why::Reloading => "reads its configuration anew, as it says".into(),
+            Why::Leaving => "about to end, as it says".into(),
+            Why::Silent(limit) => {
+                format!("killed by its watchdog: no WATCHDOG=1 for {} ms", limit.as_millis())
+            }
+            Why::Broken => "killed as it asked for, by WATCHDOG=trigger".into(),
             Why::GaveUp(exit) => {
                 format!("ended with {exit}, and was restarted as often as restart.limit allows")
             }
             Why::SpawnFailed(fault) => fault.to_string(),
+        }
+    }
+
+    fn why_not_ready(&self) -> &'static str {
+        match self.spec.ready {
+            Ready::Exec => "it has said that it is not ready",
+            Ready::Notify => "started, and has not yet said READY=1 on NOTIFY_SOCKET",
+            Ready::Fd(_) => "started, and has not yet written a line to its descriptor for that",
         }
     }
 }

@@ -27,13 +27,17 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::syscall;
+use super::{clone_into, syscall};
 use crate::account::Identity;
+use crate::capability::Capabilities;
 use crate::event::Stage;
 use crate::id::Pid;
+use crate::spec::Confinement;
 
 /// What the child needs besides the kernel's own frames is a few hundred bytes.
 const STACK: usize = 32 * 1024;
+/// What parent and child share, and how the parent learns that they do so no more.
+pub(super) const SHARING: c_int = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID;
 /// How long a child may take to exec. Loading a program from a slow disk takes far less.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a child may take to die.
@@ -57,13 +61,17 @@ pub struct Image {
     pub cwd: CString,
     /// Whom to become.
     pub identity: Option<Identity>,
-    /// What is to become fd 0, 1, 2, 3 and so on. Those that do not stay where they are must lie
+    /// Descriptors, and what each is to become. Those that do not stay where they are must lie
     /// above all targets.
-    pub fds: Vec<RawFd>,
+    pub fds: Vec<(RawFd, u32)>,
     /// The terminal to share with init, instead of a session of its own.
     pub terminal: Option<RawFd>,
     /// Whether to become that terminal's foreground.
     pub foreground: bool,
+    /// The control group to be born in.
+    pub group: Option<RawFd>,
+    /// What it may do and use up.
+    pub confinement: Confinement,
 }
 
 /// A stack to run children on, one at a time.
@@ -107,15 +115,20 @@ pub fn spawn(stack: &mut Stack, image: Image) -> Result<Pid, (Stage, Errno)> {
     let raw = unsafe {
         let end = stack.0.as_mut_ptr().add(stack.0.len());
         let top = end.sub(end as usize % 16);
-        libc::clone(
-            child,
-            top.cast::<c_void>(),
-            libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD,
-            shared.cast::<c_void>(),
-            ptr::null_mut::<libc::pid_t>(),
-            ptr::null_mut::<c_void>(),
-            (&raw mut (*shared).held).cast::<libc::pid_t>(),
-        )
+        let held = (&raw mut (*shared).held).cast::<libc::pid_t>();
+        let (data, group) = (shared.cast::<c_void>(), (*shared).image.group);
+        match group {
+            Some(group) => clone_into(group, child, stack.0.as_mut_ptr(), top, data, held),
+            None => libc::clone(
+                child,
+                top.cast::<c_void>(),
+                SHARING | libc::SIGCHLD,
+                data,
+                ptr::null_mut::<libc::pid_t>(),
+                ptr::null_mut::<c_void>(),
+                held,
+            ),
+        }
     };
     let cloned = Errno::result(raw).map_err(|errno| (Stage::Clone, errno));
     let late = match cloned {
@@ -258,22 +271,20 @@ fn prepare(shared: &Shared) -> Result<(), Failure> {
             [c_long::from(terminal), libc::TIOCSPGRP.cast_signed(), group, 0],
         );
     }
-    if let Some(identity) = &image.identity {
-        let (count, list) = (identity.groups.len(), identity.groups.as_ptr());
-        let count = c_long::try_from(count).unwrap_or(c_long::MAX);
-        call(Stage::Groups, libc::SYS_setgroups, [count, list as c_long, 0, 0])?;
-        let (uid, gid) = (c_long::from(identity.uid), c_long::from(identity.gid));
-        call(Stage::Group, libc::SYS_setresgid, [gid, gid, gid, 0])?;
-        call(Stage::User, libc::SYS_setresuid, [uid, uid, uid, 0])?;
-    }
-    call(Stage::Chdir, libc::SYS_chdir, [image.cwd.as_ptr() as c_long, 0, 0, 0])?;
-    for (target, fd) in (0..).zip(&image.fds) {
-        let fd = c_long::from(*fd);
+    for (fd, target) in &image.fds {
+        let (fd, target) = (c_long::from(*fd), c_long::from(*target));
         if fd == target {
             call(Stage::Descriptors, libc::SYS_fcntl, [fd, c_long::from(libc::F_SETFD), 0, 0])?;
         } else {
             call(Stage::Descriptors, libc::SYS_dup3, [fd, target, 0, 0])?;
         }
+    }
+    limit(&image.confinement)?;
+    become_user(image)?;
+    // As the user: he may be the only one who can go there.
+    call(Stage::Chdir, libc::SYS_chdir, [image.cwd.as_ptr() as c_long, 0, 0, 0])?;
+    if image.confinement.no_new_privs {
+        prctl(Stage::NoNewPrivs, libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
     }
     if image.listen_pid {
         write_pid(&shared.listen_pid);
@@ -284,6 +295,73 @@ fn prepare(shared: &Shared) -> Result<(), Failure> {
         libc::SYS_rt_sigprocmask,
         [c_long::from(libc::SIG_SETMASK), (&raw const none) as c_long, 0, 8],
     )
+}
+
+/// What root alone may do, or may do more freely.
+fn limit(confinement: &Confinement) -> Result<(), Failure> {
+    if let Some(mask) = confinement.umask {
+        call(Stage::Prepare, libc::SYS_umask, [c_long::from(mask), 0, 0, 0])?;
+    }
+    if let Some(nice) = confinement.nice {
+        let which = c_long::from(libc::PRIO_PROCESS);
+        call(Stage::Nice, libc::SYS_setpriority, [which, 0, c_long::from(nice), 0])?;
+    }
+    for limit in &confinement.rlimits {
+        let pair = [limit.soft, limit.hard];
+        let args = [0, c_long::from(limit.resource), pair.as_ptr() as c_long, 0];
+        call(Stage::Rlimits, libc::SYS_prlimit64, args)?;
+    }
+    Ok(())
+}
+
+/// Becomes another user, with the capabilities that are asked for and no others: they are bounded
+/// while that is still allowed, kept over the change of user, and made ambient, so that programs
+/// that know nothing of them have them too.
+fn become_user(image: &Image) -> Result<(), Failure> {
+    let wanted = image.confinement.capabilities.map(Capabilities::bits);
+    if let Some(bits) = wanted {
+        for number in 0..u64::BITS {
+            if bits & 1 << number != 0 {
+                continue;
+            }
+            match prctl(Stage::Capabilities, libc::PR_CAPBSET_DROP, c_long::from(number), 0) {
+                // Beyond the last that this kernel knows.
+                Err((_, libc::EINVAL)) => break,
+                dropped => dropped?,
+            }
+        }
+        prctl(Stage::Capabilities, libc::PR_SET_KEEPCAPS, 1, 0)?;
+    }
+    if let Some(identity) = &image.identity {
+        let (count, list) = (identity.groups.len(), identity.groups.as_ptr());
+        let count = c_long::try_from(count).unwrap_or(c_long::MAX);
+        call(Stage::Groups, libc::SYS_setgroups, [count, list as c_long, 0, 0])?;
+        let (uid, gid) = (c_long::from(identity.uid), c_long::from(identity.gid));
+        call(Stage::Group, libc::SYS_setresgid, [gid, gid, gid, 0])?;
+        call(Stage::User, libc::SYS_setresuid, [uid, uid, uid, 0])?;
+    }
+    let Some(bits) = wanted else { return Ok(()) };
+    // `struct __user_cap_header_struct` and two of `__user_cap_data_struct`, version 3: effective,
+    // permitted, inheritable; the low halves first.
+    let header: [u32; 2] = [0x2008_0522, 0];
+    let (low, high) = (half(bits), half(bits >> 32));
+    let data = [low, low, low, high, high, high];
+    let args = [header.as_ptr() as c_long, data.as_ptr() as c_long, 0, 0];
+    call(Stage::Capabilities, libc::SYS_capset, args)?;
+    for number in (0..u64::BITS).filter(|number| bits & 1 << number != 0) {
+        let raise = c_long::from(libc::PR_CAP_AMBIENT_RAISE);
+        prctl(Stage::Capabilities, libc::PR_CAP_AMBIENT, raise, c_long::from(number))?;
+    }
+    Ok(())
+}
+
+/// The lower half.
+fn half(bits: u64) -> u32 {
+    u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default()
+}
+
+fn prctl(stage: Stage, option: c_int, a: c_long, b: c_long) -> Result<(), Failure> {
+    call(stage, libc::SYS_prctl, [c_long::from(option), a, b, 0])
 }
 
 /// Tries each path as the C library's `execvpe` does. Returns the errno that says most.

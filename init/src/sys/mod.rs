@@ -5,10 +5,13 @@
 #![expect(unsafe_code, reason = "system calls live here, and nothing else does")]
 
 pub mod child;
+mod clone;
+pub mod memory;
 
 use std::ffi::{c_long, c_void};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use clone::clone_into;
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
 
@@ -23,8 +26,34 @@ fn syscall(number: c_long, args: [c_long; 4]) -> c_long {
     let [a, b, c, d] = args;
     // SAFETY: every caller passes pointers that live in the parent, which is stopped meanwhile.
     // The C library's errno that this may set is the stopped parent's, which reads its own anew.
-    let code = unsafe { libc::syscall(number, a, b, c, d) };
+    // The fifth argument, which prctl looks at, is 0.
+    let code = unsafe { libc::syscall(number, a, b, c, d, 0) };
     if code == -1 { -c_long::from(Errno::last_raw()) } else { code }
+}
+
+/// The kernel's reason of an error; one of the library's own has none, and is as if the device had
+/// failed.
+#[must_use]
+pub fn errno(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// A handle on a process, which goes on meaning that one when its number means another.
+pub fn open_process(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: makes a new descriptor.
+    let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let raw = RawFd::try_from(Errno::result(raw)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: it is nobody's but ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Signals the process of a handle.
+pub fn signal_process(process: &OwnedFd, signal: Signal) -> Result<(), Errno> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    let (fd, number) = (process.as_raw_fd(), signal.number());
+    // SAFETY: without further information there is nothing to point to.
+    let code = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, none, 0) };
+    Errno::result(code).map(drop)
 }
 
 /// What has become of a child.

@@ -9,5 +9,8 @@ mod spec;
 mod view;
 
 pub use error::ErrorBody;
-pub use spec::{Account, FdSpec, JobSpec, Policy, Restart, SignalName, Stdio, Stop};
+pub use spec::{
+    Account, Bound, Cgroup, FdSpec, JobSpec, Policy, Ready, Restart, Rlimit, RlimitHalves,
+    RlimitName, Rlimits, Setting, SignalName, Stdio, Stop, Unlimited,
+};
 pub use view::{InitInfo, JobEvent, JobInfo, LastExit, Status};

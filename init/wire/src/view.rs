@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::JobSpec;
 
 /// One job, as `GET /job/:id` shows it. Times are RFC 3339 in UTC with milliseconds.
+///
+/// `S` is what holds the spec: init keeps it as text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct JobInfo {
+pub struct JobInfo<S = JobSpec> {
     /// Its name.
     pub id: String,
     /// Where it stands.
@@ -20,6 +22,9 @@ pub struct JobInfo {
     pub respawn: u32,
     /// One sentence on why it is in this status.
     pub why: String,
+    /// What it says of itself, by `STATUS=` of `sd_notify(3)`.
+    #[serde(rename = "statusText", skip_serializing_if = "Option::is_none", default)]
+    pub status_text: Option<String>,
     /// When its last run began.
     #[serde(rename = "startedAt")]
     pub started_at: Option<String>,
@@ -30,16 +35,16 @@ pub struct JobInfo {
     #[serde(rename = "nextStart", skip_serializing_if = "Option::is_none", default)]
     pub next_start: Option<String>,
     /// What it was asked to run.
-    pub spec: JobSpec,
+    pub spec: S,
 }
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Its process is being started.
+    /// Its process is being started, or runs and is not ready yet.
     Starting,
-    /// Its process runs.
+    /// Its process runs and is ready.
     Running,
     /// It was told to end and has not yet.
     Stopping,
@@ -62,13 +67,14 @@ impl Status {
     }
 }
 
-/// An exit code (`3`) or the name of the signal that ended the process (`"SIGKILL"`).
+/// An exit code (`3`) or the name of the signal that ended the process (`"SIGKILL"`); `"OOM"` is
+/// the SIGKILL of a kernel that ran out of the memory that the job's control group allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LastExit {
     /// 0 to 255.
     Code(u8),
-    /// With `SIG`.
+    /// With `SIG`, or `OOM`.
     Signal(String),
 }
 
@@ -78,13 +84,13 @@ pub enum LastExit {
 /// that, an event for each change, in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-pub enum JobEvent {
+pub enum JobEvent<S = JobSpec> {
     /// A job exists or has changed.
     Job {
         /// The number of the change; grows by one for each.
         seq: u64,
         /// The job after the change.
-        job: Box<JobInfo>,
+        job: Box<JobInfo<S>>,
     },
     /// A job was cleared.
     Gone {

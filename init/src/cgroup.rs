@@ -1,0 +1,369 @@
+//! Control groups, version 2: the kernel's own list of a job's processes.
+//!
+//! ```text
+//! /sys/fs/cgroup/OWN         where init was started
+//!   init/                    init itself, moved here when a job wants settings
+//!   jobs/                    init's by a lock on the folder; a second init here has jobs-2
+//!     spare-0/ spare-1/ …    one a job, used again by the next: making one takes 50 µs
+//!     job-ID/                that of a job with settings, removed with its last process
+//! ```
+//!
+//! A process cannot leave its group by forking or by a session of its own, `cgroup.kill` ends
+//! all of it at once, and `cgroup.events` tells whether it is empty. Where there are no such
+//! groups, or init may not make any, jobs go without (see `tree`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use init_wire::{Cgroup as Settings, Setting};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use tracing::info;
+
+use crate::id::JobId;
+use crate::sys::errno;
+
+/// Where the hierarchy is mounted: alone, or beside the older ones.
+const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// Groups that wait for a job.
+const MAX_SPARE: usize = 64;
+/// Inits side by side in one group.
+const MAX_INITS: u32 = 1024;
+/// How deep a job may nest groups of its own that init looks into.
+const MAX_DEPTH: u32 = 32;
+
+/// All groups that are init's.
+#[derive(Debug, Default)]
+pub struct Cgroups {
+    state: State,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// No hierarchy so far; in a machine it is mounted later.
+    #[default]
+    Unknown,
+    /// There is one, and init may not use it.
+    Forbidden,
+    /// The groups.
+    Ours(Jobs),
+}
+
+#[derive(Debug)]
+struct Jobs {
+    /// init's own group.
+    own: PathBuf,
+    folder: PathBuf,
+    /// The folder, locked.
+    lock: Flock<File>,
+    spare: Vec<u32>,
+    made: u32,
+    /// Controllers that the groups of jobs have.
+    enabled: Vec<&'static str>,
+}
+
+/// The group of one job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Without settings, by number.
+    Plain(u32),
+    /// With settings, by the job's name.
+    Set(Box<JobId>),
+}
+
+/// How it stands with a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Events {
+    /// Nobody is in it.
+    pub is_empty: bool,
+    /// Whoever is in it, or comes, does not run.
+    pub is_frozen: bool,
+}
+
+impl Cgroups {
+    /// A group for `job`, empty and with these settings. `None` where there are no groups; with
+    /// settings that is an error.
+    pub fn take(
+        &mut self,
+        job: &JobId,
+        settings: Option<&Settings>,
+    ) -> Result<Option<(Group, OwnedFd)>, Errno> {
+        if matches!(self.state, State::Unknown) {
+            self.state = find();
+        }
+        match (&mut self.state, settings) {
+            (State::Ours(jobs), Some(settings)) => jobs.take_set(job, settings).map(Some),
+            // Without settings it is a help, not a need.
+            (State::Ours(jobs), None) => Ok(jobs.take_plain().ok()),
+            (State::Unknown | State::Forbidden, Some(_)) => Err(Errno::EOPNOTSUPP),
+            (State::Unknown | State::Forbidden, None) => Ok(None),
+        }
+    }
+
+    /// Takes back a group that nobody is in, for another job.
+    pub fn give_back(&mut self, group: &Group) {
+        if let State::Ours(jobs) = &mut self.state {
+            jobs.give_back(group);
+        }
+    }
+
+    /// Removes a group that may not be used again.
+    pub fn discard(&self, group: &Group) {
+        if let Some(path) = self.path(group) {
+            remove(&path, MAX_DEPTH);
+        }
+    }
+
+    /// How it stands with it. `None` if that cannot be seen now.
+    #[must_use]
+    pub fn events(&self, group: &Group) -> Option<Events> {
+        let State::Ours(jobs) = &self.state else { return None };
+        let path = format!("{}/cgroup.events", Jobs::name(group));
+        let text = read_once(File::from(jobs.open(&path, OFlag::O_RDONLY).ok()?)).ok()?;
+        let says = |wanted| text.lines().any(|line| line == wanted);
+        Some(Events { is_empty: says("populated 0"), is_frozen: says("frozen 1") })
+    }
+
+    /// Whether the kernel has ended a process of it for want of memory.
+    #[must_use]
+    pub fn had_oom(&self, group: &Group) -> bool {
+        let Group::Set(_) = group else { return false };
+        let count = || {
+            let events = read_small(&self.path(group)?.join("memory.events")).ok()?;
+            let word = events.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
+            word.parse::<u64>().ok()
+        };
+        count().is_some_and(|count| count > 0)
+    }
+
+    /// The processes in it and in what it has made below it.
+    #[must_use]
+    pub fn members(&self, group: &Group) -> Vec<i32> {
+        let mut members = Vec::new();
+        if let Some(path) = self.path(group) {
+            collect(&path, MAX_DEPTH, &mut members);
+        }
+        members
+    }
+
+    /// Whether a process is in it.
+    #[must_use]
+    pub fn contains(&self, group: &Group, pid: i32) -> bool {
+        self.members(group).contains(&pid)
+    }
+
+    /// Kills everybody in it. Answers whether the kernel could do so at once.
+    #[must_use]
+    pub fn kill(&self, group: &Group) -> bool {
+        self.path(group).is_some_and(|path| write(&path.join("cgroup.kill"), "1").is_ok())
+    }
+
+    /// Removes all, at init's end.
+    pub fn clear(&mut self) {
+        if let State::Ours(jobs) = std::mem::take(&mut self.state) {
+            remove(&jobs.folder, MAX_DEPTH);
+        }
+        self.state = State::Forbidden;
+    }
+
+    fn path(&self, group: &Group) -> Option<PathBuf> {
+        match &self.state {
+            State::Ours(jobs) => Some(jobs.path(group)),
+            State::Unknown | State::Forbidden => None,
+        }
+    }
+}
+
+fn find() -> State {
+    let is_there =
+        |mount: &str| statfs(mount).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    let Some(mount) = MOUNTS.into_iter().find(|mount| is_there(mount)) else {
+        return State::Unknown;
+    };
+    match claim(Path::new(mount)) {
+        Ok(jobs) => State::Ours(jobs),
+        Err(error) => {
+            info!("jobs have no control groups of their own: {error}");
+            State::Forbidden
+        }
+    }
+}
+
+/// Makes the folder of this init's jobs in init's own group.
+fn claim(mount: &Path) -> io::Result<Jobs> {
+    let groups = fs::read_to_string("/proc/self/cgroup")?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    // A group outside of what this namespace shows cannot be named.
+    let own = own.filter(|own| !own.contains("..")).ok_or(ErrorKind::Unsupported)?;
+    let own = mount.join(own);
+    for n in 1..=MAX_INITS {
+        let folder = own.join(if n == 1 { "jobs".into() } else { format!("jobs-{n}") });
+        make(&folder)?;
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(&folder)?;
+        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
+        // One that has just ended may have removed what we have opened.
+        let same = |meta: fs::Metadata| lock.metadata().is_ok_and(|own| own.ino() == meta.ino());
+        if !fs::metadata(&folder).is_ok_and(same) {
+            continue;
+        }
+        // What a killed init has left, if it is empty.
+        remove_below(&folder, MAX_DEPTH);
+        let (spare, made, enabled) = (Vec::new(), 0, Vec::new());
+        return Ok(Jobs { own, folder, lock, spare, made, enabled });
+    }
+    Err(ErrorKind::ResourceBusy.into())
+}
+
+impl Jobs {
+    fn name(group: &Group) -> String {
+        match group {
+            Group::Plain(number) => format!("spare-{number}"),
+            Group::Set(id) => format!("job-{id}"),
+        }
+    }
+
+    fn path(&self, group: &Group) -> PathBuf {
+        self.folder.join(Self::name(group))
+    }
+
+    /// Opens what is in our folder: a shorter way than by its whole path.
+    fn open(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+        openat(&*self.lock, name, flags | OFlag::O_CLOEXEC, Mode::empty())
+    }
+
+    fn handle(&self, group: &Group) -> Result<OwnedFd, Errno> {
+        self.open(&Self::name(group), OFlag::O_PATH | OFlag::O_DIRECTORY)
+    }
+
+    fn take_plain(&mut self) -> Result<(Group, OwnedFd), Errno> {
+        let number = self.spare.pop();
+        let group = Group::Plain(number.unwrap_or(self.made));
+        if number.is_none() {
+            self.made = self.made.wrapping_add(1);
+            make(&self.path(&group)).map_err(|error| errno(&error))?;
+        }
+        let handle = self.handle(&group)?;
+        Ok((group, handle))
+    }
+
+    fn take_set(&mut self, id: &JobId, settings: &Settings) -> Result<(Group, OwnedFd), Errno> {
+        for (name, _) in settings.settings() {
+            self.enable(name.split_once('_').map_or(name, |(controller, _)| controller))?;
+        }
+        let group = Group::Set(Box::new(id.clone()));
+        let path = self.path(&group);
+        // Anew, so that neither settings nor counters of the last run are left.
+        remove(&path, MAX_DEPTH);
+        make(&path).map_err(|error| errno(&error))?;
+        let made = settings.settings().try_for_each(|(name, setting)| {
+            let text = match setting {
+                Setting::Number(number) => number.to_string(),
+                Setting::Text(text) => text.clone(),
+            };
+            write(&path.join(name.replace('_', ".")), &text).map_err(|error| errno(&error))
+        });
+        let opened = made.and_then(|()| self.handle(&group));
+        if opened.is_err() {
+            remove(&path, 1);
+        }
+        Ok((group, opened?))
+    }
+
+    /// Gives a controller to the groups of jobs.
+    fn enable(&mut self, controller: &'static str) -> Result<(), Errno> {
+        if self.enabled.contains(&controller) {
+            return Ok(());
+        }
+        let has =
+            read_small(&self.own.join("cgroup.controllers")).map_err(|error| errno(&error))?;
+        if !has.split_whitespace().any(|word| word == controller) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let switch = format!("+{controller}");
+        let own = self.own.join("cgroup.subtree_control");
+        if write(&own, &switch).is_err_and(|error| errno(&error) == Errno::EBUSY) {
+            // A group whose controllers go further down may hold no process itself.
+            self.move_out();
+            write(&own, &switch).map_err(|error| errno(&error))?;
+        }
+        write(&self.folder.join("cgroup.subtree_control"), &switch)
+            .map_err(|error| errno(&error))?;
+        self.enabled.push(controller);
+        Ok(())
+    }
+
+    /// Moves everybody in init's own group, init and `boot` mostly, one group down.
+    fn move_out(&self) {
+        let below = self.own.join("init");
+        if make(&below).is_err() {
+            return;
+        }
+        let mut members = Vec::new();
+        collect(&self.own, 1, &mut members);
+        for pid in members {
+            // Who has ended meanwhile is not in the way.
+            let _ = write(&below.join("cgroup.procs"), &pid.to_string());
+        }
+    }
+
+    fn give_back(&mut self, group: &Group) {
+        match group {
+            Group::Plain(number) if self.spare.len() < MAX_SPARE => self.spare.push(*number),
+            Group::Plain(_) | Group::Set(_) => remove(&self.path(group), MAX_DEPTH),
+        }
+    }
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// A file of a few lines, in one read and without asking for its size, which the kernel does not
+/// know.
+fn read_small(path: &Path) -> io::Result<String> {
+    read_once(File::open(path)?)
+}
+
+fn read_once(mut file: File) -> io::Result<String> {
+    let mut buffer = [0; 1024];
+    let length = file.read(&mut buffer)?;
+    Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
+}
+
+fn collect(path: &Path, depth: u32, members: &mut Vec<i32>) {
+    let list = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    members.extend(list.lines().filter_map(|line| line.parse::<i32>().ok()));
+    if depth > 1 {
+        below(path).for_each(|path| collect(&path, depth - 1, members));
+    }
+}
+
+/// Removes a group and those below it, as far as they are empty.
+fn remove(path: &Path, depth: u32) {
+    if depth > 0 && fs::remove_dir(path).is_err_and(|error| error.kind() != ErrorKind::NotFound) {
+        remove_below(path, depth);
+        // Who is still in it keeps it; the next init here removes it.
+        let _ = fs::remove_dir(path);
+    }
+}
+
+fn remove_below(path: &Path, depth: u32) {
+    below(path).for_each(|path| remove(&path, depth - 1));
+}
+
+fn below(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path())
+}

@@ -1,0 +1,325 @@
+//! What jobs say of themselves: `READY=1` and the like by `sd_notify(3)`, or a line on a pipe.
+//!
+//! Each run of a job that asks for it has a socket or a pipe of its own, and a task that reads it.
+//! The kernel says who has sent a datagram, and only the job's own processes are listened to. The
+//! queue to the reactor is short: who says more than init takes in waits in the kernel's queue.
+
+use std::collections::HashMap;
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use init_wire::Ready;
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials,
+    bind, getsockname, recvmsg, setsockopt, socket, sockopt,
+};
+use nix::unistd::pipe2;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::descriptor::raised;
+use crate::id::{JobId, Pid};
+use crate::job::Notice;
+use crate::spec::Spec;
+use crate::sys;
+
+/// Messages on their way to the reactor.
+const QUEUE: usize = 16;
+/// The longest message; what is longer is not read at all.
+const MAX_MESSAGE: usize = 4096;
+/// Characters of `STATUS=` that are kept.
+const MAX_TEXT: usize = 256;
+
+/// A message of a job's run.
+#[derive(Debug)]
+pub struct Message {
+    /// The job.
+    pub job: JobId,
+    run: u64,
+    /// What it says.
+    pub words: Words,
+}
+
+/// What a run says, as it came.
+#[derive(Debug)]
+pub enum Words {
+    /// A line on its pipe.
+    Line,
+    /// A datagram, and who has sent it, as this process's own namespace numbers him.
+    Datagram {
+        /// The text.
+        text: String,
+        /// The sender.
+        sender: i32,
+    },
+}
+
+/// Listens to the runs of all jobs.
+#[derive(Debug)]
+pub struct Ears {
+    queue: mpsc::Sender<Message>,
+    runs: HashMap<JobId, Listening>,
+    last_run: u64,
+}
+
+#[derive(Debug)]
+struct Listening {
+    run: u64,
+    warned: bool,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// What a run is given to speak, and what it is heard on.
+#[derive(Debug, Default)]
+pub struct Mouth {
+    /// `NOTIFY_SOCKET`, and how often it has to speak.
+    pub socket: Option<String>,
+    /// The end of a pipe, and the descriptor it is to become.
+    pub pipe: Option<(OwnedFd, u32)>,
+    heard_on: (Option<OwnedFd>, Option<pipe::Receiver>),
+}
+
+impl Mouth {
+    /// Opens what `spec` asks for. To be called within the runtime.
+    pub fn open(spec: &Spec) -> Result<Self, Errno> {
+        let mut mouth = Self::default();
+        if spec.notifies() {
+            let (socket, name) = open_socket()?;
+            (mouth.socket, mouth.heard_on.0) = (Some(name), Some(socket));
+        }
+        if let Ready::Fd(target) = spec.ready {
+            let (ear, lips) = pipe2(OFlag::O_CLOEXEC)?;
+            let ear = pipe::Receiver::from_owned_fd(ear).map_err(|error| sys::errno(&error))?;
+            (mouth.pipe, mouth.heard_on.1) = (Some((raised(lips)?, target)), Some(ear));
+        }
+        Ok(mouth)
+    }
+}
+
+impl Ears {
+    /// Ears, and where what they hear arrives.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Message>) {
+        let (queue, arrivals) = mpsc::channel(QUEUE);
+        (Self { queue, runs: HashMap::new(), last_run: 0 }, arrivals)
+    }
+
+    /// Begins to listen to a new run of `job`, and to that one only.
+    pub fn listen(&mut self, job: &JobId, mouth: Mouth) {
+        let (socket, pipe) = mouth.heard_on;
+        if socket.is_none() && pipe.is_none() {
+            self.stop(job);
+            return;
+        }
+        self.last_run += 1;
+        let (run, mut tasks) = (self.last_run, Vec::new());
+        let voice = Voice { job: job.clone(), run, queue: self.queue.clone() };
+        if let Some(pipe) = pipe {
+            tasks.push(tokio::spawn(voice.clone().of_pipe(pipe)).abort_handle());
+        }
+        if let Some(socket) = socket {
+            tasks.push(tokio::spawn(voice.of_socket(socket)).abort_handle());
+        }
+        self.runs.insert(job.clone(), Listening { run, warned: false, tasks });
+    }
+
+    /// How many runs are listened to: a descriptor each.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Listens to a job no more.
+    pub fn stop(&mut self, job: &JobId) {
+        self.runs.remove(job);
+    }
+
+    /// Whether a message is of the run that is listened to.
+    #[must_use]
+    pub fn knows(&self, message: &Message) -> bool {
+        self.runs.get(&message.job).is_some_and(|listening| listening.run == message.run)
+    }
+
+    /// Whether it is the first time that a stranger has spoken to this run.
+    pub fn is_first_stranger(&mut self, job: &JobId) -> bool {
+        self.runs.get_mut(job).is_some_and(|run| !std::mem::replace(&mut run.warned, true))
+    }
+}
+
+#[derive(Clone)]
+struct Voice {
+    job: JobId,
+    run: u64,
+    queue: mpsc::Sender<Message>,
+}
+
+impl Voice {
+    async fn say(&self, words: Words) -> bool {
+        let message = Message { job: self.job.clone(), run: self.run, words };
+        self.queue.send(message).await.is_ok()
+    }
+
+    /// The first line is all that counts.
+    async fn of_pipe(self, mut pipe: pipe::Receiver) {
+        let mut buffer = [0; 64];
+        while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+            if buffer.get(..length).is_some_and(|read| read.contains(&b'\n')) {
+                self.say(Words::Line).await;
+                return;
+            }
+        }
+    }
+
+    async fn of_socket(self, socket: OwnedFd) {
+        let Ok(socket) = sys::watch(socket) else { return };
+        loop {
+            let Ok(mut ready) = socket.readable().await else { return };
+            match receive(ready.get_inner()) {
+                Ok(Some(words)) => {
+                    if !self.say(words).await {
+                        return;
+                    }
+                }
+                Err(Errno::EAGAIN) => ready.clear_ready(),
+                // Not a message that anybody could mean, or none.
+                Ok(None) | Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+            // Who talks without end leaves their turn to the others.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A datagram socket under a name of the kernel's choice, which is free and no file.
+fn open_socket() -> Result<(OwnedFd, String), Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    setsockopt(&socket, sockopt::PassCred, &true)?;
+    bind(socket.as_raw_fd(), &UnixAddr::new_unnamed())?;
+    let bound = getsockname::<UnixAddr>(socket.as_raw_fd())?;
+    let name = bound.as_abstract().ok_or(Errno::EADDRNOTAVAIL)?;
+    let name = format!("@{}", String::from_utf8_lossy(name));
+    Ok((socket, name))
+}
+
+/// One datagram. Descriptors that come with it are closed by the kernel, for want of a place to
+/// put them; so a sender who waits for that (`BARRIER=1`) waits just until it has been read.
+fn receive(socket: &OwnedFd) -> Result<Option<Words>, Errno> {
+    let mut text = [0; MAX_MESSAGE];
+    let mut space = cmsg_space!(UnixCredentials);
+    let mut parts = [IoSliceMut::new(&mut text)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let is_whole = !received.flags.contains(MsgFlags::MSG_TRUNC);
+    let sender = received.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::ScmCredentials(who) => Some(who.pid()),
+        _ => None,
+    });
+    let length = received.bytes;
+    let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned();
+    Ok(sender.filter(|pid| is_whole && *pid > 0).map(|sender| Words::Datagram { text, sender }))
+}
+
+/// What a line of a datagram means, if it means anything here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Something of the job's.
+    Notice(Notice),
+    /// This process is to be the main one.
+    Main(Pid),
+}
+
+/// Reads `NAME=VALUE` lines. Unknown ones mean something to somebody else.
+pub fn read(text: &str) -> impl Iterator<Item = Line> {
+    text.lines().filter_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        let micros = || value.parse().ok().map(Duration::from_micros);
+        Some(Line::Notice(match (name, value) {
+            ("READY", "1") => Notice::Ready,
+            ("RELOADING", "1") => Notice::Reloading,
+            ("STOPPING", "1") => Notice::Stopping,
+            ("WATCHDOG", "1") => Notice::Alive,
+            ("WATCHDOG", "trigger") => Notice::Broken,
+            ("STATUS", text) => Notice::Text(shown(text)),
+            ("WATCHDOG_USEC", _) => Notice::Watchdog(bounded(micros()?)),
+            ("EXTEND_TIMEOUT_USEC", _) => Notice::Extend(bounded(micros()?)),
+            ("MAINPID", _) => return Pid::new(value.parse().ok()?).map(Line::Main),
+            _ => return None,
+        }))
+    })
+}
+
+/// What the clock can hold, whatever is asked for.
+fn bounded(duration: Duration) -> Duration {
+    const YEAR: Duration = Duration::from_hours(365 * 24);
+    duration.min(YEAR)
+}
+
+fn shown(text: &str) -> Box<str> {
+    text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notices(text: &str) -> Vec<Line> {
+        read(text).collect()
+    }
+
+    #[test]
+    fn i04_each_word_is_understood() {
+        let notice = |notice| vec![Line::Notice(notice)];
+        assert_eq!(notices("READY=1"), notice(Notice::Ready));
+        assert_eq!(notices("RELOADING=1\nMONOTONIC_USEC=5"), notice(Notice::Reloading));
+        assert_eq!(notices("STOPPING=1\n"), notice(Notice::Stopping));
+        assert_eq!(notices("WATCHDOG=1"), notice(Notice::Alive));
+        assert_eq!(notices("WATCHDOG=trigger"), notice(Notice::Broken));
+        let limit = Duration::from_millis(2);
+        assert_eq!(notices("WATCHDOG_USEC=2000"), notice(Notice::Watchdog(limit)));
+        assert_eq!(notices("EXTEND_TIMEOUT_USEC=2000"), notice(Notice::Extend(limit)));
+        assert_eq!(notices("STATUS=a\tb"), notice(Notice::Text("a b".into())));
+        assert_eq!(notices("MAINPID=77"), [Line::Main(Pid::new(77).unwrap())]);
+        let both = [Line::Notice(Notice::Text("up".into())), Line::Notice(Notice::Ready)];
+        assert_eq!(notices("STATUS=up\nREADY=1"), both);
+    }
+
+    #[test]
+    fn i04_nonsense_is_ignored() {
+        for text in [
+            "",
+            "=",
+            "READY",
+            "READY=2",
+            "ready=1",
+            "MAINPID=1",
+            "MAINPID=-5",
+            "MAINPID=x",
+            "WATCHDOG=2",
+            "WATCHDOG_USEC=-1",
+            "WATCHDOG_USEC=99999999999999999999999",
+            "\0\0",
+        ] {
+            assert_eq!(notices(text), [], "{text:?}");
+        }
+        let [Line::Notice(Notice::Watchdog(limit))] =
+            &notices("WATCHDOG_USEC=18446744073709551615")[..]
+        else {
+            panic!("a watchdog");
+        };
+        assert!(*limit <= Duration::from_hours(365 * 24));
+    }
+}

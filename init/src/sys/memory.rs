@@ -1,0 +1,89 @@
+//! What init does when there is no memory: it throws ballast off.
+//!
+//! A failed allocation would be the end of PID 1. So some memory is held back from the start, and
+//! given up when the system has none left: what is being done then goes through, and from then on
+//! init takes on nothing new until it could take the ballast up again.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// Far more than handling the largest request takes. It is never written to, so it takes address
+/// space and no memory.
+const SIZE: usize = 4 * 1024 * 1024;
+const LAYOUT: Layout = Layout::new::<[u8; SIZE]>();
+
+/// The system's allocator, with ballast.
+#[derive(Debug)]
+pub struct Ballast(AtomicPtr<u8>);
+
+/// The one of this program.
+#[global_allocator]
+static BALLAST: Ballast = Ballast(AtomicPtr::new(ptr::null_mut()));
+
+/// Takes ballast up, if there is none. Answers whether there is now.
+pub fn is_enough() -> bool {
+    if !BALLAST.0.load(Ordering::Relaxed).is_null() {
+        return true;
+    }
+    // SAFETY: the layout is not of size 0.
+    let taken = unsafe { System.alloc(LAYOUT) };
+    let held = &BALLAST.0;
+    let none = ptr::null_mut();
+    if held.compare_exchange(none, taken, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        // SAFETY: it is from this allocator with this layout, and nobody else's.
+        unsafe { System.dealloc(taken, LAYOUT) };
+    }
+    !taken.is_null()
+}
+
+impl Ballast {
+    /// Answers whether there was any.
+    fn throw_off(&self) -> bool {
+        let held = self.0.swap(ptr::null_mut(), Ordering::Relaxed);
+        if held.is_null() {
+            return false;
+        }
+        // SAFETY: whoever has swapped it out is its only owner; it is of this layout.
+        unsafe { System.dealloc(held, LAYOUT) };
+        true
+    }
+}
+
+// SAFETY: all is the system's allocator's own work.
+unsafe impl GlobalAlloc for Ballast {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        let taken = unsafe { System.alloc(layout) };
+        if taken.is_null() && self.throw_off() {
+            // SAFETY: as the caller promises.
+            return unsafe { System.alloc(layout) };
+        }
+        taken
+    }
+
+    unsafe fn dealloc(&self, taken: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(taken, layout) };
+    }
+
+    unsafe fn realloc(&self, taken: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        let grown = unsafe { System.realloc(taken, layout, size) };
+        if grown.is_null() && self.throw_off() {
+            // SAFETY: as the caller promises; a failure has left it as it was.
+            return unsafe { System.realloc(taken, layout, size) };
+        }
+        grown
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        let taken = unsafe { System.alloc_zeroed(layout) };
+        if taken.is_null() && self.throw_off() {
+            // SAFETY: as the caller promises.
+            return unsafe { System.alloc_zeroed(layout) };
+        }
+        taken
+    }
+}

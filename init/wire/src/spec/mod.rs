@@ -1,0 +1,121 @@
+//! What a client asks init to run.
+
+mod cgroup;
+mod life;
+mod process;
+
+use std::collections::BTreeMap;
+
+pub use cgroup::{Cgroup, Setting};
+pub use life::{Policy, Ready, Restart, SignalName, Stop};
+pub use process::{
+    Account, Bound, FdSpec, Rlimit, RlimitHalves, RlimitName, Rlimits, Stdio, Unlimited,
+};
+use serde::{Deserialize, Serialize};
+
+/// A job as a client describes it. Two specs are the same job exactly when they are equal.
+///
+/// The child's environment is `envs` and nothing more (with `fds`, the `LISTEN_*` variables).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// The program: a path, or a name that is looked up in the `PATH` of `envs`.
+    pub exec: String,
+    /// The arguments after the program's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Working directory, absolute. Default `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// The whole environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub envs: BTreeMap<String, String>,
+    /// User, by name or id. Default: init's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Account>,
+    /// Group, by name or id. Default: the user's own group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Account>,
+    /// Supplementary groups. Default: those `/etc/group` lists for the user; none without a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<Account>>,
+    /// Which permissions new files do not get, in octal: `"027"`. Default `"022"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<String>,
+    /// From -20, served first, to 19. Default: init's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i8>,
+    /// Whom the kernel ends when memory is out: from -1000, never, to 1000, first. Default: what
+    /// init itself was started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i16>,
+    /// Bounds of each of its processes. Default: what init itself was started with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rlimits: Rlimits,
+    /// Whether no program it runs can gain privileges, by a set-user-id bit or otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_privs: bool,
+    /// The capabilities that it has and can ever get: `["NET_BIND_SERVICE"]`. Default: those its
+    /// user has by nature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<String>>,
+    /// Standard input. Default `null`.
+    #[serde(default = "Stdio::null", skip_serializing_if = "Stdio::is_null")]
+    pub stdin: Stdio,
+    /// Standard output. Default `inherit`.
+    #[serde(default = "Stdio::inherit", skip_serializing_if = "Stdio::is_inherit")]
+    pub stdout: Stdio,
+    /// Standard error. Default `inherit`.
+    #[serde(default = "Stdio::inherit", skip_serializing_if = "Stdio::is_inherit")]
+    pub stderr: Stdio,
+    /// Sockets that init opens, keeps, and hands over from fd 3 on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fds: Vec<FdSpec>,
+    /// When it counts as ready. Default `exec`.
+    #[serde(default, skip_serializing_if = "Ready::is_default")]
+    pub ready: Ready,
+    /// Milliseconds within which it must say `WATCHDOG=1` again; else it is killed. Default: no
+    /// such duty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog_ms: Option<u64>,
+    /// When to start it again after it has ended.
+    #[serde(default, skip_serializing_if = "Restart::is_never")]
+    pub restart: Restart,
+    /// How to end it.
+    #[serde(default, skip_serializing_if = "Stop::is_default")]
+    pub stop: Stop,
+    /// Settings of its control group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Cgroup>,
+}
+
+impl JobSpec {
+    /// A spec of `exec` with every other field at its default.
+    #[must_use]
+    pub fn new(exec: impl Into<String>) -> Self {
+        Self {
+            exec: exec.into(),
+            args: Vec::new(),
+            cwd: None,
+            envs: BTreeMap::new(),
+            user: None,
+            group: None,
+            groups: None,
+            umask: None,
+            nice: None,
+            oom_score_adj: None,
+            rlimits: Rlimits::new(),
+            no_new_privs: false,
+            capabilities: None,
+            stdin: Stdio::Null,
+            stdout: Stdio::Inherit,
+            stderr: Stdio::Inherit,
+            fds: Vec::new(),
+            ready: Ready::Exec,
+            watchdog_ms: None,
+            restart: Restart::default(),
+            stop: Stop::default(),
+            cgroup: None,
+        }
+    }
+}
