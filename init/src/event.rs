@@ -101,6 +101,8 @@ pub enum Effect {
     Spawn(JobId, Arc<Spec>),
     /// Signal one process; a ticket is answered with how that went.
     Signal(Pid, Signal, Option<Ticket>),
+    /// Signal the process group that this process leads.
+    SignalGroup(Pid, Signal),
     /// Signal all processes of the job's tree.
     SignalTree(JobId, Signal),
     /// Look whether anybody is left of the tree: answered by `Tree`.

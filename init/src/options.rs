@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::Right;
+use crate::forward::Rewrites;
 use crate::shutdown::BootExit;
 
 /// What init was asked to do.
@@ -27,6 +28,10 @@ pub struct Options {
     pub token_file: Option<PathBuf>,
     /// Whether everybody must show a token.
     pub insists: bool,
+    /// Whether signals are told to boot's whole process group.
+    pub signal_group: bool,
+    /// Which signals are told as others.
+    pub rewrites: Rewrites,
     /// The command of the job `boot`; empty for none.
     pub command: Vec<OsString>,
     /// Words that were skipped.
@@ -90,6 +95,9 @@ Options:
                       lines of `TOKEN read` or `TOKEN control`
   --auth WHO          peer: root, init's own user, grants and tokens; token: who
                       shows a token, and nobody else [default: peer]
+  --signal-group      tell signals to boot's whole process group
+  --rewrite FROM:TO   tell boot the signal TO instead of FROM; TO none drops it;
+                      may be repeated
   -h, --help          this text
   -V, --version       the version
 
@@ -100,6 +108,7 @@ Try:
        -d '{\"exec\": \"/bin/sleep\", \"args\": [\"60\"]}' 127.0.0.1:1/job
 
 SIGTERM tells boot, stops the other jobs, and ends init; a second one kills.
+All other signals are passed on to boot.
 The exit code is boot's: 128+n for a signal, 127 not found, 126 not executable.
 ";
 
@@ -118,6 +127,8 @@ pub fn parse(
         grants: Vec::new(),
         token_file: None,
         insists: false,
+        signal_group: false,
+        rewrites: Rewrites::default(),
         command: Vec::new(),
         skipped: Vec::new(),
     };
@@ -146,6 +157,8 @@ pub fn parse(
             "--grant" => options.grants.push(grant(value("--grant")?)?),
             "--token-file" => options.token_file = Some(value("--token-file")?.into()),
             "--auth" => options.insists = insists(value("--auth")?)?,
+            "--signal-group" => options.signal_group = true,
+            "--rewrite" => rewrite(&mut options.rewrites, value("--rewrite")?)?,
             "-h" | "--help" if !in_vm => return Err(Instead::Help),
             "-V" | "--version" if !in_vm => return Err(Instead::Version),
             _ if in_vm && (name.starts_with('-') || !runs(name)) => options.skipped.push(word),
@@ -200,6 +213,15 @@ fn boot_exit(value: String) -> Result<BootExit, Instead> {
     }
 }
 
+fn rewrite(rewrites: &mut Rewrites, value: String) -> Result<(), Instead> {
+    rewrites.add(&value).ok_or(Instead::Value {
+        option: "--rewrite",
+        value,
+        expected: "FROM:TO, two signals such as TERM:QUIT, or HUP:none to drop one; KILL, STOP and \
+                   CHLD cannot be rewritten",
+    })
+}
+
 fn grace(value: String) -> Result<Duration, Instead> {
     match value.parse::<u32>() {
         Ok(seconds) if seconds <= 86_400 => Ok(Duration::from_secs(u64::from(seconds))),
@@ -212,6 +234,7 @@ fn grace(value: String) -> Result<Duration, Instead> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signal::Signal;
 
     fn read(line: &str, in_vm: bool) -> Result<Options, Instead> {
         parse(line.split_whitespace().map(OsString::from), None, in_vm, |word| word == "bootctl")
@@ -238,6 +261,19 @@ mod tests {
         assert_eq!(options.listen.port(), 3);
         let options = parse(["true".into()], Some("127.0.0.1:2".into()), false, |_| true).unwrap();
         assert_eq!(options.listen.port(), 2);
+    }
+
+    #[test]
+    fn i02_rewrites_are_read_or_refused() {
+        let options = read("--rewrite TERM:QUIT --signal-group --rewrite=1:0 sh", false).unwrap();
+        assert!(options.signal_group);
+        assert_eq!(options.rewrites.told(Signal::TERM), Signal::parse("QUIT"));
+        assert_eq!(Signal::parse("HUP").and_then(|hup| options.rewrites.told(hup)), None);
+        assert!(matches!(
+            read("--rewrite TERM sh", false),
+            Err(Instead::Value { option: "--rewrite", .. })
+        ));
+        assert_eq!(read("--rewrite", false), Err(Instead::Missing("--rewrite")));
     }
 
     #[test]

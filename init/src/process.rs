@@ -78,13 +78,13 @@ impl Process {
 
 /// Signals one of init's own children, which nobody else reaps, so that its number is its own.
 pub fn signal_child(pid: Pid, signal: Signal) -> Result<(), nix::errno::Errno> {
-    os::kill(OsPid::from_raw(pid.as_raw()), signal.to_os())
+    sys::kill(pid.as_raw(), signal)
 }
 
 /// Signals a process group whose leader is not reaped, or which has members.
 pub fn signal_group(leader: Pid, signal: Signal) {
     // An empty group has nobody to tell.
-    let _ = os::killpg(OsPid::from_raw(leader.as_raw()), signal.to_os());
+    let _ = sys::kill(-leader.as_raw(), signal);
 }
 
 /// Whether a process group has no member, dead ones that are not reaped included.

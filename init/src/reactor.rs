@@ -75,10 +75,10 @@ impl Reactor {
         self.end
     }
 
-    /// Whether the job `boot` has a process.
+    /// The process of the job `boot`.
     #[must_use]
-    pub fn has_boot(&self) -> bool {
-        self.table.info(&JobId::boot()).is_some_and(|info| info.pid.is_some())
+    pub fn boot(&self) -> Option<Pid> {
+        self.table.boot_pid()
     }
 
     /// Answers a question of the API.
@@ -132,6 +132,7 @@ impl Reactor {
                 });
             }
             Effect::Signal(pid, signal, ticket) => self.signal(pid, signal, ticket),
+            Effect::SignalGroup(pid, signal) => process::signal_group(pid, signal),
             Effect::SignalTree(id, signal) => self.trees.signal(&id, signal),
             Effect::Probe(id) => {
                 let seen = self.trees.probe(&id);

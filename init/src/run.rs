@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use init_wire::{JobSpec, Policy, Restart, Stdio};
+use init_wire::{JobSpec, Policy, Restart, SignalName, Stdio};
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::socket::Backlog;
@@ -26,6 +26,7 @@ use crate::account::{AccountError, Accounts};
 use crate::api::{self, Api};
 use crate::door::{Door, Knock};
 use crate::event::{Ending, Event};
+use crate::forward::{Course, Forward};
 use crate::limits::{BACKLOG, MAX_CONNECTIONS, MAX_JOBS, MAX_SPECS};
 use crate::notice::{Ears, Message};
 use crate::options::{self, Instead, Options};
@@ -36,6 +37,7 @@ use crate::signals::{self, Signals};
 use crate::spawn::{DEFAULT_PATH, Spawner};
 use crate::spec::{Boot, Spec, SpecError};
 use crate::table::{Rules, Table};
+use crate::terminal::{Pause, Terminal};
 use crate::token::{TokenError, Tokens};
 use crate::{descriptor, machine, process, reaper, sys};
 
@@ -55,7 +57,8 @@ pub struct Init {
     signals: Signals,
     knocks: mpsc::UnboundedReceiver<Knock>,
     messages: mpsc::Receiver<Message>,
-    in_vm: bool,
+    forward: Forward,
+    pause: Pause,
 }
 
 /// Why init could not start.
@@ -144,37 +147,47 @@ impl Init {
         });
         let (max_jobs, max_specs) = (MAX_JOBS, MAX_SPECS);
         let rules = Rules { max_jobs, max_specs, boot_exit, grace: options.grace, seed: seed() };
-        let terminal = io::stdin().is_terminal().then_some(0);
+        let terminal = Terminal::find();
         let (ears, messages) = Ears::new();
-        let spawner = Spawner::new(terminal, descriptor::raise_limit());
+        let spawner = Spawner::new(terminal.is_some().then_some(0), descriptor::raise_limit());
         let mut reactor = Reactor::new(Table::new(rules), spawner, ears);
+        let is_pid_1 = getpid().as_raw() == 1;
+        let pause = Pause::new(terminal, !is_pid_1);
         let own = (getuid().as_raw(), getgid().as_raw());
         let (door, knocks) = Door::new();
         let access = access(&options, own.0)?;
         let seats = MAX_CONNECTIONS.min(descriptor::keepable() / 2);
         runtime.spawn(api::serve(listener, api::router(Api { door, own }), access, seats));
         if !options.command.is_empty() {
-            let spec = boot_spec(options, address, boot_exit, in_vm, own)?;
+            let spec = boot_spec(&options, address, boot_exit, in_vm, own)?;
             reactor.handle(Event::Boot(Arc::new(spec)));
         }
         drop(entered);
-        Ok(Self { runtime, reactor, signals, knocks, messages, in_vm })
+        let forward = Forward { rewrites: options.rewrites, in_vm, may_suspend: !is_pid_1 };
+        Ok(Self { runtime, reactor, signals, knocks, messages, forward, pause })
     }
 
     /// Serves until the end. In a VM the machine ends with it and this does not return.
     pub fn run(self) -> ExitCode {
-        let Self { runtime, mut reactor, signals, mut knocks, mut messages, in_vm } = self;
+        let Self { runtime, mut reactor, signals, mut knocks, mut messages, forward, mut pause } =
+            self;
+        let in_vm = forward.in_vm;
         // A task like the connections are, so that they wake each other without a system call.
         let served = runtime.spawn(async move {
             loop {
-                if let Some(end) = reactor.end() {
+                let end = reactor.end();
+                if end.is_some() || reactor.boot().is_none() {
+                    pause.take_back();
+                }
+                if let Some(end) = end {
                     // The last answers are with the connections' tasks: let these write them.
                     for _ in 0..LAST_TURNS {
                         tokio::task::yield_now().await;
                     }
                     return end;
                 }
-                turn(&mut reactor, &signals, &mut knocks, &mut messages, in_vm).await;
+                turn(&mut reactor, &signals, &mut knocks, &mut messages, &forward, &mut pause)
+                    .await;
             }
         });
         let (ending, code) = runtime.block_on(served).unwrap_or((Ending::Exit, 1));
@@ -195,7 +208,8 @@ async fn turn(
     signals: &Signals,
     knocks: &mut mpsc::UnboundedReceiver<Knock>,
     messages: &mut mpsc::Receiver<Message>,
-    in_vm: bool,
+    forward: &Forward,
+    pause: &mut Pause,
 ) {
     let deadline = reactor.next_deadline();
     // Clients first: they are few, bounded, and wait; deadlines and the dead may be many.
@@ -212,13 +226,8 @@ async fn turn(
     };
     let long = !matches!(happened, Happened::Knock(_));
     let handled = catch_unwind(AssertUnwindSafe(|| match happened {
-        Happened::Signal(libc::SIGCHLD) => {
-            if reaper::reap(|event| reactor.handle(event)) {
-                // More are dead than a turn takes: come back after the others.
-                let _ = nix::sys::signal::raise(nix::sys::signal::SIGCHLD);
-            }
-        }
-        Happened::Signal(number) => on_signal(reactor, number, in_vm),
+        Happened::Signal(libc::SIGCHLD) => reap(reactor, pause),
+        Happened::Signal(number) => on_signal(reactor, number, forward, pause),
         Happened::Knock(knock) => reactor.answer(knock),
         Happened::Message(message) => reactor.hear(message),
         Happened::Deadline => reactor.handle(Event::Tick),
@@ -245,20 +254,35 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// SIGTERM asks for the end, everywhere. In a VM, SIGINT is Ctrl-Alt-Del and SIGPWR a failing
-/// power supply. All others are for `boot`; without one, SIGINT asks for the end too.
-fn on_signal(reactor: &mut Reactor, number: i32, in_vm: bool) {
-    let event = match (number, in_vm) {
-        (libc::SIGTERM, false) => Event::Terminate(Ending::Exit),
-        (libc::SIGTERM | libc::SIGPWR, true) => Event::Terminate(Ending::Poweroff),
-        (libc::SIGINT, true) => Event::Terminate(Ending::Reboot),
-        (libc::SIGINT, false) if !reactor.has_boot() => Event::Terminate(Ending::Exit),
-        _ => match Signal::from_number(number) {
-            Some(signal) => Event::Forward(signal),
-            None => return,
-        },
-    };
-    reactor.handle(event);
+fn reap(reactor: &mut Reactor, pause: &mut Pause) {
+    let turn = reaper::reap(|event| reactor.handle(event));
+    if turn.more {
+        // More are dead than a turn takes: come back after the others.
+        let _ = nix::sys::signal::raise(nix::sys::signal::SIGCHLD);
+    }
+    for (pid, by) in turn.stopped {
+        if reactor.boot() == Some(pid) {
+            pause.boot_stopped(pid, by);
+        }
+    }
+}
+
+fn on_signal(reactor: &mut Reactor, number: i32, forward: &Forward, pause: &mut Pause) {
+    let Some(signal) = Signal::from_number(number) else { return };
+    let boot = reactor.boot();
+    match forward.course(signal, boot.is_some()) {
+        Course::Drop => {}
+        Course::End(ending) => reactor.handle(Event::Terminate(ending)),
+        Course::Tell(told) => reactor.handle(Event::Forward(told)),
+        Course::Suspend(by) => pause.ask(boot, by),
+        Course::Resume(told) => {
+            if !pause.resume(boot)
+                && let Some(told) = told
+            {
+                reactor.handle(Event::Forward(told));
+            }
+        }
+    }
 }
 
 fn access(options: &Options, own: u32) -> Result<Access, StartError> {
@@ -283,14 +307,14 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> 
 /// The job `boot`: init's own environment, directory and streams, and the address of the API.
 /// What is not text is shown with a mark in its place, and handed on as it is.
 fn boot_spec(
-    options: Options,
+    options: &Options,
     api: SocketAddr,
     boot_exit: BootExit,
     in_vm: bool,
     own: (u32, u32),
 ) -> Result<Spec, StartError> {
     let cwd = env::current_dir().unwrap_or_else(|_| "/".into());
-    let mut words = options.command.into_iter();
+    let mut words = options.command.iter().cloned();
     let exec = words.next().unwrap_or_default();
     let exec = if exec.as_bytes().contains(&b'/') { cwd.join(exec).into() } else { exec };
     let args: Vec<OsString> = words.collect();
@@ -298,7 +322,7 @@ fn boot_spec(
     let mut envs: Vec<(OsString, OsString)> =
         env::vars_os().filter(|(name, _)| !is_ours(name)).collect();
     envs.push(("INIT_API".into(), api.to_string().into()));
-    if let Some(path) = options.token_file {
+    if let Some(path) = &options.token_file {
         envs.push(("INIT_TOKEN_FILE".into(), cwd.join(path).into()));
     }
     if in_vm && env::var_os("PATH").is_none() {
@@ -316,6 +340,9 @@ fn boot_spec(
     wire.cwd = Some(shown(cwd.as_os_str()));
     wire.stdin = Stdio::Inherit;
     wire.stop.timeout_ms = u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX);
+    if let Some(told) = options.rewrites.told(Signal::TERM).filter(|told| *told != Signal::TERM) {
+        wire.stop.signal = SignalName::Name(told.to_string());
+    }
     if boot_exit == BootExit::Respawn {
         wire.restart = Restart { policy: Policy::Always, delay_ms: 200, ..Restart::default() };
     }
@@ -328,6 +355,7 @@ fn boot_spec(
             .map(|(name, value)| raw(&[name.as_os_str(), value].join(OsStr::new("="))))
             .collect(),
         cwd: raw(cwd.as_os_str()),
+        as_group: options.signal_group,
     };
     Ok(Spec::check(&wire, &Accounts::default(), own)?.of_boot(boot))
 }

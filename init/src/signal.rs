@@ -1,23 +1,33 @@
 //! Signals by name and number, and how a process ended.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use init_wire::{LastExit, SignalName};
 use nix::sys::signal as os;
 
-/// A signal that exists on this machine.
+/// The real-time signals that the C library leaves to programs.
+const REAL_TIME: RangeInclusive<i32> = 34..=64;
+
+/// A signal that exists on this machine, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Signal(os::Signal);
+pub struct Signal(i32);
 
 impl Signal {
     /// The polite request to end.
-    pub const TERM: Self = Self(os::Signal::SIGTERM);
+    pub const TERM: Self = Self(libc::SIGTERM);
     /// The one that leaves a core behind.
-    pub const ABRT: Self = Self(os::Signal::SIGABRT);
+    pub const ABRT: Self = Self(libc::SIGABRT);
     /// The one that cannot be refused.
-    pub const KILL: Self = Self(os::Signal::SIGKILL);
+    pub const KILL: Self = Self(libc::SIGKILL);
+    /// The stop that cannot be refused.
+    pub const STOP: Self = Self(libc::SIGSTOP);
+    /// The end of a stop.
+    pub const CONT: Self = Self(libc::SIGCONT);
+    /// A child has ended or stopped.
+    pub const CHLD: Self = Self(libc::SIGCHLD);
 
-    /// From `TERM`, `SIGTERM`, `term` or `15`.
+    /// From `TERM`, `SIGTERM`, `term` or `15`; real-time signals from their numbers.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if let Ok(number) = text.parse::<i32>() {
@@ -25,13 +35,15 @@ impl Signal {
         }
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-        os::Signal::iterator().find(|s| s.as_str().strip_prefix("SIG") == Some(name)).map(Self)
+        let mut named = os::Signal::iterator();
+        named.find(|s| s.as_str().strip_prefix("SIG") == Some(name)).map(|s| Self(s as i32))
     }
 
-    /// From the kernel's number, 1 to 31.
+    /// From the kernel's number, 1 to 31 and 34 to 64: the two between are the C library's own.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
-        os::Signal::try_from(number).ok().map(Self)
+        let exists = os::Signal::try_from(number).is_ok() || REAL_TIME.contains(&number);
+        exists.then_some(Self(number))
     }
 
     /// From the vocabulary of the API.
@@ -43,16 +55,19 @@ impl Signal {
         }
     }
 
-    /// As the system library has it.
+    /// The kernel's number.
     #[must_use]
-    pub fn to_os(self) -> os::Signal {
+    pub fn number(self) -> i32 {
         self.0
     }
 }
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str())
+        match os::Signal::try_from(self.0) {
+            Ok(named) => f.write_str(named.as_str()),
+            Err(_) => write!(f, "SIG{}", self.0),
+        }
     }
 }
 
@@ -128,9 +143,10 @@ mod tests {
         for text in ["TERM", "SIGTERM", "sigterm", "15"] {
             assert_eq!(Signal::parse(text), Some(Signal::TERM), "{text}");
         }
-        for text in ["", "0", "-1", "65", "NOPE", "SIGSIGTERM", "15x"] {
+        for text in ["", "0", "-1", "32", "33", "65", "NOPE", "SIGSIGTERM", "15x"] {
             assert_eq!(Signal::parse(text), None, "{text}");
         }
+        assert_eq!(Signal::parse("34").map(|signal| signal.to_string()), Some("SIG34".into()));
     }
 
     #[test]

@@ -2,42 +2,23 @@
 //!
 //! All are blocked and read from a descriptor. No handler runs in init, so none can run in
 //! a child that still shares its memory; nothing is ignored, so children have nothing to reset but the mask; and
-//! a blocked SIGTTOU does no harm. A SIGPIPE that init has caused itself, by answering a client
+//! a blocked SIGTTOU does no harm. Those of faults are held back too, so that one that is sent
+//! reaches `boot`; a fault of init's own code ends it all the same, the kernel sees to that. A SIGPIPE that init has caused itself, by answering a client
 //! that has hung up, is no news.
 
 use std::io;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
 
 use crate::sys;
 
-/// What the kernel sends for a fault of init's own code. Blocked, they would end it just the
-/// same, only without a word.
-const FAULTS: [Signal; 7] = [
-    Signal::SIGSEGV,
-    Signal::SIGBUS,
-    Signal::SIGFPE,
-    Signal::SIGILL,
-    Signal::SIGABRT,
-    Signal::SIGTRAP,
-    Signal::SIGSYS,
-];
-
-fn all_but_faults() -> SigSet {
-    let mut set = SigSet::all();
-    for fault in FAULTS {
-        set.remove(fault);
-    }
-    set
-}
-
 /// Blocks all, and takes back whatever was ignored when init was started. The first thing that
 /// init does.
 pub fn block() -> Result<(), Errno> {
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all_but_faults()), None)?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     sys::stop_ignoring_signals();
     Ok(())
 }
@@ -50,7 +31,7 @@ impl Signals {
     /// Begins to read what [`block`] holds back. To be called within the runtime.
     pub fn open() -> io::Result<Self> {
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let signals = SignalFd::with_flags(&all_but_faults(), flags)?;
+        let signals = SignalFd::with_flags(&SigSet::all(), flags)?;
         Ok(Self(sys::watch(signals)?))
     }
 

@@ -14,6 +14,7 @@ use crate::notice::Mouth;
 use crate::oom::OomScore;
 use crate::spec::{Confinement, Limit, Spec};
 use crate::sys::child::{self, Image, Stack};
+use crate::terminal;
 
 /// Where programs without a slash are looked up when the spec's environment has no `PATH`.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -26,7 +27,7 @@ pub struct Spawner {
     stack: Stack,
     /// `/dev/null` once it has been there.
     null: Option<OwnedFd>,
-    /// The terminal that `boot` becomes the foreground of, if init has one.
+    /// The terminal that `boot` shares, if init has one.
     terminal: Option<RawFd>,
     oom: OomScore,
     /// How many descriptors a process may have that does not say otherwise.
@@ -82,6 +83,7 @@ impl Spawner {
                 text(wire.cwd.as_deref().unwrap_or("/"))?,
             ),
         };
+        let terminal = self.terminal.filter(|_| spec.boot.is_some());
         let mut confinement =
             Confinement::check(wire).map_err(|_| (Stage::Prepare, Errno::EINVAL))?;
         let is_set = confinement.rlimits.iter().any(|limit| limit.resource == libc::RLIMIT_NOFILE);
@@ -96,7 +98,8 @@ impl Spawner {
             cwd,
             identity: spec.identity.as_deref().cloned(),
             fds: fds.zip(0..).chain(pipe).collect(),
-            terminal: self.terminal.filter(|_| spec.boot.is_some()),
+            terminal,
+            foreground: terminal.is_some() && terminal::is_boots(),
             group: lent.group,
             confinement,
         };

@@ -96,6 +96,12 @@ impl Table {
         self.jobs.get(id).map(|entry| entry.job.info())
     }
 
+    /// The process of the job `boot`.
+    #[must_use]
+    pub fn boot_pid(&self) -> Option<Pid> {
+        self.jobs.get(&JobId::boot()).and_then(|entry| entry.job.pid())
+    }
+
     /// How many jobs there are, ended ones included.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -396,9 +402,13 @@ impl Table {
     }
 
     fn forward(&mut self, signal: Signal, effects: &mut Vec<Effect>) {
-        if let Some(pid) = self.jobs.get(&JobId::boot()).and_then(|entry| entry.job.pid()) {
-            effects.push(Effect::Signal(pid, signal, None));
-        }
+        let Some(boot) = self.jobs.get(&JobId::boot()).map(|entry| &entry.job) else { return };
+        let Some(pid) = boot.pid() else { return };
+        effects.push(if boot.spec().as_group() {
+            Effect::SignalGroup(pid, signal)
+        } else {
+            Effect::Signal(pid, signal, None)
+        });
     }
 
     /// The first request tells `boot`; a second one means at once.

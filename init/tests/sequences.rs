@@ -186,6 +186,15 @@ impl World {
                     self.answer(ticket);
                 }
             }
+            Effect::SignalGroup(leader, signal) => {
+                let of_group = |(pid, process): (&i32, &Process)| {
+                    (process.group == leader.as_raw()).then_some(*pid)
+                };
+                let group: Vec<_> = self.processes.iter().filter_map(of_group).collect();
+                for pid in group {
+                    self.hit(pid, signal, events);
+                }
+            }
             Effect::SignalTree(id, signal) => {
                 for pid in self.members(&id) {
                     self.hit(pid, signal, events);

@@ -6,6 +6,7 @@ pub mod http;
 pub mod image;
 pub mod init;
 pub mod proxyd;
+pub mod pty;
 pub mod random;
 pub mod tools;
 pub mod wait;

@@ -215,7 +215,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Sig {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
         let text = path(parts, state).await?.remove("sig").unwrap_or_default();
-        let message = "there is no such signal; use a name such as TERM or a number from 1 to 31";
+        let message = "there is no such signal; use a name such as TERM or a number from 1 to 64";
         let unknown = || Refused::new(StatusCode::BAD_REQUEST, "bad_signal", message);
         Signal::parse(&text).map(Self).ok_or_else(unknown)
     }

@@ -80,6 +80,10 @@ impl Job {
                 effects.push(Effect::SignalTree(self.id.clone(), self.spec.stop_signal));
                 self.state = Stopping::begin(pid, Reach::Tree, now + self.stop_timeout(), then);
             }
+            Input::WindDown(by) if self.spec.as_group() => {
+                effects.push(Effect::SignalGroup(pid, self.spec.stop_signal));
+                self.state = Stopping::begin(pid, Reach::Tree, by, Then::Rest);
+            }
             Input::WindDown(by) => {
                 effects.push(Effect::Signal(pid, self.spec.stop_signal, None));
                 self.state = Stopping::begin(pid, Reach::Leader, by, Then::Rest);

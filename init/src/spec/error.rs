@@ -37,7 +37,7 @@ pub enum SpecError {
         name: String,
     },
     /// No such signal.
-    #[error("there is no such signal; use a name such as TERM or a number from 1 to 31")]
+    #[error("there is no such signal; use a name such as TERM or a number from 1 to 64")]
     UnknownSignal,
     /// A value out of its range.
     #[error("it must be {range}")]

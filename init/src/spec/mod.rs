@@ -63,6 +63,8 @@ pub struct Boot {
     pub envs: Vec<CString>,
     /// Working directory.
     pub cwd: CString,
+    /// Whether its whole process group is told what it is told.
+    pub as_group: bool,
 }
 
 impl PartialEq for Spec {
@@ -110,6 +112,12 @@ impl Spec {
             listeners,
             boot: None,
         })
+    }
+
+    /// Whether the whole process group is told what `boot` is told.
+    #[must_use]
+    pub fn as_group(&self) -> bool {
+        self.boot.as_ref().is_some_and(|boot| boot.as_group)
     }
 
     /// The same for the boot job.

@@ -64,8 +64,10 @@ pub struct Image {
     /// Descriptors, and what each is to become. Those that do not stay where they are must lie
     /// above all targets.
     pub fds: Vec<(RawFd, u32)>,
-    /// The terminal to become the foreground of, instead of a session of its own.
+    /// The terminal to share with init, instead of a session of its own.
     pub terminal: Option<RawFd>,
+    /// Whether to become that terminal's foreground.
+    pub foreground: bool,
     /// The control group to be born in.
     pub group: Option<RawFd>,
     /// What it may do and use up.
@@ -257,17 +259,17 @@ fn prepare(shared: &Shared) -> Result<(), Failure> {
     let image = &shared.image;
     match image.terminal {
         None => call(Stage::Session, libc::SYS_setsid, [0; 4])?,
-        Some(terminal) => {
-            call(Stage::Session, libc::SYS_setpgid, [0; 4])?;
-            let mut group = syscall(libc::SYS_getpid, [0; 4]);
-            let group = (&raw mut group).cast::<c_int>() as c_long;
-            // Not being the foreground is no reason not to run.
-            let _ = call(
-                Stage::Session,
-                libc::SYS_ioctl,
-                [c_long::from(terminal), libc::TIOCSPGRP.cast_signed(), group, 0],
-            );
-        }
+        Some(_) => call(Stage::Session, libc::SYS_setpgid, [0; 4])?,
+    }
+    if let Some(terminal) = image.terminal.filter(|_| image.foreground) {
+        let mut group = syscall(libc::SYS_getpid, [0; 4]);
+        let group = (&raw mut group).cast::<c_int>() as c_long;
+        // Not being the foreground is no reason not to run.
+        let _ = call(
+            Stage::Session,
+            libc::SYS_ioctl,
+            [c_long::from(terminal), libc::TIOCSPGRP.cast_signed(), group, 0],
+        );
     }
     for (fd, target) in &image.fds {
         let (fd, target) = (c_long::from(*fd), c_long::from(*target));

@@ -50,32 +50,60 @@ pub fn open_process(pid: i32) -> Result<OwnedFd, Errno> {
 /// Signals the process of a handle.
 pub fn signal_process(process: &OwnedFd, signal: Signal) -> Result<(), Errno> {
     let none = std::ptr::null::<libc::siginfo_t>();
-    let (fd, number) = (process.as_raw_fd(), signal.to_os() as libc::c_int);
+    let (fd, number) = (process.as_raw_fd(), signal.number());
     // SAFETY: without further information there is nothing to point to.
     let code = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, none, 0) };
     Errno::result(code).map(drop)
 }
 
-/// Takes one dead child, if there is one: its pid and how it ended.
-pub fn wait_any() -> Result<Option<(i32, Exit)>, Errno> {
-    // SAFETY: all zeroes are a valid value, and what the kernel leaves when no child is dead.
+/// What has become of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has ended and is taken.
+    Ended(Exit),
+    /// It has been stopped by this signal and can go on.
+    Stopped(i32),
+}
+
+/// Takes one child that has ended or been stopped, if there is one.
+pub fn wait_any() -> Result<Option<(i32, Change)>, Errno> {
+    // SAFETY: all zeroes are a valid value, and what the kernel leaves when there is no such child.
     let mut info = unsafe { std::mem::zeroed::<libc::siginfo_t>() };
+    let wanted = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG;
     // SAFETY: the kernel writes to `info` only.
-    let code =
-        unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOHANG) };
+    let code = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, wanted) };
     Errno::result(code)?;
     // SAFETY: waitid fills these fields, or leaves them 0.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     if pid == 0 {
         return Ok(None);
     }
-    Ok(Some((
-        pid,
-        match info.si_code {
-            libc::CLD_EXITED => Exit::Code(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
-            _ => Exit::Signal(status),
-        },
-    )))
+    let change = match info.si_code {
+        libc::CLD_EXITED => {
+            Change::Ended(Exit::Code(u8::try_from(status & 0xff).unwrap_or(u8::MAX)))
+        }
+        libc::CLD_STOPPED | libc::CLD_TRAPPED => Change::Stopped(status),
+        _ => Change::Ended(Exit::Signal(status)),
+    };
+    Ok(Some((pid, change)))
+}
+
+/// Signals a process, or the group of a negative number.
+pub fn kill(target: i32, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    let code = unsafe { libc::kill(target, signal.number()) };
+    Errno::result(code).map(drop)
+}
+
+/// Whether a signal that is blocked waits to be read.
+#[must_use]
+pub fn is_pending(signal: Signal) -> bool {
+    // SAFETY: all zeroes are an empty set, which the kernel fills.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigpending(&raw mut set) == 0
+            && libc::sigismember(&raw const set, signal.number()) == 1
+    }
 }
 
 /// Gives every signal that is ignored its default again, so that no child inherits that.
