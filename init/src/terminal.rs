@@ -1,8 +1,8 @@
 //! The terminal that init shares with `boot`, and stepping aside for the shell that started init.
 //!
 //! `boot` is the terminal's foreground while it lives, so keys reach it and not init. Only where its
-//! output goes elsewhere, as to a pager that reads the keys, it is not before it reads itself. When init
-//! ends or is to be suspended, the terminal goes back to the process group that init is in, as
+//! output goes elsewhere, as to a pager that reads the keys, it is not before it reads itself. When
+//! init ends or is to be suspended, the terminal goes back to the process group that init is in, as
 //! that had it before. init itself never reads it, and blocks what the kernel sends to those who
 //! touch it from behind.
 
@@ -47,8 +47,9 @@ impl Terminal {
     }
 }
 
-/// Whether `boot` is to start, or to go on, as the foreground. A command in the background of a shell leaves the
-/// shell its terminal, and one that writes to a pipe leaves the keys to whoever reads that.
+/// Whether `boot` is to start, or to go on, as the foreground. A command in the background of a
+/// shell leaves the shell its terminal, and one that writes to a pipe leaves the keys to whoever
+/// reads that.
 #[must_use]
 pub fn is_boots() -> bool {
     is_ours() && io::stdout().is_terminal()

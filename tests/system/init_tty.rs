@@ -154,8 +154,9 @@ fn i02_a_script_around_it_is_stopped_and_continued_with_it() {
 #[test]
 fn i02_whoever_reads_its_output_has_the_keys() {
     let (mut pty, run) = shell();
-    pty.keys(&run("sleep 600").replace('\n', " | head -n 1 /dev/tty\n"));
-    pty.expect("listening on 127.0.0.1:");
+    let boot = "sh -c 'echo up >&2; exec sleep 600'";
+    pty.keys(&run(boot).replace('\n', " | head -n 1 /dev/tty\n"));
+    pty.expect("\nup\r\n");
     pty.keys("word\n");
     pty.expect("word\r\nword");
     // The stop key still stops both, and this one reaches boot by way of init.
@@ -166,6 +167,24 @@ fn i02_whoever_reads_its_output_has_the_keys() {
     pty.expect("sleep 600");
     pty.keys("\x03");
     pty.expect("ending with code 130");
+}
+
+#[test]
+fn i02_a_stop_before_boot_runs_is_no_failure() {
+    let (mut pty, run) = shell();
+    // The key comes while boot is being started, or just before or after that.
+    for _ in 0..20 {
+        pty.keys(&run("sleep 600").replace('\n', " | cat\n"));
+        pty.expect("listening on 127.0.0.1:");
+        pty.keys("\x1a");
+        pty.expect("Stopped");
+        pty.keys("fg\n");
+        pty.expect("fg\r\n");
+        pty.expect("sleep 600");
+        pty.keys("\x03");
+        pty.expect("ending with code 130");
+        pty.expect("$ ");
+    }
 }
 
 #[test]

@@ -40,6 +40,9 @@ const STACK: usize = 32 * 1024;
 pub(super) const SHARING: c_int = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID;
 /// How long a child may take to exec. Loading a program from a slow disk takes far less.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// After this it is continued: the stop key of a terminal may have met it before it had exec'ed, and
+/// nobody else knows yet that it is there.
+const NUDGE: Duration = Duration::from_millis(100);
 /// How long a child may take to die.
 const KILLING: Duration = Duration::from_secs(1);
 /// `LISTEN_PID=` and the ten digits of a pid.
@@ -166,10 +169,15 @@ enum Late {
 }
 
 fn wait(held: &AtomicU32, pid: c_int) -> Late {
-    if wait_for(held, PATIENCE) {
-        return Late::No;
+    let by = Instant::now() + PATIENCE;
+    while Instant::now() < by {
+        if wait_for(held, NUDGE) {
+            return Late::No;
+        }
+        // SAFETY: a plain system call; the child is not reaped yet, so the number is its own.
+        unsafe { libc::kill(pid, libc::SIGCONT) };
     }
-    // SAFETY: a plain system call; the child is not reaped yet, so the number is its own.
+    // SAFETY: as above.
     unsafe { libc::kill(pid, libc::SIGKILL) };
     if wait_for(held, KILLING) { Late::Killed } else { Late::Lost }
 }
