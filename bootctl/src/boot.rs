@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use crate::act::Hands;
 use crate::admin;
 use crate::admin::socket::{Socket, SocketError};
+use crate::button;
 use crate::cli::Boot;
 use crate::client::{self, Init};
 use crate::config::{self, ConfigError, Problem};
@@ -93,6 +94,7 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
         });
         tokio::spawn(client::follow(init.clone(), tell.clone()));
         tokio::spawn(heed_signals(tell.clone()));
+        tokio::spawn(button::heed(init.clone()));
         let fixed = Fixed {
             config: boot.config.clone(),
             control: control.clone(),

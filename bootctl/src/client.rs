@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use init_wire::{ErrorBody, JobEvent, JobSpec};
+use init_wire::{ErrorBody, InitInfo, JobEvent, JobSpec};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
@@ -73,6 +73,20 @@ impl Init {
         judge(&stopped)?;
         let cleared = self.ask(Method::DELETE, &path, nothing, QUICK).await?;
         if cleared.status == StatusCode::NOT_FOUND { Ok(()) } else { judge(&cleared) }
+    }
+
+    /// Whether init is the first process of a machine.
+    pub(crate) async fn is_machine(&self) -> Result<bool, InitError> {
+        let answer = self.ask(Method::GET, "/job/init", None::<&()>, QUICK).await?;
+        judge(&answer)?;
+        let about = answer.json::<InitInfo>().map_err(|error| self.unreachable(error))?;
+        Ok(about.machine)
+    }
+
+    /// Ends everything, and the machine.
+    pub(crate) async fn power_off(&self) -> Result<(), InitError> {
+        let path = "/job/init/stop?then=poweroff";
+        judge(&self.ask(Method::PUT, path, None::<&()>, QUICK).await?)
     }
 
     /// All jobs there are, and then every change.

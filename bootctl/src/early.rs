@@ -22,6 +22,7 @@ const MODULES: &str = "/etc/bootctl/modules";
 const MOUNTS: &[(&str, &str, &str)] = &[
     ("/proc", "proc", ""),
     ("/sys", "sysfs", ""),
+    ("/sys/fs/cgroup", "cgroup2", "nsdelegate"),
     ("/dev", "devtmpfs", "mode=0755"),
     ("/dev/pts", "devpts", "gid=5,mode=620"),
     ("/run", "tmpfs", "mode=0755"),

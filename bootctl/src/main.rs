@@ -5,6 +5,7 @@ mod act;
 mod admin;
 mod app;
 mod boot;
+mod button;
 mod cli;
 mod client;
 mod command;

@@ -1,10 +1,15 @@
 //! The program `init`.
 
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use init::options::{HELP, Instead};
 use init::run::Init;
 use init::{log, machine, run};
+
+/// Between two tries of a machine's init to start.
+const PAUSE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     run::prepare();
@@ -25,11 +30,15 @@ fn main() -> ExitCode {
         }
     };
     log::start();
-    match Init::start(options, in_vm) {
-        Ok(init) => init.run(),
-        Err(error) => {
-            eprintln!("init: {error}");
-            ExitCode::FAILURE
+    loop {
+        match Init::start(options.clone(), in_vm) {
+            Ok(init) => return init.run(),
+            Err(error) => eprintln!("init: {error}"),
         }
+        if !in_vm {
+            return ExitCode::FAILURE;
+        }
+        // The end of a machine's first process is a kernel panic; what is missing may come.
+        thread::sleep(PAUSE);
     }
 }

@@ -1,18 +1,25 @@
 //! Whom the kernel ends when memory is out: not init, before anybody else.
 //!
 //! A child inherits the value that init has at the moment it is made, so init takes on the child's
-//! for that moment. Written to the child's own file it would be init's too, as long as the two
-//! share their memory.
+//! for that moment. The kernel changes the value of all processes that share their memory
+//! at once, and a child shares init's until its exec is through, which is a little later than init
+//! learns of it. So what init sets back for itself may reach the child, which is then set right
+//! in its turn, and so on until both are what they should be.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
+
+use std::thread;
 
 use nix::errno::Errno;
 use tracing::warn;
 
+use crate::id::Pid;
 use crate::sys;
 
 const FILE: &str = "/proc/self/oom_score_adj";
+/// An exec that is through as far as init is told takes microseconds more.
+const TRIES: u32 = 1000;
 /// Never.
 const LEAST: i16 = -1000;
 
@@ -44,26 +51,47 @@ impl OomScore {
         Ok(Some(own))
     }
 
-    /// Takes on init's own value again.
-    pub fn set_back(&mut self, own: Option<i16>) {
-        if let (Some(open), Some(own)) = (&mut self.0, own)
-            && let Err(errno) = open.set(own)
-        {
-            warn!("cannot set init's own oom_score_adj again: {}", errno.desc());
+    /// Takes on init's own value again; `child` has been made meanwhile, if anybody was.
+    pub fn set_back(&mut self, own: Option<i16>, child: Option<Pid>) {
+        let (Some(open), Some(own)) = (&mut self.0, own) else { return };
+        let childs = open.own;
+        if own == childs {
+            return;
         }
+        for _ in 0..TRIES {
+            if let Err(errno) = open.set(own) {
+                return warn!("cannot set init's own oom_score_adj again: {}", errno.desc());
+            }
+            if let Some(child) = child {
+                // Who has ended meanwhile needs none.
+                let _ = fs::write(format!("/proc/{child}/oom_score_adj"), childs.to_string());
+            }
+            match open.read() {
+                Some(now) if now != own => open.own = now,
+                Some(_) | None => return,
+            }
+            thread::yield_now();
+        }
+        warn!("init's own oom_score_adj is not what it should be, {own}");
     }
 }
 
 impl Open {
     fn new() -> Option<Self> {
-        let mut file = OpenOptions::new().read(true).write(true).open(FILE).ok()?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).ok()?;
-        let inherited = text.trim().parse().ok()?;
-        let mut open = Self { file, own: inherited, inherited };
+        let file = OpenOptions::new().read(true).write(true).open(FILE).ok()?;
+        let mut open = Self { file, own: 0, inherited: 0 };
+        open.inherited = open.read()?;
+        open.own = open.inherited;
         // Who may not is no worse off than before.
         let _ = open.set(LEAST);
         Some(open)
+    }
+
+    fn read(&mut self) -> Option<i16> {
+        let mut text = String::new();
+        self.file.rewind().ok()?;
+        self.file.read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
     }
 
     fn set(&mut self, value: i16) -> Result<(), Errno> {

@@ -5,13 +5,16 @@
 //! words in front of the command that are not init's own are skipped; elsewhere they are errors.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::Right;
 use crate::forward::Rewrites;
 use crate::shutdown::BootExit;
+
+/// Where the API listens if nobody says otherwise.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// What init was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +35,11 @@ pub struct Options {
     pub signal_group: bool,
     /// Which signals are told as others.
     pub rewrites: Rewrites,
+    /// How long the machine's watchdog waits for a word of init, if it is used.
+    pub watchdog: Option<Duration>,
     /// The command of the job `boot`; empty for none.
     pub command: Vec<OsString>,
-    /// Words that were skipped.
+    /// What was skipped, and why.
     pub skipped: Vec<String>,
 }
 
@@ -98,6 +103,8 @@ Options:
   --signal-group      tell signals to boot's whole process group
   --rewrite FROM:TO   tell boot the signal TO instead of FROM; TO none drops it;
                       may be repeated
+  --watchdog SECONDS  in a VM: let /dev/watchdog reset the machine when init is
+                      silent for so long; 0 is never [default: 0]
   -h, --help          this text
   -V, --version       the version
 
@@ -121,7 +128,7 @@ pub fn parse(
     runs: impl Fn(&str) -> bool,
 ) -> Result<Options, Instead> {
     let mut options = Options {
-        listen: SocketAddr::from(([127, 0, 0, 1], 1)),
+        listen: DEFAULT_LISTEN,
         boot_exit: None,
         grace: Duration::from_secs(30),
         grants: Vec::new(),
@@ -129,11 +136,13 @@ pub fn parse(
         insists: false,
         signal_group: false,
         rewrites: Rewrites::default(),
+        watchdog: None,
         command: Vec::new(),
         skipped: Vec::new(),
     };
     if let Some(text) = env_listen {
-        options.listen = loopback(text)?;
+        let listen = loopback(text).map(|address| options.listen = address);
+        options.heed(listen, in_vm)?;
     }
     let mut words = words.into_iter();
     while let Some(raw) = words.next() {
@@ -142,38 +151,87 @@ pub fn parse(
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
             _ => (word.as_str(), None),
         };
-        let mut value = |option| {
+        let value = |option| {
             let next = || words.next().map(|word| word.to_string_lossy().into_owned());
-            inline.clone().or_else(next).ok_or(Instead::Missing(option))
+            inline.or_else(next).ok_or(Instead::Missing(option))
         };
         match name {
             "--" => {
                 options.command.extend(words);
                 break;
             }
-            "--listen" => options.listen = loopback(value("--listen")?)?,
-            "--boot-exit" => options.boot_exit = Some(boot_exit(value("--boot-exit")?)?),
-            "--grace" => options.grace = grace(value("--grace")?)?,
-            "--grant" => options.grants.push(grant(value("--grant")?)?),
-            "--token-file" => options.token_file = Some(value("--token-file")?.into()),
-            "--auth" => options.insists = insists(value("--auth")?)?,
-            "--signal-group" => options.signal_group = true,
-            "--rewrite" => rewrite(&mut options.rewrites, value("--rewrite")?)?,
             "-h" | "--help" if !in_vm => return Err(Instead::Help),
             "-V" | "--version" if !in_vm => return Err(Instead::Version),
-            _ if in_vm && (name.starts_with('-') || !runs(name)) => options.skipped.push(word),
-            _ if name.starts_with('-') => return Err(Instead::Unknown(word)),
-            _ => {
-                options.command.push(raw);
-                options.command.extend(words);
-                break;
-            }
+            _ => match options.take(name, value) {
+                Some(taken) => options.heed(taken, in_vm)?,
+                // A path is meant to be run, also when it is not there; that is told then.
+                None if in_vm
+                    && !name.starts_with('/')
+                    && (name.starts_with('-') || !runs(name)) =>
+                {
+                    options.skipped.push(format!("`{word}` is no option, and no program"));
+                }
+                None if name.starts_with('-') => return Err(Instead::Unknown(word)),
+                None => {
+                    options.command.push(raw);
+                    options.command.extend(words);
+                    break;
+                }
+            },
         }
     }
     if options.insists && options.token_file.is_none() {
-        return Err(Instead::NoTokens);
+        options.heed(Err(Instead::NoTokens), in_vm)?;
     }
     Ok(options)
+}
+
+impl Options {
+    /// Takes on the option `name`; `None` if there is no such option.
+    fn take(
+        &mut self,
+        name: &str,
+        value: impl FnOnce(&'static str) -> Result<String, Instead>,
+    ) -> Option<Result<(), Instead>> {
+        Some(match name {
+            "--listen" => value("--listen").and_then(loopback).map(|it| self.listen = it),
+            "--boot-exit" => {
+                value("--boot-exit").and_then(boot_exit).map(|it| self.boot_exit = Some(it))
+            }
+            "--grace" => value("--grace").and_then(grace).map(|it| self.grace = it),
+            "--grant" => value("--grant").and_then(grant).map(|it| self.grants.push(it)),
+            "--token-file" => value("--token-file").map(|it| self.token_file = Some(it.into())),
+            "--auth" => value("--auth").and_then(insists).map(|it| self.insists = it),
+            "--watchdog" => value("--watchdog").and_then(watchdog).map(|it| self.watchdog = it),
+            "--signal-group" => {
+                self.signal_group = true;
+                Ok(())
+            }
+            "--rewrite" => value("--rewrite").and_then(|it| rewrite(&mut self.rewrites, it)),
+            _ => return None,
+        })
+    }
+
+    /// A machine must come up: there, a wrong option is told, and is as if it were not given.
+    fn heed(&mut self, taken: Result<(), Instead>, in_vm: bool) -> Result<(), Instead> {
+        match taken {
+            Err(error) if in_vm => {
+                self.skipped.push(error.to_string());
+                Ok(())
+            }
+            taken => taken,
+        }
+    }
+}
+
+fn watchdog(value: String) -> Result<Option<Duration>, Instead> {
+    match value.parse::<u32>() {
+        Ok(0) => Ok(None),
+        Ok(seconds) if seconds <= 3600 => Ok(Some(Duration::from_secs(u64::from(seconds)))),
+        Ok(_) | Err(_) => {
+            Err(Instead::Value { option: "--watchdog", value, expected: "seconds from 0 to 3600" })
+        }
+    }
 }
 
 fn grant(value: String) -> Result<(String, Right), Instead> {
@@ -288,6 +346,22 @@ mod tests {
     fn b03_a_kernels_words_are_skipped_in_a_vm() {
         let options = read("splash -b --odd=1 bootctl boot x=y -- z", true).unwrap();
         assert_eq!(options.command, ["bootctl", "boot", "x=y", "--", "z"]);
-        assert_eq!(options.skipped, ["splash", "-b", "--odd=1"]);
+        let skipped: Vec<_> =
+            options.skipped.iter().map(|s| s.split('`').nth(1).unwrap()).collect();
+        assert_eq!(skipped, ["splash", "-b", "--odd=1"]);
+    }
+
+    #[test]
+    fn b03_no_wrong_option_ends_a_machine() {
+        let line = "--listen 0.0.0.0:1 --grace never --boot-exit=x --auth token --watchdog -1 \
+                    --grant root --rewrite 1 bootctl";
+        let options = read(line, true).unwrap();
+        assert_eq!(options.command, ["bootctl"]);
+        assert_eq!((options.listen.port(), options.grace.as_secs()), (1, 30));
+        assert_eq!(options.skipped.len(), 7, "{:?}", options.skipped);
+        for word in line.split_whitespace().filter(|word| word.starts_with("--")) {
+            assert!(read(&format!("{word} bad-value x"), false).is_err(), "{word}");
+        }
+        assert!(read("--grace", true).unwrap().skipped[0].contains("needs a value"));
     }
 }

@@ -39,6 +39,7 @@ pub struct Reactor {
     ears: Ears,
     /// Descriptors that may be kept for jobs.
     keepable: usize,
+    in_vm: bool,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
     followers: broadcast::Sender<Arc<str>>,
     started: Instant,
@@ -48,7 +49,7 @@ pub struct Reactor {
 impl Reactor {
     /// A reactor around an empty table.
     #[must_use]
-    pub fn new(table: Table, spawner: Spawner, ears: Ears) -> Self {
+    pub fn new(table: Table, spawner: Spawner, ears: Ears, in_vm: bool) -> Self {
         Self {
             table,
             spawner,
@@ -56,6 +57,7 @@ impl Reactor {
             trees: Trees::default(),
             ears,
             keepable: descriptor::keepable(),
+            in_vm,
             waiting: HashMap::new(),
             followers: broadcast::Sender::new(MISSABLE_EVENTS),
             started: Instant::now(),
@@ -310,6 +312,7 @@ impl Reactor {
         InitInfo {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
+            machine: self.in_vm,
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             jobs: self.table.len(),
             max_jobs: MAX_JOBS,

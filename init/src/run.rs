@@ -28,6 +28,7 @@ use crate::door::{Door, Knock};
 use crate::event::{Ending, Event};
 use crate::forward::{Course, Forward};
 use crate::limits::{BACKLOG, MAX_CONNECTIONS, MAX_JOBS, MAX_SPECS};
+use crate::machine::Watchdog;
 use crate::notice::{Ears, Message};
 use crate::options::{self, Instead, Options};
 use crate::reactor::Reactor;
@@ -53,12 +54,18 @@ const LAST_TURNS: u32 = 32;
 /// An init that listens and has started `boot`.
 pub struct Init {
     runtime: Runtime,
+    life: Life,
+}
+
+/// What its events come from, and what handles them.
+struct Life {
     reactor: Reactor,
     signals: Signals,
     knocks: mpsc::UnboundedReceiver<Knock>,
     messages: mpsc::Receiver<Message>,
     forward: Forward,
     pause: Pause,
+    watchdog: Option<Watchdog>,
 }
 
 /// Why init could not start.
@@ -127,8 +134,8 @@ impl Init {
         if in_vm {
             machine::bring_up_loopback();
         }
-        for word in &options.skipped {
-            warn!("skipped `{word}` of the kernel's command line: no option, and no program");
+        for skipped in &options.skipped {
+            warn!("of the kernel's command line: {skipped}");
         }
         sys::memory::is_enough();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -137,7 +144,7 @@ impl Init {
             .map_err(kernel("start the event loop"))?;
         let entered = runtime.enter();
         let signals = Signals::open().map_err(kernel("read signals"))?;
-        let (listener, address) = listen(options.listen)?;
+        let (listener, address) = listen_somewhere(options.listen, in_vm)?;
         info!("listening on {address}");
 
         let boot_exit = options.boot_exit.unwrap_or(match (in_vm, options.command.is_empty()) {
@@ -150,12 +157,19 @@ impl Init {
         let terminal = Terminal::find();
         let (ears, messages) = Ears::new();
         let spawner = Spawner::new(terminal.is_some().then_some(0), descriptor::raise_limit());
-        let mut reactor = Reactor::new(Table::new(rules), spawner, ears);
+        let mut reactor = Reactor::new(Table::new(rules), spawner, ears, in_vm);
         let is_pid_1 = getpid().as_raw() == 1;
         let pause = Pause::new(terminal, !is_pid_1);
         let own = (getuid().as_raw(), getgid().as_raw());
         let (door, knocks) = Door::new();
-        let access = access(&options, own.0)?;
+        let access = match access(&options, own.0) {
+            // Whom it would have let in stays outside; the machine comes up.
+            Err(error) if in_vm => {
+                error!("{error}; nobody gets what it grants");
+                Access { own: own.0, insists: options.insists, ..Access::default() }
+            }
+            access => access?,
+        };
         let seats = MAX_CONNECTIONS.min(descriptor::keepable() / 2);
         runtime.spawn(api::serve(listener, api::router(Api { door, own }), access, seats));
         if !options.command.is_empty() {
@@ -164,79 +178,91 @@ impl Init {
         }
         drop(entered);
         let forward = Forward { rewrites: options.rewrites, in_vm, may_suspend: !is_pid_1 };
-        Ok(Self { runtime, reactor, signals, knocks, messages, forward, pause })
+        let watchdog = options.watchdog.filter(|_| in_vm).map(Watchdog::new);
+        let life = Life { reactor, signals, knocks, messages, forward, pause, watchdog };
+        Ok(Self { runtime, life })
     }
 
     /// Serves until the end. In a VM the machine ends with it and this does not return.
     pub fn run(self) -> ExitCode {
-        let Self { runtime, mut reactor, signals, mut knocks, mut messages, forward, mut pause } =
-            self;
-        let in_vm = forward.in_vm;
+        let Self { runtime, mut life } = self;
+        let in_vm = life.forward.in_vm;
         // A task like the connections are, so that they wake each other without a system call.
         let served = runtime.spawn(async move {
-            loop {
-                let end = reactor.end();
-                if end.is_some() || reactor.boot().is_none() {
-                    pause.take_back();
-                }
-                if let Some(end) = end {
-                    // The last answers are with the connections' tasks: let these write them.
-                    for _ in 0..LAST_TURNS {
-                        tokio::task::yield_now().await;
-                    }
-                    return end;
-                }
-                turn(&mut reactor, &signals, &mut knocks, &mut messages, &forward, &mut pause)
-                    .await;
+            let end = life.live().await;
+            // The last answers are with the connections' tasks: let these write them.
+            for _ in 0..LAST_TURNS {
+                tokio::task::yield_now().await;
             }
+            (end, life.watchdog)
         });
-        let (ending, code) = runtime.block_on(served).unwrap_or((Ending::Exit, 1));
+        let ((ending, code), watchdog) =
+            runtime.block_on(served).unwrap_or(((Ending::Exit, 1), None));
         drop(runtime);
         bury_the_rest();
         if in_vm {
-            machine::end(ending);
+            machine::end(ending, watchdog);
         }
         ExitCode::from(code)
     }
 }
 
-/// Waits for one thing to happen and handles it. After what may have taken long the connections
-/// get their turn, so that nobody is kept out. A panic in handling it is a defect, but not the
-/// end of PID 1: the jobs and the API are still there.
-async fn turn(
-    reactor: &mut Reactor,
-    signals: &Signals,
-    knocks: &mut mpsc::UnboundedReceiver<Knock>,
-    messages: &mut mpsc::Receiver<Message>,
-    forward: &Forward,
-    pause: &mut Pause,
-) {
-    let deadline = reactor.next_deadline();
-    // Clients first: they are few, bounded, and wait; deadlines and the dead may be many.
-    let happened = tokio::select! {
-        biased;
-        Some(knock) = knocks.recv() => Happened::Knock(knock),
-        signal = signals.next() => Happened::Signal(signal.unwrap_or_else(|error| {
-            error!("cannot read signals: {error}; looking for dead children instead");
-            thread::sleep(TROUBLE);
-            libc::SIGCHLD
-        })),
-        () = until(deadline) => Happened::Deadline,
-        Some(message) = messages.recv() => Happened::Message(message),
-    };
-    let long = !matches!(happened, Happened::Knock(_));
-    let handled = catch_unwind(AssertUnwindSafe(|| match happened {
-        Happened::Signal(libc::SIGCHLD) => reap(reactor, pause),
-        Happened::Signal(number) => on_signal(reactor, number, forward, pause),
-        Happened::Knock(knock) => reactor.answer(knock),
-        Happened::Message(message) => reactor.hear(message),
-        Happened::Deadline => reactor.handle(Event::Tick),
-    }));
-    if handled.is_err() {
-        error!("a defect in init: an event could not be handled; init goes on");
+impl Life {
+    /// Handles events until the end, and answers what becomes of the machine, and the exit code.
+    async fn live(&mut self) -> (Ending, u8) {
+        loop {
+            let end = self.reactor.end();
+            if end.is_some() || self.reactor.boot().is_none() {
+                self.pause.take_back();
+            }
+            if let Some(end) = end {
+                return end;
+            }
+            self.turn().await;
+        }
     }
-    if long {
-        tokio::task::yield_now().await;
+
+    /// Waits for one thing to happen and handles it. After what may have taken long the
+    /// connections get their turn, so that nobody is kept out. A panic in handling it is a defect,
+    /// but not the end of PID 1: the jobs and the API are still there.
+    async fn turn(&mut self) {
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.tick();
+        }
+        let next_word = self.watchdog.as_ref().map(Watchdog::deadline);
+        let deadline = self.reactor.next_deadline().into_iter().chain(next_word).min();
+        // Clients first: they are few, bounded, and wait; deadlines and the dead may be many.
+        let happened = tokio::select! {
+            biased;
+            Some(knock) = self.knocks.recv() => Happened::Knock(knock),
+            signal = self.signals.next() => Happened::Signal(signal.unwrap_or_else(|error| {
+                error!("cannot read signals: {error}; looking for dead children instead");
+                thread::sleep(TROUBLE);
+                libc::SIGCHLD
+            })),
+            () = until(deadline) => Happened::Deadline,
+            Some(message) = self.messages.recv() => Happened::Message(message),
+        };
+        let long = !matches!(happened, Happened::Knock(_));
+        let handled = catch_unwind(AssertUnwindSafe(|| self.handle(happened)));
+        if handled.is_err() {
+            error!("a defect in init: an event could not be handled; init goes on");
+        }
+        if long {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn handle(&mut self, happened: Happened) {
+        match happened {
+            Happened::Signal(libc::SIGCHLD) => reap(&mut self.reactor, &mut self.pause),
+            Happened::Signal(number) => {
+                on_signal(&mut self.reactor, number, &self.forward, &mut self.pause);
+            }
+            Happened::Knock(knock) => self.reactor.answer(knock),
+            Happened::Message(message) => self.reactor.hear(message),
+            Happened::Deadline => self.reactor.handle(Event::Tick),
+        }
     }
 }
 
@@ -291,6 +317,21 @@ fn access(options: &Options, own: u32) -> Result<Access, StartError> {
     let grants = options.grants.iter().map(|(user, right)| Ok((accounts.user_id(user)?, *right)));
     let grants = grants.collect::<Result<_, AccountError>>()?;
     Ok(Access { own, grants, tokens: tokens.map(Arc::new), insists: options.insists })
+}
+
+/// On the address that is asked for; in a machine, which has to come up, else on the usual one, or
+/// any.
+fn listen_somewhere(
+    asked: SocketAddr,
+    in_vm: bool,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let error = match listen(asked) {
+        Err(error) if in_vm => error,
+        listening => return listening,
+    };
+    error!("{error}");
+    let others = [options::DEFAULT_LISTEN, SocketAddr::from(([127, 0, 0, 1], 0))];
+    others.into_iter().find_map(|address| listen(address).ok()).ok_or(error)
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

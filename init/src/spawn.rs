@@ -105,7 +105,7 @@ impl Spawner {
         };
         let before = self.oom.set(wire.oom_score_adj).map_err(|e| (Stage::OomScoreAdj, e))?;
         let spawned = child::spawn(&mut self.stack, image);
-        self.oom.set_back(before);
+        self.oom.set_back(before, spawned.ok());
         spawned
     }
 }

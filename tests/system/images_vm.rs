@@ -3,13 +3,26 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jobinit_tests::{http, image, tools, wait};
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// What a machine is to be besides the demo's.
+#[derive(Default)]
+struct Setup<'a> {
+    /// init's command line, if it is another one.
+    words: Option<&'a str>,
+    /// Whether it is to have a shell.
+    shell: bool,
+    /// A disk.
+    disk: Option<&'a Path>,
+}
 
 /// A running machine, killed with the test.
 struct Machine {
@@ -23,7 +36,7 @@ struct Machine {
 
 impl Machine {
     /// Boots it; `None` where there is no QEMU.
-    fn boot() -> Option<Self> {
+    fn boot(setup: &Setup<'_>) -> Option<Self> {
         if !tools::present(&["qemu-system-x86_64", "cpio", "apt-get"]) {
             return None;
         }
@@ -35,11 +48,20 @@ impl Machine {
         let mut initramfs = image::script("vm/initramfs");
         initramfs.env("JOBINIT_VM", folder.path());
         image::run(initramfs);
+        if setup.shell {
+            add_shell(folder.path())?;
+        }
         let [proxy, api] = image::free_addresses();
         let began = Instant::now();
         let mut qemu = image::script("vm/run");
         qemu.env("JOBINIT_VM", folder.path());
         qemu.env("PROXY_PORT", proxy.port().to_string()).env("API_PORT", api.port().to_string());
+        if let Some(words) = setup.words {
+            qemu.env("INIT_WORDS", words);
+        }
+        if let Some(disk) = setup.disk {
+            qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio", disk.display()));
+        }
         let monitor = folder.path().join("monitor").display().to_string();
         let monitor = format!("socket,id=monitor,path={monitor},server=on,wait=off");
         qemu.args(["-chardev", &monitor, "-mon", "chardev=monitor"]);
@@ -55,6 +77,30 @@ impl Machine {
             }
         });
         Some(Self { qemu, began, console, proxy, api, folder })
+    }
+
+    /// Runs a shell script in it as a job, with `changes` to its spec, to its end.
+    fn run(&self, script: &str, changes: &Value) -> Value {
+        let mut spec = json!({
+            "exec": "/usr/bin/busybox", "args": ["sh", "-c", script],
+            "envs": {"PATH": "/usr/bin"},
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        let json = "Content-Type: application/json\r\n";
+        eprintln!("{script}");
+        let answer = http::request(self.api, "POST", "/job?wait=exit", json, &spec.to_string());
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()
+    }
+
+    /// Waits until the console shows `text` so many times, and answers all it has shown.
+    fn shows(&self, text: &str, times: usize) -> String {
+        wait::until(text, || {
+            let console = self.console.lock().unwrap();
+            (console.matches(text).count() >= times).then(|| console.clone())
+        })
     }
 
     /// The first answer of the path on one of the two forwarded ports.
@@ -95,9 +141,21 @@ impl Drop for Machine {
     }
 }
 
+/// Adds busybox to an initramfs: the kernel unpacks one archive after the other.
+fn add_shell(folder: &Path) -> Option<()> {
+    if !tools::present(&["busybox"]) {
+        return None;
+    }
+    let script = "mkdir -p shell/usr/bin && cp \"$(command -v busybox)\" shell/usr/bin/ && cd shell && \
+                  find . | cpio --quiet -o -H newc -R 0:0 >>../initramfs";
+    let added = Command::new("sh").args(["-c", script]).current_dir(folder).status().unwrap();
+    assert!(added.success());
+    Some(())
+}
+
 #[test]
 fn images_vm_b03_boots_serves_and_powers_off() {
-    let Some(machine) = Machine::boot() else { return };
+    let Some(machine) = Machine::boot(&Setup::default()) else { return };
 
     let jobs = machine.first_answer(machine.api, "127.0.0.1", "/jobs").json();
     let boot = jobs.as_array().unwrap().iter().find(|job| job["id"] == "boot").unwrap();
@@ -117,7 +175,7 @@ fn images_vm_b03_boots_serves_and_powers_off() {
 
 #[test]
 fn images_vm_i17_ctrl_alt_del_reboots() {
-    let Some(machine) = Machine::boot() else { return };
+    let Some(machine) = Machine::boot(&Setup::default()) else { return };
 
     machine.first_answer(machine.proxy, "hello.localhost", "/healthz");
     let _open_until_the_keys_are_up = machine.monitor("sendkey ctrl-alt-delete");
@@ -125,4 +183,190 @@ fn images_vm_i17_ctrl_alt_del_reboots() {
     let (status, console) = machine.wait();
     assert!(status.success(), "{status}");
     assert!(console.contains("Restarting system") && !console.contains("panic"), "{console}");
+}
+
+#[test]
+fn images_vm_i17_the_power_button_powers_off() {
+    let Some(machine) = Machine::boot(&Setup::default()) else { return };
+
+    machine.first_answer(machine.proxy, "hello.localhost", "/healthz");
+    let _open = machine.monitor("system_powerdown");
+    let (status, console) = machine.wait();
+    assert!(status.success(), "{status}");
+    assert!(console.contains("the power button was pressed"), "{console}");
+    assert!(console.contains("Power down") && !console.contains("panic"), "{console}");
+}
+
+#[test]
+fn images_vm_i17_a_disk_is_left_clean() {
+    if !tools::present(&["/usr/sbin/mkfs.ext4", "/usr/sbin/e2fsck", "/usr/sbin/debugfs"]) {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let disk = folder.path().join("disk");
+    std::fs::File::create(&disk).unwrap().set_len(32 << 20).unwrap();
+    let made = Command::new("/usr/sbin/mkfs.ext4").arg("-q").arg(&disk).status().unwrap();
+    assert!(made.success());
+    let setup = Setup { shell: true, disk: Some(&disk), ..Setup::default() };
+    let Some(machine) = Machine::boot(&setup) else { return };
+
+    machine.first_answer(machine.api, "127.0.0.1", "/job/init");
+    let mount = "mkdir -p /run/a /run/a/b; mount -t ext4 /dev/vda /run/a && mkdir -p /run/a/b && \
+                 mount -t tmpfs none /run/a/b && echo kept >/run/a/file";
+    // In init's own mount namespace, as a job is.
+    assert_eq!(machine.run(mount, &json!({}))["lastExit"], 0);
+    // A writer that goes on to the end, with the file open.
+    let spec = json!({
+        "exec": "/usr/bin/busybox", "stop": {"timeout_ms": 500},
+        "args": ["sh", "-c", "trap '' TERM; exec >>/run/a/file; while :; do echo more; done"],
+    });
+    let json = "Content-Type: application/json\r\n";
+    let answer = http::request(machine.api, "PUT", "/job/writer", json, &spec.to_string());
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(
+        http::request(machine.api, "PUT", "/job/init/stop?then=poweroff", "", "").status,
+        202
+    );
+    let (status, console) = machine.wait();
+    assert!(status.success() && !console.contains("panic"), "{console}");
+
+    let header = Command::new("/usr/sbin/dumpe2fs").arg("-h").arg(&disk).output().unwrap();
+    let header = String::from_utf8_lossy(&header.stdout).into_owned();
+    assert!(header.contains("Filesystem state:         clean"), "{header}");
+    assert!(!header.contains("needs_recovery"), "{header}");
+    let check = Command::new("/usr/sbin/e2fsck").args(["-n", "-f"]).arg(&disk).output().unwrap();
+    assert!(check.status.success(), "{check:?}");
+    let file =
+        Command::new("/usr/sbin/debugfs").args(["-R", "cat /file"]).arg(&disk).output().unwrap();
+    let file = String::from_utf8_lossy(&file.stdout).into_owned();
+    assert!(file.starts_with("kept\nmore\n"), "{:?}", file.get(..100));
+}
+
+#[test]
+fn images_vm_i17_halt_stands_still() {
+    let setup = Setup { words: Some("--watchdog 5 bootctl boot"), ..Setup::default() };
+    let Some(mut machine) = Machine::boot(&setup) else { return };
+
+    machine.first_answer(machine.api, "127.0.0.1", "/job/init");
+    assert_eq!(http::request(machine.api, "PUT", "/job/init/stop?then=halt", "", "").status, 202);
+    let console = machine.shows("System halted", 1);
+    assert!(!console.contains("panic"), "{console}");
+    assert!(machine.qemu.try_wait().unwrap().is_none(), "the machine is still on");
+}
+
+#[test]
+fn images_vm_b04_a_boot_that_fails_is_no_panic() {
+    for (words, said) in [
+        ("/no/such/program", "cannot start `/no/such/program`: exec failed"),
+        ("--grace 5 /usr/bin/busybox sh -c nosuchcommand", "nosuchcommand: not found"),
+    ] {
+        let setup = Setup { words: Some(words), shell: true, ..Setup::default() };
+        let Some(machine) = Machine::boot(&setup) else { return };
+        let console = machine.shows(said, 4);
+        assert!(!console.contains("panic"), "{console}");
+        let times: Vec<f64> = console
+            .lines()
+            .filter(|line| line.contains(said))
+            .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+            .collect();
+        let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps[2] > gaps[0], "each time it waits for longer: {gaps:?}");
+    }
+}
+
+#[test]
+fn images_vm_b03_no_word_of_the_kernels_keeps_it_from_booting() {
+    let junk = "a=".to_owned() + &"x".repeat(900);
+    let words = format!(
+        "--listen nonsense --grace x --fly --auth token --watchdog = splash quiet= {junk} -b \
+         --boot-exit=never quiet= bootctl boot"
+    );
+    let setup = Setup { words: Some(&words), ..Setup::default() };
+    let Some(machine) = Machine::boot(&setup) else { return };
+    machine.shows("of the kernel's command line: --listen nonsense", 1);
+    machine.shows("listening on 127.0.0.1:1", 1);
+    // Tokens are insisted on and there are none: closed to all, and that is said.
+    machine.shows("--auth token needs --token-file", 1);
+    machine.shows("early boot", 1);
+    assert!(!machine.console.lock().unwrap().contains("panic"));
+}
+
+#[test]
+fn images_vm_i05_the_watchdog_resets_a_machine_whose_init_hangs() {
+    let setup = Setup { words: Some("--watchdog 3 bootctl boot"), shell: true, ..Setup::default() };
+    let Some(machine) = Machine::boot(&setup) else { return };
+
+    machine.first_answer(machine.api, "127.0.0.1", "/job/init");
+    machine.shows("/dev/watchdog resets the machine after 3 s of silence", 1);
+    // Alive for longer than it would be without a word.
+    let alive = Instant::now();
+    while alive.elapsed() < Duration::from_secs(8) {
+        machine.first_answer(machine.api, "127.0.0.1", "/job/init");
+        thread::sleep(Duration::from_millis(200));
+    }
+    // Frozen, init does nothing any more; nothing else can stop it.
+    let freeze =
+        "cd /sys/fs/cgroup; mkdir ice; echo 1 >ice/cgroup.procs; echo 1 >ice/cgroup.freeze";
+    let json = "Content-Type: application/json\r\n";
+    let spec = json!({"exec": "/usr/bin/busybox", "args": ["sh", "-c", freeze], "envs": {"PATH": "/usr/bin"}});
+    let answer = http::request(machine.api, "PUT", "/job/freeze", json, &spec.to_string());
+    assert_eq!(answer.status, 201, "{answer:?}");
+    // It was told not to boot again.
+    let (status, console) = machine.wait();
+    assert!(status.success() && console.contains("softdog"), "{status} {console}");
+}
+
+#[test]
+fn images_vm_i06_limits_hold_and_are_named() {
+    let setup = Setup { shell: true, ..Setup::default() };
+    let Some(machine) = Machine::boot(&setup) else { return };
+    machine.first_answer(machine.api, "127.0.0.1", "/job/init");
+
+    // A buffer of 40 MB.
+    let eater = "dd if=/dev/zero of=/dev/null bs=40M count=1 2>/dev/null";
+    let job = machine.run(eater, &json!({"cgroup": {"memory_max": 100_000_000}}));
+    assert_eq!(job["lastExit"], 0, "{job}");
+    let job = machine.run(
+        &format!("exec {eater}"),
+        &json!({"cgroup": {"memory_max": 10_000_000, "memory_swap_max": 0}}),
+    );
+    assert_eq!((&job["lastExit"], &job["status"]), (&json!("OOM"), &json!("failed")), "{job}");
+    assert!(job["why"].as_str().unwrap().contains("memory"), "{job}");
+
+    let forks = "for i in 1 2 3 4 5 6; do sleep 100 & done; wait";
+    let job = machine.run(forks, &json!({"cgroup": {"pids_max": 3}}));
+    assert_eq!(job["lastExit"], 2, "the shell cannot fork: {job}");
+    let check = "cat /sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)/cpu.max | grep -q '^50000 100000$'";
+    let job = machine.run(check, &json!({"cgroup": {"cpu_max": "50000 100000"}}));
+    assert_eq!(job["lastExit"], 0, "{job}");
+    // The run before has left nothing behind.
+    let job = machine.run("ls -d /sys/fs/cgroup/jobs/job-*", &json!({}));
+    assert_ne!(job["lastExit"], 0, "{job}");
+
+    // What only full power can do.
+    assert_eq!(machine.run("grep -q ^-1000$ /proc/1/oom_score_adj", &json!({}))["lastExit"], 0);
+    assert_eq!(machine.run("grep -q ^0$ /proc/self/oom_score_adj", &json!({}))["lastExit"], 0);
+    let low =
+        machine.run("grep -q ^-500$ /proc/self/oom_score_adj", &json!({"oom_score_adj": -500}));
+    assert_eq!(low["lastExit"], 0, "{low}");
+    let more = json!({"rlimits": {"nofile": 900_000, "memlock": "unlimited"}});
+    assert_eq!(machine.run("test $(ulimit -n) = 900000", &more)["lastExit"], 0);
+
+    // The clock jumps: what waits goes on waiting as long as it would have.
+    let json = "Content-Type: application/json\r\n";
+    let spec = json!({
+        "exec": "/usr/bin/busybox", "args": ["false"],
+        "restart": {"policy": "always", "delay_ms": 300, "factor": 1},
+    });
+    http::request(machine.api, "PUT", "/job/respawning", json, &spec.to_string());
+    for clock in ["2001-01-01 00:00:00", "2037-01-01 00:00:00"] {
+        let set = machine.run(&format!("date -s '{clock}' >/dev/null"), &json!({}));
+        assert_eq!(set["lastExit"], 0, "{set}");
+        let respawn = || {
+            let job = http::request(machine.api, "GET", "/job/respawning", "", "").json();
+            job["respawn"].as_u64().unwrap()
+        };
+        let before = respawn();
+        wait::until("restarts", || (respawn() > before + 2).then_some(()));
+    }
 }

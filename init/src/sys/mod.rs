@@ -10,6 +10,7 @@ pub mod memory;
 
 use std::ffi::{c_long, c_void};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use clone::clone_into;
 use nix::errno::Errno;
@@ -147,6 +148,16 @@ pub fn duplicate_above(fd: &OwnedFd, least: RawFd) -> Result<OwnedFd, Errno> {
     let raw = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) };
     // SAFETY: it is nobody's but ours.
     Errno::result(raw).map(|raw| unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Sets how long a hardware watchdog waits. Answers the seconds that it has taken on.
+pub fn set_watchdog(device: &impl AsRawFd, timeout: Duration) -> Result<i32, Errno> {
+    // `_IOWR('W', 6, int)` of `linux/watchdog.h`.
+    const SET_TIMEOUT: libc::c_ulong = 0xC004_5706;
+    let mut seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
+    // SAFETY: the call takes an int, and writes back an int.
+    let code = unsafe { libc::ioctl(device.as_raw_fd(), SET_TIMEOUT, &raw mut seconds) };
+    Errno::result(code).map(|_| seconds)
 }
 
 /// As the kernel's `ifreq` holds it.

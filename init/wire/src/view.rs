@@ -118,6 +118,8 @@ pub struct InitInfo {
     pub version: String,
     /// init's process id.
     pub pid: u32,
+    /// Whether it is the first process of a machine, which ends with it.
+    pub machine: bool,
     /// Milliseconds since init started.
     #[serde(rename = "uptimeMs")]
     pub uptime_ms: u64,

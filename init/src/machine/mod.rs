@@ -1,16 +1,24 @@
 //! What init owes the kernel when it is the first process of a machine.
 
+mod unmount;
+mod watchdog;
+
 use std::io;
 use std::net::UdpSocket;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
 use nix::unistd::getpid;
 use tracing::{error, warn};
+pub use watchdog::Watchdog;
 
 use crate::event::Ending;
 use crate::sys;
+
+/// How long unmounting may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whether init is PID 1 of the machine, not of a container. Only there may Ctrl-Alt-Del be
 /// changed, and changing it is what a machine's init has to do anyway: with it disabled, the
@@ -29,16 +37,38 @@ pub fn bring_up_loopback() {
 }
 
 /// Ends the machine. Does not return: PID 1 must not.
-pub fn end(ending: Ending) -> ! {
-    nix::unistd::sync();
+pub fn end(ending: Ending, watchdog: Option<Watchdog>) -> ! {
+    let watchdog = watchdog.map(Watchdog::last);
+    leave_clean();
     let mode = match ending {
         Ending::Exit | Ending::Poweroff => RebootMode::RB_POWER_OFF,
         Ending::Reboot => RebootMode::RB_AUTOBOOT,
         Ending::Halt => RebootMode::RB_HALT_SYSTEM,
     };
+    if let (Ending::Halt, Some(watchdog)) = (ending, watchdog) {
+        watchdog.disarm();
+    }
     let Err(errno) = reboot(mode);
     error!("the kernel refused to end the machine: {}", io::Error::from(errno));
     loop {
         thread::sleep(Duration::from_hours(1));
+    }
+}
+
+/// Unmounts, within bounds: a disk or a server that does not answer must not keep the machine.
+fn leave_clean() {
+    let (done, wait) = mpsc::channel();
+    let work = move || {
+        unmount::all();
+        // Nobody may be left to hear it.
+        let _ = done.send(());
+    };
+    match thread::Builder::new().spawn(work) {
+        Ok(_) if wait.recv_timeout(PATIENCE).is_ok() => {}
+        Ok(_) => error!("unmounting takes longer than {} s; leaving it", PATIENCE.as_secs()),
+        Err(error) => {
+            error!("cannot unmount aside, so only what is written is written out: {error}");
+            nix::unistd::sync();
+        }
     }
 }
