@@ -348,6 +348,17 @@ fn b25_users_are_told_apart_without_sock_diag() {
 }
 
 #[test]
+fn b25_who_has_no_id_in_a_user_namespace_is_nobody() {
+    // There init and all others show as one and the same user.
+    let mut command = Command::new("unshare");
+    command.arg("-U").arg(program("init")).args(["--listen", "127.0.0.1:0"]);
+    let init = Init::launch(command);
+    for user in ["65534", "65533", "0"] {
+        assert_eq!(curl(&init, user, &[], "/jobs").1, "403", "{user}");
+    }
+}
+
+#[test]
 fn b25_bootctl_finds_the_token_that_is_insisted_on() {
     let (file, _folder) = tokens();
     let options = ["--token-file", &file, "--auth", "token"];
