@@ -34,6 +34,9 @@ impl Right {
 pub struct Access {
     /// init's own user id.
     pub own: u32,
+    /// The id that stands for everybody who has none in init's user namespace. It tells nobody
+    /// from anybody, so it gives no right, even if it is init's own.
+    pub unmapped: Option<u32>,
     /// Rights by user id.
     pub grants: Vec<(u32, Right)>,
     /// Rights by token, if there are tokens.
@@ -57,7 +60,7 @@ impl Access {
     /// Whether a user is served before others, and without bounds of his own.
     #[must_use]
     pub fn is_privileged(&self, user: u32) -> bool {
-        user == 0 || user == self.own
+        (user == 0 || user == self.own) && self.unmapped != Some(user)
     }
 
     /// Whether a user's connection is worth listening to.
@@ -89,6 +92,9 @@ impl Access {
         if self.is_privileged(user) {
             return Some(Right::Control);
         }
+        if self.unmapped == Some(user) {
+            return None;
+        }
         self.grants.iter().filter(|(granted, _)| *granted == user).map(|(_, right)| *right).max()
     }
 }
@@ -109,7 +115,7 @@ mod tests {
     fn access(insists: bool) -> Access {
         let tokens = Tokens::parse(&format!("{READS} read\n{CONTROLS} control\n")).unwrap();
         let grants = vec![(5, Right::Read), (6, Right::Control)];
-        Access { own: 7, grants, tokens: Some(Arc::new(tokens)), insists }
+        Access { own: 7, unmapped: None, grants, tokens: Some(Arc::new(tokens)), insists }
     }
 
     fn judge(access: &Access, user: u32, token: &str, wanted: Right) -> Result<(), Denied> {
@@ -127,6 +133,13 @@ mod tests {
         assert_eq!(access.judge(5, None, Right::Control), Err(Denied::ReadOnly));
         assert_eq!(access.judge(8, None, Right::Read), Err(Denied::Stranger));
         assert!(!access.may_speak(8) && access.may_speak(5));
+    }
+
+    #[test]
+    fn b25_who_has_no_id_here_has_no_right() {
+        let access = Access { own: 6, unmapped: Some(6), tokens: None, ..access(false) };
+        assert!(!access.may_speak(6) && access.may_speak(5) && access.may_speak(0));
+        assert_eq!(access.judge(6, None, Right::Read), Err(Denied::Stranger));
     }
 
     #[test]

@@ -176,9 +176,39 @@ fn read(path: &'static str) -> Result<String, AccountError> {
     }
 }
 
+/// The id that the kernel shows for users without one in init's user namespace, unless it is also
+/// somebody's there.
+#[must_use]
+pub fn unmapped() -> Option<u32> {
+    // Without /proc, init is the first process of a machine, where everybody has an id.
+    let map = fs::read_to_string("/proc/self/uid_map").ok()?;
+    let shown = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
+    let shown = shown.and_then(|text| text.trim().parse().ok()).unwrap_or(65_534);
+    (!maps(&map, shown)).then_some(shown)
+}
+
+/// Whether a line `FIRST OUTSIDE COUNT` of a `uid_map` covers an id.
+fn maps(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let mut words = line.split_whitespace().map(str::parse::<u32>);
+        let (Some(Ok(first)), _, Some(Ok(count))) = (words.next(), words.next(), words.next())
+        else {
+            return false;
+        };
+        id.checked_sub(first).is_some_and(|offset| offset < count)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn b25_a_map_of_users_is_read() {
+        assert!(maps("         0          0 4294967295\n", 65_534));
+        assert!(maps("0 1000 1\n1 100000 65536\n", 65_534));
+        assert!(!maps("0 1000 1\n", 65_534) && !maps("", 65_534) && !maps("0 x y\n", 0));
+    }
 
     fn accounts() -> Accounts {
         Accounts {

@@ -20,13 +20,16 @@ pub const BURST_OF_A_USER: f64 = 200.0;
 pub const KNOWN_USERS: usize = 1024;
 /// API connections that wait to be accepted; the kernel's `somaxconn` caps it.
 pub const BACKLOG: i32 = 4096;
+/// Connections accepted in a row, before all else that waits has a turn.
+pub const ACCEPTED_IN_A_ROW: u32 = 16;
 /// Connections being told 403 at once. Further ones are closed without a word.
 pub const MAX_DENIED: usize = 64;
 /// Bytes of a request body. A larger one is refused with 413.
 pub const MAX_BODY: usize = 256 * 1024;
 /// Bytes of a request head. A larger one is refused with 431.
 pub const MAX_HEAD: usize = 16 * 1024;
-/// How long a request head may take, idle time between requests included not.
+/// How long a request head may take, from the connection's start or the answer before it. The
+/// connection is closed then, so idle ones are, too.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request body may take. A slower one is refused with 408.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -40,7 +40,7 @@ use crate::spec::{Boot, Spec, SpecError};
 use crate::table::{Rules, Table};
 use crate::terminal::{Pause, Terminal};
 use crate::token::{TokenError, Tokens};
-use crate::{descriptor, machine, process, reaper, sys};
+use crate::{account, descriptor, machine, process, reaper, sys};
 
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
@@ -316,7 +316,8 @@ fn access(options: &Options, own: u32) -> Result<Access, StartError> {
     let accounts = if options.grants.is_empty() { Accounts::default() } else { Accounts::read()? };
     let grants = options.grants.iter().map(|(user, right)| Ok((accounts.user_id(user)?, *right)));
     let grants = grants.collect::<Result<_, AccountError>>()?;
-    Ok(Access { own, grants, tokens: tokens.map(Arc::new), insists: options.insists })
+    let (tokens, unmapped) = (tokens.map(Arc::new), account::unmapped());
+    Ok(Access { own, unmapped, grants, tokens, insists: options.insists })
 }
 
 /// On the address that is asked for; in a machine, which has to come up, else on the usual one, or

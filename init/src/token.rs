@@ -15,6 +15,8 @@ const SHORTEST: usize = 16;
 /// The longest token, and most of them: each is compared with, every time.
 const LONGEST: usize = 256;
 const MOST: usize = 256;
+/// The largest file, with room for comments.
+const LARGEST: u64 = 128 * 1024;
 
 /// The tokens of a file.
 pub struct Tokens(Vec<([u8; LONGEST], Right)>);
@@ -45,6 +47,9 @@ pub enum TokenError {
         "the token file {0} is open to other users; chmod 600 it, owned by root or init's user"
     )]
     Open(PathBuf),
+    /// More than a list of tokens can be.
+    #[error("the token file {0} is larger than {LARGEST} bytes")]
+    TooLarge(PathBuf),
     /// A line that is no token.
     #[error(
         "line {0} of the token file is not `TOKEN read` or `TOKEN control`, with a token of {SHORTEST} \
@@ -74,9 +79,11 @@ impl Tokens {
         if meta.mode() & 0o077 != 0 || ![0, own].contains(&meta.uid()) {
             return Err(TokenError::Open(path.into()));
         }
+        if meta.len() > LARGEST {
+            return Err(TokenError::TooLarge(path.into()));
+        }
         let mut text = String::new();
-        let most = u64::try_from(MOST * (LONGEST + 64)).unwrap_or(u64::MAX);
-        Read::by_ref(&mut file).take(most).read_to_string(&mut text).map_err(unreadable)?;
+        Read::by_ref(&mut file).take(LARGEST).read_to_string(&mut text).map_err(unreadable)?;
         Self::parse(&text)
     }
 
@@ -183,6 +190,9 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(Tokens::read(&path, own).is_ok(), good, "{mode:o}");
         }
+        fs::write(&path, "# long\n".repeat(20_000)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(Tokens::read(&path, own), Err(TokenError::TooLarge(_))));
         assert!(matches!(Tokens::read(&folder, own), Err(TokenError::NotAFile(_))));
         fs::remove_dir_all(&folder).unwrap();
         assert!(matches!(Tokens::read(&path, own), Err(TokenError::Unreadable { .. })));

@@ -42,6 +42,12 @@ impl Site {
     /// The same with a `[proxy]` table in bootctl.toml.
     #[track_caller]
     pub fn boot_with(apps: &[(&str, &str)], proxy_table: &str) -> Self {
+        Self::boot_under(&[], apps, proxy_table)
+    }
+
+    /// The same under an init with options.
+    #[track_caller]
+    pub fn boot_under(options: &[&str], apps: &[(&str, &str)], proxy_table: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(folder.path(), open).expect("it is ours");
@@ -71,7 +77,8 @@ impl Site {
             "--state-dir".into(),
             text(&folder.path().join("state")),
         ];
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let words: Vec<&str> =
+            options.iter().copied().chain(words.iter().map(String::as_str)).collect();
         let site = Self { init: Init::start(&words), proxy, folder };
         wait::until("bootctl to answer", || {
             (site.bootctl(&["status"]).code == Some(0)).then_some(())

@@ -1,16 +1,19 @@
 //! Who may use the API, and from where.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jobinit_tests::binaries::program;
+use jobinit_tests::bootctl::Site;
 use jobinit_tests::http;
 use jobinit_tests::init::Init;
 use jobinit_tests::wait;
+
+use crate::bootctl_apps::answers;
 
 #[test]
 fn b01_loopback_only() {
@@ -107,13 +110,17 @@ const CONTROLS: &str = "Authorization: Bearer 0123456789abcdef-controls";
 
 /// A file with two tokens, and an init that is started with it and `words`.
 fn with_tokens(words: &[&str]) -> (Init, tempfile::TempDir) {
+    let (file, folder) = tokens();
+    (Init::start(&[&["--token-file", &file], words].concat()), folder)
+}
+
+fn tokens() -> (String, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens");
     let text = "# of the test\n0123456789abcdef-reads read\n0123456789abcdef-controls control\n";
     fs::write(&file, text).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let file = file.display().to_string();
-    (Init::start(&[&["--token-file", &file], words].concat()), folder)
+    (file.display().to_string(), folder)
 }
 
 #[test]
@@ -304,6 +311,157 @@ while True:
     }
     flood.kill().unwrap();
     flood.wait().unwrap();
+}
+
+#[test]
+fn b25_grants_and_tokens_hold_on_ipv6() {
+    let (file, _folder) = tokens();
+    let mut command = Command::new(program("init"));
+    command.args(["--listen", "[::1]:0", "--grant", "65534:read", "--token-file", &file]);
+    let init = Init::launch(command);
+    assert_eq!(curl(&init, "0", &["-H", JSON, "-d", SPEC], "/job").1, "201");
+    assert_eq!(curl(&init, "65534", &[], "/jobs").1, "200");
+    assert_eq!(curl(&init, "65534", &["-H", JSON, "-d", SPEC], "/job").1, "403");
+    assert_eq!(curl(&init, "65533", &[], "/jobs").1, "401");
+    assert_eq!(curl(&init, "65533", &["-H", READS], "/jobs").1, "200");
+}
+
+#[test]
+fn b25_users_are_told_apart_without_sock_diag() {
+    for (listen, table) in [("127.0.0.1:0", "/proc/net/tcp\""), ("[::1]:0", "/proc/net/tcp6\"")] {
+        let folder = tempfile::tempdir().unwrap();
+        let trace = folder.path().join("trace");
+        let mut command = Command::new("strace");
+        // From the side, so that init is the child; netlink's questions are all it sends this way.
+        command.args(["-D", "-e", "trace=sendmsg,openat", "-e", "inject=sendmsg:error=EPERM"]);
+        command.arg("-o").arg(&trace).arg(program("init"));
+        command.args(["--listen", listen, "--grant", "65534:read"]);
+        let init = Init::launch(command);
+        assert_eq!(curl(&init, "0", &["-H", JSON, "-d", SPEC], "/job").1, "201");
+        assert_eq!(curl(&init, "65534", &[], "/jobs").1, "200");
+        assert_eq!(curl(&init, "65534", &["-H", JSON, "-d", SPEC], "/job").1, "403");
+        assert_eq!(curl(&init, "65533", &[], "/jobs").1, "403");
+        wait::until("the table to be read", || {
+            fs::read_to_string(&trace).unwrap().contains(table).then_some(())
+        });
+    }
+}
+
+#[test]
+fn b25_who_has_no_id_in_a_user_namespace_is_nobody() {
+    // There init and all others show as one and the same user.
+    let mut command = Command::new("unshare");
+    command.arg("-U").arg(program("init")).args(["--listen", "127.0.0.1:0"]);
+    let init = Init::launch(command);
+    for user in ["65534", "65533", "0"] {
+        assert_eq!(curl(&init, user, &[], "/jobs").1, "403", "{user}");
+    }
+}
+
+#[test]
+fn b25_bootctl_finds_the_token_that_is_insisted_on() {
+    let (file, _folder) = tokens();
+    let options = ["--token-file", &file, "--auth", "token"];
+    let site = Site::boot_under(&options, &[("shop.test.toml", &answers(1, ""))], "");
+    site.wait_for("shop.test", "running");
+    assert_eq!(site.get("shop.test", "/").status, 200);
+    assert_eq!(site.init.get("/jobs").status, 401);
+    let (jobs, status) = curl(&site.init, "0", &["-H", CONTROLS], "/jobs");
+    assert_eq!(status, "200");
+    assert!(!jobs.contains("0123456789abcdef"), "no job is told a token: {jobs}");
+}
+
+#[test]
+fn b29_idle_connections_are_closed() {
+    let init = Init::start(&[]);
+    let connect = |words: &str| {
+        let mut stream = TcpStream::connect(init.api()).unwrap();
+        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+        stream.write_all(words.as_bytes()).unwrap();
+        stream
+    };
+    // One after an answer, one in a head, one that never says a word.
+    let whole = "GET /jobs HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut streams = [whole, "GET /jobs HTTP/1.1\r\nHost", ""].map(connect);
+    let [answered, ..] = &mut streams.each_mut().map(|stream| {
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("closed before long");
+        said
+    });
+    assert!(answered.starts_with("HTTP/1.1 200 "), "{answered}");
+}
+
+/// Processes of another user that are killed with the test.
+struct Crowd(Vec<Child>);
+
+impl Crowd {
+    fn of(size: usize, script: &str, init: &Init) -> Self {
+        let start = |_| {
+            Command::new("setpriv")
+                .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+                .args(["/usr/bin/python3", "-c", script])
+                .arg(init.api().port().to_string())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let mut crowd = Self((0..size).map(start).collect());
+        for child in &mut crowd.0 {
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, "begun\n");
+        }
+        crowd
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn b29_a_queue_that_is_never_empty_stops_nothing_else() {
+    // More processes that connect than init can keep up with.
+    let init = Init::start(&[]);
+    let mut kept = TcpStream::connect(init.api()).unwrap();
+    kept.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    let mut ask = || {
+        let began = Instant::now();
+        kept.write_all(b"HEAD /job/init HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut bytes = [0; 1024];
+            let length = kept.read(&mut bytes).unwrap();
+            assert_ne!(length, 0, "it is still open");
+            answer.extend_from_slice(&bytes[..length]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+        began.elapsed()
+    };
+    ask();
+    let script = r#"
+import socket, sys
+at = ("127.0.0.1", int(sys.argv[1]))
+print("begun", flush=True)
+while True:
+    s = socket.socket()
+    s.setblocking(False)
+    try: s.connect(at)
+    except OSError: pass
+    s.close()
+"#;
+    let flood = Crowd::of(6, script, &init);
+    for _ in 0..50 {
+        let took = ask();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    drop(flood);
+    assert_eq!(init.get("/jobs").status, 200);
 }
 
 #[test]

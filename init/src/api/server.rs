@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 use tracing::{debug, warn};
@@ -24,7 +25,9 @@ use super::crowd::{Crowd, Place};
 use super::guard::{self, Peer};
 use super::peer::Owners;
 use crate::access::Access;
-use crate::limits::{ACCEPT_PAUSE, DENIED_TIMEOUT, HEAD_TIMEOUT, MAX_DENIED, MAX_HEAD};
+use crate::limits::{
+    ACCEPT_PAUSE, ACCEPTED_IN_A_ROW, DENIED_TIMEOUT, HEAD_TIMEOUT, MAX_DENIED, MAX_HEAD,
+};
 use crate::sys;
 
 /// Serves `api` on `listener` until the runtime ends, to whom `access` lets, on at most `seats`
@@ -37,7 +40,11 @@ pub async fn serve(listener: TcpListener, api: Router, access: Access, seats: us
     let seats = Arc::new(Semaphore::new(seats));
     let denied = Arc::new(Semaphore::new(MAX_DENIED));
     let (access, crowd) = (Arc::new(access), Crowd::default());
-    loop {
+    for turn in (0..ACCEPTED_IN_A_ROW).cycle() {
+        if turn == 0 {
+            // The queue may never be empty, and all else in init runs on this thread.
+            yield_now().await;
+        }
         let (stream, remote) = match accept(&listener).await {
             Ok(accepted) => accepted,
             Err(error) => {
