@@ -3,12 +3,12 @@ TARGET  := x86_64-unknown-linux-gnu
 # Apart from the other builds, because its flags differ: neither makes the other stale.
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(TARGET)
 BIN     := target/bin
-SCRIPTS := .ci/run tests/in-the-open tests/install-deps $(addprefix images/,oci/bundle oci/crun oci/run vm/initramfs vm/kernel vm/run)
+SCRIPTS := .ci/run tests/fuzz tests/in-the-open tests/install-deps $(addprefix images/,oci/bundle oci/crun oci/run vm/initramfs vm/kernel vm/run)
 # Held in the tree that they are built from, so that a test never meets another's binaries.
 export JOBINIT_BIN ?= $(CURDIR)/$(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-check vm-image vm oci-image oci check test deps bench
+.PHONY: help build demo demo-check vm-image vm oci-image oci check test fuzz deps bench
 
 help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,10 +50,15 @@ check: ## Format, lints, shell scripts, licences and sources of dependencies
 deps: ## Installs what tests need, from Debian and crates.io, where it is missing
 	@tests/install-deps
 	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 
 test: deps check build ## All checks and tests
 	images/vm/kernel
 	cargo nextest run --locked --workspace
+	tests/fuzz
+
+fuzz: deps ## Feeds init's parsers with anything, FUZZ_SECONDS (60) each
+	tests/fuzz
 
 bench: build ## Measures side by side with today's best; FIGURE=name for one
 	@tests/install-deps bench
