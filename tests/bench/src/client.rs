@@ -34,6 +34,13 @@ impl Client {
         assert!(head.starts_with("HTTP/1.1 20"), "{head}");
         took
     }
+
+    /// The whole list of jobs, and the end of the connection.
+    pub fn list(mut self) -> String {
+        let request = b"GET /jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        self.0.write_all(request).expect("the server is there");
+        std::io::read_to_string(self.0).expect("the server is there")
+    }
 }
 
 /// A request with a JSON body, or without one if it is empty.

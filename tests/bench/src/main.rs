@@ -4,18 +4,28 @@
 
 mod client;
 mod cpu;
+mod crowd;
+mod idle;
 mod inits;
+mod launch;
+mod listing;
 mod load;
 mod memory;
 mod noop;
 mod origin;
+mod orphans;
 mod peers;
 mod proxied_request;
 mod put_latency;
+mod put_throughput;
 mod relay;
 mod report;
+mod respawn;
+mod service;
 mod silent;
 mod start;
+mod supervisors;
+mod tiny;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -30,7 +40,13 @@ type Figure = (&'static str, fn() -> Vec<Row>);
 const FIGURES: &[Figure] = &[
     ("start", start::measure),
     ("put-latency", put_latency::measure),
+    ("put-throughput", put_throughput::measure),
+    ("orphans", orphans::measure),
+    ("respawn", respawn::measure),
+    ("launch", launch::measure),
     ("memory", memory::measure),
+    ("listing", listing::measure),
+    ("idle", idle::measure),
     ("proxied-request", proxied_request::measure),
 ];
 

@@ -1,29 +1,53 @@
-//! `memory`: what supervision costs, idle and a job.
+//! `memory`: what supervision costs, idle and a job. The peers' share of a service is that of all
+//! their supervising processes.
 
 use std::fs;
 
-use crate::client::{Client, request};
-use crate::inits;
+use crate::client::Client;
 use crate::report::Row;
+use crate::supervisors::{NAMES, Supervisor};
+use crate::{crowd, inits, service};
 
-const JOBS: u16 = 200;
+const SERVICES: u16 = 100;
+const FIGURE: &str = "memory";
+/// In KiB.
+const KB: f64 = 1000.0 / 1024.0;
 
 pub fn measure() -> Vec<Row> {
     let init = inits::init();
-    let mut client = Client::connect(init.address);
-    let spec = r#"{"exec":"/bin/sleep","args":["600"]}"#;
-    client.ask(&request("PUT", "/job/first", spec));
+    drop(Client::connect(init.address));
+    crowd::put(init.address, 0..1);
     let idle = pss(init.pid());
-    for number in 0..JOBS {
-        client.ask(&request("PUT", &format!("/job/job-{number}"), spec));
+    crowd::put(init.address, 1..1001);
+    let thousand = pss(init.pid());
+    crowd::put(init.address, 1001..10_001);
+    let most = pss(init.pid());
+    let mut rows = vec![
+        Row::new(FIGURE, "init: PSS idle", idle, "KiB")
+            .compared("2.5 MB", 2500.0 * 1000.0 / 1024.0)
+            .at_most(1.0),
+    ];
+    for (subject, each) in [
+        ("init: a further job, of 1,000", (thousand - idle) / 1000.0),
+        ("init: a further job, of 10,000", (most - idle) / 10_000.0),
+    ] {
+        rows.push(Row::new(FIGURE, subject, each, "KiB").compared("1 KB", KB).at_most(1.0));
     }
-    let full = pss(init.pid());
-    let figure = "memory";
-    vec![
-        Row::new(figure, "init: PSS idle", idle, "KiB")
-            .compared("2.5 MB", 2500.0 * 1000.0 / 1024.0),
-        Row::new(figure, "init: PSS a further job", (full - idle) / f64::from(JOBS), "KiB"),
-    ]
+    drop(init);
+    for name in NAMES.into_iter().skip(1) {
+        match peer(name) {
+            Ok(each) => rows.push(Row::new(FIGURE, &format!("{name}: a service"), each, "KiB")),
+            Err(why) => eprintln!("bench: SKIPPED {name}: {why}"),
+        }
+    }
+    rows
+}
+
+/// All supervising processes of 100 services, a service.
+fn peer(name: &str) -> Result<f64, String> {
+    let supervisor = Supervisor::start(name, usize::from(SERVICES))?;
+    service::wait(&supervisor.folder, usize::from(SERVICES))?;
+    Ok(supervisor.pids().into_iter().map(pss).sum::<f64>() / f64::from(SERVICES))
 }
 
 /// KiB.

@@ -14,6 +14,15 @@ pub struct Row {
     /// The subject that it is compared to.
     pub ratio_to: Option<String>,
     pub ratio: Option<f64>,
+    /// What the ratio should be at most, or at least if it is a rate; for the tables alone.
+    #[serde(skip)]
+    pub reach: Option<Reach>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Reach {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
 impl Row {
@@ -25,12 +34,21 @@ impl Row {
             unit: unit.to_owned(),
             ratio_to: None,
             ratio: None,
+            reach: None,
         }
     }
 
     /// Compared to another subject's value.
     pub fn compared(&self, subject: &str, value: f64) -> Row {
         Row { ratio_to: Some(subject.to_owned()), ratio: Some(self.value / value), ..self.clone() }
+    }
+
+    pub fn at_most(&self, ratio: f64) -> Row {
+        Row { reach: Some(Reach::AtMost(ratio)), ..self.clone() }
+    }
+
+    pub fn at_least(&self, ratio: f64) -> Row {
+        Row { reach: Some(Reach::AtLeast(ratio)), ..self.clone() }
     }
 }
 
@@ -52,7 +70,12 @@ pub fn print(figure: &str, rows: &[Row]) {
             (Some(to), Some(ratio)) => format!("  {ratio:>5.2} x {to}"),
             _ => String::new(),
         };
-        println!("  {:<28} {:>9.2} {:<4}{ratio}", row.subject, row.value, row.unit);
+        let reach = match row.reach {
+            Some(Reach::AtMost(most)) => format!(" (reach: at most {most})"),
+            Some(Reach::AtLeast(least)) => format!(" (reach: at least {least})"),
+            None => String::new(),
+        };
+        println!("  {:<36} {:>9.2} {:<8}{ratio}{reach}", row.subject, row.value, row.unit);
     }
 }
 

@@ -73,6 +73,7 @@ fn rows(figure: &str, names: &[&str], values: Vec<Vec<f64>>) -> Vec<Row> {
         .map(|(name, value)| {
             let row = Row::new(figure, name, *value, "us");
             match tini {
+                Some(tini) if *name == "init" => row.compared("tini -s", tini).at_most(1.0),
                 Some(tini) => row.compared("tini -s", tini),
                 None => row.compared("bare posix_spawn", medians[0]),
             }

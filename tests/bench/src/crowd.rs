@@ -1,0 +1,20 @@
+//! Many jobs that only wait.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use crate::client::{Client, request};
+use crate::tiny;
+
+const SOURCE: &str = "void _start(void) {\n\
+    for (;;) __asm__ volatile(\"mov $34, %eax; syscall\");\n}\n";
+
+/// Starts a job a number, of a program without a C library that pauses.
+pub fn put(init: SocketAddr, numbers: Range<u32>) {
+    let program = tiny::build("pause", SOURCE, &["-nostdlib"]);
+    let spec = format!("{{\"exec\":\"{}\"}}", program.display());
+    let mut client = Client::connect(init);
+    for number in numbers {
+        client.ask(&request("PUT", &format!("/job/job-{number}"), &spec));
+    }
+}

@@ -1,0 +1,51 @@
+//! `respawn`: from a service's end to the first thing that its next run does, with no delay asked.
+//!
+//! The service writes both times itself. It runs a little over a second before each end, because
+//! runit makes one that ends sooner wait. s6 is left as it comes, and waits a second all the same.
+
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::report::{Row, median};
+use crate::service;
+use crate::supervisors::{NAMES, Supervisor};
+
+const ROUNDS: usize = 20;
+const LIFE: Duration = Duration::from_millis(1100);
+
+pub fn measure() -> Vec<Row> {
+    let mut running = Vec::new();
+    for name in NAMES {
+        match Supervisor::start(name, 1) {
+            Ok(supervisor) => running.push((name, supervisor, Vec::new())),
+            Err(why) => eprintln!("bench: SKIPPED {name}: {why}"),
+        }
+    }
+    for (_, supervisor, _) in &running {
+        service::wait(&supervisor.folder, 1).expect("the service starts");
+    }
+    for round in 0..ROUNDS {
+        std::thread::sleep(LIFE);
+        for (name, supervisor, took) in &mut running {
+            let service = supervisor.service().expect("the service runs");
+            kill(Pid::from_raw(service.cast_signed()), Signal::SIGUSR1).expect("it is ours");
+            let stamps = service::wait(&supervisor.folder, 2 * round + 3).expect(name);
+            let [.., ended, began] = stamps[..] else { continue };
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 nanoseconds")]
+            took.push((began - ended) as f64 / 1000.0);
+        }
+    }
+    let medians: Vec<_> = running.into_iter().map(|(name, _, took)| (name, median(took))).collect();
+    let runit = medians.iter().find(|(name, _)| *name == "runit").map(|(_, took)| *took);
+    let row = |(name, took): &(&str, f64)| {
+        let row = Row::new("respawn", name, *took, "us");
+        match runit {
+            Some(runit) if *name == "init" => row.compared("runit", runit).at_most(0.6),
+            Some(runit) => row.compared("runit", runit),
+            None => row,
+        }
+    };
+    medians.iter().map(row).collect()
+}
