@@ -34,8 +34,10 @@ pub(crate) async fn heed(init: Init) {
     drop(pressed);
     while news.recv().await.is_some() {
         info!("the power button was pressed: powering off");
-        if let Err(error) = init.power_off().await {
-            warn!("cannot power off: {error}");
+        match init.power_off().await {
+            // Who presses again is in a hurry, but a second request would kill at once.
+            Ok(()) => return,
+            Err(error) => warn!("cannot power off: {error}"),
         }
     }
 }

@@ -13,9 +13,9 @@
 //! groups, or init may not make any, jobs go without (see `tree`).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use init_wire::{Cgroup as Settings, Setting};
@@ -32,6 +32,8 @@ use crate::sys::errno;
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// Groups that wait for a job.
 const MAX_SPARE: usize = 64;
+/// Groups that stay open.
+const MAX_OPEN: usize = 32;
 /// Inits side by side in one group.
 const MAX_INITS: u32 = 1024;
 /// How deep a job may nest groups of its own that init looks into.
@@ -63,8 +65,17 @@ struct Jobs {
     lock: Flock<File>,
     spare: Vec<u32>,
     made: u32,
+    /// Of the groups with low numbers, which are used most: opened once.
+    open: Vec<Open>,
     /// Controllers that the groups of jobs have.
     enabled: Vec<&'static str>,
+}
+
+/// An open group.
+#[derive(Debug)]
+struct Open {
+    folder: OwnedFd,
+    events: File,
 }
 
 /// The group of one job.
@@ -74,6 +85,26 @@ pub enum Group {
     Plain(u32),
     /// With settings, by the job's name.
     Set(Box<JobId>),
+}
+
+/// A group's folder, to start a process in.
+#[derive(Debug)]
+pub enum Handle {
+    /// One that stays open.
+    Kept(RawFd),
+    /// One that was opened for this.
+    Own(OwnedFd),
+}
+
+impl Handle {
+    /// Its descriptor.
+    #[must_use]
+    pub fn as_raw(&self) -> RawFd {
+        match self {
+            Self::Kept(fd) => *fd,
+            Self::Own(fd) => fd.as_raw_fd(),
+        }
+    }
 }
 
 /// How it stands with a group.
@@ -92,7 +123,7 @@ impl Cgroups {
         &mut self,
         job: &JobId,
         settings: Option<&Settings>,
-    ) -> Result<Option<(Group, OwnedFd)>, Errno> {
+    ) -> Result<Option<(Group, Handle)>, Errno> {
         if matches!(self.state, State::Unknown) {
             self.state = find();
         }
@@ -113,9 +144,13 @@ impl Cgroups {
     }
 
     /// Removes a group that may not be used again.
-    pub fn discard(&self, group: &Group) {
-        if let Some(path) = self.path(group) {
-            remove(&path, MAX_DEPTH);
+    pub fn discard(&mut self, group: &Group) {
+        if let State::Ours(jobs) = &mut self.state {
+            remove(&jobs.path(group), MAX_DEPTH);
+            // Made anew under that number, it would be another one.
+            if jobs.opened(group).is_some() {
+                jobs.open.clear();
+            }
         }
     }
 
@@ -123,8 +158,7 @@ impl Cgroups {
     #[must_use]
     pub fn events(&self, group: &Group) -> Option<Events> {
         let State::Ours(jobs) = &self.state else { return None };
-        let path = format!("{}/cgroup.events", Jobs::name(group));
-        let text = read_once(File::from(jobs.open(&path, OFlag::O_RDONLY).ok()?)).ok()?;
+        let text = jobs.events(group).ok()?;
         let says = |wanted| text.lines().any(|line| line == wanted);
         Some(Events { is_empty: says("populated 0"), is_frozen: says("frozen 1") })
     }
@@ -213,8 +247,8 @@ fn claim(mount: &Path) -> io::Result<Jobs> {
         }
         // What a killed init has left, if it is empty.
         remove_below(&folder, MAX_DEPTH);
-        let (spare, made, enabled) = (Vec::new(), 0, Vec::new());
-        return Ok(Jobs { own, folder, lock, spare, made, enabled });
+        let (spare, made, open, enabled) = (Vec::new(), 0, Vec::new(), Vec::new());
+        return Ok(Jobs { own, folder, lock, spare, made, open, enabled });
     }
     Err(ErrorKind::ResourceBusy.into())
 }
@@ -231,6 +265,21 @@ impl Jobs {
         self.folder.join(Self::name(group))
     }
 
+    fn opened(&self, group: &Group) -> Option<&Open> {
+        match group {
+            Group::Plain(number) => self.open.get(usize::try_from(*number).ok()?),
+            Group::Set(_) => None,
+        }
+    }
+
+    fn events(&self, group: &Group) -> io::Result<String> {
+        if let Some(open) = self.opened(group) {
+            return read_at_start(&open.events);
+        }
+        let path = format!("{}/cgroup.events", Self::name(group));
+        read_at_start(&File::from(self.open(&path, OFlag::O_RDONLY)?))
+    }
+
     /// Opens what is in our folder: a shorter way than by its whole path.
     fn open(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
         openat(&*self.lock, name, flags | OFlag::O_CLOEXEC, Mode::empty())
@@ -240,18 +289,34 @@ impl Jobs {
         self.open(&Self::name(group), OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
-    fn take_plain(&mut self) -> Result<(Group, OwnedFd), Errno> {
+    fn take_plain(&mut self) -> Result<(Group, Handle), Errno> {
         let number = self.spare.pop();
         let group = Group::Plain(number.unwrap_or(self.made));
         if number.is_none() {
             self.made = self.made.wrapping_add(1);
             make(&self.path(&group)).map_err(|error| errno(&error))?;
+            self.keep_open(&group);
         }
-        let handle = self.handle(&group)?;
+        let handle = match self.opened(&group) {
+            Some(open) => Handle::Kept(open.folder.as_raw_fd()),
+            None => Handle::Own(self.handle(&group)?),
+        };
         Ok((group, handle))
     }
 
-    fn take_set(&mut self, id: &JobId, settings: &Settings) -> Result<(Group, OwnedFd), Errno> {
+    /// Keeps a new group open, if it is the next one of those that are.
+    fn keep_open(&mut self, group: &Group) {
+        let Group::Plain(number) = group else { return };
+        if usize::try_from(*number) != Ok(self.open.len()) || self.open.len() >= MAX_OPEN {
+            return;
+        }
+        let events = self.open(&format!("{}/cgroup.events", Self::name(group)), OFlag::O_RDONLY);
+        if let (Ok(folder), Ok(events)) = (self.handle(group), events) {
+            self.open.push(Open { folder, events: File::from(events) });
+        }
+    }
+
+    fn take_set(&mut self, id: &JobId, settings: &Settings) -> Result<(Group, Handle), Errno> {
         for (name, _) in settings.settings() {
             self.enable(name.split_once('_').map_or(name, |(controller, _)| controller))?;
         }
@@ -271,7 +336,7 @@ impl Jobs {
         if opened.is_err() {
             remove(&path, 1);
         }
-        Ok((group, opened?))
+        Ok((group, Handle::Own(opened?)))
     }
 
     /// Gives a controller to the groups of jobs.
@@ -333,12 +398,12 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 /// A file of a few lines, in one read and without asking for its size, which the kernel does not
 /// know.
 fn read_small(path: &Path) -> io::Result<String> {
-    read_once(File::open(path)?)
+    read_at_start(&File::open(path)?)
 }
 
-fn read_once(mut file: File) -> io::Result<String> {
+fn read_at_start(file: &File) -> io::Result<String> {
     let mut buffer = [0; 1024];
-    let length = file.read(&mut buffer)?;
+    let length = file.read_at(&mut buffer, 0)?;
     Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
 }
 

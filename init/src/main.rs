@@ -7,6 +7,7 @@ use std::time::Duration;
 use init::options::{HELP, Instead};
 use init::run::Init;
 use init::{log, machine, run};
+use tracing::error;
 
 /// Between two tries of a machine's init to start.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     loop {
         match Init::start(options.clone(), in_vm) {
             Ok(init) => return init.run(),
-            Err(error) => eprintln!("init: {error}"),
+            Err(error) => error!("{error}"),
         }
         if !in_vm {
             return ExitCode::FAILURE;

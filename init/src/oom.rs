@@ -7,7 +7,7 @@
 //! in its turn, and so on until both are what they should be.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::os::unix::fs::FileExt;
 
 use std::thread;
 
@@ -87,11 +87,10 @@ impl Open {
         Some(open)
     }
 
-    fn read(&mut self) -> Option<i16> {
-        let mut text = String::new();
-        self.file.rewind().ok()?;
-        self.file.read_to_string(&mut text).ok()?;
-        text.trim().parse().ok()
+    fn read(&self) -> Option<i16> {
+        let mut text = [0; 16];
+        let length = self.file.read_at(&mut text, 0).ok()?;
+        std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
     }
 
     fn set(&mut self, value: i16) -> Result<(), Errno> {
@@ -99,7 +98,7 @@ impl Open {
             return Ok(());
         }
         let text = value.to_string();
-        let written = self.file.rewind().and_then(|()| self.file.write_all(text.as_bytes()));
+        let written = self.file.write_all_at(text.as_bytes(), 0);
         written.map_err(|error| sys::errno(&error))?;
         self.own = value;
         Ok(())

@@ -4,7 +4,6 @@
 //! comes of it goes back to the table as a further event.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +12,7 @@ use nix::errno::Errno;
 use tokio::sync::{broadcast, oneshot};
 use tracing::{info, warn};
 
+use crate::cgroup::Handle;
 use crate::clock::Moment;
 use crate::descriptor;
 use crate::door::{Following, Knock};
@@ -40,6 +40,7 @@ pub struct Reactor {
     /// Descriptors that may be kept for jobs.
     keepable: usize,
     in_vm: bool,
+    was_asked: bool,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
     followers: broadcast::Sender<Arc<str>>,
     started: Instant,
@@ -58,6 +59,7 @@ impl Reactor {
             ears,
             keepable: descriptor::keepable(),
             in_vm,
+            was_asked: false,
             waiting: HashMap::new(),
             followers: broadcast::Sender::new(MISSABLE_EVENTS),
             started: Instant::now(),
@@ -83,8 +85,15 @@ impl Reactor {
         self.table.boot_pid()
     }
 
+    /// Whether anybody has ever asked for something.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        self.was_asked
+    }
+
     /// Answers a question of the API.
     pub fn answer(&mut self, knock: Knock) {
+        self.was_asked = true;
         // An answer that nobody waits for any more is dropped.
         match knock {
             Knock::Ask(ticket, command, reply) => {
@@ -209,7 +218,7 @@ impl Reactor {
         };
         let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
         let most = self.keepable.saturating_sub(self.ears.count());
-        let group_fd = handle.as_ref().map(AsRawFd::as_raw_fd);
+        let group_fd = handle.as_ref().map(Handle::as_raw);
         let mut lent = Lent { keeper: &mut self.keeper, most, mouth, group: group_fd };
         match self.spawner.spawn(spec, wire, &mut lent) {
             Ok(pid) => {

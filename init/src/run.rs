@@ -40,7 +40,7 @@ use crate::spec::{Boot, Spec, SpecError};
 use crate::table::{Rules, Table};
 use crate::terminal::{Pause, Terminal};
 use crate::token::{TokenError, Tokens};
-use crate::{account, descriptor, machine, process, reaper, sys};
+use crate::{descriptor, machine, process, reaper, sys};
 
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
@@ -119,7 +119,10 @@ pub fn options(in_vm: bool) -> Result<Options, Instead> {
 fn names_program(word: &str) -> bool {
     let path = env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.into());
     let mut places = path.split(':').map(|folder| format!("{folder}/{word}"));
-    let runs = |path: &str| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok();
+    let runs = |path: &str| {
+        let may = nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok();
+        may && std::fs::metadata(path).is_ok_and(|meta| meta.is_file())
+    };
     if word.contains('/') { runs(word) } else { places.any(|place| runs(&place)) }
 }
 
@@ -190,15 +193,18 @@ impl Init {
         // A task like the connections are, so that they wake each other without a system call.
         let served = runtime.spawn(async move {
             let end = life.live().await;
-            // The last answers are with the connections' tasks: let these write them.
-            for _ in 0..LAST_TURNS {
-                tokio::task::yield_now().await;
+            if life.reactor.was_asked() {
+                // The last answers are with the connections' tasks: let these write them.
+                for _ in 0..LAST_TURNS {
+                    tokio::task::yield_now().await;
+                }
             }
             (end, life.watchdog)
         });
         let ((ending, code), watchdog) =
             runtime.block_on(served).unwrap_or(((Ending::Exit, 1), None));
         drop(runtime);
+        let watchdog = watchdog.map(Watchdog::last);
         bury_the_rest();
         if in_vm {
             machine::end(ending, watchdog);
@@ -316,8 +322,8 @@ fn access(options: &Options, own: u32) -> Result<Access, StartError> {
     let accounts = if options.grants.is_empty() { Accounts::default() } else { Accounts::read()? };
     let grants = options.grants.iter().map(|(user, right)| Ok((accounts.user_id(user)?, *right)));
     let grants = grants.collect::<Result<_, AccountError>>()?;
-    let (tokens, unmapped) = (tokens.map(Arc::new), account::unmapped());
-    Ok(Access { own, unmapped, grants, tokens, insists: options.insists })
+    let (tokens, insists) = (tokens.map(Arc::new), options.insists);
+    Ok(Access { own, grants, tokens, insists, ..Access::default() })
 }
 
 /// On the address that is asked for; in a machine, which has to come up, else on the usual one, or

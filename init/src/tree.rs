@@ -6,13 +6,12 @@
 //! more. What was seen once is remembered until it has ended.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 
 use init_wire::Cgroup as Settings;
 use nix::errno::Errno;
 use tracing::warn;
 
-use crate::cgroup::{Cgroups, Events, Group};
+use crate::cgroup::{Cgroups, Events, Group, Handle};
 use crate::id::{JobId, Pid};
 use crate::job::Tree as Seen;
 use crate::process::{self, Process};
@@ -58,7 +57,7 @@ impl Trees {
         &mut self,
         job: &JobId,
         settings: Option<&Settings>,
-    ) -> Result<Option<(Group, OwnedFd)>, Errno> {
+    ) -> Result<Option<(Group, Handle)>, Errno> {
         self.release(job);
         self.groups.take(job, settings)
     }

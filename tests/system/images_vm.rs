@@ -186,6 +186,17 @@ fn images_vm_i17_ctrl_alt_del_reboots() {
 }
 
 #[test]
+fn images_vm_i17_reboot_by_the_api() {
+    let Some(machine) = Machine::boot(&Setup::default()) else { return };
+
+    machine.first_answer(machine.api, "127.0.0.1", "/job/init");
+    assert_eq!(http::request(machine.api, "PUT", "/job/init/stop?then=reboot", "", "").status, 202);
+    let (status, console) = machine.wait();
+    assert!(status.success(), "{status}");
+    assert!(console.contains("Restarting system") && !console.contains("panic"), "{console}");
+}
+
+#[test]
 fn images_vm_i17_the_power_button_powers_off() {
     let Some(machine) = Machine::boot(&Setup::default()) else { return };
 
@@ -251,7 +262,12 @@ fn images_vm_i17_halt_stands_still() {
     assert_eq!(http::request(machine.api, "PUT", "/job/init/stop?then=halt", "", "").status, 202);
     let console = machine.shows("System halted", 1);
     assert!(!console.contains("panic"), "{console}");
-    assert!(machine.qemu.try_wait().unwrap().is_none(), "the machine is still on");
+    // For longer than the watchdog has waited before.
+    let halted = Instant::now();
+    while halted.elapsed() < Duration::from_secs(7) {
+        assert!(machine.qemu.try_wait().unwrap().is_none(), "the machine is still on");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -230,31 +230,14 @@ for n in range(600):
     s = socket.create_connection(at, 5)
     s.sendall(b"GET /jobs?follow HTTP/1.1\r\nHost: localhost\r\n\r\n" if n % 3 == 0 else b"GET /jo")
     held.append(s)
-print("held", flush=True)
+print("begun", flush=True)
 while True:
     for s in held:
         try: s.sendall(b"x")
         except OSError: pass
     time.sleep(0.2)
 "#;
-    let mut slow = Command::new("setpriv")
-        .args([
-            "--reuid",
-            "65534",
-            "--regid",
-            "65534",
-            "--clear-groups",
-            "/usr/bin/python3",
-            "-c",
-            script,
-        ])
-        .arg(init.api().port().to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(slow.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "held\n");
+    let slow = Crowd::of(1, script, &init);
     for _ in 0..20 {
         let began = Instant::now();
         assert_eq!(
@@ -269,8 +252,7 @@ while True:
         assert_ne!(status, "200");
         (status == "503" && said.contains("too_many_connections")).then_some(())
     });
-    slow.kill().unwrap();
-    slow.wait().unwrap();
+    drop(slow);
 }
 
 #[test]
@@ -287,30 +269,13 @@ while True:
     except BlockingIOError: pass
     s.close()
 "#;
-    let mut flood = Command::new("setpriv")
-        .args([
-            "--reuid",
-            "65534",
-            "--regid",
-            "65534",
-            "--clear-groups",
-            "/usr/bin/python3",
-            "-c",
-            script,
-        ])
-        .arg(init.api().port().to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(flood.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let flood = Crowd::of(1, script, &init);
     for _ in 0..20 {
         let began = Instant::now();
         assert_eq!(curl(&init, "0", &[], "/jobs").1, "200");
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     }
-    flood.kill().unwrap();
-    flood.wait().unwrap();
+    drop(flood);
 }
 
 #[test]

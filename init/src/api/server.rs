@@ -25,6 +25,7 @@ use super::crowd::{Crowd, Place};
 use super::guard::{self, Peer};
 use super::peer::Owners;
 use crate::access::Access;
+use crate::account;
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTED_IN_A_ROW, DENIED_TIMEOUT, HEAD_TIMEOUT, MAX_DENIED, MAX_HEAD,
 };
@@ -33,10 +34,13 @@ use crate::sys;
 /// Serves `api` on `listener` until the runtime ends, to whom `access` lets, on at most `seats`
 /// connections of root and init's own user, and some more of others. To be called within the
 /// runtime; the listener must not block.
-pub async fn serve(listener: TcpListener, api: Router, access: Access, seats: usize) {
+pub async fn serve(listener: TcpListener, api: Router, mut access: Access, seats: usize) {
     let Ok(local) = listener.local_addr() else { return };
-    let mut owners = Owners::choose(local);
     let Ok(listener) = sys::watch(listener) else { return };
+    // What only matters once somebody is there does not keep `boot` waiting.
+    drop(listener.readable().await);
+    let mut owners = Owners::choose(local);
+    access.unmapped = account::unmapped();
     let seats = Arc::new(Semaphore::new(seats));
     let denied = Arc::new(Semaphore::new(MAX_DENIED));
     let (access, crowd) = (Arc::new(access), Crowd::default());

@@ -5,14 +5,14 @@ mod watchdog;
 
 use std::io;
 use std::net::UdpSocket;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
 use nix::unistd::getpid;
 use tracing::{error, warn};
-pub use watchdog::Watchdog;
+pub use watchdog::{LastWord, Watchdog};
 
 use crate::event::Ending;
 use crate::sys;
@@ -37,18 +37,23 @@ pub fn bring_up_loopback() {
 }
 
 /// Ends the machine. Does not return: PID 1 must not.
-pub fn end(ending: Ending, watchdog: Option<Watchdog>) -> ! {
-    let watchdog = watchdog.map(Watchdog::last);
+pub fn end(ending: Ending, watchdog: Option<LastWord>) -> ! {
     leave_clean();
     let mode = match ending {
         Ending::Exit | Ending::Poweroff => RebootMode::RB_POWER_OFF,
         Ending::Reboot => RebootMode::RB_AUTOBOOT,
         Ending::Halt => RebootMode::RB_HALT_SYSTEM,
     };
-    if let (Ending::Halt, Some(watchdog)) = (ending, watchdog) {
-        watchdog.disarm();
-    }
+    // Else it stays open, and on: closed, some of them take it for an order to be off.
+    let armed = match (ending, watchdog) {
+        (Ending::Halt, Some(watchdog)) => {
+            watchdog.disarm();
+            None
+        }
+        (_, watchdog) => watchdog,
+    };
     let Err(errno) = reboot(mode);
+    std::mem::forget(armed);
     error!("the kernel refused to end the machine: {}", io::Error::from(errno));
     loop {
         thread::sleep(Duration::from_hours(1));
@@ -58,17 +63,28 @@ pub fn end(ending: Ending, watchdog: Option<Watchdog>) -> ! {
 /// Unmounts, within bounds: a disk or a server that does not answer must not keep the machine.
 fn leave_clean() {
     let (done, wait) = mpsc::channel();
-    let work = move || {
-        unmount::all();
-        // Nobody may be left to hear it.
-        let _ = done.send(());
-    };
-    match thread::Builder::new().spawn(work) {
-        Ok(_) if wait.recv_timeout(PATIENCE).is_ok() => {}
-        Ok(_) => error!("unmounting takes longer than {} s; leaving it", PATIENCE.as_secs()),
-        Err(error) => {
-            error!("cannot unmount aside, so only what is written is written out: {error}");
-            nix::unistd::sync();
+    // Two, because each can hang for ever: what is written goes to all disks there are, and one of
+    // them may be dead.
+    for work in [nix::unistd::sync as fn(), unmount::all] {
+        let done = done.clone();
+        let aside = thread::Builder::new().spawn(move || {
+            work();
+            // Nobody may be left to hear it.
+            let _ = done.send(());
+        });
+        if let Err(error) = aside {
+            error!("cannot leave the disks clean: {error}");
+        }
+    }
+    drop(done);
+    let by = Instant::now() + PATIENCE;
+    loop {
+        match wait.recv_timeout(by.saturating_duration_since(Instant::now())) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                return error!("unmounting takes longer than {} s; leaving it", PATIENCE.as_secs());
+            }
         }
     }
 }

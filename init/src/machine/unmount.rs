@@ -1,71 +1,97 @@
 //! Leaving file systems clean: whatever is mounted is unmounted, or at least made read-only.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::thread;
+use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tracing::warn;
 
-/// Rounds: what is mounted below or within another can only go after it.
-const ROUNDS: u32 = 4;
+/// Rounds: what is mounted below or within another can only go after it, and a file system may
+/// need a moment to see that its last file is closed.
+const ROUNDS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
-/// Writes out and unmounts all, the last mounted first. The root stays, read-only.
+/// A file system that holds something.
+#[derive(Debug, PartialEq, Eq)]
+struct Mounted {
+    place: OsString,
+    /// It needs somebody else to be unmounted, who may be gone.
+    is_remote: bool,
+}
+
+/// Unmounts all, the last mounted first. The root stays, read-only.
 pub(super) fn all() {
-    nix::unistd::sync();
-    let mut left = mounted();
+    let Some(mut left) = mounted() else {
+        return warn!("what is mounted cannot be told without /proc, and stays");
+    };
+    // Not waited for: a server that does not answer must cost no disk its clean end.
+    left.retain(|it| !it.is_remote || umount2(&*it.place, MntFlags::MNT_DETACH).is_err());
     for _ in 0..ROUNDS {
-        left.retain(|place| umount2(place.as_str(), MntFlags::empty()).is_err());
+        left.retain(|it| umount2(&*it.place, MntFlags::empty()).is_err());
+        if left.is_empty() {
+            break;
+        }
+        thread::sleep(PAUSE);
     }
-    left.push("/".into());
-    for place in left {
+    left.push(Mounted { place: "/".into(), is_remote: false });
+    for Mounted { place, .. } in left {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         let none = None::<&str>;
-        if let Err(errno) = mount(none, place.as_str(), none, flags, none) {
-            warn!("{place} stays mounted as it is: {}", errno.desc());
+        if let Err(errno) = mount(none, &*place, none, flags, none) {
+            warn!("{} stays mounted as it is: {}", place.display(), errno.desc());
         }
     }
-    nix::unistd::sync();
 }
 
-/// The places of file systems that hold something, the last mounted first.
-fn mounted() -> Vec<String> {
-    // Without /proc nobody can have mounted much.
-    let list = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    list.lines().rev().filter_map(place).collect()
+/// Whatever holds something, the last mounted first.
+fn mounted() -> Option<Vec<Mounted>> {
+    // In bytes: a name need not be text.
+    let list = fs::read("/proc/self/mountinfo").ok()?;
+    let lines = list.split(|byte| *byte == b'\n').rev();
+    Some(lines.filter_map(Mounted::parse).collect())
 }
 
-/// Reads `ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS… - KIND SOURCE OPTIONS`. The kernel's own
-/// windows hold nothing, and are needed to the end.
-fn place(line: &str) -> Option<String> {
-    const WINDOWS: [&str; 9] = [
-        "proc",
-        "sysfs",
-        "devtmpfs",
-        "devpts",
-        "cgroup",
-        "cgroup2",
-        "rootfs",
-        "securityfs",
-        "debugfs",
-    ];
-    let (left, right) = line.split_once(" - ")?;
-    let kind = right.split(' ').next()?;
-    let place = unescaped(left.split(' ').nth(4)?);
-    (!WINDOWS.contains(&kind) && place != "/").then_some(place)
+impl Mounted {
+    /// Reads `ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS… - KIND SOURCE OPTIONS`. The kernel's own
+    /// windows hold nothing, and are needed to the end.
+    fn parse(line: &[u8]) -> Option<Self> {
+        const WINDOWS: [&str; 9] = [
+            "proc",
+            "sysfs",
+            "devtmpfs",
+            "devpts",
+            "cgroup",
+            "cgroup2",
+            "rootfs",
+            "securityfs",
+            "debugfs",
+        ];
+        const REMOTE: [&str; 7] = ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse"];
+        let mut words = line.split(|byte| *byte == b' ');
+        let place = unescaped(words.nth(4)?);
+        let kind = words.skip_while(|word| *word != b"-").nth(1)?;
+        let kind = String::from_utf8_lossy(kind);
+        let is_remote = REMOTE.contains(&kind.split('.').next()?);
+        (!WINDOWS.contains(&&*kind) && place != "/").then_some(Self { place, is_remote })
+    }
 }
 
 /// The kernel writes blanks as `\040`, and so on.
-fn unescaped(text: &str) -> String {
-    let mut parts = text.split('\\');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+fn unescaped(text: &[u8]) -> OsString {
+    let mut parts = text.split(|byte| *byte == b'\\');
+    let mut bytes = parts.next().unwrap_or_default().to_vec();
     for part in parts {
-        let (code, rest) = part.split_at_checked(3).unwrap_or((part, ""));
-        match u8::from_str_radix(code, 8) {
-            Ok(byte) => bytes.push(byte),
-            Err(_) => bytes.extend(code.as_bytes()),
+        let (code, rest) = part.split_at_checked(3).unwrap_or((part, b""));
+        match std::str::from_utf8(code).map(|code| u8::from_str_radix(code, 8)) {
+            Ok(Ok(byte)) => bytes.push(byte),
+            _ => bytes.extend(code),
         }
-        bytes.extend(rest.as_bytes());
+        bytes.extend(rest);
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    OsString::from_vec(bytes)
 }
 
 #[cfg(test)]
@@ -74,12 +100,17 @@ mod tests {
 
     #[test]
     fn i17_only_what_holds_something_is_unmounted() {
-        let line = |kind| format!("36 35 98:0 / /mnt/a\\040b rw,noatime - {kind} /dev/vda rw");
-        assert_eq!(place(&line("ext4")).as_deref(), Some("/mnt/a b"));
-        assert_eq!(place(&line("tmpfs")).as_deref(), Some("/mnt/a b"));
-        assert_eq!(place(&line("proc")), None);
-        assert_eq!(place("1 1 0:1 / / rw - ext4 /dev/vda rw"), None);
-        assert_eq!(place(""), None);
-        assert_eq!(unescaped("a\\134b\\9"), "a\\b9");
+        let parse = |kind: &str| {
+            let line =
+                format!("36 35 98:0 / /mnt/a\\040b rw,noatime master:1 - {kind} /dev/vda rw");
+            Mounted::parse(line.as_bytes())
+        };
+        let local = Mounted { place: "/mnt/a b".into(), is_remote: false };
+        assert_eq!(parse("ext4"), Some(local));
+        assert!(parse("nfs4").unwrap().is_remote && parse("fuse.sshfs").unwrap().is_remote);
+        assert_eq!(parse("proc"), None);
+        assert_eq!(Mounted::parse(b"1 1 0:1 / / rw - ext4 /dev/vda rw"), None);
+        assert_eq!(Mounted::parse(b""), None);
+        assert_eq!(unescaped(b"a\\134b\\9\xff").into_vec(), b"a\\b9\xff");
     }
 }

@@ -12,6 +12,8 @@ use tracing::{info, warn};
 use crate::sys;
 
 const DEVICE: &str = "/dev/watchdog";
+/// The timeout of a device that does not tell, with a margin.
+const SHORTEST: Duration = Duration::from_secs(3);
 /// How long the end of the machine may take, after all processes have ended.
 const END: Duration = Duration::from_mins(1);
 
@@ -58,9 +60,17 @@ impl Watchdog {
     fn open(&mut self) {
         let Ok(device) = OpenOptions::new().write(true).open(DEVICE) else { return };
         match sys::set_watchdog(&device, self.timeout) {
-            Ok(set) => info!("{DEVICE} resets the machine after {set} s of silence"),
-            Err(errno) => warn!("{DEVICE} keeps its own timeout: {}", errno.desc()),
+            Ok(set) => {
+                info!("{DEVICE} resets the machine after {set} s of silence");
+                // It may not have so much patience.
+                self.timeout = self.timeout.min(Duration::from_secs(set.unsigned_abs().into()));
+            }
+            Err(errno) => {
+                warn!("{DEVICE} keeps its own timeout, whatever it is: {}", errno.desc());
+                self.timeout = self.timeout.min(SHORTEST);
+            }
         }
+        self.next = Instant::now() + self.timeout / 3;
         self.device = Some(device);
     }
 
