@@ -144,7 +144,7 @@ impl Reactor {
             }
             Effect::Signal(pid, signal, ticket) => self.signal(pid, signal, ticket),
             Effect::SignalGroup(pid, signal) => process::signal_group(pid, signal),
-            Effect::SignalTree(id, signal) => self.trees.signal(&id, signal),
+            Effect::SignalTree(id, signal) => self.trees.tell_to_end(&id, signal),
             Effect::Probe(id) => {
                 let seen = self.trees.probe(&id);
                 self.seen(id, seen, events);

@@ -87,24 +87,30 @@ impl Trees {
         self.groups.clear();
     }
 
-    /// Signals everybody, SIGKILL excepted: that is for [`kill`](Self::kill).
-    pub fn signal(&mut self, job: &JobId, signal: Signal) {
+    /// Tells everybody to end; for SIGKILL there is [`kill`](Self::kill).
+    pub fn tell_to_end(&mut self, job: &JobId, signal: Signal) {
         let Some(tree) = self.trees.get_mut(job) else { return };
         let others = match &tree.group {
             Some(group) => self.groups.members(group),
             None => tree.find().iter().map(|process| process.pid).collect(),
         };
         let leader = tree.leader;
-        if others == [leader.as_raw()] {
-            return process::signal_group(leader, signal);
+        // Who is stopped heeds it only when he goes on.
+        let both = [signal, Signal::CONT];
+        if others.is_empty() || others == [leader.as_raw()] {
+            return both.into_iter().for_each(|signal| process::signal_group(leader, signal));
         }
         let others: Vec<_> = others.into_iter().filter_map(Process::read).collect();
-        // The group at once, so that nobody escapes by forking meanwhile.
-        if others.iter().any(|process| process.group == leader.as_raw()) {
-            process::signal_group(leader, signal);
-        }
-        for process in others.iter().filter(|process| process.group != leader.as_raw()) {
-            process.signal(signal);
+        let (of_group, strays): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|process| process.group == leader.as_raw());
+        for signal in both {
+            // The group at once, so that nobody escapes by forking meanwhile.
+            if !of_group.is_empty() {
+                process::signal_group(leader, signal);
+            }
+            for process in &strays {
+                process.signal(signal);
+            }
         }
     }
 

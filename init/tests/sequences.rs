@@ -180,7 +180,10 @@ impl World {
                 events.push_back(Event::Spawned(id, Pid::new(pid).unwrap()));
             }
             Effect::Signal(pid, signal, ticket) => {
-                assert!(self.processes.contains_key(&pid.as_raw()), "a signal to a stranger");
+                assert!(
+                    self.processes.contains_key(&pid.as_raw()) || signal == Signal::CONT,
+                    "a signal to a stranger"
+                );
                 self.hit(pid.as_raw(), signal, events);
                 if let Some(ticket) = ticket {
                     self.answer(ticket);
@@ -236,6 +239,9 @@ impl World {
 
     fn hit(&mut self, pid: i32, signal: Signal, events: &mut VecDeque<Event>) {
         let Some(process) = self.processes.get(&pid) else { return };
+        if signal == Signal::CONT {
+            return;
+        }
         if signal == Signal::KILL || !process.stubborn {
             let number = if signal == Signal::KILL { 9 } else { 15 };
             events.push_back(self.bury(pid, Exit::Signal(number)));

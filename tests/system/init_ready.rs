@@ -243,10 +243,23 @@ fn i05_a_job_that_is_alive_lives() {
 }
 
 #[test]
+fn i05_a_silent_job_has_failed_however_it_ends() {
+    let init = Init::start(&[]);
+    let script = "trap 'exit 0' ABRT; while :; do sleep 0.02; done";
+    let spec = json!({
+        "exec": "/bin/sh", "args": ["-c", script], "watchdog_ms": 100,
+        "restart": {"policy": "on-failure", "delay_ms": 10, "limit": 2},
+    });
+    init.launch_job("a", &spec);
+    let job = init.get("/job/a?wait=exit").json();
+    assert_eq!((&job["status"], &job["lastExit"]), (&json!("failed"), &json!(0)), "{job}");
+    assert_eq!(job["respawn"], 2, "{job}");
+}
+
+#[test]
 fn i05_what_ignores_the_watchdogs_signal_is_killed() {
     let init = Init::start(&[]);
-    // Stopped, it can do nothing about SIGABRT.
-    let script = "trap '' ABRT; kill -STOP $$";
+    let script = "trap '' ABRT; exec sleep 1000";
     let spec = json!({
         "exec": "/bin/sh", "args": ["-c", script], "watchdog_ms": 100,
         "stop": {"timeout_ms": 200},

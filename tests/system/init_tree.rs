@@ -117,6 +117,22 @@ fn i06_whoever_ignores_the_signal_is_killed_wherever_he_is() {
 }
 
 #[test]
+fn b28_who_is_stopped_is_told_to_end_all_the_same() {
+    for init in [Init::start(&[]), Init::start_without_cgroups(&[])] {
+        let spec = json!({"exec": "/bin/sh", "args": ["-c", "sleep 1000 & kill -STOP 0"]});
+        let pid = init.launch_job("stopped", &spec);
+        wait::until("its stop", || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            stat.contains(") T ").then_some(())
+        });
+        let began = Instant::now();
+        let job = init.put("/job/stopped/stop").json();
+        assert_eq!(job["lastExit"], "SIGTERM", "{job}");
+        assert!(began.elapsed() < Duration::from_secs(5), "it had not to be killed");
+    }
+}
+
+#[test]
 fn i06_a_fork_bomb_ends() {
     // Each forks and ends, so that whoever looks at the list of processes is always too late.
     let script = "f() { while :; do (exit) & (sleep 0.01; :) & wait; done; }; \

@@ -82,10 +82,13 @@ impl Job {
             }
             Input::WindDown(by) if self.spec.as_group() => {
                 effects.push(Effect::SignalGroup(pid, self.spec.stop_signal));
+                effects.push(Effect::SignalGroup(pid, Signal::CONT));
                 self.state = Stopping::begin(pid, Reach::Tree, by, Then::Rest);
             }
             Input::WindDown(by) => {
                 effects.push(Effect::Signal(pid, self.spec.stop_signal, None));
+                // Who is stopped heeds it only when he goes on.
+                effects.push(Effect::Signal(pid, Signal::CONT, None));
                 self.state = Stopping::begin(pid, Reach::Leader, by, Then::Rest);
             }
             Input::Kill => {
@@ -438,6 +441,10 @@ impl Job {
             }
             Then::Judge(lived) => {
                 let exit = self.last_exit.unwrap_or(Exit::Code(0));
+                // Who had to be put down has failed, however he took it.
+                let is_put_down = matches!(self.why, Why::Silent(_) | Why::Broken);
+                let failed = Exit::Signal(libc::SIGABRT);
+                let exit = if is_put_down && exit.is_success() { failed } else { exit };
                 self.rest_or_retry(context, exit, lived, Duration::ZERO, effects);
             }
         }
