@@ -76,6 +76,7 @@ struct Jobs {
 struct Open {
     folder: OwnedFd,
     events: File,
+    freeze: File,
 }
 
 /// The group of one job.
@@ -105,15 +106,6 @@ impl Handle {
             Self::Own(fd) => fd.as_raw_fd(),
         }
     }
-}
-
-/// How it stands with a group.
-#[derive(Clone, Copy, Debug)]
-pub struct Events {
-    /// Nobody is in it.
-    pub is_empty: bool,
-    /// Whoever is in it, or comes, does not run.
-    pub is_frozen: bool,
 }
 
 impl Cgroups {
@@ -154,13 +146,19 @@ impl Cgroups {
         }
     }
 
-    /// How it stands with it. `None` if that cannot be seen now.
+    /// Whether nobody is in it. `None` if that cannot be seen now.
     #[must_use]
-    pub fn events(&self, group: &Group) -> Option<Events> {
+    pub fn is_empty(&self, group: &Group) -> Option<bool> {
         let State::Ours(jobs) = &self.state else { return None };
-        let text = jobs.events(group).ok()?;
-        let says = |wanted| text.lines().any(|line| line == wanted);
-        Some(Events { is_empty: says("populated 0"), is_frozen: says("frozen 1") })
+        let text = jobs.read(group, Jobs::EVENTS).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("populated ")).map(|word| word == "0")
+    }
+
+    /// Whether whoever comes into it is frozen: a job of root's can do that to its own group.
+    #[must_use]
+    pub fn is_frozen(&self, group: &Group) -> bool {
+        let State::Ours(jobs) = &self.state else { return false };
+        !jobs.read(group, Jobs::FREEZE).is_ok_and(|text| text.trim() == "0")
     }
 
     /// Whether the kernel has ended a process of it for want of memory.
@@ -272,12 +270,20 @@ impl Jobs {
         }
     }
 
-    fn events(&self, group: &Group) -> io::Result<String> {
-        if let Some(open) = self.opened(group) {
-            return read_at_start(&open.events);
+    const EVENTS: &str = "cgroup.events";
+    const FREEZE: &str = "cgroup.freeze";
+
+    fn read(&self, group: &Group, name: &str) -> io::Result<String> {
+        match (self.opened(group), name) {
+            (Some(open), Self::EVENTS) => read_at_start(&open.events),
+            (Some(open), Self::FREEZE) => read_at_start(&open.freeze),
+            _ => read_at_start(&self.open_file(group, name)?),
         }
-        let path = format!("{}/cgroup.events", Self::name(group));
-        read_at_start(&File::from(self.open(&path, OFlag::O_RDONLY)?))
+    }
+
+    fn open_file(&self, group: &Group, name: &str) -> io::Result<File> {
+        let path = format!("{}/{name}", Self::name(group));
+        Ok(File::from(self.open(&path, OFlag::O_RDONLY)?))
     }
 
     /// Opens what is in our folder: a shorter way than by its whole path.
@@ -310,9 +316,9 @@ impl Jobs {
         if usize::try_from(*number) != Ok(self.open.len()) || self.open.len() >= MAX_OPEN {
             return;
         }
-        let events = self.open(&format!("{}/cgroup.events", Self::name(group)), OFlag::O_RDONLY);
-        if let (Ok(folder), Ok(events)) = (self.handle(group), events) {
-            self.open.push(Open { folder, events: File::from(events) });
+        let files = (self.open_file(group, Self::EVENTS), self.open_file(group, Self::FREEZE));
+        if let (Ok(folder), (Ok(events), Ok(freeze))) = (self.handle(group), files) {
+            self.open.push(Open { folder, events, freeze });
         }
     }
 

@@ -11,7 +11,7 @@ use init_wire::Cgroup as Settings;
 use nix::errno::Errno;
 use tracing::warn;
 
-use crate::cgroup::{Cgroups, Events, Group, Handle};
+use crate::cgroup::{Cgroups, Group, Handle};
 use crate::id::{JobId, Pid};
 use crate::job::Tree as Seen;
 use crate::process::{self, Process};
@@ -118,10 +118,7 @@ impl Trees {
     pub fn probe(&mut self, job: &JobId) -> Seen {
         let Some(tree) = self.trees.get_mut(job) else { return Seen::Empty { oom: false } };
         let empty = match &tree.group {
-            Some(group) => {
-                let events = self.groups.events(group);
-                return self.look_at(job, events);
-            }
+            Some(group) => self.groups.is_empty(group).unwrap_or(false),
             None if tree.has_strays() => tree.find().is_empty(),
             None => process::is_group_empty(tree.leader),
         };
@@ -132,26 +129,10 @@ impl Trees {
     pub fn look(&mut self, job: &JobId) -> Seen {
         let Some(tree) = self.trees.get_mut(job) else { return Seen::Empty { oom: false } };
         let empty = match &tree.group {
-            Some(group) => {
-                let events = self.groups.events(group);
-                return self.look_at(job, events);
-            }
+            Some(group) => self.groups.is_empty(group).unwrap_or(false),
             None => tree.find().is_empty() && (process::is_group_empty(tree.leader) || has_proc()),
         };
         self.seen(job, empty)
-    }
-
-    fn look_at(&mut self, job: &JobId, events: Option<Events>) -> Seen {
-        let Some(Events { is_empty: true, is_frozen }) = events else {
-            return self.seen(job, false);
-        };
-        if !is_frozen {
-            return self.seen(job, true);
-        }
-        // A job of root's can freeze its own group, in which the next one would not even start.
-        let frozen = self.trees.get_mut(job).and_then(|tree| tree.group.take());
-        self.give_up(frozen);
-        self.seen(job, true)
     }
 
     fn seen(&mut self, job: &JobId, empty: bool) -> Seen {
@@ -160,6 +141,11 @@ impl Trees {
         }
         let group = self.trees.get(job).and_then(|tree| tree.group.as_ref());
         let oom = group.is_some_and(|group| self.groups.had_oom(group));
+        if group.is_some_and(|group| self.groups.is_frozen(group)) {
+            // The next job would not even start in it.
+            let frozen = self.trees.get_mut(job).and_then(|tree| tree.group.take());
+            self.give_up(frozen);
+        }
         self.release(job);
         Seen::Empty { oom }
     }
