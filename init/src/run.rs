@@ -48,6 +48,9 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 /// A pause where the kernel fails init, so that it is not asked again without end.
 const TROUBLE: Duration = Duration::from_millis(10);
 
+/// Turns before the connections get theirs, if there is always something to do.
+const TURNS_IN_A_ROW: u32 = 8;
+
 /// How often the tasks of connections get their turn after the end; a few would do.
 const LAST_TURNS: u32 = 32;
 
@@ -66,6 +69,8 @@ struct Life {
     forward: Forward,
     pause: Pause,
     watchdog: Option<Watchdog>,
+    /// Turns since a client's, or since the connections had theirs.
+    in_a_row: u32,
 }
 
 /// Why init could not start.
@@ -182,7 +187,8 @@ impl Init {
         drop(entered);
         let forward = Forward { rewrites: options.rewrites, in_vm, may_suspend: !is_pid_1 };
         let watchdog = options.watchdog.filter(|_| in_vm).map(Watchdog::new);
-        let life = Life { reactor, signals, knocks, messages, forward, pause, watchdog };
+        let in_a_row = 0;
+        let life = Life { reactor, signals, knocks, messages, forward, pause, watchdog, in_a_row };
         Ok(Self { runtime, life })
     }
 
@@ -228,7 +234,7 @@ impl Life {
         }
     }
 
-    /// Waits for one thing to happen and handles it. After what may have taken long the
+    /// Waits for one thing to happen and handles it. After a few that nobody has asked for, the
     /// connections get their turn, so that nobody is kept out. A panic in handling it is a defect,
     /// but not the end of PID 1: the jobs and the API are still there.
     async fn turn(&mut self) {
@@ -254,7 +260,9 @@ impl Life {
         if handled.is_err() {
             error!("a defect in init: an event could not be handled; init goes on");
         }
-        if long {
+        self.in_a_row = if long { self.in_a_row + 1 } else { 0 };
+        if self.in_a_row >= TURNS_IN_A_ROW {
+            self.in_a_row = 0;
             tokio::task::yield_now().await;
         }
     }
