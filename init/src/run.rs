@@ -255,12 +255,17 @@ impl Life {
             () = until(deadline) => Happened::Deadline,
             Some(message) = self.messages.recv() => Happened::Message(message),
         };
-        let long = !matches!(happened, Happened::Knock(_));
+        let weight = match happened {
+            Happened::Knock(_) => 0,
+            Happened::Signal(_) | Happened::Message(_) => 1,
+            // It may have started several programs.
+            Happened::Deadline => TURNS_IN_A_ROW,
+        };
         let handled = catch_unwind(AssertUnwindSafe(|| self.handle(happened)));
         if handled.is_err() {
             error!("a defect in init: an event could not be handled; init goes on");
         }
-        self.in_a_row = if long { self.in_a_row + 1 } else { 0 };
+        self.in_a_row = if weight == 0 { 0 } else { self.in_a_row + weight };
         if self.in_a_row >= TURNS_IN_A_ROW {
             self.in_a_row = 0;
             tokio::task::yield_now().await;
@@ -289,6 +294,8 @@ enum Happened {
 
 async fn until(deadline: Option<Instant>) {
     match deadline {
+        // The runtime's timers are good to a millisecond; what is due now is due now.
+        Some(at) if at <= Instant::now() => {}
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
