@@ -36,6 +36,8 @@ const MAX_SPARE: usize = 64;
 const MAX_OPEN: usize = 32;
 /// Inits side by side in one group.
 const MAX_INITS: u32 = 1024;
+/// Groups of a killed init that are stepped over.
+const MAX_LEFT: u32 = 65_536;
 /// How deep a job may nest groups of its own that init looks into.
 const MAX_DEPTH: u32 = 32;
 
@@ -296,18 +298,33 @@ impl Jobs {
     }
 
     fn take_plain(&mut self) -> Result<(Group, Handle), Errno> {
-        let number = self.spare.pop();
-        let group = Group::Plain(number.unwrap_or(self.made));
-        if number.is_none() {
-            self.made = self.made.wrapping_add(1);
-            make(&self.path(&group)).map_err(|error| errno(&error))?;
-            self.keep_open(&group);
-        }
+        let group = match self.spare.pop() {
+            Some(number) => Group::Plain(number),
+            None => self.make_plain()?,
+        };
         let handle = match self.opened(&group) {
             Some(open) => Handle::Kept(open.folder.as_raw_fd()),
             None => Handle::Own(self.handle(&group)?),
         };
         Ok((group, handle))
+    }
+
+    /// A new group. One of that name may be there with processes in it, which a killed init has
+    /// left, and which are no job's here.
+    fn make_plain(&mut self) -> Result<Group, Errno> {
+        for _ in 0..MAX_LEFT {
+            let group = Group::Plain(self.made);
+            self.made = self.made.wrapping_add(1);
+            match fs::create_dir(self.path(&group)) {
+                Ok(()) => {
+                    self.keep_open(&group);
+                    return Ok(group);
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(errno(&error)),
+            }
+        }
+        Err(Errno::EEXIST)
     }
 
     /// Keeps a new group open, if it is the next one of those that are.
@@ -330,7 +347,8 @@ impl Jobs {
         let path = self.path(&group);
         // Anew, so that neither settings nor counters of the last run are left.
         remove(&path, MAX_DEPTH);
-        make(&path).map_err(|error| errno(&error))?;
+        // If it is still there, somebody is in it, whom a killed init has left.
+        fs::create_dir(&path).map_err(|error| errno(&error))?;
         let made = settings.settings().try_for_each(|(name, setting)| {
             let text = match setting {
                 Setting::Number(number) => number.to_string(),

@@ -39,6 +39,24 @@ fn i06_a_job_has_a_control_group_of_its_own() {
 }
 
 #[test]
+fn i06_what_a_killed_init_has_left_is_no_job_of_the_next() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    // Whoever is free first gets the group that the first one had; most often it is the next.
+    let killed = Init::start(&[]);
+    let left = killed.launch_job("left", &json!({"exec": "/bin/sleep", "args": ["1000"]}));
+    killed.signal(Signal::SIGKILL);
+    drop(killed);
+    let next = Init::start(&[]);
+    let own = next.launch_job("own", &json!({"exec": "/bin/sleep", "args": ["1000"]}));
+    let group = |pid: u64| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert_ne!(group(own), group(left));
+    assert_eq!(next.put("/job/own/stop").status, 200);
+    assert!(is_alive(left), "it is not the next one's to end");
+    kill(Pid::from_raw(i32::try_from(left).unwrap()), Signal::SIGKILL).unwrap();
+}
+
+#[test]
 fn i06_init_leaves_no_control_group_behind() {
     let mut init = Init::start(&[]);
     let shown = show(&init, &json!({}));
