@@ -19,7 +19,9 @@ fn request(bytes: &[u8]) -> Result<Option<RequestHead>, Malformed> {
             break;
         }
     }
-    assert_eq!(result, stepwise, "{:?}", String::from_utf8_lossy(bytes));
+    // Of several mistakes the one that is seen first is named, which depends on the pieces.
+    let both_refused = result.is_err() && stepwise.is_err();
+    assert!(both_refused || result == stepwise, "{:?}", String::from_utf8_lossy(bytes));
     result.map(|progress| (progress == Progress::Complete).then_some(whole))
 }
 
