@@ -25,6 +25,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use tracing::info;
 
+use crate::descriptor;
 use crate::id::JobId;
 use crate::sys::errno;
 
@@ -32,7 +33,7 @@ use crate::sys::errno;
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// Groups that wait for a job.
 const MAX_SPARE: usize = 64;
-/// Groups that stay open.
+/// Groups that stay open, with three descriptors each, where there are plenty.
 const MAX_OPEN: usize = 32;
 /// Inits side by side in one group.
 const MAX_INITS: u32 = 1024;
@@ -330,7 +331,8 @@ impl Jobs {
     /// Keeps a new group open, if it is the next one of those that are.
     fn keep_open(&mut self, group: &Group) {
         let Group::Plain(number) = group else { return };
-        if usize::try_from(*number) != Ok(self.open.len()) || self.open.len() >= MAX_OPEN {
+        let is_next = usize::try_from(*number) == Ok(self.open.len());
+        if !is_next || self.open.len() >= MAX_OPEN || !descriptor::are_plenty() {
             return;
         }
         let files = (self.open_file(group, Self::EVENTS), self.open_file(group, Self::FREEZE));

@@ -87,15 +87,22 @@ pub fn raise_limit() -> Option<Limit> {
     Some(Limit { resource: libc::RLIMIT_NOFILE, soft, hard })
 }
 
-/// Connections, and what starting a job and reading of processes takes for a moment: descriptors
-/// that are not lent to jobs for long, so that init can always answer and reap.
-const RESERVE: u64 = 700;
+/// Connections of all kinds (704), the control groups that stay open (96), and what starting a job
+/// and reading of processes takes for a moment: descriptors that are not lent to jobs for long, so
+/// that init can always answer and reap.
+const RESERVE: u64 = 900;
 
 /// How many descriptors init may keep for jobs: sockets, and ends of pipes.
 #[must_use]
 pub fn keepable() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     usize::try_from(soft.saturating_sub(RESERVE.min(soft / 2))).unwrap_or(usize::MAX)
+}
+
+/// Whether init has descriptors to spare for what is only faster with them.
+#[must_use]
+pub fn are_plenty() -> bool {
+    getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| soft >= 2 * RESERVE)
 }
 
 /// Makes sure that 0, 1 and 2 are open, so that no file that init opens lands there, and that

@@ -37,5 +37,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MISSABLE_EVENTS: usize = 1024;
 /// How long a connection that is refused may take to read why.
 pub const DENIED_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause where the kernel fails init otherwise, so that it is not asked again without end.
+pub const TROUBLE: Duration = Duration::from_millis(10);
 /// The wait before accepting again when there is no descriptor or memory for a connection.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

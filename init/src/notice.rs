@@ -84,7 +84,7 @@ impl Drop for Listening {
 /// What a run is given to speak, and what it is heard on.
 #[derive(Debug, Default)]
 pub struct Mouth {
-    /// `NOTIFY_SOCKET`, and how often it has to speak.
+    /// What `NOTIFY_SOCKET` says.
     pub socket: Option<String>,
     /// The end of a pipe, and the descriptor it is to become.
     pub pipe: Option<(OwnedFd, u32)>,

@@ -5,19 +5,16 @@
 //! that have been stopped: who shares a terminal with one may have to step aside.
 
 use std::thread;
-use std::time::Duration;
 
 use tracing::error;
 
 use crate::event::Event;
 use crate::id::Pid;
+use crate::limits::TROUBLE;
 use crate::sys::{self, Change};
 
 /// Dead children a turn: what is left over waits until everybody else has had theirs.
 const A_TURN: usize = 512;
-
-/// A pause where the kernel fails init, so that it is not asked again without end.
-const TROUBLE: Duration = Duration::from_millis(10);
 
 /// What a turn has found besides the dead.
 #[derive(Debug, Default)]

@@ -27,7 +27,7 @@ use crate::api::{self, Api};
 use crate::door::{Door, Knock};
 use crate::event::{Ending, Event};
 use crate::forward::{Course, Forward};
-use crate::limits::{BACKLOG, MAX_CONNECTIONS, MAX_JOBS, MAX_SPECS};
+use crate::limits::{BACKLOG, MAX_CONNECTIONS, MAX_JOBS, MAX_SPECS, TROUBLE};
 use crate::machine::Watchdog;
 use crate::notice::{Ears, Message};
 use crate::options::{self, Instead, Options};
@@ -44,9 +44,6 @@ use crate::{descriptor, machine, process, reaper, sys};
 
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
-
-/// A pause where the kernel fails init, so that it is not asked again without end.
-const TROUBLE: Duration = Duration::from_millis(10);
 
 /// Turns before the connections get theirs, if there is always something to do.
 const TURNS_IN_A_ROW: u32 = 8;

@@ -258,18 +258,7 @@ while True:
 #[test]
 fn b29_a_flood_of_connections_keeps_nobody_out() {
     let init = Init::start(&[]);
-    let script = r#"
-import socket, sys
-at = ("127.0.0.1", int(sys.argv[1]))
-print("begun", flush=True)
-while True:
-    s = socket.socket()
-    s.setblocking(False)
-    try: s.connect(at)
-    except BlockingIOError: pass
-    s.close()
-"#;
-    let flood = Crowd::of(1, script, &init);
+    let flood = Crowd::of(1, FLOOD, &init);
     for _ in 0..20 {
         let began = Instant::now();
         assert_eq!(curl(&init, "0", &[], "/jobs").1, "200");
@@ -356,6 +345,19 @@ fn b29_idle_connections_are_closed() {
     assert!(answered.starts_with("HTTP/1.1 200 "), "{answered}");
 }
 
+/// Connects without end, and hangs up at once.
+const FLOOD: &str = r#"
+import socket, sys
+at = ("127.0.0.1", int(sys.argv[1]))
+print("begun", flush=True)
+while True:
+    s = socket.socket()
+    s.setblocking(False)
+    try: s.connect(at)
+    except OSError: pass
+    s.close()
+"#;
+
 /// Processes of another user that are killed with the test.
 struct Crowd(Vec<Child>);
 
@@ -409,18 +411,7 @@ fn b29_a_queue_that_is_never_empty_stops_nothing_else() {
         began.elapsed()
     };
     ask();
-    let script = r#"
-import socket, sys
-at = ("127.0.0.1", int(sys.argv[1]))
-print("begun", flush=True)
-while True:
-    s = socket.socket()
-    s.setblocking(False)
-    try: s.connect(at)
-    except OSError: pass
-    s.close()
-"#;
-    let flood = Crowd::of(6, script, &init);
+    let flood = Crowd::of(6, FLOOD, &init);
     for _ in 0..50 {
         let took = ask();
         assert!(took < Duration::from_secs(1), "{took:?}");
