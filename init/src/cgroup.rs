@@ -34,7 +34,7 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// Groups that wait for a job.
 const MAX_SPARE: usize = 64;
 /// Groups that stay open, with three descriptors each, where there are plenty.
-const MAX_OPEN: usize = 32;
+const MAX_OPEN: usize = 64;
 /// Inits side by side in one group.
 const MAX_INITS: u32 = 1024;
 /// Groups of a killed init that are stepped over.
@@ -79,7 +79,10 @@ struct Jobs {
 struct Open {
     folder: OwnedFd,
     events: File,
-    freeze: File,
+    /// Only held: the kernel looks at this file's rights at each start, and finds it faster while it
+    /// is open.
+    #[expect(dead_code, reason = "open is all it has to be")]
+    procs: OwnedFd,
 }
 
 /// The group of one job.
@@ -89,6 +92,15 @@ pub enum Group {
     Plain(u32),
     /// With settings, by the job's name.
     Set(Box<JobId>),
+}
+
+/// What is to be seen of a group's members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// There are none.
+    pub is_empty: bool,
+    /// Whoever comes into it is frozen: a job of root's can do that to its own group.
+    pub is_frozen: bool,
 }
 
 /// A group's folder, to start a process in.
@@ -149,19 +161,13 @@ impl Cgroups {
         }
     }
 
-    /// Whether nobody is in it. `None` if that cannot be seen now.
+    /// What is to be seen of its members. `None` if that cannot be seen now.
     #[must_use]
-    pub fn is_empty(&self, group: &Group) -> Option<bool> {
+    pub fn look(&self, group: &Group) -> Option<Look> {
         let State::Ours(jobs) = &self.state else { return None };
-        let text = jobs.read(group, Jobs::EVENTS).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("populated ")).map(|word| word == "0")
-    }
-
-    /// Whether whoever comes into it is frozen: a job of root's can do that to its own group.
-    #[must_use]
-    pub fn is_frozen(&self, group: &Group) -> bool {
-        let State::Ours(jobs) = &self.state else { return false };
-        !jobs.read(group, Jobs::FREEZE).is_ok_and(|text| text.trim() == "0")
+        let text = jobs.read_events(group).ok()?;
+        let is = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(|is| is != "0");
+        Some(Look { is_empty: !is("populated ")?, is_frozen: is("frozen ").unwrap_or(false) })
     }
 
     /// Whether the kernel has ended a process of it for want of memory.
@@ -273,19 +279,15 @@ impl Jobs {
         }
     }
 
-    const EVENTS: &str = "cgroup.events";
-    const FREEZE: &str = "cgroup.freeze";
-
-    fn read(&self, group: &Group, name: &str) -> io::Result<String> {
-        match (self.opened(group), name) {
-            (Some(open), Self::EVENTS) => read_at_start(&open.events),
-            (Some(open), Self::FREEZE) => read_at_start(&open.freeze),
-            _ => read_at_start(&self.open_file(group, name)?),
+    fn read_events(&self, group: &Group) -> io::Result<String> {
+        match self.opened(group) {
+            Some(open) => read_at_start(&open.events),
+            None => read_at_start(&self.open_events(group)?),
         }
     }
 
-    fn open_file(&self, group: &Group, name: &str) -> io::Result<File> {
-        let path = format!("{}/{name}", Self::name(group));
+    fn open_events(&self, group: &Group) -> io::Result<File> {
+        let path = format!("{}/cgroup.events", Self::name(group));
         Ok(File::from(self.open(&path, OFlag::O_RDONLY)?))
     }
 
@@ -335,9 +337,11 @@ impl Jobs {
         if !is_next || self.open.len() >= MAX_OPEN || !descriptor::are_plenty() {
             return;
         }
-        let files = (self.open_file(group, Self::EVENTS), self.open_file(group, Self::FREEZE));
-        if let (Ok(folder), (Ok(events), Ok(freeze))) = (self.handle(group), files) {
-            self.open.push(Open { folder, events, freeze });
+        let procs = self.open(&format!("{}/cgroup.procs", Self::name(group)), OFlag::O_RDONLY);
+        if let (Ok(folder), Ok(events), Ok(procs)) =
+            (self.handle(group), self.open_events(group), procs)
+        {
+            self.open.push(Open { folder, events, procs });
         }
     }
 

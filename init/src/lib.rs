@@ -3,11 +3,12 @@
 //! The core is pure: [`table`] holds all jobs, [`job`] is one job's automaton, [`restart`] and
 //! [`shutdown`] decide when to start again and when to end. They are given events and answer with
 //! effects ([`event`]). Around them, [`reactor`] performs the effects, [`reaper`] is the only one
-//! who waits for children, [`spawn`] and [`sys`] make them, and [`api`] is the way in.
+//! who waits for children, [`spawn`], [`birth`] and [`sys`] make them, and [`api`] is the way in.
 
 pub mod access;
 pub mod account;
 pub mod api;
+pub mod birth;
 pub mod capability;
 pub mod cgroup;
 pub mod clock;

@@ -106,6 +106,12 @@ impl Mouth {
         }
         Ok(mouth)
     }
+
+    /// Whether there is anything to speak with.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.heard_on.0.is_some() || self.heard_on.1.is_some()
+    }
 }
 
 impl Ears {
@@ -118,11 +124,11 @@ impl Ears {
 
     /// Begins to listen to a new run of `job`, and to that one only.
     pub fn listen(&mut self, job: &JobId, mouth: Mouth) {
-        let (socket, pipe) = mouth.heard_on;
-        if socket.is_none() && pipe.is_none() {
+        if !mouth.is_open() {
             self.stop(job);
             return;
         }
+        let (socket, pipe) = mouth.heard_on;
         self.last_run += 1;
         let (run, mut tasks) = (self.last_run, Vec::new());
         let voice = Voice { job: job.clone(), run, queue: self.queue.clone() };

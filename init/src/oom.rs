@@ -37,6 +37,17 @@ struct Open {
 }
 
 impl OomScore {
+    /// Whether init's own value is what a child is to have: `wanted`, or what init was started with.
+    pub fn is(&mut self, wanted: Option<i16>) -> bool {
+        if self.0.is_none() {
+            self.0 = Open::new();
+        }
+        match &self.0 {
+            Some(open) => open.own == wanted.unwrap_or(open.inherited),
+            None => wanted.is_none(),
+        }
+    }
+
     /// Takes on a child's value: `wanted`, or what init was started with. Answers init's own, to
     /// be [set back](Self::set_back). Without `/proc` only a value that is asked for is an error.
     pub fn set(&mut self, wanted: Option<i16>) -> Result<Option<i16>, Errno> {

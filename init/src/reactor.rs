@@ -12,7 +12,8 @@ use nix::errno::Errno;
 use tokio::sync::{broadcast, oneshot};
 use tracing::{info, warn};
 
-use crate::cgroup::Handle;
+use crate::birth::Outfit;
+use crate::cgroup::{Group, Handle};
 use crate::clock::Moment;
 use crate::descriptor;
 use crate::door::{Following, Knock};
@@ -26,7 +27,7 @@ use crate::process;
 use crate::signal::Signal;
 use crate::spawn::{Lent, Spawner, shortened};
 use crate::spec::{Shown, Spec};
-use crate::sys;
+use crate::sys::{self, child::Unborn};
 use crate::table::Table;
 use crate::tree::Trees;
 
@@ -70,7 +71,8 @@ impl Reactor {
     /// When something is to be done without anybody asking.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.table.next_deadline()
+        let look = self.spawner.births.next_look(self.awaits(self.spawner.births.all()));
+        [self.table.next_deadline(), look].into_iter().flatten().min()
     }
 
     /// Whether everything has ended, and how.
@@ -120,27 +122,68 @@ impl Reactor {
         }
     }
 
-    /// Lets an event happen, and all that follows from it.
+    /// Lets an event happen, and all that follows from it. That a child has exec'ed comes before
+    /// anything that it has done since.
     pub fn handle(&mut self, event: Event) {
         let now = Moment::now();
         let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
+        while let Some(event) = self.birth().or_else(|| events.pop_front()) {
             for effect in self.table.step(now, event) {
                 self.perform(effect, &mut events);
             }
         }
     }
 
+    /// Whether a child will have exec'ed in a moment, and somebody waits for that. Otherwise it is
+    /// seen with whatever happens next.
+    #[must_use]
+    pub fn expects(&self) -> bool {
+        self.awaits(self.spawner.births.near())
+    }
+
+    fn awaits<'a>(&self, mut starts: impl Iterator<Item = &'a JobId>) -> bool {
+        let is_followed = self.followers.receiver_count() > 0;
+        starts.any(|job| is_followed || self.table.is_start_awaited(job))
+    }
+
+    /// Waits for that moment.
+    pub fn wait_for_births(&mut self) {
+        self.spawner.births.wait();
+        self.see_births();
+    }
+
+    fn see_births(&mut self) {
+        while let Some(event) = self.birth() {
+            self.handle(event);
+        }
+    }
+
+    /// What has become of one of the children that were on their way.
+    fn birth(&mut self) -> Option<Event> {
+        let (outfit, born) = self.spawner.births.take()?;
+        let Outfit { job, exec, mouth, group } = outfit;
+        Some(match born {
+            Ok(pid) => {
+                self.trees.plant(&job, pid, group);
+                self.ears.listen(&job, mouth);
+                Event::Spawned(job, pid)
+            }
+            Err((stage, errno)) => {
+                self.trees.give_up(group);
+                let fault = Fault { exec, stage, errno };
+                warn!("job `{job}`: {fault}");
+                Event::SpawnFailed(job, fault)
+            }
+        })
+    }
+
     fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
             Effect::Spawn(id, spec) => {
-                events.push_back(match self.start(&id, &spec) {
-                    Ok(pid) => Event::Spawned(id, pid),
-                    Err(fault) => {
-                        warn!("job `{id}`: {fault}");
-                        Event::SpawnFailed(id, fault)
-                    }
-                });
+                if let Err(fault) = self.start(&id, &spec) {
+                    warn!("job `{id}`: {fault}");
+                    events.push_back(Event::SpawnFailed(id, fault));
+                }
             }
             Effect::Signal(pid, signal, ticket) => self.signal(pid, signal, ticket),
             Effect::SignalGroup(pid, signal) => process::signal_group(pid, signal),
@@ -173,58 +216,70 @@ impl Reactor {
         }
     }
 
-    /// Starts a process of the job, with all that is kept for it.
-    fn start(&mut self, id: &JobId, spec: &Arc<Spec>) -> Result<Pid, Fault> {
+    /// Begins to start a process of the job, with all that is kept for it.
+    fn start(&mut self, id: &JobId, spec: &Arc<Spec>) -> Result<(), Fault> {
         let wire = spec.wire().map_err(|_| Fault {
             exec: id.to_string(),
             stage: Stage::Prepare,
             errno: Errno::EINVAL,
         })?;
-        let fault = |(stage, errno)| Fault { exec: shortened(&wire.exec), stage, errno };
+        let exec = shortened(&wire.exec);
+        self.begin(id, spec, &wire, &exec).map_err(|(stage, errno)| Fault { exec, stage, errno })
+    }
+
+    fn begin(
+        &mut self,
+        id: &JobId,
+        spec: &Arc<Spec>,
+        wire: &JobSpec,
+        exec: &str,
+    ) -> Result<(), (Stage, Errno)> {
         // What it was heard on before is not this run's.
         self.ears.stop(id);
         if spec.notifies() || spec.ready != Ready::Exec {
-            self.may_keep().map_err(|errno| fault((Stage::Notify, errno)))?;
+            self.may_keep().map_err(|errno| (Stage::Notify, errno))?;
         }
-        let mouth = Mouth::open(spec).map_err(|errno| fault((Stage::Notify, errno)))?;
-        match self.start_in_group(id, spec, &wire, &mouth) {
+        let mouth = Mouth::open(spec).map_err(|errno| (Stage::Notify, errno))?;
+        let (mut child, group) = match self.begin_in_group(id, spec, wire, &mouth) {
             // A group that was used before may have been left in a state that it cannot be in.
             Err((Stage::Clone, Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP)) => {
-                self.start_in_group(id, spec, &wire, &mouth)
+                self.begin_in_group(id, spec, wire, &mouth)
             }
-            started => started,
+            begun => begun,
+        }?;
+        if spec.boot.is_some() {
+            // It may have init's terminal.
+            child.see_through();
         }
-        .inspect(|_| self.ears.listen(id, mouth))
-        .map_err(fault)
+        let outfit = Outfit { job: id.clone(), exec: exec.to_owned(), mouth, group };
+        self.spawner.births.add(child, outfit);
+        Ok(())
     }
 
     /// Whether a descriptor more may be kept for jobs.
     fn may_keep(&self) -> Result<(), Errno> {
-        let kept = self.keeper.count() + self.ears.count();
+        let kept = self.keeper.count() + self.ears.count() + self.spawner.births.kept();
         if kept < self.keepable { Ok(()) } else { Err(Errno::EMFILE) }
     }
 
-    fn start_in_group(
+    fn begin_in_group(
         &mut self,
         id: &JobId,
         spec: &Arc<Spec>,
         wire: &JobSpec,
         mouth: &Mouth,
-    ) -> Result<Pid, (Stage, Errno)> {
+    ) -> Result<(Unborn, Option<Group>), (Stage, Errno)> {
         // `boot` stays where init is, whatever that is a part of.
         let taken = match &spec.boot {
             Some(_) => Ok(None),
             None => self.trees.take_group(id, wire.cgroup.as_ref()),
         };
         let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
-        let most = self.keepable.saturating_sub(self.ears.count());
+        let most = self.keepable.saturating_sub(self.ears.count() + self.spawner.births.kept());
         let group_fd = handle.as_ref().map(Handle::as_raw);
         let mut lent = Lent { keeper: &mut self.keeper, most, mouth, group: group_fd };
         match self.spawner.spawn(spec, wire, &mut lent) {
-            Ok(pid) => {
-                self.trees.plant(id, pid, group);
-                Ok(pid)
-            }
+            Ok(child) => Ok((child, group)),
             Err(failure) => {
                 self.trees.give_up(group);
                 Err(failure)
@@ -241,6 +296,7 @@ impl Reactor {
 
     /// What a job says of itself, if it is the job that says it.
     pub fn hear(&mut self, message: Message) {
+        self.see_births();
         if !self.ears.knows(&message) {
             return;
         }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -16,9 +17,10 @@ use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::socket::Backlog;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{getgid, getpid, getuid, setgroups};
+use nix::unistd::{chdir, getgid, getpid, getuid, setgroups};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 use tracing::{error, info, warn};
 
 use crate::access::Access;
@@ -63,6 +65,7 @@ struct Life {
     signals: Signals,
     knocks: mpsc::UnboundedReceiver<Knock>,
     messages: mpsc::Receiver<Message>,
+    alarm: Alarm,
     forward: Forward,
     pause: Pause,
     watchdog: Option<Watchdog>,
@@ -177,15 +180,21 @@ impl Init {
         };
         let seats = MAX_CONNECTIONS.min(descriptor::keepable() / 2);
         runtime.spawn(api::serve(listener, api::router(Api { door, own }), access, seats));
-        if !options.command.is_empty() {
-            let spec = boot_spec(&options, address, boot_exit, in_vm, own)?;
+        let has_boot = !options.command.is_empty();
+        let boot = has_boot.then(|| boot_spec(&options, address, boot_exit, in_vm, own));
+        let boot = boot.transpose()?;
+        // Where jobs start that do not say otherwise.
+        chdir("/").map_err(io::Error::from).map_err(kernel("go to /"))?;
+        if let Some(spec) = boot {
             reactor.handle(Event::Boot(Arc::new(spec)));
         }
+        let alarm = Alarm::new();
         drop(entered);
         let forward = Forward { rewrites: options.rewrites, in_vm, may_suspend: !is_pid_1 };
         let watchdog = options.watchdog.filter(|_| in_vm).map(Watchdog::new);
         let in_a_row = 0;
-        let life = Life { reactor, signals, knocks, messages, forward, pause, watchdog, in_a_row };
+        let life =
+            Life { reactor, signals, knocks, messages, alarm, forward, pause, watchdog, in_a_row };
         Ok(Self { runtime, life })
     }
 
@@ -238,6 +247,7 @@ impl Life {
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.tick();
         }
+        let expects = self.reactor.expects();
         let next_word = self.watchdog.as_ref().map(Watchdog::deadline);
         let deadline = self.reactor.next_deadline().into_iter().chain(next_word).min();
         // Clients first: they are few, bounded, and wait; deadlines and the dead may be many.
@@ -249,11 +259,13 @@ impl Life {
                 thread::sleep(TROUBLE);
                 libc::SIGCHLD
             })),
-            () = until(deadline) => Happened::Deadline,
+            () = self.alarm.until(deadline) => Happened::Deadline,
             Some(message) = self.messages.recv() => Happened::Message(message),
+            // When the connections have had their turn, too.
+            () = tokio::task::yield_now(), if expects => Happened::Nothing,
         };
         let weight = match happened {
-            Happened::Knock(_) => 0,
+            Happened::Knock(_) | Happened::Nothing => 0,
             Happened::Signal(_) | Happened::Message(_) => 1,
             // It may have started several programs.
             Happened::Deadline => TURNS_IN_A_ROW,
@@ -278,6 +290,7 @@ impl Life {
             Happened::Knock(knock) => self.reactor.answer(knock),
             Happened::Message(message) => self.reactor.hear(message),
             Happened::Deadline => self.reactor.handle(Event::Tick),
+            Happened::Nothing => self.reactor.wait_for_births(),
         }
     }
 }
@@ -287,14 +300,35 @@ enum Happened {
     Knock(Knock),
     Message(Message),
     Deadline,
+    Nothing,
 }
 
-async fn until(deadline: Option<Instant>) {
-    match deadline {
+/// Wakes init at a deadline. Setting a timer of the runtime's costs more than an event that comes
+/// for nothing, so one that has become too early is left as it is.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    /// When it will ring.
+    set_to: Option<Instant>,
+}
+
+impl Alarm {
+    fn new() -> Self {
+        Self { sleep: Box::pin(tokio::time::sleep(Duration::ZERO)), set_to: None }
+    }
+
+    /// Returns at the deadline, or earlier.
+    async fn until(&mut self, deadline: Option<Instant>) {
+        let Some(deadline) = deadline else { return std::future::pending().await };
         // The runtime's timers are good to a millisecond; what is due now is due now.
-        Some(at) if at <= Instant::now() => {}
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
+        if deadline <= Instant::now() {
+            return;
+        }
+        if self.set_to.is_none_or(|at| at > deadline) {
+            self.sleep.as_mut().reset(deadline.into());
+            self.set_to = Some(deadline);
+        }
+        self.sleep.as_mut().await;
+        self.set_to = None;
     }
 }
 

@@ -1,16 +1,19 @@
 //! The signals that come to init itself, as events.
 //!
 //! All are blocked and read from a descriptor. No handler runs in init, so none can run in
-//! a child that still shares its memory; nothing is ignored, so children have nothing to reset but the mask; and
-//! a blocked SIGTTOU does no harm. Those of faults are held back too, so that one that is sent
-//! reaches `boot`; a fault of init's own code ends it all the same, the kernel sees to that. A SIGPIPE that init has caused itself, by answering a client
-//! that has hung up, is no news.
+//! a child that still shares its memory; nothing is ignored, so children have nothing to reset but
+//! the mask; and a blocked SIGTTOU does no harm. Those of faults are held back too, so that one that
+//! is sent reaches `boot`; a fault of init's own code ends it all the same, the kernel sees to that.
+//! A SIGPIPE that init has caused itself, by answering a client that has hung up, is no news.
 
+use std::collections::VecDeque;
 use std::io;
+use std::mem::offset_of;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::read;
 use tokio::io::unix::AsyncFd;
 
 use crate::sys;
@@ -23,32 +26,57 @@ pub fn block() -> Result<(), Errno> {
     Ok(())
 }
 
+/// The size of the kernel's `signalfd_siginfo`.
+const ONE: usize = size_of::<libc::signalfd_siginfo>();
+/// Signals read at once.
+const MANY: usize = 16;
+
 /// The signals that have come.
 #[derive(Debug)]
-pub struct Signals(AsyncFd<SignalFd>);
+pub struct Signals {
+    source: AsyncFd<SignalFd>,
+    /// Read, and not handled yet.
+    read: VecDeque<i32>,
+}
 
 impl Signals {
     /// Begins to read what [`block`] holds back. To be called within the runtime.
     pub fn open() -> io::Result<Self> {
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let signals = SignalFd::with_flags(&SigSet::all(), flags)?;
-        Ok(Self(sys::watch(signals)?))
+        let source = SignalFd::with_flags(&SigSet::all(), flags)?;
+        Ok(Self { source: sys::watch(source)?, read: VecDeque::with_capacity(MANY) })
     }
 
     /// The next signal's number.
-    pub async fn next(&self) -> io::Result<i32> {
+    pub async fn next(&mut self) -> io::Result<i32> {
         loop {
-            let mut ready = self.0.readable().await?;
-            match ready.get_inner().read_signal() {
-                Ok(Some(signal)) => {
-                    let number = signal.ssi_signo.cast_signed();
-                    if number != libc::SIGPIPE || signal.ssi_pid != std::process::id() {
-                        return Ok(number);
-                    }
-                }
-                Ok(None) => ready.clear_ready(),
-                Err(errno) => return Err(errno.into()),
+            if let Some(number) = self.read.pop_front() {
+                return Ok(number);
             }
+            let mut ready = self.source.readable().await?;
+            let mut buffer = [0; MANY * ONE];
+            let length = match read(ready.get_inner(), &mut buffer) {
+                Ok(length) => length,
+                Err(Errno::EAGAIN) => 0,
+                Err(errno) => return Err(errno.into()),
+            };
+            if length < buffer.len() {
+                // There were no more.
+                ready.clear_ready();
+            }
+            let signals = buffer.get(..length).unwrap_or_default().chunks_exact(ONE);
+            self.read.extend(signals.filter_map(number));
         }
     }
+}
+
+/// The number of a `signalfd_siginfo`, unless it is a SIGPIPE of init's own making.
+fn number(signal: &[u8]) -> Option<i32> {
+    let field = |at| signal.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+    let (number, pid) = (
+        field(offset_of!(libc::signalfd_siginfo, ssi_signo))?,
+        field(offset_of!(libc::signalfd_siginfo, ssi_pid))?,
+    );
+    let number = number.cast_signed();
+    (number != libc::SIGPIPE || pid != std::process::id()).then_some(number)
 }

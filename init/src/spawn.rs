@@ -6,14 +6,14 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use init_wire::JobSpec;
 use nix::errno::Errno;
 
+use crate::birth::Births;
 use crate::descriptor::Stream;
 use crate::event::Stage;
-use crate::id::Pid;
 use crate::listen::Keeper;
 use crate::notice::Mouth;
 use crate::oom::OomScore;
 use crate::spec::{Confinement, Limit, Spec};
-use crate::sys::child::{self, Image, Stack};
+use crate::sys::child::{self, Image, Stack, Unborn};
 use crate::terminal;
 
 /// Where programs without a slash are looked up when the spec's environment has no `PATH`.
@@ -22,9 +22,10 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 /// Folders of a `PATH` that are looked into; the rest is ignored.
 const MAX_FOLDERS: usize = 256;
 
-/// Starts processes, one at a time.
+/// Starts processes.
 pub struct Spawner {
-    stack: Stack,
+    /// Children that have not exec'ed yet.
+    pub births: Births,
     /// `/dev/null` once it has been there.
     null: Option<OwnedFd>,
     /// The terminal that `boot` shares, if init has one.
@@ -54,16 +55,16 @@ impl Spawner {
     /// with, if it has raised it for itself.
     #[must_use]
     pub fn new(terminal: Option<RawFd>, nofile: Option<Limit>) -> Self {
-        Self { stack: Stack::new(), null: None, terminal, oom: OomScore::default(), nofile }
+        Self { births: Births::default(), null: None, terminal, oom: OomScore::default(), nofile }
     }
 
-    /// Starts `spec`, which `wire` is the text of. When this returns a pid, its program runs.
+    /// Begins to start `spec`, which `wire` is the text of.
     pub fn spawn(
         &mut self,
         spec: &Spec,
         wire: &JobSpec,
         lent: &mut Lent<'_>,
-    ) -> Result<Pid, Failure> {
+    ) -> Result<Unborn, Failure> {
         let mut open = |stdio, target, stage| {
             Stream::open(stdio, target, &mut self.null).map_err(|errno| (stage, errno))
         };
@@ -76,11 +77,12 @@ impl Spawner {
             lent.keeper.lend(&spec.listeners, lent.most).map_err(|errno| (Stage::Listen, errno))?;
         let exec = text(&wire.exec)?;
         let (args, envp, cwd) = match &spec.boot {
-            Some(boot) => (boot.args.clone(), boot.envs.clone(), boot.cwd.clone()),
+            Some(boot) => (boot.args.clone(), boot.envs.clone(), Some(boot.cwd.clone())),
             None => (
                 wire.args.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?,
                 environment(spec, wire, lent.mouth)?,
-                text(wire.cwd.as_deref().unwrap_or("/"))?,
+                // `/` is init's own.
+                wire.cwd.as_deref().filter(|cwd| *cwd != "/").map(text).transpose()?,
             ),
         };
         let terminal = self.terminal.filter(|_| spec.boot.is_some());
@@ -103,10 +105,26 @@ impl Spawner {
             group: lent.group,
             confinement,
         };
+        let stack = self.births.stack();
+        if self.oom.is(wire.oom_score_adj) {
+            return self.begin(stack, image);
+        }
+        // What init takes on for a moment is that of all who share its memory.
+        self.births.see_all_through();
         let before = self.oom.set(wire.oom_score_adj).map_err(|e| (Stage::OomScoreAdj, e))?;
-        let spawned = child::spawn(&mut self.stack, image);
-        self.oom.set_back(before, spawned.ok());
-        spawned
+        let mut begun = self.begin(stack, image);
+        if let Ok(child) = &mut begun {
+            child.see_through();
+        }
+        self.oom.set_back(before, begun.as_ref().ok().map(Unborn::pid));
+        begun
+    }
+
+    fn begin(&mut self, stack: Stack, image: Image) -> Result<Unborn, Failure> {
+        child::begin(stack, image).map_err(|(stage, errno, stack)| {
+            self.births.give_back(stack);
+            (stage, errno)
+        })
     }
 }
 

@@ -63,6 +63,16 @@ struct Entry {
     replaced: Option<Box<Entry>>,
 }
 
+impl Entry {
+    /// The job, if it has ever been started, else the one that is still in its place.
+    fn shown(&self) -> Option<&Job> {
+        match &self.replaced {
+            _ if self.order > 0 => Some(&self.job),
+            replaced => replaced.as_ref().map(|old| &old.job),
+        }
+    }
+}
+
 impl Table {
     /// A table without jobs.
     #[must_use]
@@ -87,13 +97,19 @@ impl Table {
     /// All jobs as the API shows them, in the order of their names.
     #[must_use]
     pub fn list(&self) -> Vec<View> {
-        self.jobs.values().map(|entry| *entry.job.info()).collect()
+        self.jobs.values().filter_map(|entry| Some(*entry.shown()?.info())).collect()
     }
 
     /// One job as the API shows it.
     #[must_use]
     pub fn info(&self, id: &JobId) -> Option<Box<View>> {
-        self.jobs.get(id).map(|entry| entry.job.info())
+        self.jobs.get(id)?.shown().map(Job::info)
+    }
+
+    /// Whether somebody waits for a job's process to run.
+    #[must_use]
+    pub fn is_start_awaited(&self, id: &JobId) -> bool {
+        self.jobs.get(id).is_some_and(|entry| entry.job.is_start_awaited())
     }
 
     /// The process of the job `boot`.
@@ -129,7 +145,8 @@ impl Table {
     /// Whether a job names a socket at this address.
     #[must_use]
     pub fn names_listener(&self, address: &Address) -> bool {
-        let mut jobs = self.jobs.values().map(|entry| &entry.job);
+        let replaced = self.jobs.values().filter_map(|entry| entry.replaced.as_ref());
+        let mut jobs = self.jobs.values().chain(replaced).map(|entry| &entry.job);
         jobs.any(|job| job.spec().listeners.iter().any(|listen| listen.address == *address))
     }
 

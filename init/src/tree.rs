@@ -116,32 +116,38 @@ impl Trees {
 
     /// Looks whether anybody is left.
     pub fn probe(&mut self, job: &JobId) -> Seen {
-        let Some(tree) = self.trees.get_mut(job) else { return Seen::Empty { oom: false } };
-        let empty = match &tree.group {
-            Some(group) => self.groups.is_empty(group).unwrap_or(false),
-            None if tree.has_strays() => tree.find().is_empty(),
-            None => process::is_group_empty(tree.leader),
-        };
-        self.seen(job, empty)
+        self.look_with(job, |tree| {
+            if tree.has_strays() {
+                tree.find().is_empty()
+            } else {
+                process::is_group_empty(tree.leader)
+            }
+        })
     }
 
     /// The same, thoroughly: the dead whom only their parent does not reap do not count.
     pub fn look(&mut self, job: &JobId) -> Seen {
-        let Some(tree) = self.trees.get_mut(job) else { return Seen::Empty { oom: false } };
-        let empty = match &tree.group {
-            Some(group) => self.groups.is_empty(group).unwrap_or(false),
-            None => tree.find().is_empty() && (process::is_group_empty(tree.leader) || has_proc()),
-        };
-        self.seen(job, empty)
+        self.look_with(job, |tree| {
+            tree.find().is_empty() && (process::is_group_empty(tree.leader) || has_proc())
+        })
     }
 
-    fn seen(&mut self, job: &JobId, empty: bool) -> Seen {
-        if !empty {
+    /// Asks the control group, and where there is none, `is_empty`.
+    fn look_with(&mut self, job: &JobId, is_empty: impl FnOnce(&mut Tree) -> bool) -> Seen {
+        let Some(tree) = self.trees.get_mut(job) else { return Seen::Empty { oom: false } };
+        let (is_empty, is_frozen) = match &tree.group {
+            Some(group) => self
+                .groups
+                .look(group)
+                .map_or((false, false), |seen| (seen.is_empty, seen.is_frozen)),
+            None => (is_empty(tree), false),
+        };
+        if !is_empty {
             return Seen::Left { heir: self.heir(job) };
         }
         let group = self.trees.get(job).and_then(|tree| tree.group.as_ref());
         let oom = group.is_some_and(|group| self.groups.had_oom(group));
-        if group.is_some_and(|group| self.groups.is_frozen(group)) {
+        if is_frozen {
             // The next job would not even start in it.
             let frozen = self.trees.get_mut(job).and_then(|tree| tree.group.take());
             self.give_up(frozen);

@@ -25,7 +25,12 @@ const MAX_JOBS: usize = 6;
 /// One thing that the world does to the table.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Start { name: Option<u8>, spec: u8, until_end: bool, fails: bool },
+    Start {
+        name: Option<u8>,
+        spec: u8,
+        until_end: bool,
+        fails: bool,
+    },
     StartAgain(u8),
     Stop(u8),
     Restart(u8),
@@ -35,10 +40,17 @@ enum Step {
     Say(u8, Saying),
     Abandon(u8),
     Fork(u8),
-    Exit { which: u8, code: u8 },
-    Pass { ms: u16 },
+    Exit {
+        which: u8,
+        code: u8,
+    },
+    Pass {
+        ms: u16,
+    },
     Terminate,
     FailNextSpawns(u8),
+    /// From now on a start is told only after so many further steps, as of a program on a slow disk.
+    SlowStarts(u8),
 }
 
 /// What a job says of itself.
@@ -88,6 +100,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (any::<u8>(), 0..2_u8).prop_map(|(which, code)| Step::Exit { which, code }),
         4 => (0..2000_u16).prop_map(|ms| Step::Pass { ms }),
         1 => (1..3_u8).prop_map(Step::FailNextSpawns),
+        2 => (0..5_u8).prop_map(Step::SlowStarts),
     ];
     prop::collection::vec(prop_oneof![60 => step, 1 => Just(Step::Terminate)], 1..120)
 }
@@ -108,6 +121,9 @@ struct World {
     open: BTreeSet<Ticket>,
     answered: BTreeSet<Ticket>,
     failing_spawns: u8,
+    slowness: u8,
+    /// Starts that the table has not been told of, and the steps until then.
+    on_their_way: Vec<(u8, Event)>,
     changes: u64,
     end: Option<u8>,
 }
@@ -141,6 +157,8 @@ impl World {
             open: BTreeSet::new(),
             answered: BTreeSet::new(),
             failing_spawns: 0,
+            slowness: 0,
+            on_their_way: Vec::new(),
             changes: 0,
             end: None,
         }
@@ -168,16 +186,13 @@ impl World {
                     self.failing_spawns -= 1;
                     let fault =
                         Fault { exec: "x".into(), stage: Stage::Exec, errno: Errno::ENOENT };
-                    return events.push_back(Event::SpawnFailed(id, fault));
+                    return self.tell(Event::SpawnFailed(id, fault), events);
                 }
                 let pid = self.next_pid;
                 self.next_pid += 1;
                 let stubborn = spec.wire().unwrap().args == ["stubborn"];
                 self.processes.insert(pid, Process { group: pid, stubborn });
-                self.leaders.insert(pid, id.clone());
-                self.trees.insert(id.clone(), pid);
-                self.heirs.remove(&id);
-                events.push_back(Event::Spawned(id, Pid::new(pid).unwrap()));
+                self.tell(Event::Spawned(id, Pid::new(pid).unwrap()), events);
             }
             Effect::Signal(pid, signal, ticket) => {
                 assert!(
@@ -233,7 +248,54 @@ impl World {
             Effect::End(_, code) => {
                 assert!(self.end.replace(code).is_none(), "two ends");
                 assert!(self.leaders.is_empty(), "the end with jobs alive");
+                assert!(self.on_their_way.is_empty(), "the end with jobs on their way");
             }
+        }
+    }
+
+    /// Tells the table of a start, now or later.
+    fn tell(&mut self, event: Event, events: &mut VecDeque<Event>) {
+        match self.slowness {
+            0 => {
+                self.give_birth(&event);
+                events.push_back(event);
+            }
+            steps => self.on_their_way.push((steps, event)),
+        }
+    }
+
+    fn give_birth(&mut self, event: &Event) {
+        if let Event::Spawned(id, pid) = event {
+            self.leaders.insert(pid.as_raw(), id.clone());
+            self.trees.insert(id.clone(), pid.as_raw());
+            self.heirs.remove(id);
+        }
+    }
+
+    fn is_on_its_way(&self, id: &str) -> bool {
+        self.on_their_way.iter().any(|(_, event)| {
+            matches!(event, Event::Spawned(job, _) | Event::SpawnFailed(job, _) if job.as_str() == id)
+        })
+    }
+
+    /// Tells of starts whose time has come.
+    fn let_births_happen(&mut self) {
+        self.on_their_way.iter_mut().for_each(|(steps, _)| *steps = steps.saturating_sub(1));
+        while let Some(at) = self.on_their_way.iter().position(|(steps, _)| *steps == 0) {
+            let (_, event) = self.on_their_way.remove(at);
+            self.give_birth(&event);
+            self.feed(event);
+        }
+    }
+
+    /// As the rim does: that a process runs is told before that it has ended or says something.
+    fn born_first(&mut self, pid: i32) {
+        let is_it =
+            |event: &Event| matches!(event, Event::Spawned(_, born) if born.as_raw() == pid);
+        if let Some(at) = self.on_their_way.iter().position(|(_, event)| is_it(event)) {
+            let (_, event) = self.on_their_way.remove(at);
+            self.give_birth(&event);
+            self.feed(event);
         }
     }
 
@@ -313,12 +375,20 @@ impl World {
     }
 
     fn exit(&mut self, pid: i32, exit: Exit) {
+        self.born_first(pid);
+        if !self.processes.contains_key(&pid) {
+            return;
+        }
         let reaped = self.bury(pid, exit);
         self.feed(reaped);
         self.feed(Event::OrphansReaped);
     }
 
     fn take(&mut self, step: Step) {
+        self.let_births_happen();
+        if self.end.is_some() {
+            return;
+        }
         match step {
             Step::Start { name, spec: number, until_end, fails } => {
                 self.failing_spawns = u8::from(fails);
@@ -326,7 +396,8 @@ impl World {
                 let (answered, next) = (self.answered.len(), self.next_pid);
                 let until = if until_end { Until::Ended } else { Until::Ready };
                 self.ask(Command::Start { id: name.map(id), spec: spec(number), until });
-                if fails && self.failing_spawns == 0 && self.next_pid == next {
+                let told = self.slowness == 0;
+                if told && fails && self.failing_spawns == 0 && self.next_pid == next {
                     assert!(self.answered.len() > answered, "a failed start is told");
                     assert_eq!(before, self.table.list().len(), "and leaves no phantom");
                 }
@@ -355,7 +426,8 @@ impl World {
             Step::Fork(which) => {
                 let parents: BTreeSet<_> = self.processes.keys().copied().collect();
                 if let Some(parent) = pick(&parents, which) {
-                    let process = self.processes[&parent];
+                    self.born_first(parent);
+                    let Some(process) = self.processes.get(&parent).copied() else { return };
                     self.processes.insert(self.next_pid, process);
                     self.next_pid += 1;
                 }
@@ -369,6 +441,7 @@ impl World {
             Step::Pass { ms } => self.pass(Duration::from_millis(ms.into())),
             Step::Terminate => self.feed(Event::Terminate(Ending::Exit)),
             Step::FailNextSpawns(count) => self.failing_spawns = count,
+            Step::SlowStarts(steps) => self.slowness = steps,
         }
     }
 
@@ -390,13 +463,16 @@ impl World {
         let jobs = self.table.list();
         assert!(jobs.len() <= MAX_JOBS);
         let specs: usize = jobs.iter().map(|job| job.spec.0.size()).sum();
-        assert_eq!(self.table.specs(), specs, "what specs take is counted");
+        if self.on_their_way.is_empty() {
+            assert_eq!(self.table.specs(), specs, "what specs take is counted");
+        }
         for job in &jobs {
             let own: Vec<_> = self.leaders.iter().filter(|(_, id)| id.as_str() == job.id).collect();
             assert!(own.len() <= 1, "{} has {} main processes", job.id, own.len());
             let pid = own.first().map(|(pid, _)| pid.unsigned_abs());
             assert_eq!(job.pid, pid, "the table knows the main process of {}", job.id);
             match job.status {
+                Status::Starting if self.is_on_its_way(&job.id) => assert!(job.pid.is_none()),
                 Status::Running | Status::Starting => assert!(job.pid.is_some()),
                 Status::Success | Status::Failed | Status::Backoff => assert!(job.pid.is_none()),
                 Status::Stopping => {}
@@ -420,7 +496,10 @@ impl World {
             if self.end.is_some() {
                 break;
             }
-            self.pass(Duration::from_millis(100));
+            self.let_births_happen();
+            if self.end.is_none() {
+                self.pass(Duration::from_millis(100));
+            }
         }
         assert!(self.end.is_some(), "init does not end: {:?}", self.table);
         assert!(self.open.is_empty(), "never answered: {:?}", self.open);

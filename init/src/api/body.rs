@@ -5,9 +5,11 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use init_wire::JobSpec;
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::answer::Refused;
+use super::place;
 use crate::limits::{BODY_TIMEOUT, MAX_BODY};
 
 /// The spec in the body of `request`.
@@ -21,12 +23,12 @@ pub(super) async fn spec(request: Request) -> Result<JobSpec, Refused> {
     }
     let bytes = read(request.into_body()).await?;
     let mut json = serde_json::Deserializer::from_slice(&bytes);
-    let spec = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let field = error.path().to_string();
-        let place = if field == "." { String::new() } else { format!("{field}: ") };
-        let message = format!("the job spec cannot be read: {place}{}", error.inner());
+    let spec = JobSpec::deserialize(&mut json).map_err(|error| {
+        let field = place::path(&bytes, &error);
+        let place = if field.is_empty() { String::new() } else { format!("{field}: ") };
+        let message = format!("the job spec cannot be read: {place}{error}");
         let refused = Refused::new(StatusCode::BAD_REQUEST, "bad_spec", message);
-        if place.is_empty() { refused } else { refused.of_field(field) }
+        if field.is_empty() { refused } else { refused.of_field(field) }
     })?;
     json.end().map_err(|error| {
         let message = format!("there is more than one job spec in the body: {error}");

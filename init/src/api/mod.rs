@@ -5,7 +5,9 @@ mod body;
 mod crowd;
 mod follow;
 mod guard;
+mod patience;
 mod peer;
+mod place;
 mod routes;
 mod server;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use init_wire::Ready;
 
 use super::{
-    Context, Input, Job, Leaving, Notice, Origin, Reach, Run, State, Stopping, Then, Tree, Waiter,
-    Why,
+    Context, Input, Job, Leaving, Notice, Origin, Reach, Run, Spawning, State, Stopping, Then,
+    Tree, Waiter, Why,
 };
 use crate::clock::Moment;
 use crate::event::{Effect, Fault, Refusal, Reply, Ticket, Until};
@@ -28,7 +28,7 @@ impl Job {
     /// One step.
     pub fn step(&mut self, context: Context, input: Input, effects: &mut Vec<Effect>) {
         match &self.state {
-            State::Spawning(origin) => self.when_spawning(*origin, context, input, effects),
+            State::Spawning(_) => self.when_spawning(context, input, effects),
             State::Running(run) => self.when_running(*run, context, input, effects),
             State::Leaving(leaving) => self.when_leaving(**leaving, context, &input, effects),
             State::Stopping(stopping) => {
@@ -39,22 +39,46 @@ impl Job {
         }
     }
 
-    fn when_spawning(
-        &mut self,
-        origin: Origin,
-        context: Context,
-        input: Input,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn when_spawning(&mut self, context: Context, input: Input, effects: &mut Vec<Effect>) {
+        let State::Spawning(spawning) = &mut self.state else { return };
         match input {
-            Input::Spawned(pid) => self.run(context, pid, effects),
-            Input::SpawnFailed(fault) => self.fail_to_start(context, origin, fault, effects),
+            Input::Spawned(pid) => {
+                let put_off = std::mem::take(&mut spawning.put_off);
+                self.run(context, pid, effects);
+                for input in put_off {
+                    self.step(context, input, effects);
+                }
+            }
+            Input::SpawnFailed(fault) => {
+                let (origin, put_off) = (spawning.origin, std::mem::take(&mut spawning.put_off));
+                self.fail_to_start(context, origin, fault.clone(), effects);
+                for input in put_off {
+                    match input {
+                        // What never was cannot be started again.
+                        Input::Stop(ticket, Then::StartAgain) if origin == Origin::Fresh => {
+                            let refusal = Refusal::Spawn(fault.clone());
+                            effects.extend(ticket.map(|ticket| refuse(ticket, refusal)));
+                        }
+                        input => self.step(context, input, effects),
+                    }
+                }
+            }
+            Input::Start(ticket, Until::Up | Until::Stopped) if !spawning.put_off.is_empty() => {
+                effects.push(refuse(ticket, Refusal::Stopping(self.id.clone())));
+            }
             Input::Start(ticket, until) => self.wait(ticket, until, false),
-            // Whoever spawns answers before anything else can happen.
-            Input::Stop(..)
-            | Input::WindDown(_)
-            | Input::Kill
-            | Input::Exited(_)
+            Input::Stop(..) | Input::WindDown(_) | Input::Kill => {
+                // The last one counts; the others only as far as somebody waits for them.
+                spawning.put_off.retain(|earlier| {
+                    !matches!(
+                        (earlier, &input),
+                        (Input::Stop(None, _), _) | (Input::Kill, Input::Kill)
+                    )
+                });
+                spawning.put_off.push(input);
+            }
+            // There is no process yet that any of these could be about.
+            Input::Exited(_)
             | Input::Tree(_)
             | Input::OrphanReaped
             | Input::Says(_)
@@ -353,12 +377,13 @@ impl Job {
     }
 
     fn spawn(&mut self, origin: Origin, effects: &mut Vec<Effect>) {
-        self.state = State::Spawning(origin);
+        self.state = Spawning::begin(origin);
         effects.push(Effect::Spawn(self.id.clone(), Arc::clone(&self.spec)));
     }
 
     fn run(&mut self, context: Context, pid: Pid, effects: &mut Vec<Effect>) {
-        let by_policy = matches!(self.state, State::Spawning(Origin::Init)) && self.respawn > 0;
+        let by_policy = self.respawn > 0
+            && matches!(&self.state, State::Spawning(spawning) if spawning.origin == Origin::Init);
         self.why = if by_policy { Why::Respawned } else { Why::Asked };
         self.started = Some(context.now.wall);
         self.ended = None;

@@ -53,8 +53,8 @@ pub struct Job {
 /// Where a job stands, with what only that place has.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// A process has been asked for.
-    Spawning(Origin),
+    /// A process is on its way.
+    Spawning(Spawning),
     /// The main process runs.
     Running(Run),
     /// The main process has ended by itself; whether others are left is being looked at, and
@@ -85,6 +85,20 @@ pub enum Origin {
     Asked,
     /// init's own: the restart policy's, or the first start of `boot`.
     Init,
+}
+
+/// A process on its way.
+#[derive(Clone, Debug)]
+pub struct Spawning {
+    origin: Origin,
+    /// What is asked of the job meanwhile. It is done when the process is there, or is not.
+    put_off: Vec<Input>,
+}
+
+impl Spawning {
+    fn begin(origin: Origin) -> State {
+        State::Spawning(Self { origin, put_off: Vec::new() })
+    }
 }
 
 /// A main process that runs.
@@ -255,7 +269,7 @@ impl Job {
         Self {
             id,
             spec,
-            state: State::Spawning(origin),
+            state: Spawning::begin(origin),
             why: Why::Asked,
             last_exit: None,
             respawn: 0,
@@ -329,6 +343,18 @@ impl Job {
         matches!(&self.state, State::Stopping(stopping) if stopping.leader.is_none())
     }
 
+    /// Whether somebody waits for its process to run.
+    #[must_use]
+    pub fn is_start_awaited(&self) -> bool {
+        let State::Spawning(spawning) = &self.state else { return false };
+        let is_for_that = |until| match until {
+            Until::Up => true,
+            Until::Ready => self.spec.ready == Ready::Exec,
+            Until::Stopped | Until::Ended => false,
+        };
+        !spawning.put_off.is_empty() || self.waiters.iter().any(|waiter| is_for_that(waiter.until))
+    }
+
     /// When it wants to be stepped with [`Input::Deadline`].
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -350,6 +376,14 @@ impl Job {
     /// Forgets a request that no longer waits.
     pub fn abandon(&mut self, ticket: Ticket) {
         self.waiters.retain(|waiter| waiter.ticket != ticket);
+        if let State::Spawning(spawning) = &mut self.state {
+            for input in &mut spawning.put_off {
+                if let Input::Stop(asked, _) = input {
+                    // It was meant when it was asked.
+                    *asked = asked.filter(|asked| *asked != ticket);
+                }
+            }
+        }
     }
 
     /// As the API shows it.

@@ -4,7 +4,7 @@ mod unmount;
 mod watchdog;
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,7 +30,8 @@ pub fn is_ours() -> bool {
 
 /// Brings up `lo`: the API lives there.
 pub fn bring_up_loopback() {
-    let up = UdpSocket::bind("0.0.0.0:0").and_then(|socket| sys::interface_up(&socket, "lo"));
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let up = UdpSocket::bind(any).and_then(|socket| sys::interface_up(&socket, "lo"));
     if let Err(error) = up {
         warn!("cannot bring up the interface lo: {error}");
     }

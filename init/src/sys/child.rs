@@ -3,13 +3,13 @@
 //! `clone(CLONE_VM)`: the child borrows init's memory until it has exec'ed or given up, so no page
 //! table is copied, however large init is, and a failure is reported by plain memory. The price is
 //! that the child may do nothing but system calls on what was prepared before: no allocation, no
-//! lock, no panic; and that init does nothing meanwhile but wait.
+//! lock, no panic, no `errno`; and that init leaves that alone meanwhile.
 //!
-//! It waits as `CLONE_VFORK` would, but not for ever: a child that has become another user can be
-//! stopped by that user before it has exec'ed, and a file system can hang. The kernel clears
-//! a word of shared memory when the child lets go of that memory (`CLONE_CHILD_CLEARTID`), and init
-//! waits for that word with a deadline. A child that is late is killed, and if even that takes
-//! too long, what it shares with init is left to it.
+//! init does not stand still as with `CLONE_VFORK`: a program may come from a slow disk, and a child
+//! that has become another user can be stopped by that user before it has exec'ed. The kernel
+//! clears a word of shared memory when the child lets go of that memory (`CLONE_CHILD_CLEARTID`),
+//! and init looks at that word, or waits for it. A child that is late is killed, and if even that
+//! takes too long, what it shares with init is left to it.
 //!
 //! Signals need no care: init has no handlers and ignores nothing (see `signals`), so the child
 //! only empties its mask.
@@ -20,8 +20,9 @@
 
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int, c_long, c_void};
+use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -32,10 +33,11 @@ use crate::account::Identity;
 use crate::capability::Capabilities;
 use crate::event::Stage;
 use crate::id::Pid;
+use crate::signal::Signal;
 use crate::spec::Confinement;
 
 /// What the child needs besides the kernel's own frames is a few hundred bytes.
-const STACK: usize = 32 * 1024;
+const STACK: usize = 16 * 1024;
 /// What parent and child share, and how the parent learns that they do so no more.
 pub(super) const SHARING: c_int = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID;
 /// How long a child may take to exec. Loading a program from a slow disk takes far less.
@@ -60,8 +62,8 @@ pub struct Image {
     pub envp: Vec<CString>,
     /// Whether `LISTEN_PID` is to be set, which only the child can know.
     pub listen_pid: bool,
-    /// Working directory.
-    pub cwd: CString,
+    /// Working directory, if it is not init's own.
+    pub cwd: Option<CString>,
     /// Whom to become.
     pub identity: Option<Identity>,
     /// Descriptors, and what each is to become. Those that do not stay where they are must lie
@@ -77,7 +79,7 @@ pub struct Image {
     pub confinement: Confinement,
 }
 
-/// A stack to run children on, one at a time.
+/// A stack to run a child on.
 pub struct Stack(Box<[u8]>);
 
 impl Stack {
@@ -108,18 +110,36 @@ struct Shared {
     failure: Cell<Option<c_int>>,
 }
 
-/// Runs `image` as a new process. Returns when it has exec'ed, or why it has not.
-pub fn spawn(stack: &mut Stack, image: Image) -> Result<Pid, (Stage, Errno)> {
-    let shared = Box::into_raw(Box::new(Shared::new(image)));
+/// A child that has not exec'ed yet, as far as init knows. If this is dropped, what the child uses
+/// stays the child's for ever.
+pub struct Unborn {
+    pid: Pid,
+    /// Owned; the child uses it, and `stack`, until it lets go.
+    shared: NonNull<Shared>,
+    stack: ManuallyDrop<Stack>,
+    begun: Instant,
+    /// The age at which it is continued.
+    nudge_at: Duration,
+    is_killed: bool,
+}
+
+/// What has become of a child: its number if it has exec'ed, or why it has not. One that has failed
+/// has left, and the reaper takes it like any other.
+pub type Outcome = Result<Pid, (Stage, Errno)>;
+
+/// Begins to run `image` as a new process.
+pub fn begin(mut stack: Stack, image: Image) -> Result<Unborn, (Stage, Errno, Stack)> {
+    let shared = NonNull::from(Box::leak(Box::new(Shared::new(image))));
+    let raw = shared.as_ptr();
     // SAFETY: nobody else has the pointer yet.
-    unsafe { (*shared).point() };
-    // SAFETY: the stack is ours, large enough, its top aligned by hand, and it is not used again
-    // before the child has left it or it has been given up; `shared` neither.
-    let raw = unsafe {
+    unsafe { (*raw).point() };
+    // SAFETY: the stack is ours, large enough, its top aligned by hand, and neither it nor `shared`
+    // is used again before the child has let go of them, or given back at all if it never does.
+    let code = unsafe {
         let end = stack.0.as_mut_ptr().add(stack.0.len());
         let top = end.sub(end as usize % 16);
-        let held = (&raw mut (*shared).held).cast::<libc::pid_t>();
-        let (data, group) = (shared.cast::<c_void>(), (*shared).image.group);
+        let held = (&raw mut (*raw).held).cast::<libc::pid_t>();
+        let (data, group) = (raw.cast::<c_void>(), (*raw).image.group);
         match group {
             Some(group) => clone_into(group, child, stack.0.as_mut_ptr(), top, data, held),
             None => libc::clone(
@@ -133,76 +153,110 @@ pub fn spawn(stack: &mut Stack, image: Image) -> Result<Pid, (Stage, Errno)> {
             ),
         }
     };
-    let cloned = Errno::result(raw).map_err(|errno| (Stage::Clone, errno));
-    let late = match cloned {
-        // SAFETY: an atomic may be read while the child runs.
-        Ok(pid) => wait(unsafe { &(*shared).held }, pid),
-        Err(_) => Late::No,
-    };
-    if late == Late::Lost {
-        // It may still run on them, some day. init goes on with others.
-        std::mem::forget(std::mem::take(stack));
-        return Err((Stage::Exec, Errno::ETIMEDOUT));
-    }
-    // SAFETY: the child has let go of it, or never was.
-    let shared = unsafe { Box::from_raw(shared) };
-    let pid = cloned?;
-    match (shared.stage.get(), shared.failure.get()) {
-        (Stage::Exec, None) => Pid::new(pid).ok_or((Stage::Clone, Errno::EINVAL)),
-        // It has left; the reaper takes it like any other child.
-        (stage, Some(errno)) => Err((stage, Errno::from_raw(errno))),
-        // Killed on its way.
-        (stage, None) if late == Late::Killed => Err((stage, Errno::ETIMEDOUT)),
-        (stage, None) => Err((stage, Errno::EINTR)),
+    let cloned = Errno::result(code).and_then(|pid| Pid::new(pid).ok_or(Errno::EINVAL));
+    match cloned {
+        Ok(pid) => {
+            let (stack, begun) = (ManuallyDrop::new(stack), Instant::now());
+            Ok(Unborn { pid, shared, stack, begun, nudge_at: NUDGE, is_killed: false })
+        }
+        Err(errno) => {
+            // SAFETY: there is no child that has it.
+            drop(unsafe { Box::from_raw(raw) });
+            Err((Stage::Clone, errno, stack))
+        }
     }
 }
 
-/// Whether a child has let go of what it shares with init.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Late {
-    /// In time.
-    No,
-    /// Only when it was killed.
-    Killed,
-    /// Not even then.
-    Lost,
-}
+// SAFETY: what it points to belongs to no thread.
+unsafe impl Send for Unborn {}
 
-fn wait(held: &AtomicU32, pid: c_int) -> Late {
-    let by = Instant::now() + PATIENCE;
-    while Instant::now() < by {
-        if wait_for(held, NUDGE) {
-            return Late::No;
-        }
-        // SAFETY: a plain system call; the child is not reaped yet, so the number is its own.
-        unsafe { libc::kill(pid, libc::SIGCONT) };
+impl Unborn {
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
     }
-    // SAFETY: as above.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-    if wait_for(held, KILLING) { Late::Killed } else { Late::Lost }
-}
 
-fn wait_for(held: &AtomicU32, patience: Duration) -> bool {
-    let by = Instant::now() + patience;
-    loop {
-        let seen = held.load(Ordering::Acquire);
-        if seen == 0 {
-            return true;
+    /// Whether it has exec'ed or failed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.held().load(Ordering::Acquire) == 0
+    }
+
+    /// Waits for that so long. Answers whether it is so.
+    #[must_use]
+    pub fn wait(&self, patience: Duration) -> bool {
+        let by = Instant::now() + patience;
+        loop {
+            let seen = self.held().load(Ordering::Acquire);
+            if seen == 0 {
+                return true;
+            }
+            let left = by.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let timeout = libc::timespec {
+                tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(1),
+                tv_nsec: c_long::from(left.subsec_nanos().cast_signed()),
+            };
+            let word = self.held().as_ptr() as c_long;
+            let (op, seen) = (c_long::from(libc::FUTEX_WAIT), c_long::from(seen));
+            // The kernel wakes with a plain FUTEX_WAKE, so this is no private wait.
+            syscall(libc::SYS_futex, [word, op, seen, (&raw const timeout) as c_long]);
         }
-        let left = by.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return false;
+    }
+
+    /// How long it has been on its way.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Helps it on if it is late, and ends it if it is too late. Answers whether even that was in
+    /// vain.
+    #[must_use]
+    pub fn is_hopeless(&mut self) -> bool {
+        let age = self.age();
+        // Who has ended meanwhile heeds none of these signals, and his number is still his.
+        if age >= PATIENCE && !self.is_killed {
+            self.is_killed = true;
+            let _ = super::kill(self.pid.as_raw(), Signal::KILL);
+        } else if age >= self.nudge_at && !self.is_killed {
+            self.nudge_at = age + NUDGE;
+            let _ = super::kill(self.pid.as_raw(), Signal::CONT);
         }
-        let timeout = libc::timespec {
-            tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(1),
-            tv_nsec: c_long::from(left.subsec_nanos().cast_signed()),
+        age >= PATIENCE + KILLING
+    }
+
+    /// Waits until it has exec'ed or failed, or is hopeless.
+    pub fn see_through(&mut self) {
+        while !self.wait(NUDGE) && !self.is_hopeless() {}
+    }
+
+    /// What has become of it, and a stack for the next. One that is not over is given up.
+    #[must_use = "there is a stack to be used again"]
+    pub fn born(self) -> (Outcome, Stack) {
+        if !self.is_over() {
+            // It may still run on them, some day. init goes on with others.
+            return (Err((Stage::Exec, Errno::ETIMEDOUT)), Stack::new());
+        }
+        // SAFETY: the child has let go of it, and nobody else has it.
+        let shared = unsafe { Box::from_raw(self.shared.as_ptr()) };
+        let result = match (shared.stage.get(), shared.failure.get()) {
+            (stage, Some(errno)) => Err((stage, Errno::from_raw(errno))),
+            (stage, None) if self.is_killed => Err((stage, Errno::ETIMEDOUT)),
+            (Stage::Exec, None) => Ok(self.pid),
+            // Somebody has killed it on its way.
+            (stage, None) => Err((stage, Errno::EINTR)),
         };
-        let (word, timeout) = (held.as_ptr() as c_long, (&raw const timeout) as c_long);
-        // The kernel wakes with a plain FUTEX_WAKE, so this is no private wait.
-        syscall(
-            libc::SYS_futex,
-            [word, c_long::from(libc::FUTEX_WAIT), c_long::from(seen), timeout],
-        );
+        (result, ManuallyDrop::into_inner(self.stack))
+    }
+
+    fn held(&self) -> &AtomicU32 {
+        // SAFETY: it is there for as long as `self` is, and an atomic may be read while the child
+        // and the kernel use it.
+        unsafe { &(*self.shared.as_ptr()).held }
     }
 }
 
@@ -289,8 +343,10 @@ fn prepare(shared: &Shared) -> Result<(), Failure> {
     }
     limit(&image.confinement)?;
     become_user(image)?;
-    // As the user: he may be the only one who can go there.
-    call(Stage::Chdir, libc::SYS_chdir, [image.cwd.as_ptr() as c_long, 0, 0, 0])?;
+    if let Some(cwd) = &image.cwd {
+        // As the user: he may be the only one who can go there.
+        call(Stage::Chdir, libc::SYS_chdir, [cwd.as_ptr() as c_long, 0, 0, 0])?;
+    }
     if image.confinement.no_new_privs {
         prctl(Stage::NoNewPrivs, libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
     }

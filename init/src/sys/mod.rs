@@ -8,6 +8,7 @@ pub mod child;
 mod clone;
 pub mod memory;
 
+use std::arch::asm;
 use std::ffi::{c_long, c_void};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -22,14 +23,44 @@ use crate::signal::{Exit, Signal};
 #[repr(C)]
 struct Action([u64; 4]);
 
-/// A system call whose failure is its negative errno, as the kernel has it.
+/// A system call whose failure is its negative errno, as the kernel has it. Its fifth argument is
+/// 0. It touches nothing of the thread's own, not even `errno`: a child that shares init's memory
+/// has no other thread's place of its own to write to.
 fn syscall(number: c_long, args: [c_long; 4]) -> c_long {
     let [a, b, c, d] = args;
-    // SAFETY: every caller passes pointers that live in the parent, which is stopped meanwhile.
-    // The C library's errno that this may set is the stopped parent's, which reads its own anew.
-    // The fifth argument, which prctl looks at, is 0.
-    let code = unsafe { libc::syscall(number, a, b, c, d, 0) };
-    if code == -1 { -c_long::from(Errno::last_raw()) } else { code }
+    let code: c_long;
+    // SAFETY: every caller passes pointers that are good while the call lasts, and asks for nothing
+    // that changes memory behind the compiler's back but through them.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => code,
+            in("rdi") a,
+            in("rsi") b,
+            in("rdx") c,
+            in("r10") d,
+            in("r8") 0,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!(
+            "svc #0",
+            in("x8") number,
+            inlateout("x0") a => code,
+            in("x1") b,
+            in("x2") c,
+            in("x3") d,
+            in("x4") 0,
+            options(nostack),
+        );
+    }
+    code
 }
 
 /// The kernel's reason of an error; one of the library's own has none, and is as if the device had

@@ -1,0 +1,136 @@
+//! Children between their clone and their exec.
+//!
+//! That takes a tenth of a millisecond, in which init goes on with others; it waits for a child only
+//! when there is nothing else to do, and not for long. A child whose program comes from a slow disk,
+//! or that somebody has stopped on its way, is looked after by the clock.
+
+use std::time::{Duration, Instant};
+
+use crate::cgroup::Group;
+use crate::id::JobId;
+use crate::notice::Mouth;
+use crate::sys::child::{Outcome, Stack, Unborn};
+
+/// Children on their way that each take a stack of their own, as long as they are quick.
+const FEW: usize = 8;
+/// Children on their way, however slow they are.
+const MOST: usize = 64;
+/// How long init waits for a child when it has nothing else to do, and somebody waits for it. A child
+/// that takes longer is looked at by the clock. Mostly it takes a tenth of a millisecond; but shorter
+/// than the kernel's tick, setting the time would cost more than the wait.
+const A_MOMENT: Duration = Duration::from_millis(10);
+/// Looks at a child that takes longer.
+const SOONEST_LOOK: Duration = Duration::from_millis(2);
+const LATEST_LOOK: Duration = Duration::from_millis(50);
+/// The first look at a child that nobody waits for. Whatever happens before is as good.
+const LAZY_LOOK: Duration = Duration::from_millis(100);
+
+/// All children on their way, the oldest first.
+#[derive(Default)]
+pub struct Births {
+    births: Vec<Birth>,
+    /// Stacks that no child is on.
+    stacks: Vec<Stack>,
+}
+
+/// A child on its way.
+struct Birth {
+    child: Unborn,
+    outfit: Outfit,
+}
+
+/// What is a child's job's when it is there.
+#[derive(Debug)]
+pub struct Outfit {
+    /// The job.
+    pub job: JobId,
+    /// What it is to run, for people.
+    pub exec: String,
+    /// What it can speak with.
+    pub mouth: Mouth,
+    /// Its control group.
+    pub group: Option<Group>,
+}
+
+impl Births {
+    /// A stack for a child. Waits for others if there are many of them.
+    pub fn stack(&mut self) -> Stack {
+        if self.births.len() >= FEW
+            && let Some(oldest) = self.births.first()
+        {
+            let _ = oldest.child.wait(A_MOMENT);
+        }
+        if self.births.len() >= MOST
+            && let Some(oldest) = self.births.first_mut()
+        {
+            oldest.child.see_through();
+        }
+        self.stacks.pop().unwrap_or_default()
+    }
+
+    /// Takes back a stack.
+    pub fn give_back(&mut self, stack: Stack) {
+        if self.stacks.len() < FEW {
+            self.stacks.push(stack);
+        }
+    }
+
+    /// A child more is on its way.
+    pub fn add(&mut self, child: Unborn, outfit: Outfit) {
+        self.births.push(Birth { child, outfit });
+    }
+
+    /// Waits until none is on its way any more.
+    pub fn see_all_through(&mut self) {
+        self.births.iter_mut().for_each(|birth| birth.child.see_through());
+    }
+
+    /// Descriptors kept for those that are on their way.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.births.iter().filter(|birth| birth.outfit.mouth.is_open()).count()
+    }
+
+    /// The jobs of all.
+    pub fn all(&self) -> impl Iterator<Item = &JobId> {
+        self.births.iter().map(|birth| &birth.outfit.job)
+    }
+
+    /// The jobs of those that will be there in a moment.
+    pub fn near(&self) -> impl Iterator<Item = &JobId> {
+        self.births.iter().filter(|birth| birth.is_quick()).map(|birth| &birth.outfit.job)
+    }
+
+    /// Waits a moment for the next one.
+    pub fn wait(&self) {
+        if let Some(birth) = self.births.iter().find(|birth| birth.is_quick()) {
+            let _ = birth.child.wait(A_MOMENT);
+        }
+    }
+
+    /// When to look at them if nothing else happens.
+    #[must_use]
+    pub fn next_look(&self, is_awaited: bool) -> Option<Instant> {
+        let age = self.births.last()?.child.age();
+        let later = (age / 8).clamp(SOONEST_LOOK, LATEST_LOOK);
+        let first = if is_awaited { A_MOMENT } else { LAZY_LOOK };
+        Some(Instant::now() + first.saturating_sub(age).max(later))
+    }
+
+    /// One that is on its way no more: its pid, or why it has failed.
+    pub fn take(&mut self) -> Option<(Outfit, Outcome)> {
+        let over = self.births.iter_mut().position(|birth| {
+            birth.child.is_over() || !birth.is_quick() && birth.child.is_hopeless()
+        });
+        let Birth { child, outfit } = self.births.remove(over?);
+        let (born, stack) = child.born();
+        self.give_back(stack);
+        Some((outfit, born))
+    }
+}
+
+impl Birth {
+    fn is_quick(&self) -> bool {
+        self.child.age() < A_MOMENT
+    }
+}
