@@ -55,12 +55,13 @@ fn assert_sound(init: &Init, steady: &BTreeMap<String, u64>) {
     init.launch_job("tree", &json!({"exec": "/bin/sh", "args": ["-c", "sleep 1000 & wait"]}));
     assert_eq!(init.put("/job/tree/stop").status, 200);
     assert_eq!(init.delete("/job/tree").status, 204);
-    wait::until("the dead to be reaped", || {
-        let own = init.pid().to_string();
-        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).ok()?;
-        let dead = |pid: &str| !pid.parse().is_ok_and(is_alive);
-        (!children.split_whitespace().any(dead)).then_some(())
-    });
+    wait::until("the dead to be reaped", || children(init).into_iter().all(is_alive).then_some(()));
+}
+
+fn children(init: &Init) -> Vec<u64> {
+    let own = init.pid().to_string();
+    let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap();
+    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 /// Requests of all kinds without a pause, as long as it lives. An answer that refuses is one.
@@ -123,10 +124,21 @@ struct Fault {
 }
 
 impl Fault {
+    /// In init alone.
     fn inject(init: &Init, injection: &str) -> Self {
+        Self::inject_with(&[], init, injection)
+    }
+
+    /// In its children as well.
+    fn inject_into_all(init: &Init, injection: &str) -> Self {
+        Self::inject_with(&["-f"], init, injection)
+    }
+
+    fn inject_with(options: &[&str], init: &Init, injection: &str) -> Self {
         let call = injection.split(':').next().expect("a system call");
         let strace = Command::new("strace")
             .args(["-qq", "-o", "/dev/null", "-p", &init.pid().to_string()])
+            .args(options)
             .args(["-e", &format!("trace={call}"), "-e", &format!("inject={injection}")])
             .stderr(Stdio::null())
             .spawn()
@@ -196,6 +208,73 @@ fn i12_a_kernel_that_fails_now_and_then_costs_no_job() {
     wait::until("it to be restarted as before", || {
         (init.job("crashing")["respawn"].as_u64()? > before + 2).then_some(())
     });
+}
+
+#[test]
+fn i12_a_program_that_is_slow_to_load_keeps_nobody_waiting() {
+    let init = Init::start(&[]);
+    let sleep = json!({"exec": "/bin/sleep", "args": ["1000"]});
+    init.launch_job("fast", &sleep);
+    let fault = Fault::inject_into_all(&init, "execve:delay_enter=1s");
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let mut starts = Vec::new();
+        for n in 0..10 {
+            let (init, sleep) = (&init, &sleep);
+            starts.push(scope.spawn(move || init.send("PUT", &format!("/job/slow-{n}"), sleep)));
+        }
+        wait::until("all to be on their way", || (children(&init).len() > 10).then_some(()));
+        // A job that has never been started is not there yet, and is its starter's already.
+        assert_eq!(init.get("/job/slow-0").status, 404);
+        assert_eq!(init.get("/jobs").json().as_array().unwrap().len(), 1);
+        let other = init.send("PUT", "/job/slow-0", &json!({"exec": NOOP}));
+        assert_eq!(other.json()["error"], "other_spec", "{other:?}");
+        assert_eq!(init.delete("/job/slow-0").json()["error"], "running");
+        // What is asked of it meanwhile is done when it is there.
+        let stop = scope.spawn(|| init.put("/job/slow-1/stop"));
+        let restart = scope.spawn(|| init.put("/job/slow-2/restart"));
+        assert_eq!(init.job("fast")["status"], "running");
+        let answered = began.elapsed();
+        assert!(answered < Duration::from_secs(1), "others had to wait: {answered:?}");
+        for start in starts {
+            let answer = start.join().unwrap();
+            assert_eq!(answer.status, 201, "{answer:?}");
+        }
+        assert!(began.elapsed() >= Duration::from_secs(1));
+        assert_eq!(stop.join().unwrap().json()["status"], "success");
+        assert_eq!(restart.join().unwrap().json()["status"], "running");
+    });
+    // One after the other they would have taken ten times as long, and the restarted one twice.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    drop(fault);
+    for n in (0..10).filter(|n| *n != 1) {
+        assert_eq!(init.job(&format!("slow-{n}"))["status"], "running", "{n}");
+    }
+    assert_eq!(init.job("slow-1")["status"], "success");
+}
+
+#[test]
+fn i12_an_end_waits_for_programs_that_are_still_loading() {
+    let mut init = Init::start(&[]);
+    let spec = json!({"exec": "/bin/sleep", "args": ["1000"],
+        "restart": {"policy": "always", "delay_ms": 0}});
+    let pid = init.launch_job("again", &spec);
+    let fault = Fault::inject_into_all(&init, "execve:delay_enter=500ms");
+    // On its way back while init is told to end.
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+    wait::until("it to be started again", || {
+        let job = init.job("again");
+        (job["status"] == "starting" && job["pid"].is_null()).then_some(())
+    });
+    let children = children(&init);
+    assert_eq!(children.len(), 1, "{children:?}");
+    init.signal(Signal::SIGTERM);
+    let began = Instant::now();
+    let status = init.wait_end();
+    drop(fault);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(status.code().is_some(), "{status:?}");
+    assert!(!is_alive(children[0]), "what was on its way has outlived init");
 }
 
 #[test]
