@@ -2,6 +2,8 @@
 TARGET  := x86_64-unknown-linux-gnu
 # Apart from the other builds, because its flags differ: neither makes the other stale.
 STATIC  := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(TARGET)
+# init at a fixed address: nothing to relocate, which is an eighth of its start.
+FIXED   := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --locked --target $(TARGET)
 BIN     := target/bin
 SCRIPTS := .ci/run tests/fuzz tests/in-the-open tests/install-deps $(addprefix images/,oci/bundle oci/crun oci/run vm/initramfs vm/kernel vm/run)
 # Held in the tree that they are built from, so that a test never meets another's binaries.
@@ -14,7 +16,7 @@ help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Builds static release binaries into target/bin
-	$(STATIC) --profile small -p init
+	$(FIXED) --profile small -p init
 	$(STATIC) --release -p bootctl -p proxyd -p demo -p demo-hello -p vm-relay
 	@mkdir -p $(BIN)
 	@install -m 755 target/$(TARGET)/small/init $(BIN)/

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Group;
-use crate::id::JobId;
+use crate::id::{JobId, Pid};
 use crate::notice::Mouth;
 use crate::sys::child::{Outcome, Stack, Unborn};
 
@@ -83,6 +83,12 @@ impl Births {
     /// Waits until none is on its way any more.
     pub fn see_all_through(&mut self) {
         self.births.iter_mut().for_each(|birth| birth.child.see_through());
+    }
+
+    /// Whether a child is on its way.
+    #[must_use]
+    pub fn has(&self, pid: Pid) -> bool {
+        self.births.iter().any(|birth| birth.child.pid() == pid)
     }
 
     /// Descriptors kept for those that are on their way.

@@ -2,48 +2,68 @@
 //!
 //! A reader that has stopped reading must not stop init: what cannot be written at once is lost.
 
+use std::fmt::{Debug, Write as _};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracing::Level;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Starts logging.
 pub fn start() {
-    tracing_subscriber::fmt()
-        .with_max_level(Level::INFO)
-        .with_writer(|| Patient(io::stderr()))
-        .with_ansi(false)
-        .with_target(false)
-        .event_format(Plain)
-        .init();
+    // Only a second call could fail.
+    let _ = tracing::subscriber::set_global_default(Words);
 }
 
-/// `init: the message`, with the level if it is worth a look.
-struct Plain;
+/// Writes `init: the message`, with the level if it is worth a look. There are no spans in init, so
+/// they are not kept.
+struct Words;
 
-impl<S, N> tracing_subscriber::fmt::FormatEvent<S, N> for Plain
-where
-    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-    N: for<'a> tracing_subscriber::fmt::FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &tracing_subscriber::fmt::FmtContext<'_, S, N>,
-        mut writer: tracing_subscriber::fmt::format::Writer<'_>,
-        event: &tracing::Event<'_>,
-    ) -> std::fmt::Result {
-        let level = *event.metadata().level();
-        let word = if level == Level::ERROR {
-            "error: "
-        } else if level == Level::WARN {
-            "warning: "
-        } else {
-            ""
+impl Subscriber for Words {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= Level::INFO
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::INFO)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let word = match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            _ => "",
         };
-        write!(writer, "init: {word}")?;
-        context.field_format().format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+        let mut text = format!("init: {word}");
+        event.record(&mut Text(&mut text));
+        say(&line(text.as_bytes()));
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Text<'a>(&'a mut String);
+
+impl Visit for Text<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // A text takes all that is written to it.
+        let _ = match field.name() {
+            "message" => write!(self.0, "{value:?}"),
+            name => write!(self.0, " {name}={value:?}"),
+        };
     }
 }
 
@@ -52,26 +72,15 @@ const AT_ONCE: usize = 4096;
 
 /// One line and no more, whatever a client has put into a name.
 fn line(text: &[u8]) -> Vec<u8> {
-    let shown = text.strip_suffix(b"\n").unwrap_or(text).iter().take(AT_ONCE - 1);
+    let shown = text.iter().take(AT_ONCE - 1);
     let plain = |byte: &u8| if byte.is_ascii_control() { b'?' } else { *byte };
     shown.map(plain).chain([b'\n']).collect()
 }
 
-struct Patient(io::Stderr);
-
-impl Write for Patient {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
-        match poll(&mut ready, PollTimeout::ZERO) {
-            Ok(1) => {
-                let _ = self.0.write(&line(text));
-                Ok(text.len())
-            }
-            _ => Ok(text.len()),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+fn say(line: &[u8]) {
+    let mut stderr = io::stderr();
+    let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut ready, PollTimeout::ZERO) == Ok(1) {
+        let _ = stderr.write(line);
     }
 }

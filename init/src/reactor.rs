@@ -43,7 +43,8 @@ pub struct Reactor {
     in_vm: bool,
     was_asked: bool,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
-    followers: broadcast::Sender<Arc<str>>,
+    /// Once there has been a follower.
+    followers: Option<broadcast::Sender<Arc<str>>>,
     started: Instant,
     end: Option<(Ending, u8)>,
 }
@@ -62,7 +63,7 @@ impl Reactor {
             in_vm,
             was_asked: false,
             waiting: HashMap::new(),
-            followers: broadcast::Sender::new(MISSABLE_EVENTS),
+            followers: None,
             started: Instant::now(),
             end: None,
         }
@@ -73,6 +74,12 @@ impl Reactor {
     pub fn next_deadline(&self) -> Option<Instant> {
         let look = self.spawner.births.next_look(self.awaits(self.spawner.births.all()));
         [self.table.next_deadline(), look].into_iter().flatten().min()
+    }
+
+    /// Whether a child is a job's main process, or is to become one.
+    #[must_use]
+    pub fn knows(&self, pid: Pid) -> bool {
+        self.table.knows(pid) || self.spawner.births.has(pid)
     }
 
     /// Whether everything has ended, and how.
@@ -114,11 +121,16 @@ impl Reactor {
             Knock::List(reply) => drop(reply.send(self.table.list())),
             Knock::Info(id, reply) => drop(reply.send(self.info(&id))),
             Knock::About(reply) => drop(reply.send(self.about())),
-            Knock::Follow(reply) => drop(reply.send(Following {
-                jobs: self.table.list(),
-                seq: self.table.changes(),
-                events: self.followers.subscribe(),
-            })),
+            Knock::Follow(reply) => drop(
+                reply.send(Following {
+                    jobs: self.table.list(),
+                    seq: self.table.changes(),
+                    events: self
+                        .followers
+                        .get_or_insert_with(|| broadcast::Sender::new(MISSABLE_EVENTS))
+                        .subscribe(),
+                }),
+            ),
         }
     }
 
@@ -142,8 +154,7 @@ impl Reactor {
     }
 
     fn awaits<'a>(&self, mut starts: impl Iterator<Item = &'a JobId>) -> bool {
-        let is_followed = self.followers.receiver_count() > 0;
-        starts.any(|job| is_followed || self.table.is_start_awaited(job))
+        starts.any(|job| self.is_followed() || self.table.is_start_awaited(job))
     }
 
     /// Waits for that moment.
@@ -356,20 +367,24 @@ impl Reactor {
         }
     }
 
+    fn is_followed(&self) -> bool {
+        self.followers.as_ref().is_some_and(|followers| followers.receiver_count() > 0)
+    }
+
     fn tell_changed(&self, id: &JobId, seq: u64) {
-        if self.followers.receiver_count() == 0 {
-            return;
-        }
-        if let Some(job) = self.table.info(id) {
+        if self.is_followed()
+            && let Some(job) = self.table.info(id)
+        {
             self.tell(&JobEvent::Job { seq, job });
         }
     }
 
     fn tell(&self, event: &JobEvent<Shown>) {
-        if self.followers.receiver_count() > 0
+        if let Some(followers) = &self.followers
+            && self.is_followed()
             && let Ok(line) = serde_json::to_string(event)
         {
-            let _ = self.followers.send(format!("{line}\n").into());
+            let _ = followers.send(format!("{line}\n").into());
         }
     }
 

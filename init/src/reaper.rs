@@ -1,8 +1,9 @@
 //! The only place that waits for children.
 //!
-//! Every dead child is taken here, init's own jobs and orphans alike, and becomes an event. A
-//! second place that waits would steal from this one, so there is none. It is also told of children
-//! that have been stopped: who shares a terminal with one may have to step aside.
+//! Every dead child is taken here, init's own jobs and orphans alike. Those that are somebody's
+//! become events; orphans only have to go. A second place that waits would steal from this one, so
+//! there is none. It is also told of children that have been stopped: who shares a terminal with one
+//! may have to step aside.
 
 use std::thread;
 
@@ -11,34 +12,45 @@ use tracing::error;
 use crate::event::Event;
 use crate::id::Pid;
 use crate::limits::TROUBLE;
+use crate::reactor::Reactor;
 use crate::sys::{self, Change};
 
 /// Dead children a turn: what is left over waits until everybody else has had theirs.
 const A_TURN: usize = 512;
 
-/// What a turn has found besides the dead.
+/// What a turn has found.
 #[derive(Debug, Default)]
 pub struct Turn {
     /// Whether more may be waiting.
     pub more: bool,
+    /// Dead children of jobs.
+    pub ours: u32,
+    /// Dead children that nobody else waits for.
+    pub orphans: u32,
     /// Children that have been stopped, and by which signal.
     pub stopped: Vec<(Pid, i32)>,
 }
 
-/// Takes dead children.
-pub fn reap(mut on_event: impl FnMut(Event)) -> Turn {
+/// Takes dead children, and tells `reactor` of them.
+pub fn reap(reactor: &mut Reactor) -> Turn {
     let mut turn = Turn::default();
-    turn.more = reap_some(&mut on_event, &mut turn.stopped);
-    on_event(Event::OrphansReaped);
+    turn.more = reap_some(reactor, &mut turn);
+    if turn.orphans > 0 {
+        reactor.handle(Event::OrphansReaped);
+    }
     turn
 }
 
-fn reap_some(on_event: &mut impl FnMut(Event), stopped: &mut Vec<(Pid, i32)>) -> bool {
+fn reap_some(reactor: &mut Reactor, turn: &mut Turn) -> bool {
     for _ in 0..A_TURN {
         match sys::wait_any() {
             Ok(Some((pid, change))) => match (Pid::new(pid), change) {
-                (Some(pid), Change::Ended(exit)) => on_event(Event::Reaped(pid, exit)),
-                (Some(pid), Change::Stopped(signal)) => stopped.push((pid, signal)),
+                (Some(pid), Change::Ended(exit)) if reactor.knows(pid) => {
+                    turn.ours += 1;
+                    reactor.handle(Event::Reaped(pid, exit));
+                }
+                (Some(_), Change::Ended(_)) => turn.orphans += 1,
+                (Some(pid), Change::Stopped(signal)) => turn.stopped.push((pid, signal)),
                 (None, _) => {}
             },
             Ok(None) | Err(nix::errno::Errno::ECHILD) => return false,

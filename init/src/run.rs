@@ -56,6 +56,8 @@ const LAST_TURNS: u32 = 32;
 /// An init that listens and has started `boot`.
 pub struct Init {
     runtime: Runtime,
+    /// The task that serves the API.
+    api: Pin<Box<dyn Future<Output = ()> + Send>>,
     life: Life,
 }
 
@@ -69,6 +71,7 @@ struct Life {
     forward: Forward,
     pause: Pause,
     watchdog: Option<Watchdog>,
+    storm: Storm,
     /// Turns since a client's, or since the connections had theirs.
     in_a_row: u32,
 }
@@ -179,7 +182,7 @@ impl Init {
             access => access?,
         };
         let seats = MAX_CONNECTIONS.min(descriptor::keepable() / 2);
-        runtime.spawn(api::serve(listener, api::router(Api { door, own }), access, seats));
+        let api = Box::pin(api::serve(listener, Api { door, own }, access, seats));
         let has_boot = !options.command.is_empty();
         let boot = has_boot.then(|| boot_spec(&options, address, boot_exit, in_vm, own));
         let boot = boot.transpose()?;
@@ -192,29 +195,41 @@ impl Init {
         drop(entered);
         let forward = Forward { rewrites: options.rewrites, in_vm, may_suspend: !is_pid_1 };
         let watchdog = options.watchdog.filter(|_| in_vm).map(Watchdog::new);
-        let in_a_row = 0;
-        let life =
-            Life { reactor, signals, knocks, messages, alarm, forward, pause, watchdog, in_a_row };
-        Ok(Self { runtime, life })
+        let life = Life {
+            reactor,
+            signals,
+            knocks,
+            messages,
+            alarm,
+            forward,
+            pause,
+            watchdog,
+            storm: Storm::default(),
+            in_a_row: 0,
+        };
+        Ok(Self { runtime, api, life })
     }
 
     /// Serves until the end. In a VM the machine ends with it and this does not return.
     pub fn run(self) -> ExitCode {
-        let Self { runtime, mut life } = self;
+        let Self { runtime, api, mut life } = self;
         let in_vm = life.forward.in_vm;
-        // A task like the connections are, so that they wake each other without a system call.
-        let served = runtime.spawn(async move {
-            let end = life.live().await;
-            if life.reactor.was_asked() {
-                // The last answers are with the connections' tasks: let these write them.
-                for _ in 0..LAST_TURNS {
-                    tokio::task::yield_now().await;
+        let served = runtime.block_on(async move {
+            tokio::spawn(api);
+            // A task like the connections are, so that they wake each other without a system call.
+            let life = tokio::spawn(async move {
+                let end = life.live().await;
+                if life.reactor.was_asked() {
+                    // The last answers are with the connections' tasks: let these write them.
+                    for _ in 0..LAST_TURNS {
+                        tokio::task::yield_now().await;
+                    }
                 }
-            }
-            (end, life.watchdog)
+                (end, life.watchdog)
+            });
+            life.await
         });
-        let ((ending, code), watchdog) =
-            runtime.block_on(served).unwrap_or(((Ending::Exit, 1), None));
+        let ((ending, code), watchdog) = served.unwrap_or(((Ending::Exit, 1), None));
         drop(runtime);
         let watchdog = watchdog.map(Watchdog::last);
         bury_the_rest();
@@ -249,12 +264,14 @@ impl Life {
         }
         let expects = self.reactor.expects();
         let next_word = self.watchdog.as_ref().map(Watchdog::deadline);
-        let deadline = self.reactor.next_deadline().into_iter().chain(next_word).min();
+        let rest = self.storm.rest();
+        let deadlines = [self.reactor.next_deadline(), next_word, rest];
+        let deadline = deadlines.into_iter().flatten().min();
         // Clients first: they are few, bounded, and wait; deadlines and the dead may be many.
         let happened = tokio::select! {
             biased;
             Some(knock) = self.knocks.recv() => Happened::Knock(knock),
-            signal = self.signals.next() => Happened::Signal(signal.unwrap_or_else(|error| {
+            signal = self.signals.next(), if rest.is_none() => Happened::Signal(signal.unwrap_or_else(|error| {
                 error!("cannot read signals: {error}; looking for dead children instead");
                 thread::sleep(TROUBLE);
                 libc::SIGCHLD
@@ -283,7 +300,7 @@ impl Life {
 
     fn handle(&mut self, happened: Happened) {
         match happened {
-            Happened::Signal(libc::SIGCHLD) => reap(&mut self.reactor, &mut self.pause),
+            Happened::Signal(libc::SIGCHLD) => self.reap(),
             Happened::Signal(number) => {
                 on_signal(&mut self.reactor, number, &self.forward, &mut self.pause);
             }
@@ -292,6 +309,51 @@ impl Life {
             Happened::Deadline => self.reactor.handle(Event::Tick),
             Happened::Nothing => self.reactor.wait_for_births(),
         }
+    }
+
+    fn reap(&mut self) {
+        let turn = reaper::reap(&mut self.reactor);
+        self.storm.note(&turn);
+        if turn.more {
+            // More are dead than a turn takes: come back after the others.
+            let _ = nix::sys::signal::raise(nix::sys::signal::SIGCHLD);
+        }
+        for (pid, by) in turn.stopped {
+            if self.reactor.boot() == Some(pid) {
+                self.pause.boot_stopped(pid, by);
+            }
+        }
+    }
+}
+
+/// Takes orphans that end one after the other, as fast as they come, a few at once: being woken for
+/// each costs more than taking it.
+#[derive(Default)]
+struct Storm {
+    /// Turns in a row that have found orphans only.
+    turns: u32,
+    last: Option<Instant>,
+    rest: Option<Instant>,
+}
+
+impl Storm {
+    /// Turns in a row that make a storm.
+    const MANY: u32 = 16;
+    /// Orphans wait so long then. So do signals, and jobs that end meanwhile.
+    const REST: Duration = Duration::from_millis(1);
+
+    /// Notes a turn.
+    fn note(&mut self, turn: &reaper::Turn) {
+        let now = Instant::now();
+        let last = self.last.replace(now).filter(|last| now < *last + Self::REST);
+        let goes_on = turn.orphans > 1 || turn.orphans == 1 && last.is_some();
+        self.turns = if goes_on && turn.ours == 0 { self.turns.saturating_add(1) } else { 0 };
+        self.rest = (self.turns >= Self::MANY && !turn.more).then(|| now + Self::REST);
+    }
+
+    /// Until when nobody is to be taken.
+    fn rest(&self) -> Option<Instant> {
+        self.rest.filter(|until| *until > Instant::now())
     }
 }
 
@@ -329,19 +391,6 @@ impl Alarm {
         }
         self.sleep.as_mut().await;
         self.set_to = None;
-    }
-}
-
-fn reap(reactor: &mut Reactor, pause: &mut Pause) {
-    let turn = reaper::reap(|event| reactor.handle(event));
-    if turn.more {
-        // More are dead than a turn takes: come back after the others.
-        let _ = nix::sys::signal::raise(nix::sys::signal::SIGCHLD);
-    }
-    for (pid, by) in turn.stopped {
-        if reactor.boot() == Some(pid) {
-            pause.boot_stopped(pid, by);
-        }
     }
 }
 

@@ -118,6 +118,12 @@ impl Table {
         self.jobs.get(&JobId::boot()).and_then(|entry| entry.job.pid())
     }
 
+    /// Whether a process is the main one of a job.
+    #[must_use]
+    pub fn knows(&self, pid: Pid) -> bool {
+        self.pids.contains_key(&pid)
+    }
+
     /// How many jobs there are, ended ones included.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -25,6 +25,7 @@ use super::crowd::{Crowd, Place};
 use super::guard::{self, Peer};
 use super::patience::Patience;
 use super::peer::Owners;
+use super::routes::{Api, router};
 use crate::access::Access;
 use crate::account;
 use crate::limits::{
@@ -35,11 +36,12 @@ use crate::sys;
 /// Serves `api` on `listener` until the runtime ends, to whom `access` lets, on at most `seats`
 /// connections of root and init's own user, and some more of others. To be called within the
 /// runtime; the listener must not block.
-pub async fn serve(listener: TcpListener, api: Router, mut access: Access, seats: usize) {
+pub async fn serve(listener: TcpListener, api: Api, mut access: Access, seats: usize) {
     let Ok(local) = listener.local_addr() else { return };
     let Ok(listener) = sys::watch(listener) else { return };
     // What only matters once somebody is there does not keep `boot` waiting.
     drop(listener.readable().await);
+    let api = router(api);
     let mut owners = Owners::choose(local);
     access.unmapped = account::unmapped();
     let seats = Arc::new(Semaphore::new(seats));

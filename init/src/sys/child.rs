@@ -20,7 +20,7 @@
 
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int, c_long, c_void};
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -80,13 +80,13 @@ pub struct Image {
 }
 
 /// A stack to run a child on.
-pub struct Stack(Box<[u8]>);
+pub struct Stack(Box<[MaybeUninit<u8>]>);
 
 impl Stack {
     /// A new one.
     #[must_use]
     pub fn new() -> Self {
-        Self(vec![0; STACK].into_boxed_slice())
+        Self(Box::new_uninit_slice(STACK))
     }
 }
 
@@ -136,12 +136,13 @@ pub fn begin(mut stack: Stack, image: Image) -> Result<Unborn, (Stage, Errno, St
     // SAFETY: the stack is ours, large enough, its top aligned by hand, and neither it nor `shared`
     // is used again before the child has let go of them, or given back at all if it never does.
     let code = unsafe {
-        let end = stack.0.as_mut_ptr().add(stack.0.len());
+        let bottom = stack.0.as_mut_ptr().cast::<u8>();
+        let end = bottom.add(stack.0.len());
         let top = end.sub(end as usize % 16);
         let held = (&raw mut (*raw).held).cast::<libc::pid_t>();
         let (data, group) = (raw.cast::<c_void>(), (*raw).image.group);
         match group {
-            Some(group) => clone_into(group, child, stack.0.as_mut_ptr(), top, data, held),
+            Some(group) => clone_into(group, child, bottom, top, data, held),
             None => libc::clone(
                 child,
                 top.cast::<c_void>(),
