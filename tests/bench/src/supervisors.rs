@@ -1,5 +1,6 @@
 //! Supervisors of services, measured side by side: each has a folder with a folder a service.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,13 @@ use tempfile::TempDir;
 
 use crate::client::{Client, request};
 use crate::inits::{self, Running};
+use crate::report::target;
 use crate::{cpu, service};
 
 /// Clients that start init's jobs, each on a connection of its own.
 const CLIENTS: usize = 4;
 
-pub const NAMES: [&str; 3] = ["init", "runit", "s6"];
+pub const NAMES: [&str; 5] = ["init", "runit", "s6", "supervisord", "pm2"];
 
 /// One supervisor, with the services that it keeps running.
 pub struct Supervisor {
@@ -30,13 +32,13 @@ pub struct Supervisor {
 
 pub enum Process {
     Init(Running),
-    Scanner(Scanner),
+    Peer(Peer),
 }
 
-/// `runsvdir` or `s6-svscan`; dropping it ends it and all below it.
-pub struct Scanner(Child);
+/// Somebody else's supervisor; dropping it ends it and all below it.
+pub struct Peer(Child);
 
-impl Drop for Scanner {
+impl Drop for Peer {
     fn drop(&mut self) {
         let below = below(self.0.id());
         let _ = self.0.kill();
@@ -62,9 +64,11 @@ impl Supervisor {
         let begun = service::now();
         let process = match name {
             "init" => Process::Init(inits::init()),
-            "runit" => scanner("/usr/bin/runsvdir", &folder, &[])?,
-            // Without it, s6 takes no more than 500 services.
-            _ => scanner("/usr/bin/s6-svscan", &folder, &["-c", "2000"])?,
+            "runit" => peer("/usr/bin/runsvdir", &[path(&folder)])?,
+            // Without the number it takes no more than 500 services.
+            "s6" => peer("/usr/bin/s6-svscan", &["-c", "2000", path(&folder)])?,
+            "supervisord" => supervisord(&folder, services)?,
+            _ => pm2(&folder, services)?,
         };
         if let Process::Init(init) = &process {
             put(init, &folder, services);
@@ -76,9 +80,9 @@ impl Supervisor {
     pub fn pids(&self) -> Vec<u32> {
         match &self.process {
             Process::Init(init) => vec![init.pid()],
-            Process::Scanner(scanner) => {
-                let mut pids = vec![scanner.0.id()];
-                pids.extend(below(scanner.0.id()).into_iter().filter(|pid| !is_service(*pid)));
+            Process::Peer(peer) => {
+                let mut pids = vec![peer.0.id()];
+                pids.extend(below(peer.0.id()).into_iter().filter(|pid| !is_service(*pid)));
                 pids
             }
         }
@@ -88,20 +92,67 @@ impl Supervisor {
     pub fn service(&self) -> Option<u32> {
         let top = match &self.process {
             Process::Init(init) => init.pid(),
-            Process::Scanner(scanner) => scanner.0.id(),
+            Process::Peer(peer) => peer.0.id(),
         };
         below(top).into_iter().find(|pid| is_service(*pid))
     }
 }
 
-fn scanner(program: &str, folder: &Path, options: &[&str]) -> Result<Process, String> {
-    if !Path::new(program).exists() {
-        return Err(format!("{program} is not installed"));
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
+
+fn peer(program: &str, words: &[&str]) -> Result<Process, String> {
+    spawn(Command::new(program).args(words))
+}
+
+fn spawn(command: &mut Command) -> Result<Process, String> {
+    let program = PathBuf::from(command.get_program());
+    if !program.exists() {
+        return Err(format!("{} is not installed", program.display()));
     }
-    let mut command = Command::new(program);
-    command.args(options).arg(folder).stdin(Stdio::null()).stdout(Stdio::null());
-    let child = command.stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-    Ok(Process::Scanner(Scanner(child)))
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(Process::Peer(Peer(command.spawn().map_err(|error| error.to_string())?)))
+}
+
+/// Python's supervisor: at once, without logs and without a wait before a program counts as up.
+fn supervisord(folder: &Path, services: usize) -> Result<Process, String> {
+    let mut conf = format!(
+        "[supervisord]\nnodaemon=true\nminfds=8192\nlogfile=/dev/null\nlogfile_maxbytes=0\n\
+         pidfile={0}/pid\ndirectory={0}\n",
+        folder.display()
+    );
+    for number in 0..services {
+        let place = folder.join(number.to_string());
+        let _ = write!(
+            conf,
+            "[program:{number}]\ncommand={0}/run\ndirectory={0}\nautorestart=true\n\
+             startsecs=0\nstdout_logfile=NONE\nstderr_logfile=NONE\n",
+            place.display()
+        );
+    }
+    let file = folder.join("supervisord.conf");
+    fs::write(&file, conf).map_err(|error| error.to_string())?;
+    let program = target().join("peers/supervisor/bin/supervisord");
+    peer(path(&program), &["-c", path(&file)])
+}
+
+/// Node's supervisor in the foreground, with programs that are no scripts.
+fn pm2(folder: &Path, services: usize) -> Result<Process, String> {
+    let apps: Vec<_> = (0..services)
+        .map(|number| {
+            let place = folder.join(number.to_string());
+            format!(
+                r#"{{"name":"{number}","script":"{0}/run","cwd":"{0}","interpreter":"none","out_file":"/dev/null","error_file":"/dev/null"}}"#,
+                place.display()
+            )
+        })
+        .collect();
+    let file = folder.join("ecosystem.json");
+    fs::write(&file, format!(r#"{{"apps":[{}]}}"#, apps.join(",")))
+        .map_err(|error| error.to_string())?;
+    let program = target().join("peers/pm2/node_modules/.bin/pm2-runtime");
+    spawn(Command::new(program).args(["start", path(&file)]).env("PM2_HOME", folder.join("pm2")))
 }
 
 /// A PUT a job, over a few connections at once.
