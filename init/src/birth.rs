@@ -6,14 +6,16 @@
 
 use std::time::{Duration, Instant};
 
+use init_wire::Cgroup as Settings;
+
 use crate::cgroup::Group;
+use crate::clock::Moment;
 use crate::id::{JobId, Pid};
-use crate::notice::Mouth;
 use crate::sys::child::{Outcome, Stack, Unborn};
 
 /// Children on their way that each take a stack of their own, as long as they are quick.
 const FEW: usize = 8;
-/// Children on their way, however slow they are.
+/// Children on their way, however slow they are. A further start fails with `EAGAIN`.
 const MOST: usize = 64;
 /// How long init waits for a child when it has nothing else to do, and somebody waits for it. A child
 /// that takes longer is looked at by the clock. Mostly it takes a tenth of a millisecond; but shorter
@@ -46,26 +48,22 @@ pub struct Outfit {
     pub job: JobId,
     /// What it is to run, for people.
     pub exec: String,
-    /// What it can speak with.
-    pub mouth: Mouth,
+    /// When it was made.
+    pub begun: Moment,
     /// Its control group.
     pub group: Option<Group>,
+    /// What that is to be bounded by as soon as it has exec'ed.
+    pub bounds: Option<Box<Settings>>,
 }
 
 impl Births {
-    /// A stack for a child. Waits for others if there are many of them.
-    pub fn stack(&mut self) -> Stack {
-        if self.births.len() >= FEW
-            && let Some(oldest) = self.births.first()
-        {
-            let _ = oldest.child.wait(A_MOMENT);
+    /// A stack for a child; none if there are too many that are slow. Waits a moment if there are
+    /// many that will be there by then.
+    pub fn stack(&mut self) -> Option<Stack> {
+        if self.births.iter().filter(|birth| birth.is_quick()).count() >= FEW {
+            self.wait();
         }
-        if self.births.len() >= MOST
-            && let Some(oldest) = self.births.first_mut()
-        {
-            oldest.child.see_through();
-        }
-        self.stacks.pop().unwrap_or_default()
+        (self.births.len() < MOST).then(|| self.stacks.pop().unwrap_or_default())
     }
 
     /// Takes back a stack.
@@ -80,9 +78,18 @@ impl Births {
         self.births.push(Birth { child, outfit });
     }
 
-    /// Waits until none is on its way any more.
-    pub fn see_all_through(&mut self) {
-        self.births.iter_mut().for_each(|birth| birth.child.see_through());
+    /// Waits so long until none is on its way any more. Answers whether that is so.
+    #[must_use]
+    pub fn see_all_through(&mut self, patience: Duration) -> bool {
+        let by = Instant::now() + patience;
+        let left = || by.saturating_duration_since(Instant::now());
+        self.births.iter().all(|birth| birth.child.wait(left()))
+    }
+
+    /// Whether none is on its way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.births.is_empty()
     }
 
     /// Whether a child is on its way.
@@ -91,10 +98,10 @@ impl Births {
         self.births.iter().any(|birth| birth.child.pid() == pid)
     }
 
-    /// Descriptors kept for those that are on their way.
+    /// Whether one of those that will be there in a moment is to be bounded then.
     #[must_use]
-    pub fn kept(&self) -> usize {
-        self.births.iter().filter(|birth| birth.outfit.mouth.is_open()).count()
+    pub fn are_urgent(&self) -> bool {
+        self.births.iter().any(|birth| birth.is_quick() && birth.outfit.bounds.is_some())
     }
 
     /// The jobs of all.

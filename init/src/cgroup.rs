@@ -12,6 +12,7 @@
 //! all of it at once, and `cgroup.events` tells whether it is empty. Where there are no such
 //! groups, or init may not make any, jobs go without (see `tree`).
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -23,7 +24,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::descriptor;
 use crate::id::JobId;
@@ -31,10 +32,14 @@ use crate::sys::errno;
 
 /// Where the hierarchy is mounted: alone, or beside the older ones.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// The setting that is made only when a job has exec'ed.
+pub const LATE: &str = "memory_max";
 /// Groups that wait for a job.
 const MAX_SPARE: usize = 64;
 /// Groups that stay open, with three descriptors each, where there are plenty.
 const MAX_OPEN: usize = 64;
+/// Groups that are tried again to be removed.
+const MAX_DOOMED: usize = 64;
 /// Inits side by side in one group.
 const MAX_INITS: u32 = 1024;
 /// Groups of a killed init that are stepped over.
@@ -69,7 +74,9 @@ struct Jobs {
     spare: Vec<u32>,
     made: u32,
     /// Of the groups with low numbers, which are used most: opened once.
-    open: Vec<Open>,
+    open: BTreeMap<u32, Open>,
+    /// Groups that are to be removed as soon as nobody is in them.
+    doomed: Vec<PathBuf>,
     /// Controllers that the groups of jobs have.
     enabled: Vec<&'static str>,
 }
@@ -99,8 +106,8 @@ pub enum Group {
 pub struct Look {
     /// There are none.
     pub is_empty: bool,
-    /// Whoever comes into it is frozen: a job of root's can do that to its own group.
-    pub is_frozen: bool,
+    /// Not frozen, which a job of root's can do to its own group; nor removed.
+    pub is_usable: bool,
 }
 
 /// A group's folder, to start a process in.
@@ -143,6 +150,17 @@ impl Cgroups {
         }
     }
 
+    /// Sets what a group with settings has only once its job has exec'ed: before, the job's process
+    /// shares init's memory, and a kernel that ends it for want of memory would end init with it.
+    pub fn bound(&self, job: &JobId, group: &Group, settings: &Settings) {
+        for (name, setting) in settings.settings().filter(|(name, _)| *name == LATE) {
+            let Some(path) = self.path(group) else { continue };
+            if let Err(error) = write(&path.join(name.replace('_', ".")), &text(setting)) {
+                error!("job `{job}`: its {name} could not be set: {error}");
+            }
+        }
+    }
+
     /// Takes back a group that nobody is in, for another job.
     pub fn give_back(&mut self, group: &Group) {
         if let State::Ours(jobs) = &mut self.state {
@@ -150,24 +168,38 @@ impl Cgroups {
         }
     }
 
-    /// Removes a group that may not be used again.
+    /// Removes a group that may not be used again, now or when who is still in it has left.
     pub fn discard(&mut self, group: &Group) {
         if let State::Ours(jobs) = &mut self.state {
-            remove(&jobs.path(group), MAX_DEPTH);
-            // Made anew under that number, it would be another one.
-            if jobs.opened(group).is_some() {
-                jobs.open.clear();
+            if let Group::Plain(number) = group {
+                jobs.open.remove(number);
             }
+            jobs.doomed.push(jobs.path(group));
+            jobs.remove_doomed();
         }
+    }
+
+    /// Goes without groups from now on: the kernel cannot start anybody in one.
+    pub fn forbid(&mut self, why: Errno) {
+        info!("jobs have no control groups of their own: starting in one: {}", why.desc());
+        self.clear();
     }
 
     /// What is to be seen of its members. `None` if that cannot be seen now.
     #[must_use]
     pub fn look(&self, group: &Group) -> Option<Look> {
         let State::Ours(jobs) = &self.state else { return None };
-        let text = jobs.read_events(group).ok()?;
+        let text = match jobs.read_events(group).map_err(|error| errno(&error)) {
+            Ok(text) => text,
+            // Somebody has removed it, which can be done only when nobody is in it.
+            Err(Errno::ENOENT | Errno::ENODEV) => {
+                return Some(Look { is_empty: true, is_usable: false });
+            }
+            Err(_) => return None,
+        };
         let is = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(|is| is != "0");
-        Some(Look { is_empty: !is("populated ")?, is_frozen: is("frozen ").unwrap_or(false) })
+        let is_frozen = is("frozen ").unwrap_or(false);
+        Some(Look { is_empty: !is("populated ")?, is_usable: !is_frozen })
     }
 
     /// Whether the kernel has ended a process of it for want of memory.
@@ -254,8 +286,9 @@ fn claim(mount: &Path) -> io::Result<Jobs> {
         }
         // What a killed init has left, if it is empty.
         remove_below(&folder, MAX_DEPTH);
-        let (spare, made, open, enabled) = (Vec::new(), 0, Vec::new(), Vec::new());
-        return Ok(Jobs { own, folder, lock, spare, made, open, enabled });
+        let (spare, made, enabled) = (Vec::new(), 0, Vec::new());
+        let (open, doomed) = (BTreeMap::new(), Vec::new());
+        return Ok(Jobs { own, folder, lock, spare, made, open, doomed, enabled });
     }
     Err(ErrorKind::ResourceBusy.into())
 }
@@ -274,7 +307,7 @@ impl Jobs {
 
     fn opened(&self, group: &Group) -> Option<&Open> {
         match group {
-            Group::Plain(number) => self.open.get(usize::try_from(*number).ok()?),
+            Group::Plain(number) => self.open.get(number),
             Group::Set(_) => None,
         }
     }
@@ -300,6 +333,16 @@ impl Jobs {
         self.open(&Self::name(group), OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
+    fn remove_doomed(&mut self) {
+        self.doomed.retain(|path| {
+            remove(path, MAX_DEPTH);
+            path.exists()
+        });
+        // Who has taken root there is the next init's to remove.
+        let too_many = self.doomed.len().saturating_sub(MAX_DOOMED);
+        self.doomed.drain(..too_many);
+    }
+
     fn take_plain(&mut self) -> Result<(Group, Handle), Errno> {
         let group = match self.spare.pop() {
             Some(number) => Group::Plain(number),
@@ -315,6 +358,7 @@ impl Jobs {
     /// A new group. One of that name may be there with processes in it, which a killed init has
     /// left, and which are no job's here.
     fn make_plain(&mut self) -> Result<Group, Errno> {
+        self.remove_doomed();
         for _ in 0..MAX_LEFT {
             let group = Group::Plain(self.made);
             self.made = self.made.wrapping_add(1);
@@ -330,18 +374,17 @@ impl Jobs {
         Err(Errno::EEXIST)
     }
 
-    /// Keeps a new group open, if it is the next one of those that are.
+    /// Keeps a new group open, if there are not many yet.
     fn keep_open(&mut self, group: &Group) {
         let Group::Plain(number) = group else { return };
-        let is_next = usize::try_from(*number) == Ok(self.open.len());
-        if !is_next || self.open.len() >= MAX_OPEN || !descriptor::are_plenty() {
+        if self.open.len() >= MAX_OPEN || !descriptor::are_plenty() {
             return;
         }
         let procs = self.open(&format!("{}/cgroup.procs", Self::name(group)), OFlag::O_RDONLY);
         if let (Ok(folder), Ok(events), Ok(procs)) =
             (self.handle(group), self.open_events(group), procs)
         {
-            self.open.push(Open { folder, events, procs });
+            self.open.insert(*number, Open { folder, events, procs });
         }
     }
 
@@ -356,11 +399,13 @@ impl Jobs {
         // If it is still there, somebody is in it, whom a killed init has left.
         fs::create_dir(&path).map_err(|error| errno(&error))?;
         let made = settings.settings().try_for_each(|(name, setting)| {
-            let text = match setting {
-                Setting::Number(number) => number.to_string(),
-                Setting::Text(text) => text.clone(),
-            };
-            write(&path.join(name.replace('_', ".")), &text).map_err(|error| errno(&error))
+            let file = path.join(name.replace('_', "."));
+            write(&file, &text(setting)).map_err(|error| errno(&error))?;
+            if name == LATE {
+                // It is known to be good now.
+                write(&file, "max").map_err(|error| errno(&error))?;
+            }
+            Ok(())
         });
         let opened = made.and_then(|()| self.handle(&group));
         if opened.is_err() {
@@ -411,6 +456,13 @@ impl Jobs {
             Group::Plain(number) if self.spare.len() < MAX_SPARE => self.spare.push(*number),
             Group::Plain(_) | Group::Set(_) => remove(&self.path(group), MAX_DEPTH),
         }
+    }
+}
+
+fn text(setting: &Setting) -> String {
+    match setting {
+        Setting::Number(number) => number.to_string(),
+        Setting::Text(text) => text.clone(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Moment;
 use crate::id::{JobId, Pid};
 use crate::job::{Notice, Tree, View};
 use crate::signal::{Exit, Signal};
@@ -74,11 +75,11 @@ pub enum Event {
     Asked(Ticket, Command),
     /// A client no longer waits.
     Abandoned(Ticket),
-    /// A process was exec'ed.
-    Spawned(JobId, Pid),
+    /// A process was exec'ed; it was made at that time.
+    Spawned(JobId, Pid, Moment),
     /// A process could not be exec'ed.
     SpawnFailed(JobId, Fault),
-    /// A child was reaped: a job's main process, or an orphan.
+    /// A child was reaped: a job's main process.
     Reaped(Pid, Exit),
     /// All that were dead have been reaped, orphans among them.
     OrphansReaped,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use init_wire::Ready;
@@ -17,7 +17,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials,
     bind, getsockname, recvmsg, setsockopt, socket, sockopt,
 };
-use nix::unistd::pipe2;
+use nix::unistd::{close, pipe2};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
@@ -26,6 +26,7 @@ use tokio::task::AbortHandle;
 use crate::descriptor::raised;
 use crate::id::{JobId, Pid};
 use crate::job::Notice;
+use crate::limits::TROUBLE;
 use crate::spec::Spec;
 use crate::sys;
 
@@ -107,10 +108,13 @@ impl Mouth {
         Ok(mouth)
     }
 
-    /// Whether there is anything to speak with.
+    /// Descriptors that it takes.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.heard_on.0.is_some() || self.heard_on.1.is_some()
+    pub fn count(&self) -> usize {
+        let (socket, pipe) = &self.heard_on;
+        usize::from(socket.is_some())
+            + usize::from(pipe.is_some())
+            + usize::from(self.pipe.is_some())
     }
 }
 
@@ -124,7 +128,7 @@ impl Ears {
 
     /// Begins to listen to a new run of `job`, and to that one only.
     pub fn listen(&mut self, job: &JobId, mouth: Mouth) {
-        if !mouth.is_open() {
+        if mouth.count() == 0 {
             self.stop(job);
             return;
         }
@@ -141,10 +145,10 @@ impl Ears {
         self.runs.insert(job.clone(), Listening { run, warned: false, tasks });
     }
 
-    /// How many runs are listened to: a descriptor each.
+    /// Descriptors that runs are listened to with.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.runs.len()
+        self.runs.values().map(|listening| listening.tasks.len()).sum()
     }
 
     /// Listens to a job no more.
@@ -199,9 +203,9 @@ impl Voice {
                     }
                 }
                 Err(Errno::EAGAIN) => ready.clear_ready(),
-                // Not a message that anybody could mean, or none.
                 Ok(None) | Err(Errno::EINTR) => {}
-                Err(_) => return,
+                // Out of memory, most likely: it passes.
+                Err(_) => tokio::time::sleep(TROUBLE).await,
             }
             // Who talks without end leaves their turn to the others.
             tokio::task::yield_now().await;
@@ -221,19 +225,31 @@ fn open_socket() -> Result<(OwnedFd, String), Errno> {
     Ok((socket, name))
 }
 
-/// One datagram. Descriptors that come with it are closed by the kernel, for want of a place to
-/// put them; so a sender who waits for that (`BARRIER=1`) waits just until it has been read.
+/// The most descriptors that a datagram can carry.
+const MAX_RIGHTS: usize = 253;
+
+/// One datagram; `None` if it is none that anybody could mean. Descriptors that come with it are
+/// closed, so a sender who waits for that (`BARRIER=1`) waits just until it has been read.
 fn receive(socket: &OwnedFd) -> Result<Option<Words>, Errno> {
     let mut text = [0; MAX_MESSAGE];
-    let mut space = cmsg_space!(UnixCredentials);
+    let mut space = cmsg_space!(UnixCredentials, [RawFd; MAX_RIGHTS]);
     let mut parts = [IoSliceMut::new(&mut text)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
     let is_whole = !received.flags.contains(MsgFlags::MSG_TRUNC);
-    let sender = received.cmsgs()?.find_map(|message| match message {
-        ControlMessageOwned::ScmCredentials(who) => Some(who.pid()),
-        _ => None,
-    });
+    let mut sender = None;
+    // Cut off where init has no descriptors left: then it has closed them already.
+    for message in received.cmsgs().into_iter().flatten() {
+        match message {
+            ControlMessageOwned::ScmCredentials(who) => sender = Some(who.pid()),
+            ControlMessageOwned::ScmRights(rights) => {
+                for right in rights {
+                    let _ = close(right);
+                }
+            }
+            _ => {}
+        }
+    }
     let length = received.bytes;
     let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned();
     Ok(sender.filter(|pid| is_whole && *pid > 0).map(|sender| Words::Datagram { text, sender }))

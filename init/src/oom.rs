@@ -1,15 +1,16 @@
 //! Whom the kernel ends when memory is out: not init, before anybody else.
 //!
 //! A child inherits the value that init has at the moment it is made, so init takes on the child's
-//! for that moment. The kernel changes the value of all processes that share their memory
-//! at once, and a child shares init's until its exec is through, which is a little later than init
-//! learns of it. So what init sets back for itself may reach the child, which is then set right
-//! in its turn, and so on until both are what they should be.
+//! before that. The kernel changes the value of all processes that share their memory at once, and
+//! a child shares init's until its exec is through; so init keeps the children's value until they
+//! have all exec'ed and no more have come for a while. The exec is through a little later than init
+//! learns of it: what init sets for itself may still reach the last children, which are then set
+//! right in their turn, and so on until all are what they should be.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
-
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tracing::warn;
@@ -22,79 +23,117 @@ const FILE: &str = "/proc/self/oom_score_adj";
 const TRIES: u32 = 1000;
 /// Never.
 const LEAST: i16 = -1000;
+/// How long nobody must have been started before init takes on its own value again.
+const QUIET: Duration = Duration::from_millis(100);
+/// Children whose exec may not be through yet.
+const LAST: usize = 64;
 
 /// The values of init and its children, once `/proc` is there.
 #[derive(Debug, Default)]
-pub struct OomScore(Option<Open>);
+pub struct OomScore {
+    open: Option<Open>,
+    /// The last children that were made, and their values.
+    last: Vec<(Pid, i16)>,
+    /// When to take on init's own value.
+    quiet_at: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Open {
     file: File,
-    /// init's own now.
+    /// What init has now.
+    now: i16,
+    /// What init is to have when it rests: the least, if it may.
     own: i16,
     /// What init was started with, which is the children's.
     inherited: i16,
 }
 
 impl OomScore {
-    /// Whether init's own value is what a child is to have: `wanted`, or what init was started with.
+    /// Whether init has the value that a child is to have: `wanted`, or what init was started with.
     pub fn is(&mut self, wanted: Option<i16>) -> bool {
-        if self.0.is_none() {
-            self.0 = Open::new();
+        if self.open.is_none() {
+            self.open = Open::new();
         }
-        match &self.0 {
-            Some(open) => open.own == wanted.unwrap_or(open.inherited),
+        match &self.open {
+            Some(open) => open.now == wanted.unwrap_or(open.inherited),
             None => wanted.is_none(),
         }
     }
 
-    /// Takes on a child's value: `wanted`, or what init was started with. Answers init's own, to
-    /// be [set back](Self::set_back). Without `/proc` only a value that is asked for is an error.
-    pub fn set(&mut self, wanted: Option<i16>) -> Result<Option<i16>, Errno> {
-        if self.0.is_none() {
-            self.0 = Open::new();
+    /// Takes on a child's value. Nobody may be on the way to its exec with another one. Without
+    /// `/proc` only a value that is asked for is an error.
+    pub fn take_on(&mut self, wanted: Option<i16>) -> Result<(), Errno> {
+        match &self.open {
+            Some(open) => self.set(wanted.unwrap_or(open.inherited)),
+            None if wanted.is_some() => Err(Errno::ENOENT),
+            None => Ok(()),
         }
-        let Some(open) = &mut self.0 else {
-            return if wanted.is_some() { Err(Errno::ENOENT) } else { Ok(None) };
-        };
-        let own = open.own;
-        open.set(wanted.unwrap_or(open.inherited))?;
-        Ok(Some(own))
     }
 
-    /// Takes on init's own value again; `child` has been made meanwhile, if anybody was.
-    pub fn set_back(&mut self, own: Option<i16>, child: Option<Pid>) {
-        let (Some(open), Some(own)) = (&mut self.0, own) else { return };
-        let childs = open.own;
-        if own == childs {
-            return;
+    /// A child has been made.
+    pub fn note(&mut self, child: Pid) {
+        let Some(open) = &self.open else { return };
+        if self.last.len() >= LAST {
+            self.last.remove(0);
         }
-        for _ in 0..TRIES {
-            if let Err(errno) = open.set(own) {
-                return warn!("cannot set init's own oom_score_adj again: {}", errno.desc());
+        self.last.push((child, open.now));
+        self.quiet_at = (open.now != open.own).then(|| Instant::now() + QUIET);
+    }
+
+    /// A child has been reaped: its number may be anybody's from now on.
+    pub fn forget(&mut self, child: Pid) {
+        self.last.retain(|(pid, _)| *pid != child);
+    }
+
+    /// When to [rest](Self::rest).
+    #[must_use]
+    pub fn next_rest(&self) -> Option<Instant> {
+        self.quiet_at
+    }
+
+    /// Takes on init's own value if it is time. Nobody may be on the way to its exec.
+    pub fn rest(&mut self) {
+        let Some(open) = &self.open else { return };
+        if self.quiet_at.is_some_and(|at| at <= Instant::now()) {
+            self.quiet_at = None;
+            if let Err(errno) = self.set(open.own) {
+                warn!("cannot set init's own oom_score_adj again: {}", errno.desc());
             }
-            if let Some(child) = child {
+            self.last.clear();
+        }
+    }
+
+    fn set(&mut self, value: i16) -> Result<(), Errno> {
+        let Some(open) = self.open.as_mut().filter(|open| open.now != value) else { return Ok(()) };
+        for _ in 0..TRIES {
+            open.set(value)?;
+            for (child, childs) in self.last.iter().filter(|(_, childs)| *childs != value) {
                 // Who has ended meanwhile needs none.
                 let _ = fs::write(format!("/proc/{child}/oom_score_adj"), childs.to_string());
             }
             match open.read() {
-                Some(now) if now != own => open.own = now,
-                Some(_) | None => return,
+                Some(now) if now != value => open.now = now,
+                Some(_) | None => return Ok(()),
             }
             thread::yield_now();
         }
-        warn!("init's own oom_score_adj is not what it should be, {own}");
+        // One that is stuck on its way, and given up. It has what init has.
+        warn!("a child that is stuck on its way gets init's own oom_score_adj, {value}");
+        self.last.clear();
+        open.set(value)
     }
 }
 
 impl Open {
     fn new() -> Option<Self> {
         let file = OpenOptions::new().read(true).write(true).open(FILE).ok()?;
-        let mut open = Self { file, own: 0, inherited: 0 };
+        let mut open = Self { file, now: 0, own: 0, inherited: 0 };
         open.inherited = open.read()?;
-        open.own = open.inherited;
+        open.now = open.inherited;
         // Who may not is no worse off than before.
         let _ = open.set(LEAST);
+        open.own = open.now;
         Some(open)
     }
 
@@ -105,13 +144,10 @@ impl Open {
     }
 
     fn set(&mut self, value: i16) -> Result<(), Errno> {
-        if value == self.own {
-            return Ok(());
-        }
         let text = value.to_string();
         let written = self.file.write_all_at(text.as_bytes(), 0);
         written.map_err(|error| sys::errno(&error))?;
-        self.own = value;
+        self.now = value;
         Ok(())
     }
 }

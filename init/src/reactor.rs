@@ -7,13 +7,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use init_wire::{InitInfo, JobEvent, JobSpec, Ready, Status};
+use init_wire::{Cgroup as Settings, InitInfo, JobEvent, JobSpec, Ready, Status};
 use nix::errno::Errno;
 use tokio::sync::{broadcast, oneshot};
 use tracing::{info, warn};
 
 use crate::birth::Outfit;
-use crate::cgroup::{Group, Handle};
+use crate::cgroup::{self, Group, Handle};
 use crate::clock::Moment;
 use crate::descriptor;
 use crate::door::{Following, Knock};
@@ -73,7 +73,8 @@ impl Reactor {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let look = self.spawner.births.next_look(self.awaits(self.spawner.births.all()));
-        [self.table.next_deadline(), look].into_iter().flatten().min()
+        let rest = self.spawner.next_rest();
+        [self.table.next_deadline(), look, rest].into_iter().flatten().min()
     }
 
     /// Whether a child is a job's main process, or is to become one.
@@ -103,6 +104,7 @@ impl Reactor {
     /// Answers a question of the API.
     pub fn answer(&mut self, knock: Knock) {
         self.was_asked = true;
+        self.see_births();
         // An answer that nobody waits for any more is dropped.
         match knock {
             Knock::Ask(ticket, command, reply) => {
@@ -137,20 +139,26 @@ impl Reactor {
     /// Lets an event happen, and all that follows from it. That a child has exec'ed comes before
     /// anything that it has done since.
     pub fn handle(&mut self, event: Event) {
-        let now = Moment::now();
         let mut events = VecDeque::from([event]);
         while let Some(event) = self.birth().or_else(|| events.pop_front()) {
-            for effect in self.table.step(now, event) {
+            // Anew for each: a start may have taken long.
+            for effect in self.table.step(Moment::now(), event) {
                 self.perform(effect, &mut events);
             }
         }
+        self.spawner.rest();
+    }
+
+    /// A child has been reaped; its number may be anybody's from now on.
+    pub fn forget(&mut self, child: Pid) {
+        self.spawner.forget(child);
     }
 
     /// Whether a child will have exec'ed in a moment, and somebody waits for that. Otherwise it is
     /// seen with whatever happens next.
     #[must_use]
     pub fn expects(&self) -> bool {
-        self.awaits(self.spawner.births.near())
+        self.spawner.births.are_urgent() || self.awaits(self.spawner.births.near())
     }
 
     fn awaits<'a>(&self, mut starts: impl Iterator<Item = &'a JobId>) -> bool {
@@ -169,18 +177,27 @@ impl Reactor {
         }
     }
 
+    /// Whether a job may be saying something.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.ears.count() > 0
+    }
+
     /// What has become of one of the children that were on their way.
     fn birth(&mut self) -> Option<Event> {
         let (outfit, born) = self.spawner.births.take()?;
-        let Outfit { job, exec, mouth, group } = outfit;
+        let Outfit { job, exec, begun, group, bounds } = outfit;
         Some(match born {
             Ok(pid) => {
                 self.trees.plant(&job, pid, group);
-                self.ears.listen(&job, mouth);
-                Event::Spawned(job, pid)
+                if let Some(bounds) = bounds {
+                    self.trees.bound(&job, &bounds);
+                }
+                Event::Spawned(job, pid, begun)
             }
             Err((stage, errno)) => {
                 self.trees.give_up(group);
+                self.ears.stop(&job);
                 let fault = Fault { exec, stage, errno };
                 warn!("job `{job}`: {fault}");
                 Event::SpawnFailed(job, fault)
@@ -256,20 +273,29 @@ impl Reactor {
             Err((Stage::Clone, Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP)) => {
                 self.begin_in_group(id, spec, wire, &mouth)
             }
+            Err((Stage::Clone, errno)) if self.trees.go_without_groups(errno) => {
+                self.begin_in_group(id, spec, wire, &mouth)
+            }
             begun => begun,
         }?;
         if spec.boot.is_some() {
             // It may have init's terminal.
             child.see_through();
         }
-        let outfit = Outfit { job: id.clone(), exec: exec.to_owned(), mouth, group };
+        let has_late =
+            |settings: &&Settings| settings.settings().any(|(name, _)| name == cgroup::LATE);
+        let bounds = wire.cgroup.as_ref().filter(has_late).cloned().map(Box::new);
+        // From now on, though it is the job's only when it has exec'ed: it may have a lot to say.
+        self.ears.listen(id, mouth);
+        let (job, exec, begun) = (id.clone(), exec.to_owned(), Moment::now());
+        let outfit = Outfit { job, exec, begun, group, bounds };
         self.spawner.births.add(child, outfit);
         Ok(())
     }
 
     /// Whether a descriptor more may be kept for jobs.
     fn may_keep(&self) -> Result<(), Errno> {
-        let kept = self.keeper.count() + self.ears.count() + self.spawner.births.kept();
+        let kept = self.keeper.count() + self.ears.count();
         if kept < self.keepable { Ok(()) } else { Err(Errno::EMFILE) }
     }
 
@@ -286,7 +312,7 @@ impl Reactor {
             None => self.trees.take_group(id, wire.cgroup.as_ref()),
         };
         let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
-        let most = self.keepable.saturating_sub(self.ears.count() + self.spawner.births.kept());
+        let most = self.keepable.saturating_sub(self.ears.count());
         let group_fd = handle.as_ref().map(Handle::as_raw);
         let mut lent = Lent { keeper: &mut self.keeper, most, mouth, group: group_fd };
         match self.spawner.spawn(spec, wire, &mut lent) {

@@ -44,15 +44,19 @@ pub fn reap(reactor: &mut Reactor) -> Turn {
 fn reap_some(reactor: &mut Reactor, turn: &mut Turn) -> bool {
     for _ in 0..A_TURN {
         match sys::wait_any() {
-            Ok(Some((pid, change))) => match (Pid::new(pid), change) {
-                (Some(pid), Change::Ended(exit)) if reactor.knows(pid) => {
+            Ok(Some((pid, Change::Stopped(signal)))) => {
+                turn.stopped.extend(Pid::new(pid).map(|pid| (pid, signal)));
+            }
+            Ok(Some((pid, Change::Ended(exit)))) => {
+                let Some(pid) = Pid::new(pid) else { continue };
+                reactor.forget(pid);
+                if reactor.knows(pid) {
                     turn.ours += 1;
                     reactor.handle(Event::Reaped(pid, exit));
+                } else {
+                    turn.orphans += 1;
                 }
-                (Some(_), Change::Ended(_)) => turn.orphans += 1,
-                (Some(pid), Change::Stopped(signal)) => turn.stopped.push((pid, signal)),
-                (None, _) => {}
-            },
+            }
             Ok(None) | Err(nix::errno::Errno::ECHILD) => return false,
             Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => {

@@ -47,6 +47,8 @@ use crate::{descriptor, machine, process, reaper, sys};
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
+/// Turns of clients in a row, before everything else has one.
+const TURNS_OF_CLIENTS: u32 = 16;
 /// Turns before the connections get theirs, if there is always something to do.
 const TURNS_IN_A_ROW: u32 = 8;
 
@@ -74,6 +76,8 @@ struct Life {
     storm: Storm,
     /// Turns since a client's, or since the connections had theirs.
     in_a_row: u32,
+    /// Turns of clients since all else had one.
+    of_clients: u32,
 }
 
 /// Why init could not start.
@@ -206,6 +210,7 @@ impl Init {
             watchdog,
             storm: Storm::default(),
             in_a_row: 0,
+            of_clients: 0,
         };
         Ok(Self { runtime, api, life })
     }
@@ -267,10 +272,12 @@ impl Life {
         let rest = self.storm.rest();
         let deadlines = [self.reactor.next_deadline(), next_word, rest];
         let deadline = deadlines.into_iter().flatten().min();
-        // Clients first: they are few, bounded, and wait; deadlines and the dead may be many.
+        // Clients first: they are few, bounded, and wait; deadlines and the dead may be many. But not
+        // for ever: hundreds that each have another question at once are an endless queue.
+        let others_first = self.of_clients >= TURNS_OF_CLIENTS;
         let happened = tokio::select! {
             biased;
-            Some(knock) = self.knocks.recv() => Happened::Knock(knock),
+            Some(knock) = self.knocks.recv(), if !others_first => Happened::Knock(knock),
             signal = self.signals.next(), if rest.is_none() => Happened::Signal(signal.unwrap_or_else(|error| {
                 error!("cannot read signals: {error}; looking for dead children instead");
                 thread::sleep(TROUBLE);
@@ -278,19 +285,22 @@ impl Life {
             })),
             () = self.alarm.until(deadline) => Happened::Deadline,
             Some(message) = self.messages.recv() => Happened::Message(message),
+            () = std::future::ready(()), if others_first => Happened::Turn,
             // When the connections have had their turn, too.
             () = tokio::task::yield_now(), if expects => Happened::Nothing,
         };
         let weight = match happened {
-            Happened::Knock(_) | Happened::Nothing => 0,
+            Happened::Knock(_) | Happened::Nothing | Happened::Turn => 0,
             Happened::Signal(_) | Happened::Message(_) => 1,
             // It may have started several programs.
             Happened::Deadline => TURNS_IN_A_ROW,
         };
-        let handled = catch_unwind(AssertUnwindSafe(|| self.handle(happened)));
-        if handled.is_err() {
-            error!("a defect in init: an event could not be handled; init goes on");
+        self.of_clients =
+            if matches!(happened, Happened::Knock(_)) { self.of_clients + 1 } else { 0 };
+        if matches!(happened, Happened::Signal(libc::SIGCHLD)) && self.reactor.listens() {
+            self.hear_last_words().await;
         }
+        self.handle(happened);
         self.in_a_row = if weight == 0 { 0 } else { self.in_a_row + weight };
         if self.in_a_row >= TURNS_IN_A_ROW {
             self.in_a_row = 0;
@@ -298,7 +308,15 @@ impl Life {
         }
     }
 
+    /// A panic in handling something is a defect, but not the end of PID 1: the jobs and the API are
+    /// still there.
     fn handle(&mut self, happened: Happened) {
+        if catch_unwind(AssertUnwindSafe(|| self.try_to_handle(happened))).is_err() {
+            error!("a defect in init: an event could not be handled; init goes on");
+        }
+    }
+
+    fn try_to_handle(&mut self, happened: Happened) {
         match happened {
             Happened::Signal(libc::SIGCHLD) => self.reap(),
             Happened::Signal(number) => {
@@ -308,6 +326,15 @@ impl Life {
             Happened::Message(message) => self.reactor.hear(message),
             Happened::Deadline => self.reactor.handle(Event::Tick),
             Happened::Nothing => self.reactor.wait_for_births(),
+            Happened::Turn => {}
+        }
+    }
+
+    /// What the dead have said before they died, as far as it is there.
+    async fn hear_last_words(&mut self) {
+        tokio::task::yield_now().await;
+        while let Ok(message) = self.messages.try_recv() {
+            self.handle(Happened::Message(message));
         }
     }
 
@@ -363,6 +390,7 @@ enum Happened {
     Message(Message),
     Deadline,
     Nothing,
+    Turn,
 }
 
 /// Wakes init at a deadline. Setting a timer of the runtime's costs more than an event that comes
@@ -511,15 +539,23 @@ fn seed() -> u64 {
 /// Nothing that init was responsible for outlives it.
 fn bury_the_rest() {
     let by = Instant::now() + LAST_WAIT;
-    loop {
+    let mut dead = 0_u32;
+    while Instant::now() < by {
         match sys::wait_any() {
-            Ok(Some(_)) | Err(Errno::EINTR) => {}
-            Ok(None) if Instant::now() < by => {
+            Ok(Some(_)) => {
+                dead = dead.wrapping_add(1);
+                // Who forks without end would otherwise never be killed for all his dead.
+                if dead.is_multiple_of(64) {
+                    process::kill_what_is_left();
+                }
+            }
+            Ok(None) => {
                 process::kill_what_is_left();
                 thread::sleep(Duration::from_millis(1));
             }
-            Ok(None) => return warn!("some processes did not die by SIGKILL"),
+            Err(Errno::EINTR) => {}
             Err(_) => return,
         }
     }
+    warn!("some processes did not die by SIGKILL");
 }

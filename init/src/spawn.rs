@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use init_wire::JobSpec;
 use nix::errno::Errno;
@@ -9,15 +10,19 @@ use nix::errno::Errno;
 use crate::birth::Births;
 use crate::descriptor::Stream;
 use crate::event::Stage;
+use crate::id::Pid;
 use crate::listen::Keeper;
 use crate::notice::Mouth;
 use crate::oom::OomScore;
 use crate::spec::{Confinement, Limit, Spec};
-use crate::sys::child::{self, Image, Stack, Unborn};
+use crate::sys::child::{self, Image, Unborn};
 use crate::terminal;
 
 /// Where programs without a slash are looked up when the spec's environment has no `PATH`.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long a start whose `oom_score_adj` differs waits for others that are on their way.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Folders of a `PATH` that are looked into; the rest is ignored.
 const MAX_FOLDERS: usize = 256;
@@ -105,26 +110,39 @@ impl Spawner {
             group: lent.group,
             confinement,
         };
-        let stack = self.births.stack();
-        if self.oom.is(wire.oom_score_adj) {
-            return self.begin(stack, image);
+        if !self.oom.is(wire.oom_score_adj) {
+            // What init takes on is that of all who share its memory.
+            if !self.births.see_all_through(PATIENCE) {
+                return Err((Stage::OomScoreAdj, Errno::EAGAIN));
+            }
+            self.oom.take_on(wire.oom_score_adj).map_err(|errno| (Stage::OomScoreAdj, errno))?;
         }
-        // What init takes on for a moment is that of all who share its memory.
-        self.births.see_all_through();
-        let before = self.oom.set(wire.oom_score_adj).map_err(|e| (Stage::OomScoreAdj, e))?;
-        let mut begun = self.begin(stack, image);
-        if let Ok(child) = &mut begun {
-            child.see_through();
-        }
-        self.oom.set_back(before, begun.as_ref().ok().map(Unborn::pid));
-        begun
-    }
-
-    fn begin(&mut self, stack: Stack, image: Image) -> Result<Unborn, Failure> {
-        child::begin(stack, image).map_err(|(stage, errno, stack)| {
+        let stack = self.births.stack().ok_or((Stage::Clone, Errno::EAGAIN))?;
+        let begun = child::begin(stack, image);
+        let child = begun.map_err(|(stage, errno, stack)| {
             self.births.give_back(stack);
             (stage, errno)
-        })
+        })?;
+        self.oom.note(child.pid());
+        Ok(child)
+    }
+
+    /// A child has been reaped.
+    pub fn forget(&mut self, child: Pid) {
+        self.oom.forget(child);
+    }
+
+    /// When to [rest](Self::rest).
+    #[must_use]
+    pub fn next_rest(&self) -> Option<Instant> {
+        self.oom.next_rest().filter(|_| self.births.is_empty())
+    }
+
+    /// Goes back to what init is when nobody is being started, if it is time.
+    pub fn rest(&mut self) {
+        if self.births.is_empty() {
+            self.oom.rest();
+        }
     }
 }
 

@@ -170,7 +170,7 @@ impl Table {
             Event::Boot(spec) => self.boot(&spec, &mut effects),
             Event::Asked(ticket, command) => self.ask(now, ticket, command, &mut effects),
             Event::Abandoned(ticket) => self.abandon(ticket),
-            Event::Spawned(id, pid) => self.spawned(now, &id, pid, &mut effects),
+            Event::Spawned(id, pid, at) => self.spawned(now, &id, (pid, at), &mut effects),
             Event::SpawnFailed(id, fault) => self.spawn_failed(now, &id, fault, &mut effects),
             Event::Reaped(pid, exit) => self.reaped(now, pid, exit, &mut effects),
             Event::OrphansReaped => self.orphans_reaped(now, &mut effects),
@@ -232,12 +232,13 @@ impl Table {
         self.may_start()?;
         let id = id.unwrap_or_else(|| self.free_name());
         let is_full = self.jobs.len() >= self.rules.max_jobs;
-        if self.specs + spec.size() > self.rules.max_specs {
-            return Err(Refusal::SpecsFull(self.rules.max_specs));
-        }
+        let are_full = self.specs + spec.size() > self.rules.max_specs;
         match self.jobs.get_mut(&id) {
             None if is_full => {
                 return Err(Refusal::TableFull(self.rules.max_jobs));
+            }
+            entry if are_full && entry.as_deref().is_none_or(|entry| !entry.job.is_live()) => {
+                return Err(Refusal::SpecsFull(self.rules.max_specs));
             }
             None => self.insert(&id, &spec, Origin::Fresh, None),
             Some(entry) if !entry.job.is_live() => {
@@ -374,7 +375,13 @@ impl Table {
         }
     }
 
-    fn spawned(&mut self, now: Moment, id: &JobId, pid: Pid, effects: &mut Vec<Effect>) {
+    fn spawned(
+        &mut self,
+        now: Moment,
+        id: &JobId,
+        (pid, at): (Pid, Moment),
+        effects: &mut Vec<Effect>,
+    ) {
         self.starts += 1;
         let mut freed = false;
         if let Some(entry) = self.jobs.get_mut(id) {
@@ -387,7 +394,7 @@ impl Table {
         if id == &JobId::boot() {
             self.shutdown.boot_started();
         }
-        self.drive(now, id, Input::Spawned(pid), effects);
+        self.drive(now, id, Input::Spawned(pid, at), effects);
         if freed {
             effects.push(Effect::ReleaseListeners);
         }
@@ -467,6 +474,7 @@ impl Table {
             let new = effects.get(before..).unwrap_or_default();
             starts += new.iter().filter(|effect| matches!(effect, Effect::Spawn(..))).count();
             // A step always moves the deadline on; if it did not, this would be a busy loop.
+            debug_assert!(self.jobs.get(&id).is_none_or(|entry| entry.job.deadline() != Some(at)));
             self.timers.remove(&(at, id));
         }
     }

@@ -28,7 +28,9 @@ const MAX_GENERATIONS: u32 = 64;
 #[derive(Debug, Default)]
 pub struct Trees {
     groups: Cgroups,
-    trees: HashMap<JobId, Tree>,
+    /// Somebody has been started in one.
+    has_started_in_one: bool,
+    by_job: HashMap<JobId, Tree>,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,8 @@ impl Trees {
 
     /// A job's tree begins.
     pub fn plant(&mut self, job: &JobId, leader: Pid, group: Option<Group>) {
-        self.trees.insert(job.clone(), Tree { leader, group, rare: None });
+        self.has_started_in_one |= group.is_some();
+        self.by_job.insert(job.clone(), Tree { leader, group, rare: None });
     }
 
     /// A job's tree does not begin: what was taken for it is not used again, because a start that
@@ -75,9 +78,33 @@ impl Trees {
         }
     }
 
+    /// The process of a job with settings has exec'ed.
+    pub fn bound(&self, job: &JobId, settings: &Settings) {
+        if let Some(group) = self.by_job.get(job).and_then(|tree| tree.group.as_ref()) {
+            self.groups.bound(job, group, settings);
+        }
+    }
+
+    /// The kernel has refused to start somebody in a control group. Answers whether that is because
+    /// it never does, so that jobs go without from now on: one that is older, or that a container's
+    /// filter keeps from it.
+    #[must_use]
+    pub fn go_without_groups(&mut self, why: Errno) -> bool {
+        let never = matches!(why, Errno::ENOSYS | Errno::EPERM | Errno::E2BIG | Errno::EINVAL);
+        if never && !self.has_started_in_one {
+            self.groups.forbid(why);
+        }
+        never && !self.has_started_in_one
+    }
+
     /// A job's tree is over.
     pub fn release(&mut self, job: &JobId) {
-        if let Some(group) = self.trees.remove(job).and_then(|tree| tree.group) {
+        let Some(tree) = self.by_job.remove(job) else { return };
+        let Some(group) = tree.group else { return };
+        if tree.rare.is_some_and(|rare| rare.kills > 0) {
+            // A kernel that has killed a group once also kills who is made in it later.
+            self.groups.discard(&group);
+        } else {
             self.groups.give_back(&group);
         }
     }
@@ -89,7 +116,7 @@ impl Trees {
 
     /// Tells everybody to end; for SIGKILL there is [`kill`](Self::kill).
     pub fn tell_to_end(&mut self, job: &JobId, signal: Signal) {
-        let Some(tree) = self.trees.get_mut(job) else { return };
+        let Some(tree) = self.by_job.get_mut(job) else { return };
         let others = match &tree.group {
             Some(group) => self.groups.members(group),
             None => tree.find().iter().map(|process| process.pid).collect(),
@@ -134,23 +161,23 @@ impl Trees {
 
     /// Asks the control group, and where there is none, `is_empty`.
     fn look_with(&mut self, job: &JobId, is_empty: impl FnOnce(&mut Tree) -> bool) -> Seen {
-        let Some(tree) = self.trees.get_mut(job) else { return Seen::Empty { oom: false } };
-        let (is_empty, is_frozen) = match &tree.group {
+        let Some(tree) = self.by_job.get_mut(job) else { return Seen::Empty { oom: false } };
+        let (is_empty, is_usable) = match &tree.group {
             Some(group) => self
                 .groups
                 .look(group)
-                .map_or((false, false), |seen| (seen.is_empty, seen.is_frozen)),
-            None => (is_empty(tree), false),
+                .map_or((false, true), |seen| (seen.is_empty, seen.is_usable)),
+            None => (is_empty(tree), true),
         };
         if !is_empty {
             return Seen::Left { heir: self.heir(job) };
         }
-        let group = self.trees.get(job).and_then(|tree| tree.group.as_ref());
+        let group = self.by_job.get(job).and_then(|tree| tree.group.as_ref());
         let oom = group.is_some_and(|group| self.groups.had_oom(group));
-        if is_frozen {
+        if !is_usable {
             // The next job would not even start in it.
-            let frozen = self.trees.get_mut(job).and_then(|tree| tree.group.take());
-            self.give_up(frozen);
+            let spoilt = self.by_job.get_mut(job).and_then(|tree| tree.group.take());
+            self.give_up(spoilt);
         }
         self.release(job);
         Seen::Empty { oom }
@@ -163,7 +190,7 @@ impl Trees {
             return seen;
         }
         let left = self.describe(job);
-        let Some(tree) = self.trees.get_mut(job) else { return seen };
+        let Some(tree) = self.by_job.get_mut(job) else { return seen };
         let kills = &mut tree.rare.get_or_insert_default().kills;
         if *kills == 0 {
             warn!("job `{job}` has not ended in its time; killing {left}");
@@ -194,7 +221,7 @@ impl Trees {
     /// Who is left, for people.
     #[must_use]
     pub fn describe(&mut self, job: &JobId) -> String {
-        let Some(tree) = self.trees.get_mut(job) else { return "nobody".into() };
+        let Some(tree) = self.by_job.get_mut(job) else { return "nobody".into() };
         let members: Vec<_> = match &tree.group {
             Some(group) => {
                 self.groups.members(group).into_iter().filter_map(Process::read).collect()
@@ -218,7 +245,7 @@ impl Trees {
     /// Whether a process is the job's.
     #[must_use]
     pub fn contains(&mut self, job: &JobId, pid: i32) -> bool {
-        match self.trees.get_mut(job) {
+        match self.by_job.get_mut(job) {
             Some(Tree { group: Some(group), .. }) => self.groups.contains(group, pid),
             Some(tree) => tree.has_member(pid),
             None => false,
@@ -231,7 +258,7 @@ impl Trees {
         if is_own_child(pid) {
             return true;
         }
-        if let Some(tree) = self.trees.get_mut(job) {
+        if let Some(tree) = self.by_job.get_mut(job) {
             tree.rare.get_or_insert_default().heir = Some(pid);
         }
         false
@@ -239,7 +266,7 @@ impl Trees {
 
     /// The heir, if it is of the job and init's own child by now.
     fn heir(&mut self, job: &JobId) -> Option<Pid> {
-        let heir = self.trees.get_mut(job)?.rare.as_mut()?.heir.take()?;
+        let heir = self.by_job.get_mut(job)?.rare.as_mut()?.heir.take()?;
         (is_own_child(heir) && self.contains(job, heir.as_raw())).then_some(heir)
     }
 }

@@ -40,6 +40,8 @@ enum Step {
     Say(u8, Saying),
     Abandon(u8),
     Fork(u8),
+    /// A process that not even SIGKILL ends, as in a call to a dead server; and its end all the same.
+    Stick(u8),
     Exit {
         which: u8,
         code: u8,
@@ -97,6 +99,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (name.clone(), sayings()).prop_map(|(id, saying)| Step::Say(id, saying)),
         1 => any::<u8>().prop_map(Step::Abandon),
         2 => any::<u8>().prop_map(Step::Fork),
+        1 => any::<u8>().prop_map(Step::Stick),
         6 => (any::<u8>(), 0..2_u8).prop_map(|(which, code)| Step::Exit { which, code }),
         4 => (0..2000_u16).prop_map(|ms| Step::Pass { ms }),
         1 => (1..3_u8).prop_map(Step::FailNextSpawns),
@@ -132,6 +135,9 @@ struct World {
 struct Process {
     group: i32,
     stubborn: bool,
+    stuck: bool,
+    /// It dies as soon as it can.
+    killed: bool,
 }
 
 impl World {
@@ -191,8 +197,9 @@ impl World {
                 let pid = self.next_pid;
                 self.next_pid += 1;
                 let stubborn = spec.wire().unwrap().args == ["stubborn"];
-                self.processes.insert(pid, Process { group: pid, stubborn });
-                self.tell(Event::Spawned(id, Pid::new(pid).unwrap()), events);
+                self.processes
+                    .insert(pid, Process { group: pid, stubborn, stuck: false, killed: false });
+                self.tell(Event::Spawned(id, Pid::new(pid).unwrap(), self.now()), events);
             }
             Effect::Signal(pid, signal, ticket) => {
                 assert!(
@@ -247,7 +254,8 @@ impl World {
             Effect::ReleaseListeners => {}
             Effect::End(_, code) => {
                 assert!(self.end.replace(code).is_none(), "two ends");
-                assert!(self.leaders.is_empty(), "the end with jobs alive");
+                let is_stuck = |pid| self.processes.get(pid).is_some_and(|process| process.stuck);
+                assert!(self.leaders.keys().all(is_stuck), "the end with jobs alive");
                 assert!(self.on_their_way.is_empty(), "the end with jobs on their way");
             }
         }
@@ -265,7 +273,7 @@ impl World {
     }
 
     fn give_birth(&mut self, event: &Event) {
-        if let Event::Spawned(id, pid) = event {
+        if let Event::Spawned(id, pid, _) = event {
             self.leaders.insert(pid.as_raw(), id.clone());
             self.trees.insert(id.clone(), pid.as_raw());
             self.heirs.remove(id);
@@ -274,7 +282,7 @@ impl World {
 
     fn is_on_its_way(&self, id: &str) -> bool {
         self.on_their_way.iter().any(|(_, event)| {
-            matches!(event, Event::Spawned(job, _) | Event::SpawnFailed(job, _) if job.as_str() == id)
+            matches!(event, Event::Spawned(job, ..) | Event::SpawnFailed(job, _) if job.as_str() == id)
         })
     }
 
@@ -291,7 +299,7 @@ impl World {
     /// As the rim does: that a process runs is told before that it has ended or says something.
     fn born_first(&mut self, pid: i32) {
         let is_it =
-            |event: &Event| matches!(event, Event::Spawned(_, born) if born.as_raw() == pid);
+            |event: &Event| matches!(event, Event::Spawned(_, born, _) if born.as_raw() == pid);
         if let Some(at) = self.on_their_way.iter().position(|(_, event)| is_it(event)) {
             let (_, event) = self.on_their_way.remove(at);
             self.give_birth(&event);
@@ -300,8 +308,9 @@ impl World {
     }
 
     fn hit(&mut self, pid: i32, signal: Signal, events: &mut VecDeque<Event>) {
-        let Some(process) = self.processes.get(&pid) else { return };
-        if signal == Signal::CONT {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        process.killed |= signal == Signal::KILL;
+        if signal == Signal::CONT || process.stuck {
             return;
         }
         if signal == Signal::KILL || !process.stubborn {
@@ -432,6 +441,14 @@ impl World {
                     self.next_pid += 1;
                 }
             }
+            Step::Stick(which) => {
+                let all: BTreeSet<_> = self.processes.keys().copied().collect();
+                if let Some(process) =
+                    pick(&all, which).and_then(|pid| self.processes.get_mut(&pid))
+                {
+                    process.stuck = true;
+                }
+            }
             Step::Exit { which, code } => {
                 let all: BTreeSet<_> = self.processes.keys().copied().collect();
                 if let Some(pid) = pick(&all, which) {
@@ -490,6 +507,14 @@ impl World {
 
     /// Whatever happened, init ends when it is told to, and nobody is left without an answer.
     fn finish(&mut self) {
+        self.processes.values_mut().for_each(|process| process.stuck = false);
+        let dead = |(pid, process): (&i32, &Process)| process.killed.then_some(*pid);
+        for pid in self.processes.iter().filter_map(dead).collect::<Vec<_>>() {
+            self.exit(pid, Exit::Signal(9));
+        }
+        if self.end.is_some() {
+            return;
+        }
         self.feed(Event::Terminate(Ending::Exit));
         // The grace, the time for killing, and no more.
         for _ in 0..85 {
@@ -562,6 +587,8 @@ proptest! {
         if world.end.is_none() {
             world.finish();
         }
-        prop_assert!(world.open.is_empty());
+        // Who waits for what cannot end learns of init's end by that of his connection.
+        let stuck = world.processes.values().any(|process| process.stuck);
+        prop_assert!(world.open.is_empty() || stuck);
     }
 }

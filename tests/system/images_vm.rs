@@ -349,6 +349,9 @@ fn images_vm_i06_limits_hold_and_are_named() {
     assert_eq!((&job["lastExit"], &job["status"]), (&json!("OOM"), &json!("failed")), "{job}");
     assert!(job["why"].as_str().unwrap().contains("memory"), "{job}");
 
+    // A bound that is too small even to be exec'ed in costs the job, and nobody else.
+    let job = machine.run("true", &json!({"cgroup": {"memory_max": 1}}));
+    assert_eq!(job["lastExit"], "OOM", "{job}");
     let forks = "for i in 1 2 3 4 5 6; do sleep 100 & done; wait";
     let job = machine.run(forks, &json!({"cgroup": {"pids_max": 3}}));
     assert_eq!(job["lastExit"], 2, "the shell cannot fork: {job}");
@@ -360,11 +363,23 @@ fn images_vm_i06_limits_hold_and_are_named() {
     assert_ne!(job["lastExit"], 0, "{job}");
 
     // What only full power can do.
-    assert_eq!(machine.run("grep -q ^-1000$ /proc/1/oom_score_adj", &json!({}))["lastExit"], 0);
-    assert_eq!(machine.run("grep -q ^0$ /proc/self/oom_score_adj", &json!({}))["lastExit"], 0);
-    let low =
-        machine.run("grep -q ^-500$ /proc/self/oom_score_adj", &json!({"oom_score_adj": -500}));
-    assert_eq!(low["lastExit"], 0, "{low}");
+    // init has its own value when it has started nobody for a while.
+    let init = "sleep 1; grep -q ^-1000$ /proc/1/oom_score_adj";
+    assert_eq!(machine.run(init, &json!({}))["lastExit"], 0);
+    thread::scope(|scope| {
+        // Many at once, with different ones.
+        for n in 0..24 {
+            let (machine, wanted) = (&machine, [0, -500, 0, 300][n % 4]);
+            scope.spawn(move || {
+                let changes =
+                    if wanted == 0 { json!({}) } else { json!({"oom_score_adj": wanted}) };
+                let check = format!("grep -q ^{wanted}$ /proc/self/oom_score_adj");
+                let job = machine.run(&check, &changes);
+                assert_eq!(job["lastExit"], 0, "{job}");
+            });
+        }
+    });
+    assert_eq!(machine.run(init, &json!({}))["lastExit"], 0);
     let more = json!({"rlimits": {"nofile": 900_000, "memlock": "unlimited"}});
     assert_eq!(machine.run("test $(ulimit -n) = 900000", &more)["lastExit"], 0);
 

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -311,4 +312,39 @@ fn b29_a_child_that_is_stopped_before_exec_does_not_stop_init() {
         answer.status == 201 || answer.json()["errno"] == "ETIMEDOUT",
         "started in the end, or given up: {answer:?}"
     );
+}
+
+#[test]
+fn b29_connections_that_always_ask_keep_no_signal_out() {
+    let mut init = Init::start(&[]);
+    let (stop, api) = (AtomicBool::new(false), init.api());
+    thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                let batch = "GET /job/init HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20);
+                let mut stream = TcpStream::connect(api).unwrap();
+                let mut buffer = vec![0; 64 * 1024];
+                while !stop.load(Ordering::Relaxed) {
+                    // It ends with init.
+                    if stream.write_all(batch.as_bytes()).is_err()
+                        || !stream.read(&mut buffer).is_ok_and(|length| length > 0)
+                    {
+                        return;
+                    }
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(300));
+        let began = Instant::now();
+        let answer =
+            init.send("PUT", "/job/a?wait=exit", &json!({"exec": env!("CARGO_BIN_EXE_noop")}));
+        assert_eq!(answer.json()["lastExit"], 0, "{answer:?}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        init.signal(Signal::SIGTERM);
+        let began = Instant::now();
+        init.wait_end();
+        let took = began.elapsed();
+        stop.store(true, Ordering::Relaxed);
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    });
 }

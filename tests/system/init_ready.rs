@@ -113,9 +113,16 @@ s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 r, w = os.pipe()
 s.connect(name)
 s.send(b"READY=1\nSTATUS=by python")
-s.sendmsg([b"BARRIER=1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [w]))])
-os.close(w)
-assert os.read(r, 1) == b""
+def pass_barrier(w):
+    rights = array.array("i", [w] * 250)
+    s.sendmsg([b"BARRIER=1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    os.close(w)
+    assert os.read(r, 1) == b""
+pass_barrier(w)
+# Descriptors do not end the talk.
+r, w = os.pipe()
+s.send(b"STATUS=by python, twice")
+pass_barrier(w)
 os.execvp("sleep", ["sleep", "60"])
 "#;
     let init = Init::start(&[]);
@@ -129,7 +136,9 @@ os.execvp("sleep", ["sleep", "60"])
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         (name == "sleep\n").then_some(())
     });
-    assert_eq!(init.job("a")["statusText"], "by python");
+    assert_eq!(init.job("a")["statusText"], "by python, twice");
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", init.pid())).unwrap().count();
+    assert!(descriptors < 40, "{descriptors} are left open");
 }
 
 #[test]
@@ -180,6 +189,32 @@ fn i04_the_main_process_may_be_another_one() {
 }
 
 #[test]
+fn i04_a_daemon_that_is_left_at_once_takes_over() {
+    // Its parent ends as soon as it has named itself, whoever waits for what meanwhile.
+    let script = r#""$0" 'say=MAINPID=SELF\nREADY=1' tell=$1 & while ! [ -e $1 ]; do :; done"#;
+    for init in [Init::start(&[]), Init::start_without_cgroups(&[])] {
+        let folder = tempfile::tempdir().unwrap();
+        for (n, wait) in ["", "?wait=ready", "?wait=ready", "?wait=ready"].into_iter().enumerate() {
+            let told = file(&folder, &format!("told-{n}"));
+            let spec = json!({
+                "exec": "/bin/sh", "args": ["-c", script, NOTIFIES, told], "ready": "notify",
+            });
+            let answer = init.send("PUT", &format!("/job/a-{n}{wait}"), &spec);
+            assert_eq!(answer.status, 201, "{answer:?}");
+            let daemon = wait::until("the daemon", || {
+                let job = init.job(&format!("a-{n}"));
+                assert!(job["status"] == "running" || job["status"] == "starting", "{job}");
+                let pid = job["pid"].as_u64()?;
+                let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+                (name == "notifies\n").then_some(pid)
+            });
+            assert!(is_alive(daemon));
+            assert_eq!(init.job(&format!("a-{n}"))["respawn"], 0);
+        }
+    }
+}
+
+#[test]
 fn i04_a_stranger_cannot_be_the_main_process() {
     let init = Init::start(&[]);
     let other = init.launch_job("other", &json!({"exec": "/bin/sleep", "args": ["60"]}));
@@ -210,6 +245,20 @@ fn i05_a_silent_job_is_killed_and_started_again() {
     assert!(!is_alive(first));
     let told = std::fs::read_to_string(told).unwrap();
     assert_eq!(told.split(' ').nth(1), Some("150000"));
+}
+
+#[test]
+fn i05_the_watchdog_waits_until_a_job_is_ready() {
+    let (init, folder) = (Init::start(&[]), tempfile::tempdir().unwrap());
+    let go = file(&folder, "go");
+    let mut spec = notifier(&["say=WATCHDOG=1", &format!("wait={go}"), "say=READY=1"]);
+    spec["watchdog_ms"] = json!(100);
+    let pid = init.launch_job("a", &spec);
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    assert_eq!(init.job("a")["pid"], pid, "{}", init.job("a"));
+    std::fs::write(&go, "").unwrap();
+    let job = init.get("/job/a?wait=exit").json();
+    assert!(job["why"].as_str().unwrap().contains("no WATCHDOG=1"), "{job}");
 }
 
 #[test]

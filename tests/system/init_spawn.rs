@@ -166,3 +166,32 @@ fn b21_a_pipe_without_a_reader_does_not_hang_init() {
         init.send("PUT", "/job/x", &json!({"exec": "/bin/true", "stdout": {"file": pipe}}));
     assert_eq!((answer.status, &answer.json()["errno"]), (400, &json!("ENXIO")));
 }
+
+#[test]
+fn b24_a_restart_that_cannot_start_is_the_jobs_affair() {
+    // Who waits for the end of a job that was started is told of that end, not of a failed restart.
+    let (init, folder) = (Init::start(&[]), tempfile::tempdir().unwrap());
+    let program = folder.path().join("once");
+    std::fs::write(&program, "#!/bin/sh\nrm $0\nexit 1\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let spec = json!({
+        "exec": program.to_str().unwrap(), "envs": {"PATH": "/usr/bin:/bin"},
+        "restart": {"policy": "always", "delay_ms": 20, "limit": 3},
+    });
+    let answer = init.send("PUT", "/job/a?wait=exit", &spec);
+    assert_eq!((answer.status, &answer.json()["status"]), (201, &json!("failed")), "{answer:?}");
+    let why = answer.json()["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("ENOENT"), "{why}");
+}
+
+#[test]
+fn b20_a_body_that_is_no_object_says_so() {
+    let init = Init::start(&[]);
+    for (body, message) in [("", "the body is empty"), ("[\"/bin/true\"]", "a JSON object")] {
+        let json = "Content-Type: application/json\r\n";
+        let answer = jobinit_tests::http::request(init.api(), "POST", "/job", json, body);
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.json()["message"].as_str().unwrap().contains(message), "{answer:?}");
+    }
+}

@@ -213,6 +213,48 @@ fn i07_a_grandchild_that_holds_the_output_does_not_hang_a_stop() {
 }
 
 #[test]
+fn i09_a_group_that_was_killed_is_no_trap_for_the_next() {
+    // Some kernels kill whoever is made in a group that has been killed once.
+    let init = Init::start(&[]);
+    let deaf = json!({
+        "exec": env!("CARGO_BIN_EXE_ignores_term"), "stop": {"timeout_ms": 20},
+    });
+    for _ in 0..5 {
+        let pid = init.launch_job("deaf", &deaf);
+        until_it_ignores_term(pid);
+        assert_eq!(init.put("/job/deaf/stop").json()["lastExit"], "SIGKILL");
+        assert_eq!(init.run_script("exit 4")["lastExit"], 4);
+    }
+    init.launch_job("deaf", &deaf);
+    for _ in 0..5 {
+        until_it_ignores_term(init.job("deaf")["pid"].as_u64().unwrap());
+        let answer = init.put("/job/deaf/restart");
+        assert_eq!(answer.json()["status"], "running", "{answer:?}");
+    }
+}
+
+#[test]
+fn i09_starts_that_fail_leave_no_control_groups() {
+    let init = Init::start(&[]);
+    for n in 0..400 {
+        let spec = json!({"exec": if n % 2 == 0 { "/no/such/program" } else { "/etc/passwd" }});
+        assert_eq!(init.send("PUT", "/job/a", &spec).status, 400);
+    }
+    let groups = |init: &Init| {
+        let own = fs::read_to_string(format!("/proc/{}/cgroup", init.pid())).unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+        let mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+        let jobs = (0..20).flat_map(|n| {
+            let name = if n < 2 { "jobs".to_owned() } else { format!("jobs-{n}") };
+            mounts.map(|mount| format!("{mount}{own}/{name}"))
+        });
+        jobs.filter_map(|jobs| fs::read_dir(jobs).ok()).map(Iterator::count).max().unwrap_or(0)
+    };
+    assert_eq!(init.run_script("exit 4")["lastExit"], 4);
+    assert!(groups(&init) < 60, "{} groups", groups(&init));
+}
+
+#[test]
 fn i09_a_group_that_was_frozen_is_no_trap_for_the_next() {
     // Whoever runs as root can freeze his own group; the next job must not be born frozen.
     let init = Init::start(&[]);

@@ -22,6 +22,14 @@ pub(super) async fn spec(request: Request) -> Result<JobSpec, Refused> {
         ));
     }
     let bytes = read(request.into_body()).await?;
+    let instead = match bytes.trim_ascii_start().first() {
+        Some(b'{') => None,
+        Some(_) => Some("the job spec must be a JSON object, such as {\"exec\": \"/bin/true\"}"),
+        None => Some("the body is empty; send a job spec such as {\"exec\": \"/bin/true\"}"),
+    };
+    if let Some(message) = instead {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "bad_spec", message));
+    }
     let mut json = serde_json::Deserializer::from_slice(&bytes);
     let spec = JobSpec::deserialize(&mut json).map_err(|error| {
         let field = place::path(&bytes, &error);

@@ -35,16 +35,16 @@ impl Job {
                 self.when_stopping(stopping.clone(), context, &input, effects);
             }
             State::Backoff { .. } => self.when_in_backoff(context, &input, effects),
-            State::Ended { .. } => self.when_ended(&input, effects),
+            State::Ended { .. } => self.when_ended(context, &input, effects),
         }
     }
 
     fn when_spawning(&mut self, context: Context, input: Input, effects: &mut Vec<Effect>) {
         let State::Spawning(spawning) = &mut self.state else { return };
         match input {
-            Input::Spawned(pid) => {
+            Input::Spawned(pid, at) => {
                 let put_off = std::mem::take(&mut spawning.put_off);
-                self.run(context, pid, effects);
+                self.run(context, pid, at, effects);
                 for input in put_off {
                     self.step(context, input, effects);
                 }
@@ -130,13 +130,13 @@ impl Job {
             }
             Input::Says(notice) => self.hear(run, context, notice, effects),
             Input::Deadline => match run.watchdog {
-                Some((limit, at)) if at <= now => {
+                Some((limit, Some(at))) if at <= now => {
                     self.why = Why::Silent(limit);
                     self.put_down(run, context, effects);
                 }
                 Some(_) | None => {}
             },
-            Input::Spawned(_) | Input::SpawnFailed(_) | Input::Tree(_) | Input::OrphanReaped => {}
+            Input::Spawned(..) | Input::SpawnFailed(_) | Input::Tree(_) | Input::OrphanReaped => {}
         }
     }
 
@@ -147,7 +147,7 @@ impl Job {
             Notice::Ready => {
                 run.ready = true;
                 // Its duty to say that it is alive begins when it is up.
-                run.watchdog = run.watchdog.map(|(limit, _)| (limit, now + limit));
+                run.watchdog = run.watchdog.map(|(limit, _)| (limit, Some(now + limit)));
                 self.state = State::Running(run);
                 if matches!(self.why, Why::Reloading) {
                     self.show(Why::Asked);
@@ -164,10 +164,13 @@ impl Job {
             }
             Notice::Main(pid) => run.pid = pid,
             Notice::Alive => {
-                run.watchdog = run.watchdog.map(|(limit, _)| (limit, now + limit));
+                let next = |limit| run.ready.then(|| now + limit);
+                run.watchdog = run.watchdog.map(|(limit, _)| (limit, next(limit)));
             }
             Notice::Watchdog(Duration::ZERO) => run.watchdog = None,
-            Notice::Watchdog(limit) => run.watchdog = Some((limit, now + limit)),
+            Notice::Watchdog(limit) => {
+                run.watchdog = Some((limit, run.ready.then(|| now + limit)));
+            }
             Notice::Broken => {
                 self.why = Why::Broken;
                 return self.put_down(run, context, effects);
@@ -220,6 +223,8 @@ impl Job {
                     kill_at: at.mono + self.stop_timeout(),
                     look_at: Some(at.mono + LOOK_AGAIN),
                     then: Then::Judge(lived),
+                    kills: false,
+                    oom: false,
                 }));
             }
             // The look at the tree comes before anything else can happen.
@@ -227,7 +232,7 @@ impl Job {
             | Input::Stop(..)
             | Input::WindDown(_)
             | Input::Kill
-            | Input::Spawned(_)
+            | Input::Spawned(..)
             | Input::SpawnFailed(_)
             | Input::Exited(_)
             | Input::OrphanReaped
@@ -258,7 +263,7 @@ impl Job {
                 effects.push(Effect::Probe(self.id.clone()));
             }
             Input::Tree(Tree::Empty { oom }) if stopping.leader.is_none() => {
-                if oom {
+                if oom || stopping.oom {
                     self.last_exit = self.last_exit.map(Exit::by_oom);
                 }
                 return self.has_stopped(context, stopping.then, effects);
@@ -272,7 +277,9 @@ impl Job {
                     stopping.then = Then::Rest;
                 }
                 stopping.reach = Reach::Tree;
+                stopping.kills = true;
                 stopping.kill_at = now + KILL_AGAIN;
+                stopping.look_at = stopping.look_at.map(|_| now + LOOK_AGAIN);
                 effects.push(Effect::KillTree(self.id.clone()));
             }
             Input::WindDown(by) => {
@@ -289,19 +296,22 @@ impl Job {
             Input::Start(ticket, Until::Up | Until::Stopped) => {
                 effects.push(refuse(ticket, Refusal::Stopping(self.id.clone())));
             }
-            Input::Says(Notice::Extend(more)) => {
+            // Not once it is being killed.
+            Input::Says(Notice::Extend(more)) if !stopping.kills => {
                 stopping.kill_at = stopping.kill_at.max(now + more);
             }
             Input::Says(Notice::Text(ref text)) => {
                 self.text = Some(text.clone()).filter(|text| !text.is_empty());
                 self.version = self.version.wrapping_add(1);
             }
+            // Nobody is left but the leader, who is dead and about to be reaped.
+            Input::Tree(Tree::Empty { oom }) => stopping.oom |= oom,
             // While the leader lives, its tree is not empty; and what a job that ends says
             // besides does not matter any more.
             Input::OrphanReaped
-            | Input::Tree(_)
+            | Input::Tree(Tree::Left { .. })
             | Input::Says(_)
-            | Input::Spawned(_)
+            | Input::Spawned(..)
             | Input::SpawnFailed(_) => {}
         }
         self.state = State::Stopping(stopping);
@@ -309,6 +319,10 @@ impl Job {
 
     fn when_in_backoff(&mut self, context: Context, input: &Input, effects: &mut Vec<Effect>) {
         match *input {
+            // Asked for before init began to end.
+            Input::Stop(ticket, Then::StartAgain) if context.ending => {
+                effects.extend(ticket.map(|ticket| refuse(ticket, Refusal::ShuttingDown)));
+            }
             Input::Deadline if context.ending => self.end(false, effects),
             Input::Deadline => self.respawn(effects),
             Input::Start(ticket, until) => {
@@ -325,7 +339,7 @@ impl Job {
                 self.end(true, effects);
             }
             Input::WindDown(_) | Input::Kill => self.end(false, effects),
-            Input::Spawned(_)
+            Input::Spawned(..)
             | Input::SpawnFailed(_)
             | Input::Exited(_)
             | Input::Tree(_)
@@ -334,8 +348,12 @@ impl Job {
         }
     }
 
-    fn when_ended(&mut self, input: &Input, effects: &mut Vec<Effect>) {
+    fn when_ended(&mut self, context: Context, input: &Input, effects: &mut Vec<Effect>) {
         match *input {
+            // Asked for before init began to end.
+            Input::Stop(ticket, Then::StartAgain) if context.ending => {
+                effects.extend(ticket.map(|ticket| refuse(ticket, Refusal::ShuttingDown)));
+            }
             Input::Start(ticket, until) => {
                 self.wait(ticket, until, false);
                 self.start_anew(effects);
@@ -350,7 +368,7 @@ impl Job {
             }
             Input::WindDown(_)
             | Input::Kill
-            | Input::Spawned(_)
+            | Input::Spawned(..)
             | Input::SpawnFailed(_)
             | Input::Exited(_)
             | Input::Tree(_)
@@ -381,15 +399,15 @@ impl Job {
         effects.push(Effect::Spawn(self.id.clone(), Arc::clone(&self.spec)));
     }
 
-    fn run(&mut self, context: Context, pid: Pid, effects: &mut Vec<Effect>) {
+    fn run(&mut self, context: Context, pid: Pid, at: Moment, effects: &mut Vec<Effect>) {
         let by_policy = self.respawn > 0
             && matches!(&self.state, State::Spawning(spawning) if spawning.origin == Origin::Init);
         self.why = if by_policy { Why::Respawned } else { Why::Asked };
-        self.started = Some(context.now.wall);
+        self.started = Some(at.wall);
         self.ended = None;
         self.text = None;
-        let (since, ready) = (context.now.mono, self.spec.ready == Ready::Exec);
-        let watchdog = self.spec.watchdog.map(|limit| (limit, since + limit));
+        let (now, since, ready) = (context.now.mono, at.mono, self.spec.ready == Ready::Exec);
+        let watchdog = self.spec.watchdog.map(|limit| (limit, ready.then(|| now + limit)));
         self.state = State::Running(Run { pid, since, ready, watchdog });
         self.settle(effects);
     }
@@ -401,9 +419,10 @@ impl Job {
         fault: Fault,
         effects: &mut Vec<Effect>,
     ) {
-        // Who asked for the start is told why; who waits for the end will see it.
+        // Who asked for this start is told why; who waits for the end will see it.
         let asked = |waiter: &mut Waiter| {
-            waiter.created || matches!(waiter.until, Until::Up | Until::Ready)
+            waiter.created && origin != Origin::Init
+                || matches!(waiter.until, Until::Up | Until::Ready)
         };
         for waiter in self.waiters.extract_if(.., asked) {
             effects.push(refuse(waiter.ticket, Refusal::Spawn(fault.clone())));
@@ -448,7 +467,10 @@ impl Job {
             }
             Verdict::Rest => self.end(exit.is_success(), effects),
             Verdict::GiveUp => {
-                self.why = Why::GaveUp(exit);
+                // That it could not even be started says more.
+                if !matches!(self.why, Why::SpawnFailed(_)) {
+                    self.why = Why::GaveUp(exit);
+                }
                 self.end(false, effects);
             }
         }

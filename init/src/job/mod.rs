@@ -107,8 +107,8 @@ pub struct Run {
     pid: Pid,
     since: Instant,
     ready: bool,
-    /// How long it may be silent, and when it has been for too long.
-    watchdog: Option<(Duration, Instant)>,
+    /// How long it may be silent, and when it has been for too long; no time before it is ready.
+    watchdog: Option<(Duration, Option<Instant>)>,
 }
 
 /// A main process that has ended by itself.
@@ -130,6 +130,10 @@ pub struct Stopping {
     /// The next look at the tree, once the leader is gone.
     look_at: Option<Instant>,
     then: Then,
+    /// Killing has begun.
+    kills: bool,
+    /// The kernel has ended one of it for want of memory.
+    oom: bool,
 }
 
 impl Stopping {
@@ -140,6 +144,8 @@ impl Stopping {
             kill_at,
             look_at: None,
             then,
+            kills: false,
+            oom: false,
         }))
     }
 }
@@ -197,8 +203,8 @@ pub enum Input {
     WindDown(Instant),
     /// init ends: no more politeness.
     Kill,
-    /// Its process was exec'ed.
-    Spawned(Pid),
+    /// Its process was exec'ed; it was made at that time.
+    Spawned(Pid, Moment),
     /// Its process could not be exec'ed.
     SpawnFailed(Fault),
     /// Its main process was reaped.
@@ -363,7 +369,7 @@ impl Job {
                 Some(stopping.look_at.map_or(stopping.kill_at, |at| at.min(stopping.kill_at)))
             }
             State::Backoff { until, .. } => Some(*until),
-            State::Running(run) => run.watchdog.map(|(_, at)| at),
+            State::Running(run) => run.watchdog.and_then(|(_, at)| at),
             State::Spawning(_) | State::Leaving(_) | State::Ended { .. } => None,
         }
     }

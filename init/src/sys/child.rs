@@ -342,6 +342,10 @@ fn prepare(shared: &Shared) -> Result<(), Failure> {
             call(Stage::Descriptors, libc::SYS_dup3, [fd, target, 0, 0])?;
         }
     }
+    // All else is closed by the exec, too; but that may be slow, and they are others'.
+    let first = image.fds.iter().map(|(_, target)| target + 1).max().unwrap_or(3).max(3);
+    let (first, last) = (c_long::from(first), c_long::from(u32::MAX));
+    let _ = call(Stage::Descriptors, libc::SYS_close_range, [first, last, 0, 0]);
     limit(&image.confinement)?;
     become_user(image)?;
     if let Some(cwd) = &image.cwd {
