@@ -4,6 +4,7 @@
 //! when there is nothing else to do, and not for long. A child whose program comes from a slow disk,
 //! or that somebody has stopped on its way, is looked after by the clock.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use init_wire::Cgroup as Settings;
@@ -11,6 +12,7 @@ use init_wire::Cgroup as Settings;
 use crate::cgroup::Group;
 use crate::clock::Moment;
 use crate::id::{JobId, Pid};
+use crate::process::Process;
 use crate::sys::child::{Outcome, Stack, Unborn};
 
 /// Children on their way that each take a stack of their own, as long as they are quick.
@@ -117,7 +119,11 @@ impl Births {
     /// Waits a moment for the next one.
     pub fn wait(&self) {
         if let Some(birth) = self.births.iter().find(|birth| birth.is_quick()) {
-            let _ = birth.child.wait(A_MOMENT);
+            if birth.child.is_over() {
+                thread::yield_now();
+            } else {
+                let _ = birth.child.wait(A_MOMENT);
+            }
         }
     }
 
@@ -133,7 +139,8 @@ impl Births {
     /// One that is on its way no more: its pid, or why it has failed.
     pub fn take(&mut self) -> Option<(Outfit, Outcome)> {
         let over = self.births.iter_mut().position(|birth| {
-            birth.child.is_over() || !birth.is_quick() && birth.child.is_hopeless()
+            birth.child.is_over() && birth.is_apart()
+                || !birth.is_quick() && birth.child.is_hopeless()
         });
         let Birth { child, outfit } = self.births.remove(over?);
         let (born, stack) = child.born();
@@ -143,6 +150,16 @@ impl Births {
 }
 
 impl Birth {
+    /// Whether it may be bounded. The kernel tells that it lets go of init's memory a moment before
+    /// it does so; bounded in that moment, it would be ended with all who share it.
+    fn is_apart(&self) -> bool {
+        let is_unborn = || {
+            let child = Process::read(self.child.pid().as_raw());
+            child.is_some_and(|child| child.is_unborn && child.is_alive())
+        };
+        self.outfit.bounds.is_none() || !is_unborn()
+    }
+
     fn is_quick(&self) -> bool {
         self.child.age() < A_MOMENT
     }

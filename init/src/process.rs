@@ -9,6 +9,9 @@ use crate::id::Pid;
 use crate::signal::Signal;
 use crate::sys;
 
+/// The kernel's flag of a process that has forked and not exec'ed.
+const PF_FORKNOEXEC: u32 = 0x40;
+
 /// A process at the moment it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -24,6 +27,8 @@ pub struct Process {
     pub group: i32,
     /// Its session.
     pub session: i32,
+    /// It has never exec'ed since it was forked.
+    pub is_unborn: bool,
     /// When it began, in ticks since the machine did: with the number, this names one process for
     /// ever.
     pub start: u64,
@@ -54,9 +59,12 @@ impl Process {
         let state = fields.next()?.chars().next()?;
         let mut number = || fields.next()?.parse().ok();
         let (parent, group, session) = (number()?, number()?, number()?);
-        let start = fields.nth(15)?.parse().ok()?;
+        // After the terminal and its foreground.
+        let flags: u32 = fields.nth(2)?.parse().ok()?;
+        let is_unborn = flags & PF_FORKNOEXEC != 0;
+        let start = fields.nth(12)?.parse().ok()?;
         let (pid, name) = (pid.parse().ok()?, name.to_owned());
-        Some(Self { pid, name, state, parent, group, session, start })
+        Some(Self { pid, name, state, parent, group, session, is_unborn, start })
     }
 
     /// Whether it is not dead and only waiting to be reaped.

@@ -350,7 +350,7 @@ fn images_vm_i06_limits_hold_and_are_named() {
     assert!(job["why"].as_str().unwrap().contains("memory"), "{job}");
 
     // A bound that is too small even to be exec'ed in costs the job, and nobody else.
-    let job = machine.run("true", &json!({"cgroup": {"memory_max": 1}}));
+    let job = machine.run("sleep 5", &json!({"cgroup": {"memory_max": 1}}));
     assert_eq!(job["lastExit"], "OOM", "{job}");
     let forks = "for i in 1 2 3 4 5 6; do sleep 100 & done; wait";
     let job = machine.run(forks, &json!({"cgroup": {"pids_max": 3}}));

@@ -128,7 +128,7 @@ fn b25_another_user_is_refused() {
     let init = Init::start(&[]);
     let (said, status) = curl(&init, "65534", &["-H", JSON, "-d", SPEC], "/job");
     assert!(status == "403" && said.contains("only root"), "{said}");
-    assert_eq!(init.get("/jobs").body, "[]");
+    assert_eq!(init.get("/jobs").body, "[]\n");
     let (said, status) = curl(&init, "0", &["-H", JSON, "-d", SPEC], "/job");
     assert_eq!(status, "201", "{said}");
     // A token is nothing where there are none.
@@ -148,7 +148,7 @@ fn b25_a_grant_gives_a_user_its_right() {
         let (said, status) = curl(&init, "65534", &words, path);
         assert!(status == "403" && said.contains("control"), "{method} {path}: {said}");
     }
-    assert_eq!(init.get("/jobs").body, "[]");
+    assert_eq!(init.get("/jobs").body, "[]\n");
     // 33 is www-data on Debian.
     assert_eq!(curl(&init, "33", &["-H", JSON, "-d", SPEC], "/job").1, "201");
     assert_eq!(curl(&init, "65533", &[], "/jobs").1, "403");
@@ -196,7 +196,7 @@ fn b25_a_token_gives_whoever_shows_it_its_right() {
     assert!(said.to_lowercase().contains("www-authenticate: bearer"), "{said}");
     let post = |token| curl(&init, "65534", &["-H", token, "-H", JSON, "-d", SPEC], "/job").1;
     assert_eq!(post(READS), "403");
-    assert_eq!(init.get("/jobs").body, "[]");
+    assert_eq!(init.get("/jobs").body, "[]\n");
     assert_eq!(post(CONTROLS), "201");
     // Not in the URL, where logs would show it; and no way around what web pages are refused for.
     let in_url = "/jobs?token=0123456789abcdef-controls";
@@ -487,7 +487,7 @@ fn b25_hanging_up_early_makes_nobody_root() {
         .status()
         .unwrap();
     assert!(run.success());
-    assert_eq!(init.get("/jobs").body, "[]");
+    assert_eq!(init.get("/jobs").body, "[]\n");
 }
 
 #[test]
@@ -511,7 +511,7 @@ fn b26_web_pages_are_refused() {
     }
     let read = http::request(init.api(), "GET", "/jobs", "Host: evil.example\r\n", "");
     assert_eq!(read.status, 403);
-    assert_eq!(init.get("/jobs").body, "[]");
+    assert_eq!(init.get("/jobs").body, "[]\n");
 }
 
 #[test]

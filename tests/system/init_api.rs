@@ -297,3 +297,19 @@ fn what_is_not_there_is_said_in_json() {
     }
     assert_eq!(init.get("/job/init").json()["pid"], init.pid().as_raw());
 }
+
+#[test]
+fn b20_a_wrong_method_and_a_meaningless_query_are_told() {
+    let init = Init::start(&[]);
+    let answer = init.get("/job/nap/stop");
+    assert_eq!(answer.status, 405);
+    let message = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("takes PUT, not GET; try curl -X PUT"), "{message}");
+    let answer = init.send("POST", "/job/init", &json!({"exec": "/bin/true"}));
+    let message = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(answer.status == 405 && message.contains("takes GET"), "{message}");
+    init.launch_job("nap", &json!({"exec": "/bin/sleep", "args": ["60"]}));
+    let answer = init.put("/job/nap/stop?force=1");
+    assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("bad_query")));
+    assert_eq!(init.job("nap")["status"], "running");
+}

@@ -67,7 +67,7 @@ fn b25_a_reset_request_is_not_the_next_clients() {
     let jobs = init.get("/jobs").body;
     root.kill().unwrap();
     root.wait().unwrap();
-    assert_eq!(jobs, "[]");
+    assert_eq!(jobs, "[]\n");
 }
 
 #[test]

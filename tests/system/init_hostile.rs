@@ -84,7 +84,7 @@ fn b29_oversized_and_odd_requests() {
     );
     let long = String::from_utf8_lossy(&long.unwrap_or_default()).into_owned();
     assert!(long.is_empty() || long.starts_with("HTTP/1.1 4"), "{long}");
-    assert_eq!(init.get("/jobs").body, "[]");
+    assert_eq!(init.get("/jobs").body, "[]\n");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn b23_an_address_in_use_is_a_conflict() {
     let spec = once(taken.local_addr().unwrap(), &folder.path().join("sock"));
     let answer = init.send("PUT", "/job/web", &spec);
     assert_eq!((answer.status, &answer.json()["stage"]), (409, &json!("listen")), "{answer:?}");
-    assert_eq!(init.get("/jobs").body, "[]");
+    assert_eq!(init.get("/jobs").body, "[]\n");
     assert!(!folder.path().join("sock").exists(), "none is opened if one cannot be");
 }
 

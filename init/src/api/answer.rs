@@ -1,15 +1,30 @@
 //! What a refusal looks like on the wire, and with which status.
 
-use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use init_wire::ErrorBody;
 use nix::errno::Errno;
+use serde::Serialize;
 
 use crate::door::Closed;
 use crate::event::{Fault, Refusal, Reply, Stage};
 use crate::id::BadId;
 use crate::spec::SpecError;
+
+/// A JSON body with a newline at its end, which people at a terminal are glad of.
+pub(super) struct Json<'a, T>(pub(super) &'a T);
+
+impl<T: Serialize> IntoResponse for Json<'_, T> {
+    fn into_response(self) -> Response {
+        let mut text = Vec::with_capacity(512);
+        // What init shows of itself has no part that JSON cannot hold.
+        if serde_json::to_writer(&mut text, self.0).is_err() {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        text.push(b'\n');
+        ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+    }
+}
 
 /// An error answer.
 #[derive(Debug)]
@@ -36,7 +51,7 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (self.status, Json(self.body)).into_response()
+        (self.status, Json(&self.body)).into_response()
     }
 }
 
@@ -113,9 +128,9 @@ impl IntoResponse for Reply {
         match self {
             Self::Created(job) => {
                 let location = format!("/job/{}", job.id);
-                (StatusCode::CREATED, [("location", location)], Json(job)).into_response()
+                (StatusCode::CREATED, [("location", location)], Json(&job)).into_response()
             }
-            Self::Job(job) => Json(job).into_response(),
+            Self::Job(job) => Json(&job).into_response(),
             Self::Done => StatusCode::NO_CONTENT.into_response(),
             Self::Ending => StatusCode::ACCEPTED.into_response(),
             Self::Refused(refusal) => Refused::from(refusal).into_response(),

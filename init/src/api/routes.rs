@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{FromRequestParts, Query, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
-use axum::{Json, Router};
 use serde::Deserialize;
 
-use super::answer::Refused;
+use super::answer::{Json, Refused};
 use super::{body, follow};
 use crate::account::Accounts;
 use crate::door::Door;
@@ -93,7 +93,7 @@ struct AndThen {
 async fn list(State(api): State<Api>, uri: Uri) -> Answer {
     let query: Follow = query(&uri)?;
     match query.follow.as_deref() {
-        None => Ok(Json(api.door.list().await?).into_response()),
+        None => Ok(Json(&api.door.list().await?).into_response()),
         Some("" | "1" | "true") => Ok(follow::response(api.door.follow().await?)),
         Some(_) => Err(bad_query("`follow` takes no value")),
     }
@@ -122,33 +122,33 @@ async fn show(State(api): State<Api>, Id(id): Id, uri: Uri) -> Answer {
         return Ok(api.door.ask(Command::Await(id, until)).await?.into_response());
     }
     match api.door.info(id.clone()).await? {
-        Some(job) => Ok(Json(job).into_response()),
+        Some(job) => Ok(Json(&job).into_response()),
         None => Err(crate::event::Refusal::UnknownJob(id).into()),
     }
 }
 
-async fn remove(State(api): State<Api>, Id(id): Id) -> Answer {
+async fn remove(_: NoQuery, State(api): State<Api>, Id(id): Id) -> Answer {
     Ok(api.door.ask(Command::Remove(id)).await?.into_response())
 }
 
-async fn signal(State(api): State<Api>, Id(id): Id, Sig(signal): Sig) -> Answer {
+async fn signal(_: NoQuery, State(api): State<Api>, Id(id): Id, Sig(signal): Sig) -> Answer {
     Ok(api.door.ask(Command::Signal(id, signal)).await?.into_response())
 }
 
-async fn stop(State(api): State<Api>, Id(id): Id) -> Answer {
+async fn stop(_: NoQuery, State(api): State<Api>, Id(id): Id) -> Answer {
     Ok(api.door.ask(Command::Stop(id)).await?.into_response())
 }
 
-async fn start(State(api): State<Api>, Id(id): Id) -> Answer {
+async fn start(_: NoQuery, State(api): State<Api>, Id(id): Id) -> Answer {
     Ok(api.door.ask(Command::StartAgain(id)).await?.into_response())
 }
 
-async fn restart(State(api): State<Api>, Id(id): Id) -> Answer {
+async fn restart(_: NoQuery, State(api): State<Api>, Id(id): Id) -> Answer {
     Ok(api.door.ask(Command::Restart(id)).await?.into_response())
 }
 
-async fn about(State(api): State<Api>) -> Answer {
-    Ok(Json(api.door.about().await?).into_response())
+async fn about(_: NoQuery, State(api): State<Api>) -> Answer {
+    Ok(Json(&api.door.about().await?).into_response())
 }
 
 async fn end(State(api): State<Api>, uri: Uri) -> Answer {
@@ -169,9 +169,21 @@ async fn no_route(uri: Uri) -> Refused {
     Refused::new(StatusCode::NOT_FOUND, "no_route", message)
 }
 
-async fn wrong_method(uri: Uri) -> Refused {
-    let message =
-        format!("{} is there, but not with this method; see the Allow header", uri.path());
+async fn wrong_method(method: Method, uri: Uri) -> Refused {
+    let asked: Vec<_> = uri.path().split('/').collect();
+    let fits = |route: &Route| {
+        let own: Vec<_> = route.path.split('/').collect();
+        let mut both = own.iter().zip(&asked);
+        own.len() == asked.len() && both.all(|(own, asked)| own == asked || own.starts_with('{'))
+    };
+    let mut routes: Vec<_> = table().into_iter().filter(fits).collect();
+    // A path of its own is no other one's parameter.
+    if routes.iter().any(|route| route.path == uri.path()) {
+        routes.retain(|route| route.path == uri.path());
+    }
+    let methods: Vec<_> = routes.iter().map(|route| route.method).collect();
+    let methods = methods.join(" or ");
+    let message = format!("{} takes {methods}, not {method}; try curl -X {methods}", uri.path());
     Refused::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message)
 }
 
@@ -186,13 +198,29 @@ fn until(uri: &Uri) -> Result<Option<Until>, Refused> {
 }
 
 fn query<T: for<'de> Deserialize<'de>>(uri: &Uri) -> Result<T, Refused> {
-    Query::try_from_uri(uri)
-        .map(|Query(query)| query)
-        .map_err(|error| bad_query(&error.body_text()))
+    Query::try_from_uri(uri).map(|Query(query)| query).map_err(|error| {
+        let text = error.body_text();
+        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        bad_query(&format!("the query cannot be read: {text}"))
+    })
 }
 
 fn bad_query(message: &str) -> Refused {
     Refused::new(StatusCode::BAD_REQUEST, "bad_query", message)
+}
+
+/// A query would have no meaning.
+struct NoQuery;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        match parts.uri.query() {
+            None | Some("") => Ok(Self),
+            Some(query) => Err(bad_query(&format!("`?{query}`: this takes no query"))),
+        }
+    }
 }
 
 /// The `{id}` of the path.
@@ -215,8 +243,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Sig {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
         let text = path(parts, state).await?.remove("sig").unwrap_or_default();
-        let message = "there is no such signal; use a name such as TERM or a number from 1 to 64";
-        let unknown = || Refused::new(StatusCode::BAD_REQUEST, "bad_signal", message);
+        let unknown = || {
+            let message = format!(
+                "there is no signal `{text}`; use a name such as TERM, or a number from 1 to 64"
+            );
+            Refused::new(StatusCode::BAD_REQUEST, "bad_signal", message)
+        };
         Signal::parse(&text).map(Self).ok_or_else(unknown)
     }
 }
