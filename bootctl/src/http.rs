@@ -126,6 +126,11 @@ async fn exchange(
 }
 
 impl HttpError {
+    /// Whether there is a place to connect to, and nobody listens.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     /// Whether the other end may not be connected to.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Connect(e) if e.kind() == io::ErrorKind::PermissionDenied)

@@ -3,19 +3,25 @@
 //! A reader that has stopped reading must not stop init: what cannot be written at once is lost.
 
 use std::fmt::{Debug, Write as _};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::OnceLock;
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Starts logging.
+/// Starts logging. A panic is a line of it, too.
 pub fn start() {
     // Only a second call could fail.
     let _ = tracing::subscriber::set_global_default(Words);
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 }
 
 /// Writes `init: the message`, with the level if it is worth a look. There are no spans in init, so
@@ -77,10 +83,36 @@ fn line(text: &[u8]) -> Vec<u8> {
     shown.map(plain).chain([b'\n']).collect()
 }
 
+/// stderr once more, as a file of our own that does not block, where it is a pipe or a terminal:
+/// others, who share it, may fill it between asking for room and writing, and a terminal can be
+/// stopped in the middle of a line.
+static OWN: OnceLock<File> = OnceLock::new();
+
 fn say(line: &[u8]) {
+    if let Some(mut own) = own() {
+        // What does not fit is lost.
+        let _ = own.write(line);
+        return;
+    }
+    // A file takes all, at the place where the others are, too; a socket cannot be opened once more,
+    // and nothing can without /proc.
     let mut stderr = io::stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     if poll(&mut ready, PollTimeout::ZERO) == Ok(1) {
         let _ = stderr.write(line);
     }
+}
+
+fn own() -> Option<&'static File> {
+    if OWN.get().is_none() {
+        let kind = fstat(io::stderr()).ok()?.st_mode & libc::S_IFMT;
+        if !matches!(kind, libc::S_IFIFO | libc::S_IFCHR) {
+            return None;
+        }
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let mut options = File::options();
+        let opened = options.write(true).custom_flags(flags.bits()).open("/proc/self/fd/2");
+        let _ = OWN.set(opened.ok()?);
+    }
+    OWN.get()
 }

@@ -91,7 +91,7 @@ address is in INIT_API. Without COMMAND, init only serves the API.
 Options:
   --listen ADDR       where the API listens, loopback only; port 0 picks one
                       [default: 127.0.0.1:1] [env: INIT_LISTEN]
-  --boot-exit WHAT    when boot ends: end (if it failed at once, else with the
+  --boot-exit WHAT    when boot ends: end (at once if it failed, else with the
                       last job), stay, respawn, shutdown
                       [default: end; in a VM: respawn]
   --grace SECONDS     how long ending may take before all is killed [default: 30]

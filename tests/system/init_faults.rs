@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -398,12 +399,19 @@ fn i12_a_full_file_system_fails_a_start_and_nothing_else() {
 
 #[test]
 fn i12_what_init_cannot_say_it_does_without() {
-    // Its stderr is a pipe that nobody reads and that is full.
+    // Its stderr is a pipe or a terminal that nobody reads and that is full.
     let (reader, writer) = nix::unistd::pipe().unwrap();
+    speechless(writer, &reader);
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    speechless(terminal.slave, &terminal.master);
+}
+
+fn speechless(stderr: OwnedFd, _reader: &OwnedFd) {
     let mut child = Command::new(program("init"))
         .args(["--listen", "127.0.0.1:0", "--", "sh", "-c", "echo $INIT_API; exec sleep 1000"])
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(writer)
+        .stderr(stderr)
         .spawn()
         .unwrap();
     let mut line = String::new();
@@ -419,7 +427,6 @@ fn i12_what_init_cannot_say_it_does_without() {
         assert_eq!(answer.status, 400);
     }
     assert!(began.elapsed() < Duration::from_secs(20));
-    drop(reader);
     assert_eq!(http::request(api, "GET", "/job/boot", "", "").json()["status"], "running");
     assert_eq!(http::request(api, "PUT", "/job/init/stop", "", "").status, 202);
     child.wait().unwrap();

@@ -1,16 +1,21 @@
 //! How the commands ask the supervisor.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 
 use super::wire::Refusal;
 use crate::http::{HttpError, Server};
 
 /// How much longer than the supervisor itself a client waits.
 const SLACK: Duration = Duration::from_secs(15);
+
+/// A supervisor whose socket is there while nobody listens is being started again by init.
+const COMING_BACK: Duration = Duration::from_secs(2);
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 /// A way to the supervisor.
 #[derive(Debug)]
@@ -65,7 +70,14 @@ impl Client {
         path: &str,
         within: Duration,
     ) -> Result<T, ClientError> {
-        let asked = self.server.ask(method, path, None::<&()>, within + SLACK).await;
+        let by = Instant::now() + COMING_BACK;
+        let asked = loop {
+            let asked = self.server.ask(method.clone(), path, None::<&()>, within + SLACK).await;
+            match &asked {
+                Err(error) if error.is_refused() && Instant::now() < by => sleep(TRY_AGAIN).await,
+                Ok(_) | Err(_) => break asked,
+            }
+        };
         let answer = asked.map_err(|source| {
             let socket = self.socket.clone();
             if source.is_forbidden() {
