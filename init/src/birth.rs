@@ -12,7 +12,7 @@ use init_wire::Cgroup as Settings;
 use crate::cgroup::Group;
 use crate::clock::Moment;
 use crate::id::{JobId, Pid};
-use crate::process::Process;
+use crate::process;
 use crate::sys::child::{Outcome, Stack, Unborn};
 
 /// Children on their way that each take a stack of their own, as long as they are quick.
@@ -153,11 +153,7 @@ impl Birth {
     /// Whether it may be bounded. The kernel tells that it lets go of init's memory a moment before
     /// it does so; bounded in that moment, it would be ended with all who share it.
     fn is_apart(&self) -> bool {
-        let is_unborn = || {
-            let child = Process::read(self.child.pid().as_raw());
-            child.is_some_and(|child| child.is_unborn && child.is_alive())
-        };
-        self.outfit.bounds.is_none() || !is_unborn()
+        self.outfit.bounds.is_none() || !process::is_unborn(self.child.pid())
     }
 
     fn is_quick(&self) -> bool {

@@ -3,8 +3,6 @@
 use std::time::{Instant, SystemTime};
 
 use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 /// A moment: by the clock that never jumps, which all waiting uses, and by the one people read.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +21,28 @@ impl Moment {
     }
 }
 
-const RFC3339_MS: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-
-/// RFC 3339 in UTC with milliseconds.
+/// RFC 3339 in UTC with milliseconds. Each look at a job shows two or three of these.
 #[must_use]
 pub fn rfc3339(wall: SystemTime) -> String {
-    OffsetDateTime::from(wall).format(RFC3339_MS).unwrap_or_default()
+    let at = OffsetDateTime::from(wall);
+    let mut text = String::with_capacity("2001-09-09T01:46:40.123Z".len());
+    let year = u16::try_from(at.year()).unwrap_or_default();
+    for (number, width, mark) in [
+        (year, 4, '-'),
+        (u8::from(at.month()).into(), 2, '-'),
+        (at.day().into(), 2, 'T'),
+        (at.hour().into(), 2, ':'),
+        (at.minute().into(), 2, ':'),
+        (at.second().into(), 2, '.'),
+        (at.millisecond(), 3, 'Z'),
+    ] {
+        for place in (0..width).rev() {
+            let digit = number / 10_u16.pow(place) % 10;
+            text.extend(char::from_digit(digit.into(), 10));
+        }
+        text.push(mark);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -42,5 +55,6 @@ mod tests {
     fn times_are_utc_with_milliseconds() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_123);
         assert_eq!(rfc3339(at), "2001-09-09T01:46:40.123Z");
+        assert_eq!(rfc3339(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use nix::errno::Errno;
+
 use crate::clock::Moment;
 use crate::id::{JobId, Pid};
 use crate::job::{Notice, Tree, View};
@@ -159,7 +161,7 @@ pub enum Refusal {
     Dead(JobId),
     /// The kernel refuses the signal.
     #[error("the kernel refused the signal: {0}")]
-    SignalFailed(nix::errno::Errno),
+    SignalFailed(Errno),
     /// The process could not be started.
     #[error("{0}")]
     Spawn(Fault),
@@ -179,21 +181,50 @@ pub enum Refusal {
 
 /// Why a process could not be started: the step, and the kernel's reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot start `{exec}`: {stage} failed: {} ({errno:?})", errno.desc())]
+#[error("cannot start `{exec}`: {stage} failed: {} ({errno:?}){}", errno.desc(), self.hint())]
 pub struct Fault {
     /// The program.
     pub exec: String,
     /// The step.
     pub stage: Stage,
     /// The kernel's reason.
-    pub errno: nix::errno::Errno,
+    pub errno: Errno,
 }
 
 impl Fault {
+    /// What to look at, where the reason alone does not tell.
+    fn hint(&self) -> &'static str {
+        match (self.stage, self.errno) {
+            (Stage::Exec, Errno::ENOENT) => {
+                "; either it is not there, or the interpreter that its first line names is not"
+            }
+            (Stage::Exec, Errno::EACCES) => "; it must be executable for the job's user",
+            (Stage::Exec, Errno::ENOEXEC) => {
+                "; it is no program of this machine and no script with a #! line"
+            }
+            (Stage::Chdir, _) => "; `cwd` must be a directory that the job's user may enter",
+            (Stage::Stdin | Stage::Stdout | Stage::Stderr, Errno::ENOENT) => {
+                "; the folder of its `file` must be there"
+            }
+            (Stage::Listen, Errno::EADDRINUSE) => "; somebody listens there: `ss -lp` shows who",
+            (Stage::Cgroup, Errno::EOPNOTSUPP) => {
+                "; `cgroup` needs cgroup v2, and the controller in init's own group"
+            }
+            (Stage::Groups | Stage::Group | Stage::User, Errno::EPERM) => {
+                "; only an init that runs as root can start a job as somebody else"
+            }
+            (Stage::Rlimits, Errno::EPERM) => "; only root may raise a hard limit",
+            (Stage::Clone, Errno::EAGAIN) => {
+                "; there are as many processes, or as many starts under way, as there may be"
+            }
+            _ => "",
+        }
+    }
+
     /// The exit code a shell would report for it.
     #[must_use]
     pub fn as_exit(&self) -> Exit {
-        Exit::Code(if self.errno == nix::errno::Errno::ENOENT { 127 } else { 126 })
+        Exit::Code(if self.errno == Errno::ENOENT { 127 } else { 126 })
     }
 }
 

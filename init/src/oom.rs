@@ -4,10 +4,10 @@
 //! before that. The kernel changes the value of all processes that share their memory at once, and
 //! a child shares init's until its exec is through; so init keeps the children's value until they
 //! have all exec'ed and no more have come for a while. The exec is through a little later than init
-//! learns of it: what init sets for itself may still reach the last children, which are then set
-//! right in their turn, and so on until all are what they should be.
+//! learns of it, and that is waited for: set right afterwards, a child might have had children of its
+//! own with the wrong value.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,24 +16,25 @@ use nix::errno::Errno;
 use tracing::warn;
 
 use crate::id::Pid;
+use crate::process;
 use crate::sys;
 
 const FILE: &str = "/proc/self/oom_score_adj";
 /// An exec that is through as far as init is told takes microseconds more.
-const TRIES: u32 = 1000;
+const A_LITTLE: Duration = Duration::from_millis(500);
 /// Never.
 const LEAST: i16 = -1000;
 /// How long nobody must have been started before init takes on its own value again.
 const QUIET: Duration = Duration::from_millis(100);
-/// Children whose exec may not be through yet.
+/// Children whose exec may not be through yet; older ones are long past it.
 const LAST: usize = 64;
 
 /// The values of init and its children, once `/proc` is there.
 #[derive(Debug, Default)]
 pub struct OomScore {
     open: Option<Open>,
-    /// The last children that were made, and their values.
-    last: Vec<(Pid, i16)>,
+    /// The last children that were made.
+    last: Vec<Pid>,
     /// When to take on init's own value.
     quiet_at: Option<Instant>,
 }
@@ -77,13 +78,13 @@ impl OomScore {
         if self.last.len() >= LAST {
             self.last.remove(0);
         }
-        self.last.push((child, open.now));
+        self.last.push(child);
         self.quiet_at = (open.now != open.own).then(|| Instant::now() + QUIET);
     }
 
     /// A child has been reaped: its number may be anybody's from now on.
     pub fn forget(&mut self, child: Pid) {
-        self.last.retain(|(pid, _)| *pid != child);
+        self.last.retain(|pid| *pid != child);
     }
 
     /// When to [rest](Self::rest).
@@ -100,26 +101,20 @@ impl OomScore {
             if let Err(errno) = self.set(open.own) {
                 warn!("cannot set init's own oom_score_adj again: {}", errno.desc());
             }
-            self.last.clear();
         }
     }
 
     fn set(&mut self, value: i16) -> Result<(), Errno> {
         let Some(open) = self.open.as_mut().filter(|open| open.now != value) else { return Ok(()) };
-        for _ in 0..TRIES {
-            open.set(value)?;
-            for (child, childs) in self.last.iter().filter(|(_, childs)| *childs != value) {
-                // Who has ended meanwhile needs none.
-                let _ = fs::write(format!("/proc/{child}/oom_score_adj"), childs.to_string());
-            }
-            match open.read() {
-                Some(now) if now != value => open.now = now,
-                Some(_) | None => return Ok(()),
+        let by = Instant::now() + A_LITTLE;
+        while self.last.iter().copied().any(process::is_unborn) {
+            if Instant::now() > by {
+                // One that is stuck on its way, and given up: it has what init has.
+                warn!("a child that is stuck on its way gets init's own oom_score_adj, {value}");
+                break;
             }
             thread::yield_now();
         }
-        // One that is stuck on its way, and given up. It has what init has.
-        warn!("a child that is stuck on its way gets init's own oom_score_adj, {value}");
         self.last.clear();
         open.set(value)
     }

@@ -84,6 +84,12 @@ impl Process {
     }
 }
 
+/// Whether a child lives and has not exec'ed.
+#[must_use]
+pub fn is_unborn(child: Pid) -> bool {
+    Process::read(child.as_raw()).is_some_and(|child| child.is_unborn && child.is_alive())
+}
+
 /// Signals one of init's own children, which nobody else reaps, so that its number is its own.
 pub fn signal_child(pid: Pid, signal: Signal) -> Result<(), nix::errno::Errno> {
     sys::kill(pid.as_raw(), signal)

@@ -113,7 +113,7 @@ async fn launch(api: Api, id: Option<JobId>, request: Request) -> Answer {
     let names_account = wire.user.is_some() || wire.group.is_some() || wire.groups.is_some();
     let accounts = if names_account { Accounts::read() } else { Ok(Accounts::default()) };
     let accounts = accounts.map_err(SpecError::account)?;
-    let spec = Arc::new(Spec::check(&wire, &accounts, api.own)?);
+    let spec = Arc::new(Spec::check(&wire, &accounts, api.own)?.with(wire));
     Ok(api.door.ask(Command::Start { id, spec, until }).await?.into_response())
 }
 

@@ -5,7 +5,7 @@ mod error;
 mod listen;
 
 use std::ffi::CString;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use confine::{Confinement, Limit};
@@ -32,9 +32,11 @@ const MAX_READY_FD: u32 = 2 + MAX_FDS;
 ///
 /// There may be many thousands, and most of a spec is needed only when its process is started or
 /// it is shown; so that part is kept as the JSON text it came as.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Spec {
     text: Box<RawValue>,
+    /// The same as it was read, for the first start.
+    fresh: Mutex<Option<Box<JobSpec>>>,
     /// Whom to run as; `None` is init itself.
     pub identity: Option<Box<Identity>>,
     /// When it is ready.
@@ -101,6 +103,7 @@ impl Spec {
             .map_err(SpecError::account)?;
         Ok(Self {
             text: serde_json::value::to_raw_value(wire)?,
+            fresh: Mutex::default(),
             identity: identity.map(Box::new),
             ready: wire.ready,
             watchdog: wire.watchdog_ms.map(Duration::from_millis),
@@ -126,9 +129,16 @@ impl Spec {
         Self { boot: Some(Box::new(boot)), ..self }
     }
 
+    /// The same with what it was read from, which spares reading it once more.
+    #[must_use]
+    pub fn with(self, wire: JobSpec) -> Self {
+        Self { fresh: Mutex::new(Some(Box::new(wire))), ..self }
+    }
+
     /// The spec as it came.
     pub fn wire(&self) -> Result<JobSpec, serde_json::Error> {
-        serde_json::from_str(self.text.get())
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take();
+        fresh.map_or_else(|| serde_json::from_str(self.text.get()), |fresh| Ok(*fresh))
     }
 
     /// Bytes that it takes, nearly.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Settings of the job's control group, version 2, named as the kernel's files are with `_` for
 /// `.`: `memory_max` is written to `memory.max`. What is not set is as the kernel has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object such as {\"memory_max\": \"256M\"}")]
 pub struct Cgroup {
     /// Share of the processors, 1 to 10000; others have 100.
     #[serde(skip_serializing_if = "Option::is_none")]

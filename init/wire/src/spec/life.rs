@@ -28,7 +28,7 @@ impl Ready {
 /// `jitter`. A run of at least `reset_after_ms` starts the count anew. More than `limit` restarts
 /// within `window_ms` and the job stays failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object such as {\"policy\": \"always\"}")]
 pub struct Restart {
     /// After which endings.
     pub policy: Policy,
@@ -83,7 +83,7 @@ pub enum Policy {
 
 /// How a job is ended: `signal` to its processes, SIGKILL to what is left after `timeout_ms`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object such as {\"timeout_ms\": 5000}")]
 pub struct Stop {
     /// The polite signal.
     pub signal: SignalName,

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The child's environment is `envs` and nothing more (with `fds`, the `LISTEN_*` variables).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a job spec")]
 pub struct JobSpec {
     /// The program: a path, or a name that is looked up in the `PATH` of `envs`.
     pub exec: String,

@@ -43,7 +43,10 @@ impl Stdio {
 
 /// A listening socket that belongs to init and is lent to the job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"name\": \"http\", \"listen\": \"tcp:127.0.0.1:8080\"}"
+)]
 pub struct FdSpec {
     /// Its name in `LISTEN_FDNAMES`.
     pub name: String,
