@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
@@ -16,6 +17,8 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::sys;
 
 /// Starts logging. A panic is a line of it, too.
 pub fn start() {
@@ -83,20 +86,28 @@ fn line(text: &[u8]) -> Vec<u8> {
     shown.map(plain).chain([b'\n']).collect()
 }
 
-/// stderr once more, as a file of our own that does not block, where it is a pipe or a terminal:
-/// others, who share it, may fill it between asking for room and writing, and a terminal can be
-/// stopped in the middle of a line.
+/// stderr once more, as a file of our own that does not block, where a terminal needs that.
 static OWN: OnceLock<File> = OnceLock::new();
 
+/// Writes what can be written at once. Others share stderr: they may fill a pipe between asking for
+/// room and writing, and a terminal can be stopped in the middle of a line.
 fn say(line: &[u8]) {
-    if let Some(mut own) = own() {
+    let mut stderr = io::stderr();
+    let is_file = || Some(fstat(&stderr).ok()?.st_mode & libc::S_IFMT == libc::S_IFREG);
+    if is_file().unwrap_or_default() {
+        let _ = stderr.write(line);
+        return;
+    }
+    match sys::write_now(&stderr, line) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {}
         // What does not fit is lost.
+        Ok(_) | Err(_) => return,
+    }
+    if let Some(mut own) = own() {
         let _ = own.write(line);
         return;
     }
-    // A file takes all, at the place where the others are, too; a socket cannot be opened once more,
-    // and nothing can without /proc.
-    let mut stderr = io::stderr();
+    // Without /proc there is no other way.
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     if poll(&mut ready, PollTimeout::ZERO) == Ok(1) {
         let _ = stderr.write(line);
@@ -105,10 +116,6 @@ fn say(line: &[u8]) {
 
 fn own() -> Option<&'static File> {
     if OWN.get().is_none() {
-        let kind = fstat(io::stderr()).ok()?.st_mode & libc::S_IFMT;
-        if !matches!(kind, libc::S_IFIFO | libc::S_IFCHR) {
-            return None;
-        }
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let mut options = File::options();
         let opened = options.write(true).custom_flags(flags.bits()).open("/proc/self/fd/2");

@@ -166,6 +166,15 @@ pub fn keep_from_children(first: RawFd) {
     }
 }
 
+/// Writes without waiting for room, whatever the descriptor's own flags say.
+pub fn write_now(file: &impl AsRawFd, text: &[u8]) -> Result<usize, Errno> {
+    let part = libc::iovec { iov_base: text.as_ptr().cast_mut().cast(), iov_len: text.len() };
+    // SAFETY: the kernel only reads `text`, and only during the call. -1 is where the file stands.
+    let code =
+        unsafe { libc::pwritev2(file.as_raw_fd(), &raw const part, 1, -1, libc::RWF_NOWAIT) };
+    Errno::result(code).map(|length| usize::try_from(length).unwrap_or_default())
+}
+
 /// Whether a descriptor is open.
 #[must_use]
 pub fn is_open(fd: RawFd) -> bool {
