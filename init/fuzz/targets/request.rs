@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use init::api::{self, Api, Peer, Seat};
+use init::api::{Api, Peer, Seat, converse};
 use init::clock::Moment;
 use init::door::{Door, Knock};
 use init::event::{Effect, Event, Fault, Reply, Stage};
@@ -31,9 +31,9 @@ fuzz_target!(|bytes: &[u8]| {
             }
         });
         let peer = Peer { user: 0, access: Arc::default() };
-        let router = api::router(Api { door, own: (0, 0) });
+        let api = Api { door, own: (0, 0) };
         let (mut client, server) = duplex(1 << 20);
-        let served = tokio::spawn(api::converse(server, router, peer, Seat::Free));
+        let served = tokio::spawn(converse(server, api, peer, Seat::Free));
         let (mut reader, mut writer) = tokio::io::split(&mut client);
         let write = async {
             let _ = writer.write_all(bytes).await;

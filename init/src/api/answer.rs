@@ -1,7 +1,13 @@
-//! What a refusal looks like on the wire, and with which status.
+//! What answers look like on the wire, and with which status.
 
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use hyper::body::{Body, Frame, SizeHint};
 use init_wire::ErrorBody;
 use nix::errno::Errno;
 use serde::Serialize;
@@ -11,25 +17,83 @@ use crate::event::{Fault, Refusal, Reply, Stage};
 use crate::id::BadId;
 use crate::spec::SpecError;
 
-/// A JSON body with a newline at its end, which people at a terminal are glad of.
-pub(super) struct Json<'a, T>(pub(super) &'a T);
+/// What is sent back.
+pub(super) type Answer = Response<Payload>;
 
-impl<T: Serialize> IntoResponse for Json<'_, T> {
-    fn into_response(self) -> Response {
-        let mut text = Vec::with_capacity(512);
-        // What init shows of itself has no part that JSON cannot hold.
-        if serde_json::to_writer(&mut text, self.0).is_err() {
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        }
-        text.push(b'\n');
-        ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+/// The body of an answer.
+pub(super) enum Payload {
+    /// All there is; `None` once it has been sent.
+    Whole(Option<Bytes>),
+    /// What comes, as long as it comes.
+    Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
     }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take()),
+            Self::Stream(stream) => stream.as_mut().poll_next(context),
+        };
+        bytes.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// An answer without a body.
+pub(super) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Payload::Whole(None));
+    *answer.status_mut() = status;
+    answer
+}
+
+/// An answer with `body`, which is of that type.
+pub(super) fn typed(status: StatusCode, media_type: &'static str, body: Payload) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    answer
+}
+
+/// An answer in JSON, with a newline at its end, which people at a terminal are glad of.
+pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    let mut text = Vec::with_capacity(512);
+    // What init shows of itself has no part that JSON cannot hold.
+    if serde_json::to_writer(&mut text, value).is_err() {
+        return empty(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    text.push(b'\n');
+    typed(status, "application/json", text.into())
 }
 
 /// An error answer.
 #[derive(Debug)]
 pub(super) struct Refused {
     status: StatusCode,
+    header: Option<(HeaderName, HeaderValue)>,
     body: Box<ErrorBody>,
 }
 
@@ -38,7 +102,7 @@ impl Refused {
     pub(super) fn new(status: StatusCode, error: &str, message: impl Into<String>) -> Self {
         let (error, message) = (error.to_owned(), message.into());
         let body = ErrorBody { error, message, field: None, stage: None, errno: None };
-        Self { status, body: Box::new(body) }
+        Self { status, header: None, body: Box::new(body) }
     }
 
     /// The same, naming the field at fault.
@@ -47,11 +111,20 @@ impl Refused {
         self.body.field = Some(field.into());
         self
     }
-}
 
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.status, Json(&self.body)).into_response()
+    /// The same with a header.
+    #[must_use]
+    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
+        self.header = HeaderValue::from_str(value).ok().map(|value| (name, value));
+        self
+    }
+
+    pub(super) fn into_answer(self) -> Answer {
+        let mut answer = json(self.status, &self.body);
+        if let Some((name, value)) = self.header {
+            answer.headers_mut().insert(name, value);
+        }
+        answer
     }
 }
 
@@ -123,17 +196,20 @@ fn spawn_status(fault: &Fault) -> StatusCode {
     }
 }
 
-impl IntoResponse for Reply {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Created(job) => {
-                let location = format!("/job/{}", job.id);
-                (StatusCode::CREATED, [("location", location)], Json(&job)).into_response()
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Created(job) => {
+                let mut answer = json(StatusCode::CREATED, &job);
+                if let Ok(place) = HeaderValue::try_from(format!("/job/{}", job.id)) {
+                    answer.headers_mut().insert(header::LOCATION, place);
+                }
+                answer
             }
-            Self::Job(job) => Json(&job).into_response(),
-            Self::Done => StatusCode::NO_CONTENT.into_response(),
-            Self::Ending => StatusCode::ACCEPTED.into_response(),
-            Self::Refused(refusal) => Refused::from(refusal).into_response(),
+            Reply::Job(job) => json(StatusCode::OK, &job),
+            Reply::Done => empty(StatusCode::NO_CONTENT),
+            Reply::Ending => empty(StatusCode::ACCEPTED),
+            Reply::Refused(refusal) => Refused::from(refusal).into_answer(),
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Reading a job spec from a request body: JSON only, bounded in size and in time.
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use init_wire::JobSpec;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -13,7 +12,7 @@ use super::place;
 use crate::limits::{BODY_TIMEOUT, MAX_BODY};
 
 /// The spec in the body of `request`.
-pub(super) async fn spec(request: Request) -> Result<JobSpec, Refused> {
+pub(super) async fn spec(request: Request<Incoming>) -> Result<JobSpec, Refused> {
     if !is_json(&request) {
         return Err(Refused::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -45,14 +44,14 @@ pub(super) async fn spec(request: Request) -> Result<JobSpec, Refused> {
     Ok(spec)
 }
 
-fn is_json(request: &Request) -> bool {
+fn is_json(request: &Request<Incoming>) -> bool {
     let mut types = request.headers().get_all(header::CONTENT_TYPE).into_iter();
     let (Some(only), None) = (types.next(), types.next()) else { return false };
     let essence = only.to_str().unwrap_or("").split(';').next().unwrap_or("").trim();
     essence.eq_ignore_ascii_case("application/json")
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes, Refused> {
+async fn read(body: Incoming) -> Result<bytes::Bytes, Refused> {
     let read = timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
     match read {
         Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -1,22 +1,21 @@
 //! `GET /jobs?follow`: the jobs there are, then every change as it happens.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use http::StatusCode;
 use init_wire::JobEvent;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::answer::{Answer, Payload, typed};
 use crate::door::Following;
 use crate::spec::Shown;
 
 /// One JSON object a line, until the client or init goes away.
-pub(super) fn response(following: Following) -> Response {
+pub(super) fn answer(following: Following) -> Answer {
     let seq = following.seq;
     let jobs = following.jobs.into_iter();
     let start = jobs
@@ -27,9 +26,9 @@ pub(super) fn response(following: Following) -> Response {
     let follower = Follower { start, events: following.events };
     let lines = stream::unfold(follower, async |mut follower| {
         let line = follower.next().await?;
-        Some((Ok::<_, Infallible>(line), follower))
+        Some((line, follower))
     });
-    ([("content-type", "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    typed(StatusCode::OK, "application/x-ndjson", Payload::Stream(Box::pin(lines)))
 }
 
 struct Follower {

@@ -8,8 +8,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 
 use super::answer::Refused;
 use crate::access::{Access, Denied, Right};
@@ -24,38 +23,37 @@ pub struct Peer {
 }
 
 /// Lets a request through, or says with which answer it is refused.
-pub(super) fn check<B>(request: &Request<B>, peer: &Peer) -> Result<(), Box<Response>> {
+pub(super) fn check<B>(request: &Request<B>, peer: &Peer) -> Result<(), Refused> {
     let headers = request.headers();
-    judge(headers).map_err(|refused| Box::new(refused.into_response()))?;
+    judge(headers)?;
     let wanted = match *request.method() {
         Method::GET | Method::HEAD => Right::Read,
         _ => Right::Control,
     };
     let shown = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    peer.access.judge(peer.user, shown, wanted).map_err(|denied| Box::new(refusal(denied)))
+    peer.access.judge(peer.user, shown, wanted).map_err(refusal)
 }
 
-fn refusal(denied: Denied) -> Response {
+fn refusal(denied: Denied) -> Refused {
     let forbidden = |message| Refused::new(StatusCode::FORBIDDEN, "not_allowed", message);
     match denied {
         Denied::NoToken => {
             let message = "send a token of init's token file: `Authorization: Bearer TOKEN`";
-            let refused = Refused::new(StatusCode::UNAUTHORIZED, "bad_token", message);
-            ([(header::WWW_AUTHENTICATE, "Bearer")], refused).into_response()
+            Refused::new(StatusCode::UNAUTHORIZED, "bad_token", message)
+                .with(header::WWW_AUTHENTICATE, "Bearer")
         }
         Denied::ReadOnly => {
             forbidden("this right is to read only; it takes `control` to change anything")
-                .into_response()
         }
-        Denied::Stranger => forbidden("this user has no right here").into_response(),
+        Denied::Stranger => forbidden("this user has no right here"),
     }
 }
 
 /// The answer to who asks too often.
-pub(super) fn too_many() -> Response {
+pub(super) fn too_many() -> Refused {
     let message = "this user sends more requests a second than he may; wait a second";
-    let refused = Refused::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
-    ([(header::RETRY_AFTER, "1")], refused).into_response()
+    Refused::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message)
+        .with(header::RETRY_AFTER, "1")
 }
 
 fn judge(headers: &HeaderMap) -> Result<(), Refused> {

@@ -13,5 +13,5 @@ mod server;
 
 pub use crowd::Place;
 pub use guard::Peer;
-pub use routes::{Api, Route, router, table};
+pub use routes::{Api, ROUTES, Route};
 pub use server::{Seat, converse, serve};

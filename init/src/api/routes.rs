@@ -1,26 +1,23 @@
 //! The table of routes. `api.md` documents each, and a test compares the two.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{FromRequestParts, Query, RawPathParams, Request, State};
-use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post, put};
-use serde::Deserialize;
+use http::{Method, Request, StatusCode, Uri, header};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 
-use super::answer::{Json, Refused};
+use super::answer::{Answer, Refused, json};
 use super::{body, follow};
 use crate::account::Accounts;
 use crate::door::Door;
-use crate::event::{Command, Ending, Until};
+use crate::event::{Command, Ending, Refusal, Until};
 use crate::id::JobId;
 use crate::signal::Signal;
 use crate::spec::{Spec, SpecError};
 
 /// A way to ask init for something.
+#[derive(Debug)]
 pub struct Route {
     /// The method.
     pub method: &'static str,
@@ -28,10 +25,46 @@ pub struct Route {
     pub path: &'static str,
     /// One line on what it does.
     pub does: &'static str,
-    handler: MethodRouter<Api>,
+    what: What,
 }
 
-/// What handlers work with.
+/// What a route leads to.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    List,
+    StartUnnamed,
+    About,
+    End,
+    StartNamed,
+    Show,
+    Remove,
+    Signal,
+    Stop,
+    StartAgain,
+    Restart,
+}
+
+/// All routes; where two fit a path, the first one is meant.
+#[rustfmt::skip]
+pub static ROUTES: &[Route] = &[
+    route("GET", "/jobs", "lists all jobs, or follows them", What::List),
+    route("POST", "/job", "starts a job that init names", What::StartUnnamed),
+    route("GET", "/job/init", "shows init itself", What::About),
+    route("PUT", "/job/init/stop", "ends init, or the machine", What::End),
+    route("PUT", "/job/{id}", "starts a job with that name", What::StartNamed),
+    route("GET", "/job/{id}", "shows a job, or waits for its end", What::Show),
+    route("DELETE", "/job/{id}", "clears a job that does not run", What::Remove),
+    route("PUT", "/job/{id}/sig/{sig}", "signals a job's process", What::Signal),
+    route("PUT", "/job/{id}/stop", "stops a job's processes", What::Stop),
+    route("PUT", "/job/{id}/start", "starts a job again", What::StartAgain),
+    route("PUT", "/job/{id}/restart", "stops a job and starts it again", What::Restart),
+];
+
+const fn route(method: &'static str, path: &'static str, does: &'static str, what: What) -> Route {
+    Route { method, path, does, what }
+}
+
+/// What requests are answered with.
 #[derive(Clone, Debug)]
 pub struct Api {
     /// The way to the reactor.
@@ -40,156 +73,129 @@ pub struct Api {
     pub own: (u32, u32),
 }
 
-/// All routes.
-#[rustfmt::skip]
-#[must_use]
-pub fn table() -> Vec<Route> {
-    let route = |method, path, does, handler| Route { method, path, does, handler };
-    vec![
-        route("GET", "/jobs", "lists all jobs, or follows them", get(list)),
-        route("POST", "/job", "starts a job that init names", post(start_unnamed)),
-        route("PUT", "/job/{id}", "starts a job with that name", put(start_named)),
-        route("GET", "/job/{id}", "shows a job, or waits for its end", get(show)),
-        route("DELETE", "/job/{id}", "clears a job that does not run", delete(remove)),
-        route("PUT", "/job/{id}/sig/{sig}", "signals a job's process", put(signal)),
-        route("PUT", "/job/{id}/stop", "stops a job's processes", put(stop)),
-        route("PUT", "/job/{id}/start", "starts a job again", put(start)),
-        route("PUT", "/job/{id}/restart", "stops a job and starts it again", put(restart)),
-        route("GET", "/job/init", "shows init itself", get(about)),
-        route("PUT", "/job/init/stop", "ends init, or the machine", put(end)),
-    ]
-}
+impl Api {
+    /// Answers a request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+        match find(request.method(), request.uri().path()) {
+            Ok((what, values)) => {
+                let values = values.map(Cow::into_owned);
+                self.call(what, values, request).await.unwrap_or_else(Refused::into_answer)
+            }
+            Err(refused) => refused.into_answer(),
+        }
+    }
 
-/// The table as a service.
-pub fn router(api: Api) -> Router {
-    table()
-        .into_iter()
-        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(no_route)
-        .with_state(api)
-}
+    async fn call(
+        &self,
+        what: What,
+        [id, sig]: [String; 2],
+        request: Request<Incoming>,
+    ) -> Result<Answer, Refused> {
+        let uri = request.uri();
+        let command = match what {
+            What::List => return self.list(uri).await,
+            What::StartUnnamed => return self.launch(None, request).await,
+            What::StartNamed => return self.launch(Some(JobId::parse(&id)?), request).await,
+            What::Show => return self.show(JobId::parse(&id)?, uri).await,
+            What::About => {
+                let [] = query(uri, [])?;
+                return Ok(json(StatusCode::OK, &self.door.about().await?));
+            }
+            What::End => {
+                let [then] = query(uri, ["then"])?;
+                Command::End(ending(then.as_deref())?)
+            }
+            What::Remove => Command::Remove(only_id(&id, uri)?),
+            What::Signal => Command::Signal(only_id(&id, uri)?, parse_signal(&sig)?),
+            What::Stop => Command::Stop(only_id(&id, uri)?),
+            What::StartAgain => Command::StartAgain(only_id(&id, uri)?),
+            What::Restart => Command::Restart(only_id(&id, uri)?),
+        };
+        Ok(self.door.ask(command).await?.into())
+    }
 
-type Answer = Result<Response, Refused>;
+    async fn list(&self, uri: &Uri) -> Result<Answer, Refused> {
+        let [follow] = query(uri, ["follow"])?;
+        match follow.as_deref() {
+            None => Ok(json(StatusCode::OK, &self.door.list().await?)),
+            Some("" | "1" | "true") => Ok(follow::answer(self.door.follow().await?)),
+            Some(_) => Err(bad_query("`follow` takes no value")),
+        }
+    }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wait {
-    wait: Option<String>,
-}
+    async fn launch(
+        &self,
+        id: Option<JobId>,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Refused> {
+        let until = until(request.uri())?.unwrap_or(Until::Up);
+        let wire = body::spec(request).await?;
+        let names_account = wire.user.is_some() || wire.group.is_some() || wire.groups.is_some();
+        let accounts = if names_account { Accounts::read() } else { Ok(Accounts::default()) };
+        let accounts = accounts.map_err(SpecError::account)?;
+        let spec = Arc::new(Spec::check(&wire, &accounts, self.own)?.with(wire));
+        Ok(self.door.ask(Command::Start { id, spec, until }).await?.into())
+    }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Follow {
-    follow: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AndThen {
-    then: Option<String>,
-}
-
-async fn list(State(api): State<Api>, uri: Uri) -> Answer {
-    let query: Follow = query(&uri)?;
-    match query.follow.as_deref() {
-        None => Ok(Json(&api.door.list().await?).into_response()),
-        Some("" | "1" | "true") => Ok(follow::response(api.door.follow().await?)),
-        Some(_) => Err(bad_query("`follow` takes no value")),
+    async fn show(&self, id: JobId, uri: &Uri) -> Result<Answer, Refused> {
+        if let Some(until) = until(uri)? {
+            return Ok(self.door.ask(Command::Await(id, until)).await?.into());
+        }
+        match self.door.info(id.clone()).await? {
+            Some(job) => Ok(json(StatusCode::OK, &job)),
+            None => Err(Refusal::UnknownJob(id).into()),
+        }
     }
 }
 
-async fn start_unnamed(State(api): State<Api>, request: Request) -> Answer {
-    launch(api, None, request).await
-}
-
-async fn start_named(State(api): State<Api>, Id(id): Id, request: Request) -> Answer {
-    launch(api, Some(id), request).await
-}
-
-async fn launch(api: Api, id: Option<JobId>, request: Request) -> Answer {
-    let until = until(request.uri())?.unwrap_or(Until::Up);
-    let wire = body::spec(request).await?;
-    let names_account = wire.user.is_some() || wire.group.is_some() || wire.groups.is_some();
-    let accounts = if names_account { Accounts::read() } else { Ok(Accounts::default()) };
-    let accounts = accounts.map_err(SpecError::account)?;
-    let spec = Arc::new(Spec::check(&wire, &accounts, api.own)?.with(wire));
-    Ok(api.door.ask(Command::Start { id, spec, until }).await?.into_response())
-}
-
-async fn show(State(api): State<Api>, Id(id): Id, uri: Uri) -> Answer {
-    if let Some(until) = until(&uri)? {
-        return Ok(api.door.ask(Command::Await(id, until)).await?.into_response());
-    }
-    match api.door.info(id.clone()).await? {
-        Some(job) => Ok(Json(&job).into_response()),
-        None => Err(crate::event::Refusal::UnknownJob(id).into()),
-    }
-}
-
-async fn remove(_: NoQuery, State(api): State<Api>, Id(id): Id) -> Answer {
-    Ok(api.door.ask(Command::Remove(id)).await?.into_response())
-}
-
-async fn signal(_: NoQuery, State(api): State<Api>, Id(id): Id, Sig(signal): Sig) -> Answer {
-    Ok(api.door.ask(Command::Signal(id, signal)).await?.into_response())
-}
-
-async fn stop(_: NoQuery, State(api): State<Api>, Id(id): Id) -> Answer {
-    Ok(api.door.ask(Command::Stop(id)).await?.into_response())
-}
-
-async fn start(_: NoQuery, State(api): State<Api>, Id(id): Id) -> Answer {
-    Ok(api.door.ask(Command::StartAgain(id)).await?.into_response())
-}
-
-async fn restart(_: NoQuery, State(api): State<Api>, Id(id): Id) -> Answer {
-    Ok(api.door.ask(Command::Restart(id)).await?.into_response())
-}
-
-async fn about(_: NoQuery, State(api): State<Api>) -> Answer {
-    Ok(Json(&api.door.about().await?).into_response())
-}
-
-async fn end(State(api): State<Api>, uri: Uri) -> Answer {
-    let query: AndThen = query(&uri)?;
-    let ending = match query.then.as_deref() {
-        None | Some("exit") => Ending::Exit,
-        Some("poweroff") => Ending::Poweroff,
-        Some("reboot") => Ending::Reboot,
-        Some("halt") => Ending::Halt,
-        Some(_) => return Err(bad_query("`then` is one of exit, poweroff, reboot, halt")),
+/// What `method` on `path` leads to, and the values of the path's parameters.
+fn find<'a>(method: &Method, path: &'a str) -> Result<(What, [Cow<'a, str>; 2]), Refused> {
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    // A path of its own is no other one's parameter.
+    let Some(first) = ROUTES.iter().find(|route| values(route.path, path).is_some()) else {
+        return Err(no_route(path));
     };
-    Ok(api.door.ask(Command::End(ending)).await?.into_response())
+    let fits = |route: &&Route| route.path == first.path;
+    let Some(route) = ROUTES.iter().filter(fits).find(|route| route.method == method) else {
+        let methods: Vec<_> = ROUTES.iter().filter(fits).map(|route| route.method).collect();
+        return Err(wrong_method(method, path, &methods.join(" or ")));
+    };
+    let values = values(route.path, path).unwrap_or_default();
+    let decoded = values.map(|value| percent_decode_str(value).decode_utf8_lossy());
+    Ok((route.what, decoded))
 }
 
-async fn no_route(uri: Uri) -> Refused {
-    let routes: Vec<_> = table().iter().map(|r| format!("{} {}", r.method, r.path)).collect();
-    let message = format!("there is no {}; there are: {}", uri.path(), routes.join(", "));
+/// The values of the parameters of `pattern`, if `path` fits it.
+fn values<'a>(pattern: &str, path: &'a str) -> Option<[&'a str; 2]> {
+    let mut values = [""; 2];
+    let mut free = values.iter_mut();
+    let mut parts = path.split('/');
+    for wanted in pattern.split('/') {
+        let part = parts.next()?;
+        if wanted.starts_with('{') {
+            *free.next()? = part;
+        } else if part != wanted {
+            return None;
+        }
+    }
+    parts.next().is_none().then_some(values)
+}
+
+fn no_route(path: &str) -> Refused {
+    let routes: Vec<_> = ROUTES.iter().map(|r| format!("{} {}", r.method, r.path)).collect();
+    let message = format!("there is no {path}; there are: {}", routes.join(", "));
     Refused::new(StatusCode::NOT_FOUND, "no_route", message)
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Refused {
-    let asked: Vec<_> = uri.path().split('/').collect();
-    let fits = |route: &Route| {
-        let own: Vec<_> = route.path.split('/').collect();
-        let mut both = own.iter().zip(&asked);
-        own.len() == asked.len() && both.all(|(own, asked)| own == asked || own.starts_with('{'))
-    };
-    let mut routes: Vec<_> = table().into_iter().filter(fits).collect();
-    // A path of its own is no other one's parameter.
-    if routes.iter().any(|route| route.path == uri.path()) {
-        routes.retain(|route| route.path == uri.path());
-    }
-    let methods: Vec<_> = routes.iter().map(|route| route.method).collect();
-    let methods = methods.join(" or ");
-    let message = format!("{} takes {methods}, not {method}; try curl -X {methods}", uri.path());
+fn wrong_method(method: &str, path: &str, methods: &str) -> Refused {
+    let message = format!("{path} takes {methods}, not {method}; try curl -X {methods}");
     Refused::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message)
+        .with(header::ALLOW, &methods.replace(" or ", ", "))
 }
 
 fn until(uri: &Uri) -> Result<Option<Until>, Refused> {
-    let query: Wait = query(uri)?;
-    match query.wait.as_deref() {
+    let [wait] = query(uri, ["wait"])?;
+    match wait.as_deref() {
         None => Ok(None),
         Some("exit") => Ok(Some(Until::Ended)),
         Some("ready") => Ok(Some(Until::Ready)),
@@ -197,68 +203,52 @@ fn until(uri: &Uri) -> Result<Option<Until>, Refused> {
     }
 }
 
-fn query<T: for<'de> Deserialize<'de>>(uri: &Uri) -> Result<T, Refused> {
-    Query::try_from_uri(uri).map(|Query(query)| query).map_err(|error| {
-        let text = error.body_text();
-        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-        bad_query(&format!("the query cannot be read: {text}"))
+fn ending(then: Option<&str>) -> Result<Ending, Refused> {
+    match then {
+        None | Some("exit") => Ok(Ending::Exit),
+        Some("poweroff") => Ok(Ending::Poweroff),
+        Some("reboot") => Ok(Ending::Reboot),
+        Some("halt") => Ok(Ending::Halt),
+        Some(_) => Err(bad_query("`then` is one of exit, poweroff, reboot, halt")),
+    }
+}
+
+/// The id of a path that takes no query.
+fn only_id(id: &str, uri: &Uri) -> Result<JobId, Refused> {
+    let [] = query(uri, [])?;
+    Ok(JobId::parse(id)?)
+}
+
+fn parse_signal(text: &str) -> Result<Signal, Refused> {
+    Signal::parse(text).ok_or_else(|| {
+        let message = format!(
+            "there is no signal `{text}`; use a name such as TERM, or a number from 1 to 64"
+        );
+        Refused::new(StatusCode::BAD_REQUEST, "bad_signal", message)
     })
+}
+
+/// The values of the parameters of these names; there may be no others, and none twice.
+fn query<const N: usize>(uri: &Uri, names: [&str; N]) -> Result<[Option<String>; N], Refused> {
+    let mut values = [const { None }; N];
+    let text = uri.query().unwrap_or_default();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        let known = names.iter().zip(&mut values).find(|(known, _)| **known == name);
+        match known {
+            Some((_, free @ None)) => *free = Some(value.into_owned()),
+            Some(_) => return Err(bad_query(&format!("`{name}` is there twice"))),
+            None if names.is_empty() => {
+                return Err(bad_query(&format!("`?{text}`: this takes no query")));
+            }
+            None => {
+                let names = names.join("`, `");
+                return Err(bad_query(&format!("there is no `{name}` here, but `{names}`")));
+            }
+        }
+    }
+    Ok(values)
 }
 
 fn bad_query(message: &str) -> Refused {
     Refused::new(StatusCode::BAD_REQUEST, "bad_query", message)
-}
-
-/// A query would have no meaning.
-struct NoQuery;
-
-impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
-    type Rejection = Refused;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
-        match parts.uri.query() {
-            None | Some("") => Ok(Self),
-            Some(query) => Err(bad_query(&format!("`?{query}`: this takes no query"))),
-        }
-    }
-}
-
-/// The `{id}` of the path.
-struct Id(JobId);
-
-impl<S: Send + Sync> FromRequestParts<S> for Id {
-    type Rejection = Refused;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
-        let text = path(parts, state).await?.remove("id").unwrap_or_default();
-        Ok(Self(JobId::parse(&text)?))
-    }
-}
-
-/// The `{sig}` of the path.
-struct Sig(Signal);
-
-impl<S: Send + Sync> FromRequestParts<S> for Sig {
-    type Rejection = Refused;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
-        let text = path(parts, state).await?.remove("sig").unwrap_or_default();
-        let unknown = || {
-            let message = format!(
-                "there is no signal `{text}`; use a name such as TERM, or a number from 1 to 64"
-            );
-            Refused::new(StatusCode::BAD_REQUEST, "bad_signal", message)
-        };
-        Signal::parse(&text).map(Self).ok_or_else(unknown)
-    }
-}
-
-async fn path<S: Send + Sync>(
-    parts: &mut Parts,
-    state: &S,
-) -> Result<BTreeMap<String, String>, Refused> {
-    let params = RawPathParams::from_request_parts(parts, state)
-        .await
-        .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad_path", error.to_string()))?;
-    Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }

@@ -6,9 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,14 +16,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
-use tower_service::Service;
 use tracing::{debug, warn};
 
 use super::crowd::{Crowd, Place};
 use super::guard::{self, Peer};
 use super::patience::Patience;
 use super::peer::Owners;
-use super::routes::{Api, router};
+use super::routes::Api;
 use crate::access::Access;
 use crate::account;
 use crate::limits::{
@@ -41,7 +38,6 @@ pub async fn serve(listener: TcpListener, api: Api, mut access: Access, seats: u
     let Ok(listener) = sys::watch(listener) else { return };
     // What only matters once somebody is there does not keep `boot` waiting.
     drop(listener.readable().await);
-    let api = router(api);
     let mut owners = Owners::choose(local);
     access.unmapped = account::unmapped();
     let seats = Arc::new(Semaphore::new(seats));
@@ -147,24 +143,18 @@ enum Refused {
 }
 
 /// Answers the requests of one connection, one after the other.
-pub async fn converse<IO>(stream: IO, api: Router, peer: Peer, seat: Seat)
+pub async fn converse<IO>(stream: IO, api: Api, peer: Peer, seat: Seat)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request: Request<Incoming>| {
-        let mut api = api.clone();
-        let judged = if seat.may_ask() {
-            guard::check(&request, &peer)
-        } else {
-            Err(Box::new(guard::too_many()))
-        };
-        async move {
-            let answer: Response<Body> = match judged {
-                Ok(()) => api.call(request).await?,
-                Err(refused) => *refused,
-            };
-            Ok::<_, Infallible>(answer)
-        }
+    let (api, peer, seat) = (&api, &peer, &seat);
+    let service = service_fn(async |request: Request<Incoming>| {
+        let judged =
+            if seat.may_ask() { guard::check(&request, peer) } else { Err(guard::too_many()) };
+        Ok::<_, Infallible>(match judged {
+            Ok(()) => api.answer(request).await,
+            Err(refused) => refused.into_answer(),
+        })
     });
     let served = http1::Builder::new()
         .timer(Patience::default())
