@@ -249,6 +249,8 @@ pub enum Stage {
     Clone,
     /// Giving it a session of its own.
     Session,
+    /// Making its terminal, or making that the session's.
+    Terminal,
     /// Setting the kernel's liking for ending it when memory is out.
     OomScoreAdj,
     /// Setting its priority.
@@ -289,6 +291,7 @@ impl Stage {
             Self::Prepare => "prepare",
             Self::Clone => "clone",
             Self::Session => "session",
+            Self::Terminal => "terminal",
             Self::OomScoreAdj => "oom_score_adj",
             Self::Nice => "nice",
             Self::Rlimits => "rlimits",

@@ -41,3 +41,8 @@ pub const DENIED_TIMEOUT: Duration = Duration::from_secs(1);
 pub const TROUBLE: Duration = Duration::from_millis(10);
 /// The wait before accepting again when there is no descriptor or memory for a connection.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of all captured output together. From there on, streams keep 4 KiB each and no more than
+/// they do.
+pub const MAX_OUTPUT: usize = 256 * 1024 * 1024;
+/// Bytes of the output of cleared jobs, for who follows all output. The longest cleared goes first.
+pub const MAX_DEPARTED: usize = 4 * 1024 * 1024;

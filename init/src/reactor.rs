@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use init_wire::{Cgroup as Settings, InitInfo, JobEvent, JobSpec, Ready, Status};
+use init_wire::{Cgroup as Settings, Channel, InitInfo, JobEvent, JobSpec, Log, Ready, Status};
 use nix::errno::Errno;
 use tokio::sync::{broadcast, oneshot};
 use tracing::{info, warn};
@@ -19,14 +19,17 @@ use crate::descriptor;
 use crate::door::{Following, Knock};
 use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Stage, Ticket};
 use crate::id::{JobId, Pid};
+use crate::input::Inputs;
 use crate::job::{Notice, Tree, View};
 use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_JOBS, MISSABLE_EVENTS};
 use crate::listen::Keeper;
 use crate::notice::{self, Ears, Line, Message, Mouth, Words};
+use crate::output::Outputs;
 use crate::process;
 use crate::signal::Signal;
 use crate::spawn::{Lent, Spawner, shortened};
 use crate::spec::{Shown, Spec};
+use crate::stdio::Kept;
 use crate::sys::{self, child::Unborn};
 use crate::table::Table;
 use crate::tree::Trees;
@@ -38,6 +41,8 @@ pub struct Reactor {
     keeper: Keeper,
     trees: Trees,
     ears: Ears,
+    outputs: Outputs,
+    inputs: Inputs,
     /// Descriptors that may be kept for jobs.
     keepable: usize,
     in_vm: bool,
@@ -59,6 +64,8 @@ impl Reactor {
             keeper: Keeper::default(),
             trees: Trees::default(),
             ears,
+            outputs: Outputs::default(),
+            inputs: Inputs::default(),
             keepable: descriptor::keepable(),
             in_vm,
             was_asked: false,
@@ -69,10 +76,17 @@ impl Reactor {
         }
     }
 
+    /// What jobs write, and what is written to them.
+    #[must_use]
+    pub fn streams(&self) -> (Outputs, Inputs) {
+        (self.outputs.clone(), self.inputs.clone())
+    }
+
     /// When something is to be done without anybody asking.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let look = self.spawner.births.next_look(self.awaits(self.spawner.births.all()));
+        let births = &self.spawner.births;
+        let look = births.next_look(births.are_urgent() || self.awaits(births.all()));
         let rest = self.spawner.next_rest();
         [self.table.next_deadline(), look, rest].into_iter().flatten().min()
     }
@@ -141,6 +155,12 @@ impl Reactor {
     pub fn handle(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = self.birth().or_else(|| events.pop_front()) {
+            if let Event::Reaped(pid, _) = &event
+                && let Some(job) = self.table.job_of(*pid)
+            {
+                // Who is told of its end finds its last words.
+                self.outputs.drain(job);
+            }
             // Anew for each: a start may have taken long.
             for effect in self.table.step(Moment::now(), event) {
                 self.perform(effect, &mut events);
@@ -186,9 +206,10 @@ impl Reactor {
     /// What has become of one of the children that were on their way.
     fn birth(&mut self) -> Option<Event> {
         let (outfit, born) = self.spawner.births.take()?;
-        let Outfit { job, exec, begun, group, bounds } = outfit;
+        let Outfit { job, exec, begun, group, bounds, kept, log, tty } = outfit;
         Some(match born {
             Ok(pid) => {
+                self.connect(&job, kept, &log, tty);
                 self.trees.plant(&job, pid, group);
                 if let Some(bounds) = bounds {
                     self.trees.bound(&job, &bounds);
@@ -203,6 +224,21 @@ impl Reactor {
                 Event::SpawnFailed(job, fault)
             }
         })
+    }
+
+    /// A new run of the job writes to these, and reads from these, and from no others.
+    fn connect(&mut self, job: &JobId, kept: Kept, log: &Log, tty: bool) {
+        let Kept { stdin, stdout, stderr } = kept;
+        for (channel, end) in [(Channel::Stdout, stdout), (Channel::Stderr, stderr)] {
+            match end {
+                Some(end) => self.outputs.capture(job, channel, log, end),
+                None => self.outputs.release(job, channel),
+            }
+        }
+        match stdin {
+            Some(end) => self.inputs.keep(job, end, tty),
+            None => self.inputs.close(job),
+        }
     }
 
     fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
@@ -229,8 +265,14 @@ impl Reactor {
                 self.seen(id, seen, events);
             }
             Effect::Reply(ticket, reply) => self.reply(ticket, reply),
-            Effect::Changed(id, seq) => self.tell_changed(&id, seq),
-            Effect::Gone(id, seq) => self.tell(&JobEvent::Gone { seq, id: id.to_string() }),
+            Effect::Changed(id, seq) => {
+                self.note_streams(&id);
+                self.tell_changed(&id, seq);
+            }
+            Effect::Gone(id, seq) => {
+                self.outputs.forget(&id);
+                self.tell(&JobEvent::Gone { seq, id: id.to_string() });
+            }
             Effect::ReleaseListeners => {
                 let table = &self.table;
                 self.keeper.keep(|address| table.names_listener(address));
@@ -242,6 +284,15 @@ impl Reactor {
                 self.end = Some((ending, code));
             }
         }
+    }
+
+    /// Who follows a job that has ended need not wait for more of it.
+    fn note_streams(&mut self, id: &JobId) {
+        let is_live = self.table.is_live(id);
+        if !is_live {
+            self.inputs.close(id);
+        }
+        self.outputs.note(id, is_live);
     }
 
     /// Begins to start a process of the job, with all that is kept for it.
@@ -267,8 +318,12 @@ impl Reactor {
         if spec.notifies() || spec.ready != Ready::Exec {
             self.may_keep().map_err(|errno| (Stage::Notify, errno))?;
         }
+        if Kept::wanted(wire) > 0 {
+            let ready = self.may_keep().and_then(|()| self.outputs.prepare());
+            ready.map_err(|errno| (Stage::Stdout, errno))?;
+        }
         let mouth = Mouth::open(spec).map_err(|errno| (Stage::Notify, errno))?;
-        let (mut child, group) = match self.begin_in_group(id, spec, wire, &mouth) {
+        let (mut child, kept, group) = match self.begin_in_group(id, spec, wire, &mouth) {
             // A group that was used before may have been left in a state that it cannot be in.
             Err((Stage::Clone, Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP)) => {
                 self.begin_in_group(id, spec, wire, &mouth)
@@ -288,14 +343,16 @@ impl Reactor {
         // From now on, though it is the job's only when it has exec'ed: it may have a lot to say.
         self.ears.listen(id, mouth);
         let (job, exec, begun) = (id.clone(), exec.to_owned(), Moment::now());
-        let outfit = Outfit { job, exec, begun, group, bounds };
+        let (log, tty) = (wire.log.clone(), wire.tty);
+        let outfit = Outfit { job, exec, begun, group, bounds, kept, log, tty };
         self.spawner.births.add(child, outfit);
         Ok(())
     }
 
     /// Whether a descriptor more may be kept for jobs.
     fn may_keep(&self) -> Result<(), Errno> {
-        let kept = self.keeper.count() + self.ears.count();
+        let streams = self.outputs.count() + self.inputs.count();
+        let kept = self.keeper.count() + self.ears.count() + streams;
         if kept < self.keepable { Ok(()) } else { Err(Errno::EMFILE) }
     }
 
@@ -305,7 +362,7 @@ impl Reactor {
         spec: &Arc<Spec>,
         wire: &JobSpec,
         mouth: &Mouth,
-    ) -> Result<(Unborn, Option<Group>), (Stage, Errno)> {
+    ) -> Result<(Unborn, Kept, Option<Group>), (Stage, Errno)> {
         // `boot` stays where init is, whatever that is a part of.
         let taken = match &spec.boot {
             Some(_) => Ok(None),
@@ -316,7 +373,7 @@ impl Reactor {
         let group_fd = handle.as_ref().map(Handle::as_raw);
         let mut lent = Lent { keeper: &mut self.keeper, most, mouth, group: group_fd };
         match self.spawner.spawn(spec, wire, &mut lent) {
-            Ok(child) => Ok((child, group)),
+            Ok((child, kept)) => Ok((child, kept, group)),
             Err(failure) => {
                 self.trees.give_up(group);
                 Err(failure)
@@ -327,6 +384,7 @@ impl Reactor {
     fn seen(&mut self, id: JobId, tree: Tree, events: &mut VecDeque<Event>) {
         if matches!(tree, Tree::Empty { .. }) {
             self.ears.stop(&id);
+            self.outputs.drain(&id);
         }
         events.push_back(Event::Tree(id, tree));
     }

@@ -186,7 +186,9 @@ impl Init {
             access => access?,
         };
         let seats = MAX_CONNECTIONS.min(descriptor::keepable() / 2);
-        let api = Box::pin(api::serve(listener, Api { door, own }, access, seats));
+        let (outputs, inputs) = reactor.streams();
+        let api = Api { door, own, outputs, inputs };
+        let api = Box::pin(api::serve(listener, api, access, seats));
         let has_boot = !options.command.is_empty();
         let boot = has_boot.then(|| boot_spec(&options, address, boot_exit, in_vm, own));
         let boot = boot.transpose()?;

@@ -124,6 +124,18 @@ impl Table {
         self.pids.contains_key(&pid)
     }
 
+    /// The job that a process is the main one of.
+    #[must_use]
+    pub fn job_of(&self, pid: Pid) -> Option<&JobId> {
+        self.pids.get(&pid)
+    }
+
+    /// Whether a job has a process, or will have one without anybody asking.
+    #[must_use]
+    pub fn is_live(&self, id: &JobId) -> bool {
+        self.jobs.get(id).is_some_and(|entry| entry.job.is_live())
+    }
+
     /// How many jobs there are, ended ones included.
     #[must_use]
     pub fn len(&self) -> usize {

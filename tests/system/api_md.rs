@@ -41,7 +41,14 @@ fn comparable(output: &str) -> Value {
             mask(&mut json);
             json
         }
-        Err(_) => Value::String(output.trim().to_owned()),
+        Err(_) => match output.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()
+        {
+            Ok(mut lines) if lines.len() > 1 => {
+                lines.iter_mut().for_each(mask);
+                Value::Array(lines)
+            }
+            _ => Value::String(output.trim().to_owned()),
+        },
     }
 }
 
@@ -50,7 +57,10 @@ fn mask(json: &mut Value) {
         Value::Array(list) => list.iter_mut().for_each(mask),
         Value::Object(map) => {
             for (key, value) in map {
-                let varies = matches!(key.as_str(), "pid" | "startedAt" | "endedAt" | "uptimeMs");
+                let varies = matches!(
+                    key.as_str(),
+                    "pid" | "startedAt" | "endedAt" | "uptimeMs" | "time" | "position"
+                );
                 if varies && !value.is_null() {
                     *value = Value::String("varies".into());
                 } else {

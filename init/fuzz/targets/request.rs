@@ -31,7 +31,8 @@ fuzz_target!(|bytes: &[u8]| {
             }
         });
         let peer = Peer { user: 0, access: Arc::default() };
-        let api = Api { door, own: (0, 0) };
+        let (outputs, inputs) = Default::default();
+        let api = Api { door, own: (0, 0), outputs, inputs };
         let (mut client, server) = duplex(1 << 20);
         let served = tokio::spawn(converse(server, api, peer, Seat::Free));
         let (mut reader, mut writer) = tokio::io::split(&mut client);

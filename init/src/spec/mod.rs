@@ -5,6 +5,7 @@ mod error;
 mod listen;
 
 use std::ffi::CString;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ const MAX_MS: u64 = 365 * 24 * 3600 * 1000;
 /// The longest name and path that the kernel takes.
 const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 4095;
+/// Bytes that may be kept of a stream.
+const LOG_BYTES: RangeInclusive<u32> = 4096..=16 * 1024 * 1024;
 /// The most sockets one job may be lent.
 pub const MAX_FDS: u32 = 64;
 /// The highest descriptor that a job can be told to say on that it is ready.
@@ -203,9 +206,23 @@ fn check_texts(wire: &JobSpec) -> Result<(), SpecError> {
         no_nul("envs", value)?;
     }
     let stdio = |field, stdio: &Stdio| match stdio {
-        Stdio::Null | Stdio::Inherit => Ok(()),
         Stdio::File(path) => absolute(field, path),
+        Stdio::Pipe if field != "stdin" => {
+            Err(SpecError::range(field, "`log`: `pipe` is for stdin"))
+        }
+        Stdio::Log if field == "stdin" => {
+            Err(SpecError::range(field, "`pipe`: `log` is for stdout and stderr"))
+        }
+        Stdio::Null | Stdio::Inherit | Stdio::Pipe | Stdio::Log => Ok(()),
     };
+    if !(LOG_BYTES.contains(&wire.log.bytes)) {
+        return Err(SpecError::range("log.bytes", "from 4096 to 16777216"));
+    }
+    let has_streams = (&wire.stdin, &wire.stdout, &wire.stderr)
+        != (&Stdio::Null, &Stdio::Inherit, &Stdio::Inherit);
+    if wire.tty && has_streams {
+        return Err(SpecError::range("tty", "without stdin, stdout and stderr: it is all three"));
+    }
     stdio("stdin", &wire.stdin)?;
     stdio("stdout", &wire.stdout)?;
     stdio("stderr", &wire.stderr)?;
@@ -276,6 +293,10 @@ mod tests {
         assert_bad("args", |s| s.args.push("a\0b".into()));
         assert_bad("cwd", |s| s.cwd = Some("tmp".into()));
         assert_bad("stdout", |s| s.stdout = Stdio::File("log".into()));
+        assert_bad("stdin", |s| s.stdin = Stdio::Log);
+        assert_bad("stdout", |s| s.stdout = Stdio::Pipe);
+        assert_bad("log.bytes", |s| s.log.bytes = 4095);
+        assert_bad("tty", |s| (s.tty, s.stdout) = (true, Stdio::Log));
         assert_bad("envs", |s| drop(s.envs.insert("A=B".into(), String::new())));
         assert_bad("restart.factor", |s| s.restart.factor = 0.5);
         assert_bad("restart.factor", |s| s.restart.factor = f64::NAN);

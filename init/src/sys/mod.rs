@@ -190,6 +190,25 @@ pub fn duplicate_above(fd: &OwnedFd, least: RawFd) -> Result<OwnedFd, Errno> {
     Errno::result(raw).map(|raw| unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
+/// The other end of a terminal that this is the master of, whatever `/dev/pts` shows.
+pub fn open_peer(master: &impl AsRawFd) -> Result<OwnedFd, Errno> {
+    // `_IO('T', 0x41)` of `asm-generic/ioctls.h`.
+    const GET_PEER: libc::c_ulong = 0x5441;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: makes a new descriptor.
+    let raw = unsafe { libc::ioctl(master.as_raw_fd(), GET_PEER, flags) };
+    // SAFETY: it is nobody's but ours.
+    Errno::result(raw).map(|raw| unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Sets the size of a terminal's window.
+pub fn set_window(terminal: &impl AsRawFd, rows: u16, columns: u16) -> Result<(), Errno> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel only reads `size`.
+    let code = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    Errno::result(code).map(drop)
+}
+
 /// Sets how long a hardware watchdog waits. Answers the seconds that it has taken on.
 pub fn set_watchdog(device: &impl AsRawFd, timeout: Duration) -> Result<i32, Errno> {
     // `_IOWR('W', 6, int)` of `linux/watchdog.h`.

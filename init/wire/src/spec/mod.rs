@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 pub use cgroup::{Cgroup, Setting};
 pub use life::{Policy, Ready, Restart, SignalName, Stop};
 pub use process::{
-    Account, Bound, FdSpec, Rlimit, RlimitHalves, RlimitName, Rlimits, Stdio, Unlimited,
+    Account, Bound, Channel, FdSpec, Log, Rlimit, RlimitHalves, RlimitName, Rlimits, Stdio,
+    Unlimited, WhenFull,
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,12 @@ pub struct JobSpec {
     /// Standard error. Default `inherit`.
     #[serde(default = "Stdio::inherit", skip_serializing_if = "Stdio::is_inherit")]
     pub stderr: Stdio,
+    /// How what is written to `log` is kept.
+    #[serde(default, skip_serializing_if = "Log::is_default")]
+    pub log: Log,
+    /// Whether it has a terminal of its own instead of the three streams.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
     /// Sockets that init opens, keeps, and hands over from fd 3 on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fds: Vec<FdSpec>,
@@ -110,6 +117,8 @@ impl JobSpec {
             stdin: Stdio::Null,
             stdout: Stdio::Inherit,
             stderr: Stdio::Inherit,
+            log: Log::default(),
+            tty: false,
             fds: Vec::new(),
             ready: Ready::Exec,
             watchdog_ms: None,
