@@ -215,17 +215,22 @@ impl Outputs {
     #[must_use]
     pub fn next(&self, id: StreamId, from: u64) -> Next {
         let mut store = self.open();
-        let Store { streams, readable: Some(readable), .. } = &mut *store else {
-            return Next::Ended;
-        };
-        let Some(stream) = streams.get_mut(&id) else { return Next::Ended };
-        match stream.ring.piece(from, A_PIECE) {
-            Some(piece) => {
+        loop {
+            let Store { streams, readable: Some(readable), .. } = &mut *store else {
+                return Next::Ended;
+            };
+            let Some(stream) = streams.get_mut(&id) else { return Next::Ended };
+            if let Some(piece) = stream.ring.piece(from, A_PIECE) {
                 stream.taken(piece.mark.offset + piece.bytes.len() as u64, readable, id);
-                Next::Piece(piece)
+                return Next::Piece(piece);
             }
-            None if stream.is_live => Next::Later,
-            None => Next::Ended,
+            if stream.is_live {
+                return Next::Later;
+            }
+            // What a job that waits for its readers has left behind is still to be read.
+            if self.read(&mut store, id) == Read::Nothing {
+                return Next::Ended;
+            }
         }
     }
 

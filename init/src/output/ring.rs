@@ -10,8 +10,8 @@ use std::io::IoSliceMut;
 
 /// What a ring begins with.
 pub const LEAST: usize = 4 * 1024;
-/// Bytes a mark, at least; a ring has a mark for so many bytes that it may have.
-const BYTES_A_MARK: usize = 64;
+/// A ring may have a mark for so many bytes that it may have.
+const BYTES_A_MARK: usize = 32;
 
 /// The last bytes of a stream.
 #[derive(Debug, Default)]
@@ -22,6 +22,7 @@ pub struct Ring {
     end: u64,
     /// Of all kept bytes, the oldest first.
     marks: VecDeque<Mark>,
+    most_marks: usize,
     /// The position after the last byte that is not kept any more.
     gone: u64,
 }
@@ -69,6 +70,11 @@ impl Ring {
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes.len() + self.marks.capacity() * size_of::<Mark>()
+    }
+
+    /// Sets how many pieces may be told apart, by the bytes that it may come to have room for.
+    pub fn bound(&mut self, bytes: usize) {
+        self.most_marks = bytes / BYTES_A_MARK;
     }
 
     /// Makes room for so many bytes, or leaves everything as it is if there is no memory for that.
@@ -214,7 +220,7 @@ impl Ring {
     /// Drops the marks of bytes that are gone, and what there are too many marks for.
     fn forget(&mut self) {
         while self.marks.get(1).is_some_and(|second| second.offset <= self.start)
-            || self.marks.len() > self.room() / BYTES_A_MARK
+            || self.marks.len() > self.most_marks.max(1)
         {
             let old = self.marks.pop_front();
             if let (Some(old), Some(first)) = (old, self.marks.front()) {
@@ -260,6 +266,7 @@ mod tests {
 
     fn ring(room: usize) -> Ring {
         let mut ring = Ring::default();
+        ring.bound(room);
         ring.grow(room);
         ring
     }
@@ -296,7 +303,7 @@ mod tests {
             ring.append(b"x", at * 2, at);
         }
         assert!(ring.size() <= 3 * 4096, "{}", ring.size());
-        assert_eq!(ring.end() - ring.start(), 64);
+        assert_eq!(ring.end() - ring.start(), 128);
     }
 
     proptest! {

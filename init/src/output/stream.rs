@@ -140,6 +140,7 @@ impl Stream {
 
     /// Bytes that may be read now.
     fn room(&mut self, may_grow: bool) -> usize {
+        self.ring.bound(if may_grow { self.limit } else { LEAST.min(self.limit) });
         if self.waits {
             self.ring.grow(if may_grow { self.limit } else { LEAST });
         }
