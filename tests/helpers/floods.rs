@@ -1,6 +1,7 @@
 //! Writes numbered lines to standard output as fast as they are taken: `floods BYTES`, rounded up to
 //! whole lines of 100 bytes; without end if that is 0.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 const LINES: usize = 600;
@@ -15,7 +16,7 @@ fn main() {
             if bytes > 0 && written >= bytes {
                 break;
             }
-            text.push_str(&format!("{line:099}\n"));
+            let _ = writeln!(text, "{line:099}");
             line += 1;
             written += 100;
         }

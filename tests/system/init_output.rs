@@ -23,6 +23,10 @@ fn script(script: &str) -> Value {
     })
 }
 
+fn lines(count: u32, line: impl Fn(u32) -> String) -> String {
+    (0..count).map(line).collect()
+}
+
 /// An answer's body as it comes.
 struct Follower(BufReader<TcpStream>);
 
@@ -184,16 +188,13 @@ fn b22_a_slow_reader_holds_nobody_up_and_is_told_what_it_missed() {
     init.wait_for("f", "success");
     let (mut next, mut missed) = (0, 0);
     while let Some(line) = follower.json() {
-        match line["missed"].as_u64() {
-            Some(count) => {
-                assert_eq!(line["offset"].as_u64().unwrap(), next + count);
-                (next, missed) = (next + count, missed + count);
-            }
-            None => {
-                assert_eq!(line["offset"].as_u64().unwrap(), next, "{line}");
-                let partial = u64::from(line["partial"] != true);
-                next += line["text"].as_str().unwrap().len() as u64 + partial;
-            }
+        if let Some(count) = line["missed"].as_u64() {
+            assert_eq!(line["offset"].as_u64().unwrap(), next + count);
+            (next, missed) = (next + count, missed + count);
+        } else {
+            assert_eq!(line["offset"].as_u64().unwrap(), next, "{line}");
+            let partial = u64::from(line["partial"] != true);
+            next += line["text"].as_str().unwrap().len() as u64 + partial;
         }
     }
     assert_eq!(next, 50_000_000, "what came and what was missed is all there was");
@@ -218,7 +219,7 @@ fn b22_a_job_may_ask_to_wait_for_its_reader() {
     assert_eq!(kept, "8192");
     assert_eq!(init.job("f")["status"], "running");
     let all = Follower::start(&init, "/job/f/stdout?follow").rest();
-    let expected: String = (0..50_000).map(|line| format!("{line:099}\n")).collect();
+    let expected = lines(50_000, |line| format!("{line:099}\n"));
     assert!(all == expected, "not a byte is missed: {} of {}", all.len(), expected.len());
     init.wait_for("f", "success");
 }
@@ -302,7 +303,7 @@ fn o12_a_collector_that_comes_back_gets_each_byte_once() {
     }
     for ((job, stream), text) in got {
         let word = if stream == "stdout" { "line" } else { "err" };
-        let expected: String = (0..400).map(|i| format!("{word} {i}\n")).collect();
+        let expected = lines(400, |i| format!("{word} {i}\n"));
         assert_eq!(text, expected, "{job} {stream}");
     }
 }

@@ -3,6 +3,7 @@
 mod api_md;
 mod bootctl_adopt;
 mod bootctl_apps;
+mod bootctl_attach;
 mod bootctl_config;
 mod bootctl_socket;
 mod bootctl_wind_down;
