@@ -42,6 +42,7 @@ enum What {
     Stop,
     StartAgain,
     Restart,
+    Detach,
 }
 
 /// All routes; where two fit a path, the first one is meant.
@@ -58,6 +59,7 @@ pub static ROUTES: &[Route] = &[
     route("PUT", "/job/{id}/stop", "stops a job's processes", What::Stop),
     route("PUT", "/job/{id}/start", "starts a job again", What::StartAgain),
     route("PUT", "/job/{id}/restart", "stops a job and starts it again", What::Restart),
+    route("PUT", "/job/{id}/detach", "lets go of a job's processes alive", What::Detach),
 ];
 
 const fn route(method: &'static str, path: &'static str, does: &'static str, what: What) -> Route {
@@ -110,6 +112,7 @@ impl Api {
             What::Stop => Command::Stop(only_id(&id, uri)?),
             What::StartAgain => Command::StartAgain(only_id(&id, uri)?),
             What::Restart => Command::Restart(only_id(&id, uri)?),
+            What::Detach => Command::Detach(only_id(&id, uri)?),
         };
         Ok(self.door.ask(command).await?.into())
     }

@@ -1,5 +1,6 @@
 //! A job spec that has been checked: what the core and the spawner work with.
 
+mod adoption;
 mod confine;
 mod error;
 mod listen;
@@ -8,6 +9,7 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use adoption::Adoption;
 pub use confine::{Confinement, Limit};
 pub use error::{Field, SpecError};
 use init_wire::{JobSpec, Policy, Ready, Restart, Stdio};
@@ -16,6 +18,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::account::{Accounts, Identity};
+use crate::limits::MAX_BODY;
 use crate::signal::Signal;
 
 /// The longest delay or timeout a spec may ask for, in milliseconds: a year.
@@ -53,6 +56,8 @@ pub struct Spec {
     pub listeners: Box<[Listen]>,
     /// What init itself was started with: only for the boot job.
     pub boot: Option<Box<Boot>>,
+    /// Which process to take over instead of the first start.
+    pub adoption: Option<Box<Adoption>>,
 }
 
 /// What `boot` inherits byte for byte, where the spec can only show text. It shares init's
@@ -71,6 +76,9 @@ pub struct Boot {
 
 impl PartialEq for Spec {
     fn eq(&self, other: &Self) -> bool {
+        if self.adoption.is_some() || other.adoption.is_some() {
+            return self.adoption == other.adoption;
+        }
         // Everything else follows from these.
         self.text.get() == other.text.get()
             && self.identity == other.identity
@@ -85,6 +93,7 @@ impl Spec {
         check_restart(&wire.restart)?;
         Confinement::check(wire)?;
         confine::oom_score_adj(wire.oom_score_adj)?;
+        let adoption = Adoption::check(wire)?;
         wire.cgroup.as_ref().map_or(Ok(()), confine::cgroup)?;
         if wire.stop.timeout_ms > MAX_MS {
             return Err(SpecError::range("stop.timeout_ms", "at most a year"));
@@ -114,6 +123,7 @@ impl Spec {
             stop_timeout: Duration::from_millis(wire.stop.timeout_ms),
             listeners,
             boot: None,
+            adoption: adoption.map(Box::new),
         })
     }
 
@@ -147,6 +157,12 @@ impl Spec {
         size_of::<Self>() + self.text.get().len()
     }
 
+    /// Bytes that it may come to take: a process that is taken over adds what it was started with.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.size() + self.adoption.as_ref().map_or(0, |_| MAX_BODY)
+    }
+
     /// Whether it is told where to say how it is.
     #[must_use]
     pub fn notifies(&self) -> bool {
@@ -175,13 +191,14 @@ fn check_ready(ready: Ready, listeners: &[Listen]) -> Result<(), SpecError> {
 }
 
 fn check_texts(wire: &JobSpec) -> Result<(), SpecError> {
-    if wire.exec.is_empty() {
+    if wire.exec.is_empty() && wire.adopt.is_none() {
         return Err(SpecError::Empty { field: "exec".into() });
     }
     let no_nul = |field: &'static str, text: &str| {
         if text.contains('\0') { Err(SpecError::Nul { field: field.into() }) } else { Ok(()) }
     };
     no_nul("exec", &wire.exec)?;
+    no_nul("arg0", wire.arg0.as_deref().unwrap_or_default())?;
     let longest = if wire.exec.contains('/') { MAX_PATH } else { MAX_NAME };
     if wire.exec.len() > longest {
         return Err(SpecError::range(
