@@ -37,6 +37,8 @@ pub struct Process {
     pub is_unborn: bool,
     /// It is a thread of the kernel.
     pub is_kernel: bool,
+    /// How many threads it has.
+    pub threads: u32,
     /// When it began, in ticks since the machine did: with the number, this names one process for
     /// ever.
     pub start: u64,
@@ -70,15 +72,28 @@ impl Process {
         // After the terminal and its foreground.
         let flags: u32 = fields.nth(2)?.parse().ok()?;
         let (is_unborn, is_kernel) = (flags & PF_FORKNOEXEC != 0, flags & PF_KTHREAD != 0);
-        let start = fields.nth(12)?.parse().ok()?;
+        let threads: u32 = fields.nth(10)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
         let (pid, name) = (pid.parse().ok()?, name.to_owned());
-        Some(Self { pid, name, state, parent, group, session, is_unborn, is_kernel, start })
+        Some(Self {
+            pid,
+            name,
+            state,
+            parent,
+            group,
+            session,
+            is_unborn,
+            is_kernel,
+            threads,
+            start,
+        })
     }
 
-    /// Whether it is not dead and only waiting to be reaped.
+    /// Whether it is not dead and only waiting to be reaped. The state is its first thread's, which
+    /// may end before the others.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X')
+        !matches!(self.state, 'Z' | 'X') || self.threads > 1
     }
 
     /// How a process that began then has ended, if it waits to be reaped and init may see that.

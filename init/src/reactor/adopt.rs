@@ -8,7 +8,7 @@ use super::Reactor;
 use crate::account::Accounts;
 use crate::adoption::{Candidate, NotAdoptable};
 use crate::event::Event;
-use crate::id::JobId;
+use crate::id::{JobId, Pid};
 use crate::limits::MAX_BODY;
 use crate::past::{Past, Unread, Wanted};
 use crate::spec::{Spec, SpecError};
@@ -24,6 +24,10 @@ impl Reactor {
 
     fn candidate(&mut self, spec: &Spec) -> Result<Candidate, NotAdoptable> {
         let pid = spec.adoption.as_ref().map_or(0, |adoption| adoption.pid);
+        if Pid::new(pid).is_some_and(|pid| self.spawner.births.has(pid)) {
+            // On its way to be a job's, and nothing yet that could be started again.
+            return Err(NotAdoptable::NoSuchProcess(pid));
+        }
         let trees = &mut self.trees;
         let candidate =
             Candidate::find(pid, |process| trees.job_of(process), self.strangers.mains())?;
