@@ -82,7 +82,9 @@ impl Descent {
                 break;
             }
         }
-        members.iter().for_each(|process| process.signal(Signal::KILL));
+        for process in members {
+            process.signal(Signal::KILL);
+        }
     }
 }
 

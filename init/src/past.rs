@@ -103,6 +103,7 @@ pub enum Unread {
 
 /// What is to be read, because the spec does not say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a field of the spec each")]
 pub struct Wanted {
     exec: bool,
     args: bool,
@@ -157,7 +158,7 @@ impl Past {
             let link = link(pid, "exe", "exec")?;
             let path = link.strip_suffix(DELETED).filter(|_| !Path::new(&link).exists());
             past.was_deleted = path.is_some_and(|path| !Path::new(path).exists());
-            past.exec = path.unwrap_or(&link).to_owned();
+            path.unwrap_or(&link).clone_into(&mut past.exec);
             let words = words(pid, "cmdline", "args")?;
             let mut words = words.into_iter();
             past.arg0 = words.next().filter(|arg0| *arg0 != past.exec);

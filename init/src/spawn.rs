@@ -80,7 +80,7 @@ impl Spawner {
         ];
         let sockets =
             lent.keeper.lend(&spec.listeners, lent.most).map_err(|errno| (Stage::Listen, errno))?;
-        let arg0 = text(wire.arg0.as_ref().unwrap_or(&wire.exec))?;
+        let name = text(wire.arg0.as_ref().unwrap_or(&wire.exec))?;
         let (args, envp, cwd) = match &spec.boot {
             Some(boot) => (boot.args.clone(), boot.envs.clone(), Some(boot.cwd.clone())),
             None => (
@@ -99,7 +99,7 @@ impl Spawner {
         let fds = streams.iter().map(Stream::as_raw).chain(sockets.iter().copied());
         let image = Image {
             candidates: candidates(wire)?,
-            argv: std::iter::once(arg0).chain(args).collect(),
+            argv: std::iter::once(name).chain(args).collect(),
             envp,
             listen_pid: !sockets.is_empty(),
             cwd,

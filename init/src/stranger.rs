@@ -35,7 +35,7 @@ pub enum Sight {
     /// A main process has ended.
     Ended(Pid, u64),
     /// What the process that a job is to begin with was started with.
-    Read(JobId, Wanted, Result<Past, Unread>),
+    Read(JobId, Wanted, Box<Result<Past, Unread>>),
 }
 
 /// The main processes that init has taken over, and does not reap.
@@ -149,7 +149,7 @@ impl Strangers {
         tokio::spawn(async move {
             let past = tokio::time::timeout(PATIENCE, past).await;
             let past = past.ok().and_then(Result::ok).unwrap_or(Err(Unread::Silent(pid)));
-            let _ = sights.send(Sight::Read(job, wanted, past));
+            let _ = sights.send(Sight::Read(job, wanted, Box::new(past)));
         });
         Ok(())
     }

@@ -93,14 +93,13 @@ impl Trees {
     /// was let go of, that tree is the job's again.
     pub fn adopt(&mut self, job: &JobId, main: &Process, leader: Pid) {
         let same = |detached: &Detached| detached.main == (main.pid, main.start);
-        let tree = match self.detached.iter().position(same) {
-            Some(at) => self.detached.swap_remove(at).tree,
-            None => {
-                let mut descent = Descent::of(main);
-                descent.find(Process::all().unwrap_or_default());
-                let rare = Rare { descent: Some(descent), ..Rare::default() };
-                Tree { leader, group: None, rare: Some(Box::new(rare)) }
-            }
+        let tree = if let Some(at) = self.detached.iter().position(same) {
+            self.detached.swap_remove(at).tree
+        } else {
+            let mut descent = Descent::of(main);
+            descent.find(Process::all().unwrap_or_default());
+            let rare = Rare { descent: Some(descent), ..Rare::default() };
+            Tree { leader, group: None, rare: Some(Box::new(rare)) }
         };
         self.by_job.insert(job.clone(), tree);
     }
@@ -144,17 +143,14 @@ impl Trees {
     pub fn spared(&mut self) -> Spared {
         let mut spared = Spared::default();
         for Detached { main, tree } in &mut self.detached {
-            match tree.group.as_ref().and_then(|group| self.groups.path(group)) {
-                Some(path) => spared.groups.push(path),
-                None => {
-                    let members = tree.find();
-                    spared
-                        .processes
-                        .extend(members.iter().map(|p| (p.pid, p.start)).chain([*main]));
-                    if !tree.is_by_descent() {
-                        spared.sessions.push(tree.leader.as_raw());
-                    }
-                }
+            if let Some(path) = tree.group.as_ref().and_then(|group| self.groups.path(group)) {
+                spared.groups.push(path);
+                continue;
+            }
+            let members = tree.find();
+            spared.processes.extend(members.iter().map(|p| (p.pid, p.start)).chain([*main]));
+            if !tree.is_by_descent() {
+                spared.sessions.push(tree.leader.as_raw());
             }
         }
         spared

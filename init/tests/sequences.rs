@@ -153,6 +153,7 @@ struct World {
 }
 
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that the world knows")]
 struct Process {
     group: i32,
     stubborn: bool,
@@ -236,20 +237,7 @@ impl World {
                 assert!(self.end.is_none(), "an adoption after the end");
                 self.adopt(id, &spec, events);
             }
-            Effect::LetGo(id, pid, _) => {
-                assert_eq!(
-                    self.leaders.remove(&pid.as_raw()),
-                    Some(id.clone()),
-                    "whom it lets go of"
-                );
-                // Its group goes on, and is no job's.
-                self.trees.remove(&id);
-                self.heirs.remove(&id);
-                if let Some(process) = self.processes.get(&pid.as_raw()) {
-                    assert!(!process.killed || process.stuck, "let go of, and killed");
-                }
-                self.unseen.retain(|unseen| *unseen != pid.as_raw());
-            }
+            Effect::LetGo(id, pid, _) => self.let_go(&id, pid.as_raw()),
             Effect::Signal(pid, signal, ticket) => {
                 assert!(
                     self.processes.contains_key(&pid.as_raw())
@@ -331,6 +319,17 @@ impl World {
     fn new_group(&mut self) -> i32 {
         self.last_group += 1;
         self.last_group
+    }
+
+    /// Its group goes on, and is no job's.
+    fn let_go(&mut self, id: &JobId, pid: i32) {
+        assert_eq!(self.leaders.remove(&pid).as_ref(), Some(id), "whom it lets go of");
+        self.trees.remove(id);
+        self.heirs.remove(id);
+        if let Some(process) = self.processes.get(&pid) {
+            assert!(!process.killed || process.stuck, "let go of, and killed");
+        }
+        self.unseen.retain(|unseen| *unseen != pid);
     }
 
     /// What the rim makes of an adoption: it refuses whom it does not find, and jobs' processes.

@@ -497,9 +497,7 @@ fn i09_a_number_that_is_used_again_means_nobody() {
     kill(os(outer), Signal::SIGKILL).unwrap();
     first.reap();
     let (_stranger, alive, number) = wait::until("the same number", || {
-        if !space.choose(inner) {
-            panic!("ns_last_pid cannot be written");
-        }
+        assert!(space.choose(inner), "ns_last_pid can be written");
         let (outside, pid, number) = space.run(&["sleep", "2000"]);
         (number == inner).then_some((outside, pid, number))
     });

@@ -48,6 +48,7 @@ impl Reactor {
                 }
             }
             Sight::Read(id, wanted, past) => {
+                let past = *past;
                 let Some(spec) = self.table.spec(&id) else { return };
                 let adopted = past
                     .map_err(NotAdoptable::Unread)
@@ -92,7 +93,7 @@ fn completed(spec: &Spec, past: Past, wanted: Wanted) -> Result<Spec, SpecError>
     };
     let own = (getuid().as_raw(), getgid().as_raw());
     let mut checked = Spec::check(&wire, &accounts, own)?;
-    checked.adoption = spec.adoption.clone();
+    checked.adoption.clone_from(&spec.adoption);
     if let Some(adoption) = &mut checked.adoption {
         adoption.was_deleted = was_deleted;
     }
