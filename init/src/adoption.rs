@@ -24,6 +24,12 @@ pub enum NotAdoptable {
     /// It is not there, or not any more.
     #[error("there is no process {0} that runs; it may just have ended")]
     NoSuchProcess(i32),
+    /// Nobody can be seen.
+    #[error("init cannot see processes: mount /proc")]
+    Blind,
+    /// init starts nothing more.
+    #[error("init is ending and takes over nothing more")]
+    Ending,
     /// It is init.
     #[error("process {0} is init itself")]
     Init(i32),
@@ -102,12 +108,10 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Looks at a process. `of_job` tells whose it is, `mains` are the main processes of jobs that
-    /// were taken over.
+    /// Looks at a process. `of_job` tells whose it is.
     pub fn find(
         pid: i32,
         of_job: impl FnOnce(&Process) -> Option<JobId>,
-        mains: impl Iterator<Item = (Pid, JobId)>,
     ) -> Result<Self, NotAdoptable> {
         let gone = NotAdoptable::NoSuchProcess(pid);
         let own = getpid().as_raw();
@@ -121,22 +125,16 @@ impl Candidate {
                 .map_or(gone.clone(), |process| NotAdoptable::Thread { pid, process }),
             errno => NotAdoptable::Unwatched { pid, errno },
         })?;
+        let init = Process::read(own).ok_or(NotAdoptable::Blind)?;
         let process = Process::read(pid).filter(Process::is_alive).ok_or_else(|| gone.clone())?;
         if process.is_kernel {
             return Err(NotAdoptable::Kernel(pid));
         }
-        let leads_ours = Process::read(own).is_some_and(|own| own.session == pid);
-        if leads_ours || ancestors(own).any(|ancestor| ancestor == pid) {
+        if init.session == pid || ancestors(own).any(|ancestor| ancestor == pid) {
             return Err(NotAdoptable::Ancestor(pid));
         }
         if let Some(job) = of_job(&process) {
             return Err(NotAdoptable::OfJob { pid, job });
-        }
-        for (main, job) in mains {
-            let is_of_session = Process::read(main.as_raw()).is_some_and(|p| p.session == pid);
-            if is_of_session || ancestors(main.as_raw()).any(|ancestor| ancestor == pid) {
-                return Err(NotAdoptable::HasJob { pid, job });
-            }
         }
         match sys::may_signal(&handle) {
             Ok(()) => {}

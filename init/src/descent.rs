@@ -31,6 +31,11 @@ impl Descent {
         Self { main: main.pid, start: main.start, leads_session, known: Vec::new() }
     }
 
+    /// Those that were seen last, by number and start.
+    pub fn known(&self) -> impl Iterator<Item = (i32, u64)> {
+        self.known.iter().copied()
+    }
+
     /// Whether a process is known to be of it, whoever its parent is.
     #[must_use]
     pub fn has(&self, process: &Process) -> bool {

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use init_wire::{Account, JobSpec};
 use nix::errno::Errno;
-use nix::unistd::{getgid, getuid};
+use nix::unistd::{Gid, getgid, getgroups, getuid};
 
 use crate::event::DELETED;
 use crate::limits::MAX_BODY;
@@ -203,8 +203,10 @@ impl Past {
         }
         let Status { uid, gid, groups, umask, no_new_privs } = self.status;
         let is_own = (uid, gid) == (getuid().as_raw(), getgid().as_raw());
+        let own_groups = getgroups().unwrap_or_default();
+        let has_ours = own_groups.into_iter().map(Gid::as_raw).eq(groups.iter().copied());
         // Who is not root can start nobody but himself, and set no groups.
-        if wanted.account && !(is_own && (groups.is_empty() || uid != 0)) {
+        if wanted.account && !(is_own && (has_ours || uid != 0)) {
             wire.user = Some(Account::Id(uid));
             wire.group = Some(Account::Id(gid));
             wire.groups = Some(groups.into_iter().map(Account::Id).collect());

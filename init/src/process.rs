@@ -15,6 +15,8 @@ use crate::sys;
 
 /// The kernel's flag of a process that has forked and not exec'ed.
 const PF_FORKNOEXEC: u32 = 0x40;
+/// Where a process's line has how it has ended, after its name.
+const EXIT_STATUS: usize = 49;
 /// The kernel's flag of its own threads.
 const PF_KTHREAD: u32 = 0x20_0000;
 
@@ -101,7 +103,10 @@ impl Process {
     pub fn exit_of_zombie(pid: i32, start: u64) -> Option<Exit> {
         let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         Self::parse(&line).filter(|process| process.start == start && process.state == 'Z')?;
-        Exit::from_status(line.split_whitespace().next_back()?.parse().ok()?)
+        let status = line.rsplit_once(") ")?.1.split_whitespace().nth(EXIT_STATUS)?.parse().ok()?;
+        // A 0 is also what the kernel shows those who may not see it.
+        let may_see = || fs::read(format!("/proc/{pid}/io")).is_ok();
+        Exit::from_status(status).filter(|_| status != 0 || may_see())
     }
 
     /// When it began.

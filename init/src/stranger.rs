@@ -49,17 +49,16 @@ pub struct Strangers {
 
 #[derive(Debug)]
 struct Stranger {
-    job: JobId,
     /// Tells it from an earlier one of that number.
     number: u64,
     handle: Arc<OwnedFd>,
     start: u64,
-    task: Option<AbortHandle>,
+    task: AbortHandle,
 }
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        self.task.iter().for_each(AbortHandle::abort);
+        self.task.abort();
     }
 }
 
@@ -78,19 +77,8 @@ impl Strangers {
         self.known.len()
     }
 
-    /// All of them, and whose they are.
-    pub fn mains(&self) -> impl Iterator<Item = (Pid, JobId)> {
-        self.known.iter().map(|(pid, stranger)| (*pid, stranger.job.clone()))
-    }
-
     /// Begins to watch a process. To be called within the runtime.
-    pub fn watch(
-        &mut self,
-        job: &JobId,
-        process: &Process,
-        pid: Pid,
-        handle: OwnedFd,
-    ) -> Result<(), Errno> {
+    pub fn watch(&mut self, pid: Pid, start: u64, handle: OwnedFd) -> Result<(), Errno> {
         self.last += 1;
         let (number, handle) = (self.last, Arc::new(handle));
         let end = sys::watch(Arc::clone(&handle)).map_err(|error| sys::errno(&error))?;
@@ -100,8 +88,7 @@ impl Strangers {
                 let _ = sights.send(Sight::Ended(pid, number));
             }
         });
-        let (job, task) = (job.clone(), Some(task.abort_handle()));
-        let stranger = Stranger { job, number, handle, start: process.start, task };
+        let stranger = Stranger { number, handle, start, task: task.abort_handle() };
         self.known.insert(pid, stranger);
         Ok(())
     }

@@ -106,6 +106,18 @@ impl Table {
         self.jobs.get(id)?.shown().map(Job::info)
     }
 
+    /// Whether nothing is started any more.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.shutdown.is_going_on()
+    }
+
+    /// The job whose main process this is.
+    #[must_use]
+    pub fn job_of(&self, pid: Pid) -> Option<&JobId> {
+        self.pids.get(&pid)
+    }
+
     /// What a job is to run.
     #[must_use]
     pub fn spec(&self, id: &JobId) -> Option<Arc<Spec>> {

@@ -50,8 +50,9 @@ struct Detached {
     tree: Tree,
 }
 
+/// The processes of one job.
 #[derive(Debug)]
-struct Tree {
+pub struct Tree {
     /// The process that the job was started with: the number of its group and session.
     leader: Pid,
     group: Option<Group>,
@@ -89,18 +90,21 @@ impl Trees {
         self.by_job.insert(job.clone(), Tree { leader, group, rare: None });
     }
 
+    /// The tree of a process that is to be taken over, and who is of it.
+    #[must_use]
+    pub fn tree_of(&self, main: &Process, leader: Pid) -> (Tree, Vec<Process>) {
+        let mut descent = Descent::of(main);
+        let members = descent.find(Process::all().unwrap_or_default());
+        let rare = Rare { descent: Some(descent), ..Rare::default() };
+        (Tree { leader, group: None, rare: Some(Box::new(rare)) }, members)
+    }
+
     /// A job's tree is that of a process which was taken over. If it is the main one of a tree that
     /// was let go of, that tree is the job's again.
-    pub fn adopt(&mut self, job: &JobId, main: &Process, leader: Pid) {
+    pub fn adopt(&mut self, job: &JobId, main: &Process, tree: Tree) {
         let same = |detached: &Detached| detached.main == (main.pid, main.start);
-        let tree = if let Some(at) = self.detached.iter().position(same) {
-            self.detached.swap_remove(at).tree
-        } else {
-            let mut descent = Descent::of(main);
-            descent.find(Process::all().unwrap_or_default());
-            let rare = Rare { descent: Some(descent), ..Rare::default() };
-            Tree { leader, group: None, rare: Some(Box::new(rare)) }
-        };
+        let known = self.detached.iter().position(same);
+        let tree = known.map_or(tree, |at| self.detached.swap_remove(at).tree);
         self.by_job.insert(job.clone(), tree);
     }
 
@@ -117,7 +121,7 @@ impl Trees {
         let Self { groups, detached, .. } = self;
         let has_ended = |detached: &mut Detached| match &detached.tree.group {
             Some(group) => groups.look(group).is_some_and(|seen| seen.is_empty),
-            None => detached.tree.find().is_empty() && has_proc(),
+            None => !detached.is_seen(),
         };
         let ended: Vec<_> = detached.extract_if(.., has_ended).collect();
         for group in ended.into_iter().filter_map(|detached| detached.tree.group) {
@@ -140,15 +144,14 @@ impl Trees {
 
     /// Whom init's own end is not to touch.
     #[must_use]
-    pub fn spared(&mut self) -> Spared {
+    pub fn spared(&self) -> Spared {
         let mut spared = Spared::default();
-        for Detached { main, tree } in &mut self.detached {
+        for Detached { main, tree } in &self.detached {
             if let Some(path) = tree.group.as_ref().and_then(|group| self.groups.path(group)) {
                 spared.groups.push(path);
                 continue;
             }
-            let members = tree.find();
-            spared.processes.extend(members.iter().map(|p| (p.pid, p.start)).chain([*main]));
+            spared.processes.extend(tree.known().chain([*main]));
             if !tree.is_by_descent() {
                 spared.sessions.push(tree.leader.as_raw());
             }
@@ -383,7 +386,26 @@ impl Trees {
     }
 }
 
+impl Detached {
+    /// Whether somebody lives of those that were known when it was let go of. Cheap, because there
+    /// may be many.
+    fn is_seen(&self) -> bool {
+        let lives = |(pid, start): (i32, u64)| {
+            Process::read(pid).is_some_and(|process| process.start == start && process.is_alive())
+        };
+        self.tree.known().chain([self.main]).any(lives)
+            || !self.tree.is_by_descent() && !process::is_group_empty(self.tree.leader)
+    }
+}
+
 impl Tree {
+    /// Those that were seen last and that neither session nor group tells, by number and start.
+    fn known(&self) -> impl Iterator<Item = (i32, u64)> {
+        let strays = self.rare.iter().flat_map(|rare| &rare.strays).map(|p| (p.pid, p.start));
+        let descent = self.rare.iter().filter_map(|rare| rare.descent.as_ref());
+        strays.chain(descent.flat_map(Descent::known))
+    }
+
     fn has_strays(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.strays.is_empty())
     }

@@ -222,3 +222,27 @@ fn z07_then_adopt_takes_it_back() {
     assert_eq!((&job["status"], &job["lastExit"]), (&json!("success"), &json!("SIGTERM")), "{job}");
     assert!(!is_alive(main) && !is_alive(orphan));
 }
+
+#[test]
+fn z07_the_next_init_adopts_what_an_earlier_one_has_let_go_of() {
+    let mut init = Init::start(&[]);
+    let script = "sleep 1000 & wait";
+    let spec =
+        json!({"exec": "/bin/sh", "args": ["-c", script], "envs": {"PATH": "/usr/bin:/bin"}});
+    let main = init.launch_job("a", &spec);
+    let _leftover = Leftover(main);
+    let child: u64 = wait::until("its child", || {
+        let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).ok()?;
+        children.split(' ').next()?.parse().ok()
+    });
+    assert_eq!(init.put("/job/a/detach").status, 200);
+    init.put("/job/init/stop");
+    init.wait_end();
+    let next = Init::start(&[]);
+    let answer = next.send("POST", "/job", &json!({"adopt": main, "stop": {"timeout_ms": 5000}}));
+    assert_eq!((answer.status, &answer.json()["pid"]), (201, &json!(main)), "{answer:?}");
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let job = next.put(&format!("/job/{id}/restart")).json();
+    assert_eq!((&job["status"], &job["spec"]["args"]), (&json!("running"), &spec["args"]), "{job}");
+    assert!(!is_alive(main) && !is_alive(child));
+}

@@ -194,7 +194,9 @@ fn not_adoptable(why: &NotAdoptable) -> (StatusCode, &'static str) {
         | NotAdoptable::Unread(Unread::NoReader(_)) => {
             (StatusCode::SERVICE_UNAVAILABLE, "cannot_adopt")
         }
-        NotAdoptable::Init(_)
+        NotAdoptable::Ending => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
+        NotAdoptable::Blind
+        | NotAdoptable::Init(_)
         | NotAdoptable::First
         | NotAdoptable::Ancestor(_)
         | NotAdoptable::Kernel(_)

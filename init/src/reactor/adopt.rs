@@ -28,9 +28,10 @@ impl Reactor {
             // On its way to be a job's, and nothing yet that could be started again.
             return Err(NotAdoptable::NoSuchProcess(pid));
         }
-        let trees = &mut self.trees;
-        let candidate =
-            Candidate::find(pid, |process| trees.job_of(process), self.strangers.mains())?;
+        if self.table.is_ending() {
+            return Err(NotAdoptable::Ending);
+        }
+        let candidate = Candidate::find(pid, |process| self.trees.job_of(process))?;
         if !candidate.is_child {
             self.may_keep().map_err(|errno| NotAdoptable::Unwatched { pid, errno })?;
         }
@@ -71,11 +72,18 @@ impl Reactor {
         if spec.size() > MAX_BODY {
             return Err(NotAdoptable::Unread(Unread::TooLarge(pid.as_raw())));
         }
+        let (tree, members) = self.trees.tree_of(&process, pid);
+        let others = members.iter().filter(|member| member.pid != pid.as_raw());
+        let mut jobs = others.filter_map(|other| self.table.job_of(Pid::new(other.pid)?));
+        if let Some(job) = jobs.next() {
+            let (pid, job) = (pid.as_raw(), job.clone());
+            return Err(NotAdoptable::HasJob { pid, job });
+        }
         if !is_child {
-            let watched = self.strangers.watch(id, &process, pid, handle);
+            let watched = self.strangers.watch(pid, process.start, handle);
             watched.map_err(|errno| NotAdoptable::Unwatched { pid: pid.as_raw(), errno })?;
         }
-        self.trees.adopt(id, &process, pid);
+        self.trees.adopt(id, &process, tree);
         Ok(Event::Adopted(id.clone(), pid, process.began(), Arc::new(spec)))
     }
 }
