@@ -69,6 +69,18 @@ impl Descent {
         found
     }
 
+    /// Whether nobody lives of it, its main process included. Whoever is not known by now cannot be
+    /// told by descent any more, so that all there are need be looked at only for a session.
+    pub fn is_over(&mut self) -> bool {
+        let lives = |(pid, start): &(i32, u64)| {
+            Process::read(*pid).is_some_and(|process| process.start == *start && process.is_alive())
+        };
+        if self.known.iter().any(lives) {
+            return false;
+        }
+        !self.leads_session || self.find(Process::all().unwrap_or_default()).is_empty()
+    }
+
     /// Kills all of it. They are stopped first, so that none is made by one that is killed next, and
     /// that nobody could tell whose it was.
     pub fn kill(&mut self) {

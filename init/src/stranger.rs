@@ -117,6 +117,16 @@ impl Strangers {
 
     /// Begins to read what a process was started with.
     pub fn read(&mut self, job: &JobId, pid: Pid, wanted: Wanted) -> Result<(), NotAdoptable> {
+        self.read_by(job, pid, wanted, move || Past::read(pid.as_raw(), wanted))
+    }
+
+    fn read_by(
+        &mut self,
+        job: &JobId,
+        pid: Pid,
+        wanted: Wanted,
+        read: impl FnOnce() -> Result<Past, Unread> + Send + 'static,
+    ) -> Result<(), NotAdoptable> {
         let (pid, readers) = (pid.as_raw(), Arc::clone(&self.readers));
         if readers.load(Ordering::Relaxed) >= MAX_READERS {
             return Err(NotAdoptable::TooMany(MAX_READERS));
@@ -125,7 +135,7 @@ impl Strangers {
         let (sender, past) = oneshot::channel();
         let reader = thread::Builder::new().stack_size(READERS_STACK).spawn(move || {
             // Who asked may have gone.
-            let _ = sender.send(Past::read(pid, wanted));
+            let _ = sender.send(read());
             readers.fetch_sub(1, Ordering::Relaxed);
         });
         if reader.is_err() {
@@ -139,5 +149,52 @@ impl Strangers {
             let _ = sights.send(Sight::Read(job, wanted, Box::new(past)));
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Instant;
+
+    use init_wire::JobSpec;
+
+    use super::*;
+
+    #[test]
+    fn z08_a_process_whose_memory_does_not_answer_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut strangers, mut sights) = Strangers::new();
+            let (pid, job) = (Pid::new(77).unwrap(), JobId::numbered(1));
+            let wanted = Wanted::of(&JobSpec::new(""));
+            let (server, answer) = std::sync::mpsc::channel::<()>();
+            let answer = Arc::new(Mutex::new(answer));
+            let began = Instant::now();
+            let mut read = || {
+                let answer = Arc::clone(&answer);
+                strangers.read_by(&job, pid, wanted, move || {
+                    let _ = answer.lock().unwrap().recv();
+                    Ok(Past::default())
+                })
+            };
+            for _ in 0..MAX_READERS {
+                assert_eq!(read(), Ok(()));
+            }
+            assert_eq!(read(), Err(NotAdoptable::TooMany(MAX_READERS)));
+            for _ in 0..MAX_READERS {
+                let Some(Sight::Read(_, _, past)) = sights.recv().await else { panic!("a sight") };
+                assert_eq!(*past, Err(Unread::Silent(77)));
+            }
+            assert!(began.elapsed() >= PATIENCE && began.elapsed() < PATIENCE * 5);
+            // They still read, and count.
+            assert_eq!(read(), Err(NotAdoptable::TooMany(MAX_READERS)));
+            drop(server);
+            while read().is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let Some(Sight::Read(_, _, past)) = sights.recv().await else { panic!("a sight") };
+            assert_eq!(*past, Ok(Past::default()));
+        });
     }
 }

@@ -257,7 +257,9 @@ impl Trees {
     /// Looks whether anybody is left.
     pub fn probe(&mut self, job: &JobId) -> Seen {
         self.look_with(job, |tree| {
-            if tree.has_strays() || tree.is_by_descent() {
+            if let Some(descent) = tree.descent() {
+                descent.is_over()
+            } else if tree.has_strays() {
                 tree.find().is_empty()
             } else {
                 process::is_group_empty(tree.leader)
@@ -319,7 +321,7 @@ impl Trees {
                     process.signal(Signal::KILL);
                 }
             }
-            None if tree.is_by_descent() => tree.kill_descent(),
+            None if tree.is_by_descent() => tree.descent().into_iter().for_each(Descent::kill),
             None => {
                 let (leader, members) = (tree.leader, tree.find());
                 if members.is_empty() || members.iter().any(|p| p.group == leader.as_raw()) {
@@ -414,16 +416,14 @@ impl Tree {
         self.rare.as_ref().is_some_and(|rare| rare.descent.is_some())
     }
 
-    fn kill_descent(&mut self) {
-        if let Some(descent) = self.rare.as_mut().and_then(|rare| rare.descent.as_mut()) {
-            descent.kill();
-        }
+    fn descent(&mut self) -> Option<&mut Descent> {
+        self.rare.as_mut()?.descent.as_mut()
     }
 
     /// Whoever lives of the session, the group, and their descendants.
     fn find(&mut self) -> Vec<Process> {
         let Some(all) = Process::all() else { return Vec::new() };
-        if let Some(descent) = self.rare.as_mut().and_then(|rare| rare.descent.as_mut()) {
+        if let Some(descent) = self.descent() {
             return descent.find(all);
         }
         let (mut found, mut others): (Vec<_>, Vec<_>) =
