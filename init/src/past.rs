@@ -3,8 +3,8 @@
 //!
 //! Arguments and environment lie in the process's own memory. Reading them waits for whatever that
 //! memory waits for, a dead file server perhaps, or a debugger; so they are read on a thread of their
-//! own, which nobody waits for longer than a second. Beyond the tests this is init's only thread, and
-//! it does nothing but read.
+//! own, which nobody waits for longer than a second. init has no other threads, and this one does
+//! nothing but read.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

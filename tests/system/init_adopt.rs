@@ -2,10 +2,13 @@
 //! as it was, and nobody else is ever signalled.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use jobinit_tests::http::Answer;
 use jobinit_tests::init::{Init, is_alive};
 use jobinit_tests::outside::Outside;
 use jobinit_tests::wait;
@@ -483,48 +486,70 @@ impl Namespace {
         command.args(["-m", "-p", "-t", &target, "sh", "-c", &script]);
         command.status().is_ok_and(|status| status.success())
     }
+
+    /// Has init answer a request that came before it could see what happened then. What init is told
+    /// first, it does first.
+    #[track_caller]
+    fn ask_before(&self, path: &str, spec: &str, happens: impl FnOnce()) -> Answer {
+        let api = self.init.api();
+        let mut stream = TcpStream::connect(api).unwrap();
+        let request = |method: &str, path: &str, body: &str| {
+            format!(
+                "{method} {path} HTTP/1.1\r\nHost: {api}\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        // A connection that init knows already.
+        stream.write_all(request("GET", "/jobs", "").as_bytes()).unwrap();
+        read_answer(&mut stream);
+        kill(os(self.first), Signal::SIGSTOP).unwrap();
+        wait::until("init's stop", || proc(self.first, "stat").contains(") T ").then_some(()));
+        stream.write_all(request("PUT", path, spec).as_bytes()).unwrap();
+        happens();
+        kill(os(self.first), Signal::SIGCONT).unwrap();
+        read_answer(&mut stream)
+    }
+}
+
+/// One answer of a connection that stays open.
+#[track_caller]
+fn read_answer(stream: &mut TcpStream) -> Answer {
+    stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    let mut bytes = Vec::new();
+    loop {
+        let mut buffer = [0; 4096];
+        let length = stream.read(&mut buffer).unwrap();
+        bytes.extend_from_slice(&buffer[..length]);
+        let Some(answer) = Answer::parse(&bytes) else { continue };
+        let expected = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
+        if answer.body.len() >= expected {
+            return answer;
+        }
+    }
 }
 
 #[test]
 fn i09_a_number_that_is_used_again_means_nobody() {
-    let space = Namespace::new();
-    let (mut first, outer, inner) = space.run(&["sleep", "1000"]);
-    adopt(&space.init, "a", inner, &json!({}));
-    adopt_second(&space);
-    // init sees nothing until its number is another's.
-    kill(os(space.first), Signal::SIGSTOP).unwrap();
-    wait::until("init's stop", || proc(space.first, "stat").contains(") T ").then_some(()));
-    kill(os(outer), Signal::SIGKILL).unwrap();
-    first.reap();
-    let (_stranger, alive, number) = wait::until("the same number", || {
-        assert!(space.choose(inner), "ns_last_pid can be written");
-        let (outside, pid, number) = space.run(&["sleep", "2000"]);
-        (number == inner).then_some((outside, pid, number))
-    });
-    assert_eq!(number, inner);
-    std::thread::scope(|scope| {
-        let asked: Vec<_> = ["/job/a/sig/KILL", "/job/a/stop", "/job/a/restart"]
-            .map(|path| scope.spawn(|| space.init.put(path)))
-            .into();
-        std::thread::sleep(Duration::from_millis(200));
-        kill(os(space.first), Signal::SIGCONT).unwrap();
-        for answer in asked {
-            let answer = answer.join().unwrap();
-            assert!([200, 204, 409].contains(&answer.status), "{answer:?}");
-        }
-    });
-    assert!(is_alive(alive), "a stranger was signalled");
-    let job = space.init.put("/job/a/stop").json();
-    assert_ne!(job["pid"], inner, "{job}");
-    assert!(is_alive(alive), "a stranger was signalled");
-}
-
-/// Something else that goes on: its end is nobody's fault.
-fn adopt_second(space: &Namespace) {
-    let (other, _, inner) = space.run(&["sleep", "3000"]);
-    adopt(&space.init, "other", inner, &json!({}));
-    assert_eq!(space.init.put("/job/other/detach").status, 200);
-    assert!(is_alive(other.pid()));
+    for (path, status) in [("sig/KILL", 409), ("stop", 200), ("restart", 200)] {
+        let space = Namespace::new();
+        let (mut first, outer, inner) = space.run(&["sleep", "1000"]);
+        adopt(&space.init, "a", inner, &json!({}));
+        let mut stranger = None;
+        let answer = space.ask_before(&format!("/job/a/{path}"), "", || {
+            kill(os(outer), Signal::SIGKILL).unwrap();
+            first.reap();
+            assert!(space.choose(inner), "ns_last_pid can be written");
+            let (outside, pid, number) = space.run(&["sleep", "2000"]);
+            assert_eq!(number, inner, "it has the same number");
+            stranger = Some((outside, pid));
+        });
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        let (_outside, pid) = stranger.unwrap();
+        space.init.get("/jobs");
+        assert!(is_alive(pid), "{path}: a stranger was signalled");
+        assert_ne!(space.init.job("a")["pid"], inner);
+    }
 }
 
 #[test]
@@ -532,17 +557,11 @@ fn i09_a_job_that_gets_the_number_of_one_that_ended_is_not_lost() {
     let space = Namespace::new();
     let (mut first, outer, inner) = space.run(&["sleep", "1000"]);
     adopt(&space.init, "a", inner, &json!({}));
-    kill(os(space.first), Signal::SIGSTOP).unwrap();
-    wait::until("init's stop", || proc(space.first, "stat").contains(") T ").then_some(()));
-    kill(os(outer), Signal::SIGKILL).unwrap();
-    first.reap();
-    assert!(space.choose(inner), "ns_last_pid can be written");
-    let spec = json!({"exec": "/bin/sleep", "args": ["1000"]});
-    let answer = std::thread::scope(|scope| {
-        let asked = scope.spawn(|| space.init.send("PUT", "/job/b", &spec));
-        std::thread::sleep(Duration::from_millis(200));
-        kill(os(space.first), Signal::SIGCONT).unwrap();
-        asked.join().unwrap()
+    let spec = r#"{"exec": "/bin/sleep", "args": ["1000"]}"#;
+    let answer = space.ask_before("/job/b", spec, || {
+        kill(os(outer), Signal::SIGKILL).unwrap();
+        first.reap();
+        assert!(space.choose(inner), "ns_last_pid can be written");
     });
     assert_eq!((answer.status, &answer.json()["pid"]), (201, &json!(inner)), "{answer:?}");
     let job = space.init.get("/job/a?wait=exit").json();

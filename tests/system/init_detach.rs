@@ -246,3 +246,14 @@ fn z07_the_next_init_adopts_what_an_earlier_one_has_let_go_of() {
     assert_eq!((&job["status"], &job["spec"]["args"]), (&json!("running"), &spec["args"]), "{job}");
     assert!(!is_alive(main) && !is_alive(child));
 }
+
+#[test]
+fn z07_init_ends_when_its_last_job_is_let_go_of() {
+    let mut init = Init::start(&["--", "/bin/sleep", "0.3"]);
+    let pid = init.launch_job("a", &sleeper());
+    let _leftover = Leftover(pid);
+    init.wait_for("boot", "success");
+    assert_eq!(init.put("/job/a/detach").status, 200);
+    assert_eq!(init.wait_end().code(), Some(0));
+    assert!(is_alive(pid));
+}
