@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Jobs, ended ones included. One more is refused with 503 until some are cleared.
 pub const MAX_JOBS: usize = 16_384;
+/// Detached jobs whose processes live. One more is refused with 503.
+pub const MAX_DETACHED: usize = 16_384;
 /// Bytes of the specs of all jobs together. A further job is refused with 503.
 pub const MAX_SPECS: usize = 256 * 1024 * 1024;
 /// API connections of root and init's own user at once. Further ones wait in the kernel's queue.

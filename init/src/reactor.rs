@@ -3,6 +3,8 @@
 //! Everything that the table asks for is done here, in the one thread that there is, and what
 //! comes of it goes back to the table as a further event.
 
+mod adopt;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,20 +18,22 @@ use crate::birth::Outfit;
 use crate::cgroup::{self, Group, Handle};
 use crate::clock::Moment;
 use crate::descriptor;
+use crate::detached::Spared;
 use crate::door::{Following, Knock};
-use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Stage, Ticket};
+use crate::event::{Command, DELETED, Effect, Ending, Event, Fault, Refusal, Reply, Stage, Ticket};
 use crate::id::{JobId, Pid};
 use crate::input::Inputs;
 use crate::job::{Notice, Tree, View};
-use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_JOBS, MISSABLE_EVENTS};
+use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_DETACHED, MAX_JOBS, MISSABLE_EVENTS};
 use crate::listen::Keeper;
 use crate::notice::{self, Ears, Line, Message, Mouth, Words};
 use crate::output::Outputs;
 use crate::process;
-use crate::signal::Signal;
+use crate::signal::{Exit, Signal};
 use crate::spawn::{Lent, Spawner, shortened};
 use crate::spec::{Shown, Spec};
 use crate::stdio::Kept;
+use crate::stranger::Strangers;
 use crate::sys::{self, child::Unborn};
 use crate::table::Table;
 use crate::tree::Trees;
@@ -43,6 +47,7 @@ pub struct Reactor {
     ears: Ears,
     outputs: Outputs,
     inputs: Inputs,
+    strangers: Strangers,
     /// Descriptors that may be kept for jobs.
     keepable: usize,
     in_vm: bool,
@@ -52,12 +57,20 @@ pub struct Reactor {
     followers: Option<broadcast::Sender<Arc<str>>>,
     started: Instant,
     end: Option<(Ending, u8)>,
+    /// Who outlives init; known at its end.
+    spared: Spared,
 }
 
 impl Reactor {
     /// A reactor around an empty table.
     #[must_use]
-    pub fn new(table: Table, spawner: Spawner, ears: Ears, in_vm: bool) -> Self {
+    pub fn new(
+        table: Table,
+        spawner: Spawner,
+        ears: Ears,
+        strangers: Strangers,
+        in_vm: bool,
+    ) -> Self {
         Self {
             table,
             spawner,
@@ -66,6 +79,7 @@ impl Reactor {
             ears,
             outputs: Outputs::default(),
             inputs: Inputs::default(),
+            strangers,
             keepable: descriptor::keepable(),
             in_vm,
             was_asked: false,
@@ -73,6 +87,7 @@ impl Reactor {
             followers: None,
             started: Instant::now(),
             end: None,
+            spared: Spared::default(),
         }
     }
 
@@ -127,6 +142,10 @@ impl Reactor {
                 if wants_more && !sys::memory::is_enough() {
                     return self.reply(ticket, Reply::Refused(Refusal::NoMemory));
                 }
+                if matches!(command, Command::Detach(_)) && !self.trees.may_let_go() {
+                    let refusal = Refusal::TooManyDetached(MAX_DETACHED);
+                    return self.reply(ticket, Reply::Refused(refusal));
+                }
                 self.handle(Event::Asked(ticket, command));
             }
             Knock::Abandon(ticket) => {
@@ -169,9 +188,17 @@ impl Reactor {
         self.spawner.rest();
     }
 
-    /// A child has been reaped; its number may be anybody's from now on.
-    pub fn forget(&mut self, child: Pid) {
+    /// A child has been reaped; its number may be anybody's from now on. Answers how a process that
+    /// was taken over has ended, if it had that number.
+    pub fn forget(&mut self, child: Pid) -> Option<Exit> {
         self.spawner.forget(child);
+        self.strangers.forget(child).filter(|exit| *exit != Exit::Unknown)
+    }
+
+    /// Whom init's own end is not to touch.
+    #[must_use]
+    pub fn spared(&mut self) -> Spared {
+        std::mem::take(&mut self.spared)
     }
 
     /// Whether a child will have exec'ed in a moment, and somebody waits for that. Otherwise it is
@@ -210,6 +237,8 @@ impl Reactor {
         Some(match born {
             Ok(pid) => {
                 self.connect(&job, kept, &log, tty);
+                // Who had its number has ended.
+                self.strangers.forget(pid);
                 self.trees.plant(&job, pid, group);
                 if let Some(bounds) = bounds {
                     self.trees.bound(&job, &bounds);
@@ -249,6 +278,18 @@ impl Reactor {
                     events.push_back(Event::SpawnFailed(id, fault));
                 }
             }
+            Effect::Adopt(id, spec) => {
+                if let Err(why) = self.begin_to_adopt(&id, &spec) {
+                    events.push_back(Event::NotAdopted(id, why));
+                }
+            }
+            Effect::LetGo(id, pid, spec) => {
+                self.ears.stop(&id);
+                self.outputs.let_go(&id);
+                self.keeper.leave_files(&spec.listeners);
+                self.strangers.forget(pid);
+                self.trees.let_go(&id, pid);
+            }
             Effect::Signal(pid, signal, ticket) => self.signal(pid, signal, ticket),
             Effect::SignalGroup(pid, signal) => process::signal_group(pid, signal),
             Effect::SignalTree(id, signal) => self.trees.tell_to_end(&id, signal),
@@ -280,6 +321,7 @@ impl Reactor {
             Effect::End(ending, code) => {
                 info!("ending with code {code}");
                 self.keeper.keep(|_| false);
+                self.spared = self.trees.spared();
                 self.trees.clear();
                 self.end = Some((ending, code));
             }
@@ -302,7 +344,9 @@ impl Reactor {
             stage: Stage::Prepare,
             errno: Errno::EINVAL,
         })?;
-        let exec = shortened(&wire.exec);
+        let was_deleted = spec.adoption.as_ref().is_some_and(|adoption| adoption.was_deleted);
+        let mark = if was_deleted { DELETED } else { "" };
+        let exec = format!("{}{mark}", shortened(&wire.exec));
         self.begin(id, spec, &wire, &exec).map_err(|(stage, errno)| Fault { exec, stage, errno })
     }
 
@@ -352,7 +396,8 @@ impl Reactor {
     /// Whether a descriptor more may be kept for jobs.
     fn may_keep(&self) -> Result<(), Errno> {
         let streams = self.outputs.count() + self.inputs.count();
-        let kept = self.keeper.count() + self.ears.count() + streams;
+        let others = self.ears.count() + self.strangers.count();
+        let kept = self.keeper.count() + others + streams;
         if kept < self.keepable { Ok(()) } else { Err(Errno::EMFILE) }
     }
 
@@ -369,7 +414,7 @@ impl Reactor {
             None => self.trees.take_group(id, wire.cgroup.as_ref()),
         };
         let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
-        let most = self.keepable.saturating_sub(self.ears.count());
+        let most = self.keepable.saturating_sub(self.ears.count() + self.strangers.count());
         let group_fd = handle.as_ref().map(Handle::as_raw);
         let mut lent = Lent { keeper: &mut self.keeper, most, mouth, group: group_fd };
         match self.spawner.spawn(spec, wire, &mut lent) {
@@ -434,7 +479,8 @@ impl Reactor {
     }
 
     fn signal(&mut self, pid: Pid, signal: Signal, ticket: Option<Ticket>) {
-        let sent = process::signal_child(pid, signal);
+        let stranger = self.strangers.signal(pid, signal);
+        let sent = stranger.unwrap_or_else(|| process::signal_child(pid, signal));
         let Some(ticket) = ticket else { return };
         self.reply(
             ticket,

@@ -75,7 +75,7 @@ impl Spawner {
         let mut streams = Streams::open(wire, user, &mut self.null)?;
         let sockets =
             lent.keeper.lend(&spec.listeners, lent.most).map_err(|errno| (Stage::Listen, errno))?;
-        let exec = text(&wire.exec)?;
+        let name = text(wire.arg0.as_ref().unwrap_or(&wire.exec))?;
         let (args, envp, cwd) = match &spec.boot {
             Some(boot) => (boot.args.clone(), boot.envs.clone(), Some(boot.cwd.clone())),
             None => (
@@ -94,7 +94,7 @@ impl Spawner {
         let fds = streams.ends().into_iter().chain(sockets.iter().copied());
         let image = Image {
             candidates: candidates(wire)?,
-            argv: std::iter::once(exec).chain(args).collect(),
+            argv: std::iter::once(name).chain(args).collect(),
             envp,
             listen_pid: !sockets.is_empty(),
             cwd,

@@ -59,7 +59,7 @@ fn mask(json: &mut Value) {
             for (key, value) in map {
                 let varies = matches!(
                     key.as_str(),
-                    "pid" | "startedAt" | "endedAt" | "uptimeMs" | "time" | "position"
+                    "pid" | "adopt" | "startedAt" | "endedAt" | "uptimeMs" | "time" | "position"
                 );
                 if varies && !value.is_null() {
                     *value = Value::String("varies".into());

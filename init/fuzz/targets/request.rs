@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use init::adoption::NotAdoptable;
 use init::api::{Api, Peer, Seat, converse};
 use init::clock::Moment;
 use init::door::{Door, Knock};
@@ -108,6 +109,10 @@ impl World {
                         let errno = nix::errno::Errno::ENOENT;
                         let fault = Fault { exec: "x".into(), stage: Stage::Exec, errno };
                         events.push_back(Event::SpawnFailed(id, fault));
+                    }
+                    Effect::Adopt(id, _) => {
+                        let why = NotAdoptable::NoSuchProcess(2);
+                        events.push_back(Event::NotAdopted(id, why));
                     }
                     Effect::Reply(ticket, reply) => {
                         if let Some(waiting) = self.waiting.remove(&ticket.0) {

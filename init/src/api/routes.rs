@@ -51,6 +51,7 @@ enum What {
     AllOutput,
     Input,
     Resize,
+    Detach,
 }
 
 /// All routes; where two fit a path, the first one is meant.
@@ -72,6 +73,7 @@ pub static ROUTES: &[Route] = &[
     route("GET", "/job/{id}/stderr", "shows or follows its errors", What::Output(Channel::Stderr)),
     route("PUT", "/job/{id}/stdin", "writes to a job", What::Input),
     route("PUT", "/job/{id}/tty", "sets the size of a job's window", What::Resize),
+    route("PUT", "/job/{id}/detach", "lets go of a job's processes alive", What::Detach),
 ];
 
 const fn route(method: &'static str, path: &'static str, does: &'static str, what: What) -> Route {
@@ -163,6 +165,7 @@ impl Api {
                 }
                 return input::resize(&self.inputs, &id, size);
             }
+            What::Detach => Command::Detach(only_id(&id, uri)?),
         };
         Ok(self.door.ask(command).await?.into())
     }

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use self::drain::Readable;
 use self::ring::{LEAST, Piece};
-use self::stream::{Read, Stream};
+use self::stream::{Read, Stream, Writer};
 use crate::id::JobId;
 use crate::limits::{MAX_DEPARTED, MAX_OUTPUT};
 use crate::{clock, sys};
@@ -123,7 +123,7 @@ impl Outputs {
         *ends -= stream.ends();
         stream.limit = log.bytes as usize;
         stream.waits = log.when_full == WhenFull::Wait;
-        stream.is_live = true;
+        stream.writer = Writer::Live;
         stream.add(end, readable, id);
         *ends += stream.ends();
     }
@@ -161,7 +161,7 @@ impl Outputs {
         let Some(Channels(channels)) = store.jobs.get(job) else { return };
         for id in (*channels).into_iter().flatten() {
             if let Some(stream) = store.streams.get_mut(&id) {
-                stream.is_live = is_live;
+                stream.writer = if is_live { Writer::Live } else { Writer::Ended };
                 stream.tell();
             }
         }
@@ -173,6 +173,25 @@ impl Outputs {
         let Some(Channels(channels)) = store.jobs.remove(job) else { return };
         for id in channels.into_iter().flatten() {
             store.depart(id);
+        }
+    }
+
+    /// The job is a job no more, and its processes go on. They write to init as long as it lives.
+    pub fn let_go(&self, job: &JobId) {
+        let mut store = self.open();
+        let Some(Channels(channels)) = store.jobs.remove(job) else { return };
+        for id in channels.into_iter().flatten() {
+            let Store { streams, readable, .. } = &mut *store;
+            if let (Some(stream), Some(readable)) = (streams.get_mut(&id), readable) {
+                stream.writer = Writer::Adrift;
+                // Nobody can follow it alone any more.
+                stream.waits = false;
+                stream.taken(0, readable, id);
+                stream.tell();
+            }
+            if store.streams.get(&id).is_some_and(|stream| stream.ends() == 0) {
+                store.depart(id);
+            }
         }
     }
 
@@ -224,7 +243,7 @@ impl Outputs {
                 stream.taken(piece.mark.offset + piece.bytes.len() as u64, readable, id);
                 return Next::Piece(piece);
             }
-            if stream.is_live {
+            if stream.writer == Writer::Live {
                 return Next::Later;
             }
             // What a job that waits for its readers has left behind is still to be read.
@@ -316,6 +335,9 @@ impl Outputs {
             latest.insert(*position - 1, id);
             stream.tell();
             self.news.notify_waiters();
+        }
+        if stream.writer == Writer::Adrift && stream.ends() == 0 {
+            store.depart(id);
         }
         read
     }

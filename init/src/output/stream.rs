@@ -28,8 +28,7 @@ pub(super) struct Stream {
     pub(super) limit: usize,
     /// Whether the job is to wait until somebody has read what is kept.
     pub(super) waits: bool,
-    /// Whether the job may write more.
-    pub(super) is_live: bool,
+    pub(super) writer: Writer,
     /// The position of the last byte, if there is one.
     pub(super) last: Option<u64>,
     /// The offset up to which somebody has read.
@@ -40,6 +39,17 @@ pub(super) struct Stream {
     /// Whether the ends are not looked at, because there is no room.
     is_full: bool,
     watch: Option<Arc<Notify>>,
+}
+
+/// How it is with the job that writes to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// It may write more.
+    Live,
+    /// It has ended.
+    Ended,
+    /// It has been let go of; the stream goes when nobody writes to it any more.
+    Adrift,
 }
 
 /// The most ends of a stream. With one more, the oldest is closed.
@@ -62,7 +72,7 @@ impl Stream {
             ring: Ring::default(),
             limit: LEAST,
             waits: false,
-            is_live: true,
+            writer: Writer::Live,
             last: None,
             taken: 0,
             ends: Vec::new(),
@@ -93,7 +103,7 @@ impl Stream {
     /// Reads no more.
     pub(super) fn close(&mut self) {
         self.ends = Vec::new();
-        self.is_live = false;
+        self.writer = Writer::Ended;
         self.tell();
     }
 

@@ -1,5 +1,6 @@
 //! A job spec that has been checked: what the core and the spawner work with.
 
+mod adoption;
 mod confine;
 mod error;
 mod listen;
@@ -9,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use adoption::Adoption;
 pub use confine::{Confinement, Limit};
 pub use error::{Field, SpecError};
 use init_wire::{JobSpec, Policy, Ready, Restart, Stdio};
@@ -17,6 +19,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::account::{Accounts, Identity};
+use crate::limits::MAX_BODY;
 use crate::signal::Signal;
 
 /// The longest delay or timeout a spec may ask for, in milliseconds: a year.
@@ -52,10 +55,14 @@ pub struct Spec {
     pub stop_signal: Signal,
     /// How long the polite signal has.
     pub stop_timeout: Duration,
+    /// Whether it reads what only init can write.
+    pub is_tied: bool,
     /// The sockets to lend, in order.
     pub listeners: Box<[Listen]>,
     /// What init itself was started with: only for the boot job.
     pub boot: Option<Box<Boot>>,
+    /// Which process to take over instead of the first start.
+    pub adoption: Option<Box<Adoption>>,
 }
 
 /// What `boot` inherits byte for byte, where the spec can only show text. It shares init's
@@ -74,6 +81,9 @@ pub struct Boot {
 
 impl PartialEq for Spec {
     fn eq(&self, other: &Self) -> bool {
+        if self.adoption.is_some() || other.adoption.is_some() {
+            return self.adoption == other.adoption;
+        }
         // Everything else follows from these.
         self.text.get() == other.text.get()
             && self.identity == other.identity
@@ -88,6 +98,7 @@ impl Spec {
         check_restart(&wire.restart)?;
         Confinement::check(wire)?;
         confine::oom_score_adj(wire.oom_score_adj)?;
+        let adoption = Adoption::check(wire)?;
         wire.cgroup.as_ref().map_or(Ok(()), confine::cgroup)?;
         if wire.stop.timeout_ms > MAX_MS {
             return Err(SpecError::range("stop.timeout_ms", "at most a year"));
@@ -115,8 +126,10 @@ impl Spec {
                 .map(|rule| Box::new(rule.clone())),
             stop_signal,
             stop_timeout: Duration::from_millis(wire.stop.timeout_ms),
+            is_tied: wire.tty || wire.stdin == Stdio::Pipe,
             listeners,
             boot: None,
+            adoption: adoption.map(Box::new),
         })
     }
 
@@ -150,6 +163,12 @@ impl Spec {
         size_of::<Self>() + self.text.get().len()
     }
 
+    /// Bytes that it may come to take: a process that is taken over adds what it was started with.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.size() + self.adoption.as_ref().map_or(0, |_| MAX_BODY)
+    }
+
     /// Whether it is told where to say how it is.
     #[must_use]
     pub fn notifies(&self) -> bool {
@@ -178,13 +197,14 @@ fn check_ready(ready: Ready, listeners: &[Listen]) -> Result<(), SpecError> {
 }
 
 fn check_texts(wire: &JobSpec) -> Result<(), SpecError> {
-    if wire.exec.is_empty() {
+    if wire.exec.is_empty() && wire.adopt.is_none() {
         return Err(SpecError::Empty { field: "exec".into() });
     }
     let no_nul = |field: &'static str, text: &str| {
         if text.contains('\0') { Err(SpecError::Nul { field: field.into() }) } else { Ok(()) }
     };
     no_nul("exec", &wire.exec)?;
+    no_nul("arg0", wire.arg0.as_deref().unwrap_or_default())?;
     let longest = if wire.exec.contains('/') { MAX_PATH } else { MAX_NAME };
     if wire.exec.len() > longest {
         return Err(SpecError::range(

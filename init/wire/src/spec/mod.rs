@@ -20,8 +20,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a job spec")]
 pub struct JobSpec {
-    /// The program: a path, or a name that is looked up in the `PATH` of `envs`.
+    /// The program: a path, or a name that is looked up in the `PATH` of `envs`. Only with `adopt`
+    /// it may be left out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub exec: String,
+    /// What the program is told as its own name. Default: `exec`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg0: Option<String>,
     /// The arguments after the program's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
@@ -94,6 +99,10 @@ pub struct JobSpec {
     /// Settings of its control group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,
+    /// A running process to take over instead of starting one. What the spec does not say of how
+    /// to start it again is read from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<u32>,
 }
 
 impl JobSpec {
@@ -102,6 +111,7 @@ impl JobSpec {
     pub fn new(exec: impl Into<String>) -> Self {
         Self {
             exec: exec.into(),
+            arg0: None,
             args: Vec::new(),
             cwd: None,
             envs: BTreeMap::new(),
@@ -125,6 +135,7 @@ impl JobSpec {
             restart: Restart::default(),
             stop: Stop::default(),
             cgroup: None,
+            adopt: None,
         }
     }
 }
