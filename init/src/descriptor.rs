@@ -5,9 +5,11 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use init_wire::Stdio;
+use libc::linger;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::spec::Limit;
 use crate::sys;
@@ -22,6 +24,46 @@ pub fn raised(fd: OwnedFd) -> Result<OwnedFd, Errno> {
         return Ok(fd);
     }
     sys::duplicate_above(&fd, ABOVE_TARGETS)
+}
+
+/// A descriptor that a job has made and given away. Closing a socket may wait until its last bytes
+/// have been taken, for as long as whoever made it has said; init does not.
+#[derive(Debug)]
+pub struct Foreign(OwnedFd);
+
+impl Foreign {
+    /// Puts it above all targets.
+    pub fn raise(&mut self) -> Result<(), Errno> {
+        if self.0.as_raw_fd() < ABOVE_TARGETS {
+            self.0 = sys::duplicate_above(&self.0, ABOVE_TARGETS)?;
+        }
+        Ok(())
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn as_raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Whether it is of the same open file.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        sys::are_same_file(&self.0, &other.0)
+    }
+}
+
+impl From<OwnedFd> for Foreign {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        // What is no socket does not linger.
+        let _ = setsockopt(&self.0, sockopt::Linger, &linger { l_onoff: 0, l_linger: 0 });
+    }
 }
 
 /// A standard stream to be.

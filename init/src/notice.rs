@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use init_wire::Ready;
@@ -17,21 +18,24 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials,
     bind, getsockname, recvmsg, setsockopt, socket, sockopt,
 };
-use nix::unistd::{close, pipe2};
+use nix::unistd::pipe2;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::descriptor::raised;
+use crate::descriptor::{Foreign, raised};
 use crate::id::{JobId, Pid};
 use crate::job::Notice;
 use crate::limits::TROUBLE;
 use crate::spec::Spec;
+use crate::store::Order;
 use crate::sys;
 
 /// Messages on their way to the reactor.
 const QUEUE: usize = 16;
+/// Messages with descriptors on their way, of all jobs: those are not counted as kept yet.
+const WITH_RIGHTS: usize = 4;
 /// The longest message; what is longer is not read at all.
 const MAX_MESSAGE: usize = 4096;
 /// Characters of `STATUS=` that are kept.
@@ -58,13 +62,27 @@ pub enum Words {
         text: String,
         /// The sender.
         sender: i32,
+        /// What it gives for the job's next run.
+        rights: Rights,
     },
+}
+
+/// Descriptors that came with a datagram.
+#[derive(Debug, Default)]
+pub struct Rights {
+    /// As many of them as may be kept.
+    pub fds: Vec<Foreign>,
+    /// How many there were besides.
+    pub left_out: usize,
+    /// Given back when they have arrived.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Listens to the runs of all jobs.
 #[derive(Debug)]
 pub struct Ears {
     queue: mpsc::Sender<Message>,
+    with_rights: Arc<Semaphore>,
     runs: HashMap<JobId, Listening>,
     last_run: u64,
 }
@@ -73,6 +91,7 @@ pub struct Ears {
 struct Listening {
     run: u64,
     warned: bool,
+    warned_of_store: bool,
     tasks: Vec<AbortHandle>,
 }
 
@@ -90,12 +109,14 @@ pub struct Mouth {
     /// The end of a pipe, and the descriptor it is to become.
     pub pipe: Option<(OwnedFd, u32)>,
     heard_on: (Option<OwnedFd>, Option<pipe::Receiver>),
+    /// How many descriptors it may give at once.
+    store_max: usize,
 }
 
 impl Mouth {
     /// Opens what `spec` asks for. To be called within the runtime.
     pub fn open(spec: &Spec) -> Result<Self, Errno> {
-        let mut mouth = Self::default();
+        let mut mouth = Self { store_max: spec.store_max, ..Self::default() };
         if spec.notifies() {
             let (socket, name) = open_socket()?;
             (mouth.socket, mouth.heard_on.0) = (Some(name), Some(socket));
@@ -123,7 +144,8 @@ impl Ears {
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<Message>) {
         let (queue, arrivals) = mpsc::channel(QUEUE);
-        (Self { queue, runs: HashMap::new(), last_run: 0 }, arrivals)
+        let with_rights = Arc::new(Semaphore::new(WITH_RIGHTS));
+        (Self { queue, with_rights, runs: HashMap::new(), last_run: 0 }, arrivals)
     }
 
     /// Begins to listen to a new run of `job`, and to that one only.
@@ -140,9 +162,12 @@ impl Ears {
             tasks.push(tokio::spawn(voice.clone().of_pipe(pipe)).abort_handle());
         }
         if let Some(socket) = socket {
-            tasks.push(tokio::spawn(voice.of_socket(socket)).abort_handle());
+            let with_rights = (mouth.store_max > 0).then(|| Arc::clone(&self.with_rights));
+            let heard = voice.of_socket(socket, with_rights, mouth.store_max);
+            tasks.push(tokio::spawn(heard).abort_handle());
         }
-        self.runs.insert(job.clone(), Listening { run, warned: false, tasks });
+        self.runs
+            .insert(job.clone(), Listening { run, warned: false, warned_of_store: false, tasks });
     }
 
     /// Descriptors that runs are listened to with.
@@ -165,6 +190,12 @@ impl Ears {
     /// Whether it is the first time that a stranger has spoken to this run.
     pub fn is_first_stranger(&mut self, job: &JobId) -> bool {
         self.runs.get_mut(job).is_some_and(|run| !std::mem::replace(&mut run.warned, true))
+    }
+
+    /// Whether it is the first time that this run has given more than is kept.
+    pub fn is_first_excess(&mut self, job: &JobId) -> bool {
+        let run = self.runs.get_mut(job);
+        run.is_some_and(|run| !std::mem::replace(&mut run.warned_of_store, true))
     }
 }
 
@@ -192,12 +223,22 @@ impl Voice {
         }
     }
 
-    async fn of_socket(self, socket: OwnedFd) {
+    async fn of_socket(
+        self,
+        socket: OwnedFd,
+        with_rights: Option<Arc<Semaphore>>,
+        store_max: usize,
+    ) {
         let Ok(socket) = sys::watch(socket) else { return };
         loop {
             let Ok(mut ready) = socket.readable().await else { return };
-            match receive(ready.get_inner()) {
-                Ok(Some(words)) => {
+            let permit = match &with_rights {
+                Some(all) => Arc::clone(all).acquire_owned().await.ok(),
+                None => None,
+            };
+            match receive(ready.get_inner(), store_max) {
+                Ok(Some(mut words)) => {
+                    words.bring(permit);
                     if !self.say(words).await {
                         return;
                     }
@@ -228,31 +269,45 @@ fn open_socket() -> Result<(OwnedFd, String), Errno> {
 /// The most descriptors that a datagram can carry.
 const MAX_RIGHTS: usize = 253;
 
-/// One datagram; `None` if it is none that anybody could mean. Descriptors that come with it are
-/// closed, so a sender who waits for that (`BARRIER=1`) waits just until it has been read.
-fn receive(socket: &OwnedFd) -> Result<Option<Words>, Errno> {
+/// One datagram; `None` if it is none that anybody could mean. At most `store_max` descriptors that
+/// come with it are kept, if they are to be. The others are closed, so a sender who waits for that
+/// (`BARRIER=1`) waits just until it has been read.
+fn receive(socket: &OwnedFd, store_max: usize) -> Result<Option<Words>, Errno> {
     let mut text = [0; MAX_MESSAGE];
     let mut space = cmsg_space!(UnixCredentials, [RawFd; MAX_RIGHTS]);
     let mut parts = [IoSliceMut::new(&mut text)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
     let is_whole = !received.flags.contains(MsgFlags::MSG_TRUNC);
-    let mut sender = None;
+    let (mut sender, mut fds) = (None, Vec::new());
     // Cut off where init has no descriptors left: then it has closed them already.
     for message in received.cmsgs().into_iter().flatten() {
         match message {
             ControlMessageOwned::ScmCredentials(who) => sender = Some(who.pid()),
-            ControlMessageOwned::ScmRights(rights) => {
-                for right in rights {
-                    let _ = close(right);
-                }
-            }
-            _ => {}
+            other => fds.extend(sys::rights(other).into_iter().map(Foreign::from)),
         }
     }
     let length = received.bytes;
     let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned();
-    Ok(sender.filter(|pid| is_whole && *pid > 0).map(|sender| Words::Datagram { text, sender }))
+    let Some(sender) = sender.filter(|pid| is_whole && *pid > 0) else { return Ok(None) };
+    if !matches!(Order::read(&text), Some(Order::Keep(_))) {
+        fds.clear();
+    }
+    let left_out = fds.len().saturating_sub(store_max);
+    fds.truncate(store_max);
+    Ok(Some(Words::Datagram { text, sender, rights: Rights { fds, left_out, permit: None } }))
+}
+
+impl Words {
+    /// With descriptors, it counts as on its way until it has arrived.
+    fn bring(&mut self, by: Option<OwnedSemaphorePermit>) {
+        match self {
+            Self::Datagram { rights: Rights { fds, permit, .. }, .. } if !fds.is_empty() => {
+                *permit = by;
+            }
+            Self::Datagram { .. } | Self::Line => {}
+        }
+    }
 }
 
 /// What a line of a datagram means, if it means anything here.

@@ -3,6 +3,8 @@
 //! Everything that the table asks for is done here, in the one thread that there is, and what
 //! comes of it goes back to the table as a further event.
 
+mod lending;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,8 +27,9 @@ use crate::listen::Keeper;
 use crate::notice::{self, Ears, Line, Message, Mouth, Words};
 use crate::process;
 use crate::signal::Signal;
-use crate::spawn::{Lent, Spawner, shortened};
+use crate::spawn::{Lent, Passed, Spawner, shortened};
 use crate::spec::{Shown, Spec};
+use crate::store::Store;
 use crate::sys::{self, child::Unborn};
 use crate::table::Table;
 use crate::tree::Trees;
@@ -36,6 +39,7 @@ pub struct Reactor {
     table: Table,
     spawner: Spawner,
     keeper: Keeper,
+    store: Store,
     trees: Trees,
     ears: Ears,
     /// Descriptors that may be kept for jobs.
@@ -57,6 +61,7 @@ impl Reactor {
             table,
             spawner,
             keeper: Keeper::default(),
+            store: Store::default(),
             trees: Trees::default(),
             ears,
             keepable: descriptor::keepable(),
@@ -198,7 +203,7 @@ impl Reactor {
             Err((stage, errno)) => {
                 self.trees.give_up(group);
                 self.ears.stop(&job);
-                let fault = Fault { exec, stage, errno };
+                let fault = Fault { exec, stage, errno, snag: None };
                 warn!("job `{job}`: {fault}");
                 Event::SpawnFailed(job, fault)
             }
@@ -235,6 +240,7 @@ impl Reactor {
                 let table = &self.table;
                 self.keeper.keep(|address| table.names_listener(address));
             }
+            Effect::ReleaseStore(id) => self.store.clear(&id),
             Effect::End(ending, code) => {
                 info!("ending with code {code}");
                 self.keeper.keep(|_| false);
@@ -250,9 +256,21 @@ impl Reactor {
             exec: id.to_string(),
             stage: Stage::Prepare,
             errno: Errno::EINVAL,
+            snag: None,
         })?;
         let exec = shortened(&wire.exec);
-        self.begin(id, spec, &wire, &exec).map_err(|(stage, errno)| Fault { exec, stage, errno })
+        let passed = match self.lend(id, spec) {
+            Ok(passed) => passed,
+            Err((errno, snag)) => {
+                return Err(Fault { exec, stage: Stage::Listen, errno, snag: Some(snag.into()) });
+            }
+        };
+        self.begin(id, spec, &wire, &exec, &passed).map_err(|(stage, errno)| Fault {
+            exec,
+            stage,
+            errno,
+            snag: None,
+        })
     }
 
     fn begin(
@@ -261,6 +279,7 @@ impl Reactor {
         spec: &Arc<Spec>,
         wire: &JobSpec,
         exec: &str,
+        passed: &Passed,
     ) -> Result<(), (Stage, Errno)> {
         // What it was heard on before is not this run's.
         self.ears.stop(id);
@@ -268,13 +287,14 @@ impl Reactor {
             self.may_keep().map_err(|errno| (Stage::Notify, errno))?;
         }
         let mouth = Mouth::open(spec).map_err(|errno| (Stage::Notify, errno))?;
-        let (mut child, group) = match self.begin_in_group(id, spec, wire, &mouth) {
+        let lent = (passed, &mouth);
+        let (mut child, group) = match self.begin_in_group(id, spec, wire, lent) {
             // A group that was used before may have been left in a state that it cannot be in.
             Err((Stage::Clone, Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP)) => {
-                self.begin_in_group(id, spec, wire, &mouth)
+                self.begin_in_group(id, spec, wire, lent)
             }
             Err((Stage::Clone, errno)) if self.trees.go_without_groups(errno) => {
-                self.begin_in_group(id, spec, wire, &mouth)
+                self.begin_in_group(id, spec, wire, lent)
             }
             begun => begun,
         }?;
@@ -293,18 +313,12 @@ impl Reactor {
         Ok(())
     }
 
-    /// Whether a descriptor more may be kept for jobs.
-    fn may_keep(&self) -> Result<(), Errno> {
-        let kept = self.keeper.count() + self.ears.count();
-        if kept < self.keepable { Ok(()) } else { Err(Errno::EMFILE) }
-    }
-
     fn begin_in_group(
         &mut self,
         id: &JobId,
         spec: &Arc<Spec>,
         wire: &JobSpec,
-        mouth: &Mouth,
+        (passed, mouth): (&Passed, &Mouth),
     ) -> Result<(Unborn, Option<Group>), (Stage, Errno)> {
         // `boot` stays where init is, whatever that is a part of.
         let taken = match &spec.boot {
@@ -312,10 +326,8 @@ impl Reactor {
             None => self.trees.take_group(id, wire.cgroup.as_ref()),
         };
         let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
-        let most = self.keepable.saturating_sub(self.ears.count());
-        let group_fd = handle.as_ref().map(Handle::as_raw);
-        let mut lent = Lent { keeper: &mut self.keeper, most, mouth, group: group_fd };
-        match self.spawner.spawn(spec, wire, &mut lent) {
+        let lent = Lent { passed, mouth, group: handle.as_ref().map(Handle::as_raw) };
+        match self.spawner.spawn(spec, wire, &lent) {
             Ok(child) => Ok((child, group)),
             Err(failure) => {
                 self.trees.give_up(group);
@@ -347,13 +359,14 @@ impl Reactor {
                     );
                 }
             }
-            Words::Datagram { text, .. } => {
+            Words::Datagram { text, rights, .. } => {
                 for line in notice::read(&text) {
                     match line {
                         Line::Notice(notice) => self.handle(Event::Says(job.clone(), notice)),
                         Line::Main(pid) => self.name_main(&job, pid),
                     }
                 }
+                self.store(&job, &text, rights);
             }
         }
     }

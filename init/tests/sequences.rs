@@ -190,8 +190,12 @@ impl World {
                 assert!(self.end.is_none(), "a spawn after the end");
                 if self.failing_spawns > 0 {
                     self.failing_spawns -= 1;
-                    let fault =
-                        Fault { exec: "x".into(), stage: Stage::Exec, errno: Errno::ENOENT };
+                    let fault = Fault {
+                        exec: "x".into(),
+                        stage: Stage::Exec,
+                        errno: Errno::ENOENT,
+                        snag: None,
+                    };
                     return self.tell(Event::SpawnFailed(id, fault), events);
                 }
                 let pid = self.next_pid;
@@ -251,7 +255,7 @@ impl World {
                 self.changes += 1;
                 assert_eq!(seq, self.changes, "changes are numbered without a gap");
             }
-            Effect::ReleaseListeners => {}
+            Effect::ReleaseListeners | Effect::ReleaseStore(_) => {}
             Effect::End(_, code) => {
                 assert!(self.end.replace(code).is_none(), "two ends");
                 let is_stuck = |pid| self.processes.get(pid).is_some_and(|process| process.stuck);

@@ -1,16 +1,16 @@
 //! What a client asks init to run.
 
 mod cgroup;
+mod fd;
 mod life;
 mod process;
 
 use std::collections::BTreeMap;
 
 pub use cgroup::{Cgroup, Setting};
+pub use fd::FdSpec;
 pub use life::{Policy, Ready, Restart, SignalName, Stop};
-pub use process::{
-    Account, Bound, FdSpec, Rlimit, RlimitHalves, RlimitName, Rlimits, Stdio, Unlimited,
-};
+pub use process::{Account, Bound, Rlimit, RlimitHalves, RlimitName, Rlimits, Stdio, Unlimited};
 use serde::{Deserialize, Serialize};
 
 /// A job as a client describes it. Two specs are the same job exactly when they are equal.
@@ -71,6 +71,9 @@ pub struct JobSpec {
     /// Sockets that init opens, keeps, and hands over from fd 3 on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fds: Vec<FdSpec>,
+    /// How many descriptors it may give init to keep for its next run, with `FDSTORE=1`. Default 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fd_store_max: u32,
     /// When it counts as ready. Default `exec`.
     #[serde(default, skip_serializing_if = "Ready::is_default")]
     pub ready: Ready,
@@ -87,6 +90,11 @@ pub struct JobSpec {
     /// Settings of its control group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl JobSpec {
@@ -111,6 +119,7 @@ impl JobSpec {
             stdout: Stdio::Inherit,
             stderr: Stdio::Inherit,
             fds: Vec::new(),
+            fd_store_max: 0,
             ready: Ready::Exec,
             watchdog_ms: None,
             restart: Restart::default(),
