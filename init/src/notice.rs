@@ -20,6 +20,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::pipe2;
 use tokio::io::AsyncReadExt;
+use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
@@ -92,6 +93,9 @@ struct Listening {
     run: u64,
     warned: bool,
     warned_of_store: bool,
+    /// What its datagrams come to, if it was given one.
+    socket: Option<Arc<AsyncFd<OwnedFd>>>,
+    store_max: usize,
     tasks: Vec<AbortHandle>,
 }
 
@@ -161,13 +165,15 @@ impl Ears {
         if let Some(pipe) = pipe {
             tasks.push(tokio::spawn(voice.clone().of_pipe(pipe)).abort_handle());
         }
-        if let Some(socket) = socket {
+        let socket = socket.and_then(|socket| sys::watch(socket).ok()).map(Arc::new);
+        if let Some(socket) = socket.clone() {
             let with_rights = (mouth.store_max > 0).then(|| Arc::clone(&self.with_rights));
             let heard = voice.of_socket(socket, with_rights, mouth.store_max);
             tasks.push(tokio::spawn(heard).abort_handle());
         }
-        self.runs
-            .insert(job.clone(), Listening { run, warned: false, warned_of_store: false, tasks });
+        let (warned, warned_of_store, store_max) = (false, false, mouth.store_max);
+        let listening = Listening { run, warned, warned_of_store, socket, store_max, tasks };
+        self.runs.insert(job.clone(), listening);
     }
 
     /// Descriptors that runs are listened to with.
@@ -179,6 +185,16 @@ impl Ears {
     /// Listens to a job no more.
     pub fn stop(&mut self, job: &JobId) {
         self.runs.remove(job);
+    }
+
+    /// A datagram that has come to a job and was not read yet; none if it is one that nobody could
+    /// mean. An error, if there is no further one.
+    pub fn unheard(&self, job: &JobId) -> Result<Option<Message>, Errno> {
+        let listening = self.runs.get(job).ok_or(Errno::EAGAIN)?;
+        let socket = listening.socket.as_ref().ok_or(Errno::EAGAIN)?;
+        let words = receive(socket.get_ref(), listening.store_max)?;
+        let message = |words| Message { job: job.clone(), run: listening.run, words };
+        Ok(words.map(message))
     }
 
     /// Whether a message is of the run that is listened to.
@@ -225,11 +241,10 @@ impl Voice {
 
     async fn of_socket(
         self,
-        socket: OwnedFd,
+        socket: Arc<AsyncFd<OwnedFd>>,
         with_rights: Option<Arc<Semaphore>>,
         store_max: usize,
     ) {
-        let Ok(socket) = sys::watch(socket) else { return };
         loop {
             let Ok(mut ready) = socket.readable().await else { return };
             let permit = match &with_rights {

@@ -34,6 +34,9 @@ use crate::sys::{self, child::Unborn};
 use crate::table::Table;
 use crate::tree::Trees;
 
+/// Messages of a dead process that are read at most, which is more than the kernel mostly queues.
+const LAST_WORDS: u32 = 256;
+
 /// The table and what it acts with.
 pub struct Reactor {
     table: Table,
@@ -352,7 +355,7 @@ impl Reactor {
         let job = message.job;
         match message.words {
             Words::Line => self.handle(Event::Says(job, Notice::Ready)),
-            Words::Datagram { sender, .. } if !self.trees.contains(&job, sender) => {
+            Words::Datagram { sender, .. } if !self.is_of(&job, sender) => {
                 if self.ears.is_first_stranger(&job) {
                     warn!(
                         "job `{job}`: a notice of process {sender}, which is not of it, is ignored"
@@ -369,6 +372,25 @@ impl Reactor {
                 self.store(&job, &text, rights);
             }
         }
+    }
+
+    /// A main process is dead, and about to be taken: what it has said comes before its end.
+    pub fn hear_out(&mut self, pid: Pid) {
+        let Some(job) = self.table.job_of(pid).cloned() else { return };
+        for _ in 0..LAST_WORDS {
+            match self.ears.unheard(&job) {
+                Ok(Some(message)) => self.hear(message),
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Whether a process is the job's. Its main one is, also when it is dead and not reaped, which
+    /// control groups do not tell.
+    fn is_of(&mut self, job: &JobId, pid: i32) -> bool {
+        let is_main = Pid::new(pid).is_some_and(|pid| self.table.job_of(pid) == Some(job));
+        is_main || self.trees.contains(job, pid)
     }
 
     fn name_main(&mut self, job: &JobId, pid: Pid) {

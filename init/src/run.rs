@@ -52,9 +52,6 @@ const TURNS_OF_CLIENTS: u32 = 16;
 /// Turns before the connections get theirs, if there is always something to do.
 const TURNS_IN_A_ROW: u32 = 8;
 
-/// Messages of one that has died that are heard before that: as many as it can store descriptors.
-const LAST_WORDS: u32 = 64;
-
 /// How often the tasks of connections get their turn after the end; a few would do.
 const LAST_TURNS: u32 = 32;
 
@@ -333,19 +330,11 @@ impl Life {
         }
     }
 
-    /// What the dead have said before they died, as far as it is there. Each of those who speak says
-    /// one thing a turn.
+    /// What the dead have said before they died, as far as it is there.
     async fn hear_last_words(&mut self) {
-        for _ in 0..LAST_WORDS {
-            tokio::task::yield_now().await;
-            let mut is_silent = true;
-            while let Ok(message) = self.messages.try_recv() {
-                is_silent = false;
-                self.handle(Happened::Message(message));
-            }
-            if is_silent {
-                return;
-            }
+        tokio::task::yield_now().await;
+        while let Ok(message) = self.messages.try_recv() {
+            self.handle(Happened::Message(message));
         }
     }
 

@@ -9,6 +9,7 @@
 //! - `raw=TEXT`: sends TEXT with a file; `\n` begins a new line.
 //! - `barrier`: waits until all that was sent has been read.
 //! - `wait=FILE`: waits for a file to be there.
+//! - `done=FILE`: makes a file.
 //! - `exit=CODE`: ends.
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ fn main() {
                     sleep(Duration::from_millis(1));
                 }
             }
+            "done" => drop(File::create(object).expect("it can be made")),
             "exit" => exit(value_of(object)),
             _ => panic!("{verb}?"),
         }
