@@ -15,7 +15,7 @@ use crate::spec::Limit;
 use crate::sys;
 
 /// Descriptors that are handed to children lie above all the places they can be handed to
-/// (0 to 2 and 64 sockets), so that putting one in place never overwrites another.
+/// (0 to 2, 64 sockets and stored ones), so that putting one in place never overwrites another.
 const ABOVE_TARGETS: RawFd = 3 + 64;
 
 /// The same descriptor above all targets, close-on-exec.
@@ -26,8 +26,14 @@ pub fn raised(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     sys::duplicate_above(&fd, ABOVE_TARGETS)
 }
 
-/// A descriptor that a job has made and given away. Closing a socket may wait until its last bytes
-/// have been taken, for as long as whoever made it has said; init does not.
+/// Before a socket is closed that a job has had in its hands: that would wait until its last bytes
+/// have been taken, for as long as the job has said.
+pub fn do_not_linger(fd: &OwnedFd) {
+    // What is no socket does not linger.
+    let _ = setsockopt(fd, sockopt::Linger, &linger { l_onoff: 0, l_linger: 0 });
+}
+
+/// A descriptor that a job has made and given away. Closing it does not wait.
 #[derive(Debug)]
 pub struct Foreign(OwnedFd);
 
@@ -61,8 +67,7 @@ impl From<OwnedFd> for Foreign {
 
 impl Drop for Foreign {
     fn drop(&mut self) {
-        // What is no socket does not linger.
-        let _ = setsockopt(&self.0, sockopt::Linger, &linger { l_onoff: 0, l_linger: 0 });
+        do_not_linger(&self.0);
     }
 }
 

@@ -20,7 +20,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{FileStat, Mode, fstat, umask};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
-use crate::descriptor::raised;
+use crate::descriptor::{do_not_linger, raised};
 use crate::occupant::{Search, SocketNumber};
 use crate::snag::{Obstacle, Snag};
 use crate::spec::{Address, Listen, Options, UnixName};
@@ -168,6 +168,7 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
+        do_not_linger(&self.fd);
         let Some(file) = &self.file else { return };
         let is_ours = |meta: fs::Metadata| (meta.dev(), meta.ino()) == (file.device, file.inode);
         if fs::symlink_metadata(&file.path).is_ok_and(is_ours) {

@@ -15,8 +15,8 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials,
-    bind, getsockname, recvmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr,
+    UnixCredentials, bind, getsockname, recvmsg, setsockopt, shutdown, socket, sockopt,
 };
 use nix::unistd::pipe2;
 use tokio::io::AsyncReadExt;
@@ -37,6 +37,8 @@ use crate::sys;
 const QUEUE: usize = 16;
 /// Messages with descriptors on their way, of all jobs: those are not counted as kept yet.
 const WITH_RIGHTS: usize = 4;
+/// Messages that the kernel queues; mostly it is 10 or 512.
+const MAX_UNREAD: u32 = 4096;
 /// The longest message; what is longer is not read at all.
 const MAX_MESSAGE: usize = 4096;
 /// Characters of `STATUS=` that are kept.
@@ -102,6 +104,15 @@ struct Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
+        let Some(socket) = &self.socket else { return };
+        // What nobody has read is closed one by one, as what is read: closed with the socket, it could
+        // linger. And nothing more comes.
+        let _ = shutdown(socket.as_raw_fd(), Shutdown::Read);
+        for _ in 0..MAX_UNREAD {
+            if receive(socket.get_ref(), 0).is_err() {
+                return;
+            }
+        }
     }
 }
 

@@ -82,35 +82,46 @@ impl Running<'_> {
     }
 
     fn inet(&self, protocol: &str, wanted: SocketAddr) -> Vec<(u8, SocketNumber)> {
+        let mut tables = [format!("/proc/net/{protocol}"), format!("/proc/net/{protocol}6")];
+        if wanted.is_ipv6() {
+            tables.reverse();
+        }
+        // Connections may be very many, are shown behind the sockets that wait for them, and are seldom
+        // in the way.
         let mut found = Vec::new();
-        for table in [format!("/proc/net/{protocol}"), format!("/proc/net/{protocol}6")] {
-            self.read(&table, |line| inet_line(line, wanted), &mut found);
+        for waiting_only in [true, false] {
+            for table in &tables {
+                self.read(table, |line| inet_line(line, wanted, waiting_only), &mut found);
+                if !found.is_empty() {
+                    return found;
+                }
+            }
         }
         found
     }
 
     fn unix(&self, name: &UnixName) -> Vec<(u8, SocketNumber)> {
         let (name, mut found) = (name.to_string(), Vec::new());
-        self.read("/proc/net/unix", |line| unix_line(line, &name), &mut found);
+        let find = |line: &str| unix_line(line, &name).map_or(Line::Other, Line::Found);
+        self.read("/proc/net/unix", find, &mut found);
         found
     }
 
-    /// Reads a table up to the first socket that waits for clients and is in the way. The kernel
-    /// shows those first; of others, there may be very many.
-    fn read(
-        &self,
-        table: &str,
-        find: impl Fn(&str) -> Option<(u8, SocketNumber)>,
-        found: &mut Vec<(u8, SocketNumber)>,
-    ) {
+    /// Reads a table up to the first socket that waits for clients and is in the way.
+    fn read(&self, table: &str, find: impl Fn(&str) -> Line, found: &mut Vec<(u8, SocketNumber)>) {
         let Ok(file) = File::open(table) else { return };
         let mut lines = BufReader::with_capacity(16 * 1024, file);
         let mut line = Vec::with_capacity(MAX_LINE);
         while !self.is_over() && lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            let new = str::from_utf8(&line).ok().and_then(|line| find(line.trim_end_matches('\n')));
-            found.extend(new);
-            if new.is_some_and(|(rank, _)| rank < LATE) {
-                return;
+            match str::from_utf8(&line).map(|line| find(line.trim_end_matches('\n'))) {
+                Ok(Line::Found(new)) => {
+                    found.push(new);
+                    if new.0 < LATE {
+                        return;
+                    }
+                }
+                Ok(Line::End) => return,
+                Ok(Line::Other) | Err(_) => {}
             }
             line.clear();
         }
@@ -134,16 +145,37 @@ impl Running<'_> {
     }
 }
 
+/// What a line of a table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// A socket that is in the way, and how far from the likeliest one.
+    Found((u8, SocketNumber)),
+    /// Another one.
+    Other,
+    /// What comes from here on is not wanted.
+    End,
+}
+
 /// Reads `N: LOCAL REMOTE STATE QUEUES TIMER RETRIES UID TIMEOUT INODE …`.
-fn inet_line(line: &str, wanted: SocketAddr) -> Option<(u8, SocketNumber)> {
+fn inet_line(line: &str, wanted: SocketAddr, waiting_only: bool) -> Line {
+    let state = line.split_whitespace().nth(3).and_then(|state| u8::from_str_radix(state, 16).ok());
+    if waiting_only && state.is_some_and(|state| !LISTENS.contains(&state)) {
+        return Line::End;
+    }
+    let ranked = |state: u8, rank: u8| rank + LATE * u8::from(!LISTENS.contains(&state));
+    let found = inet_socket(line, wanted).zip(state);
+    found.map_or(Line::Other, |((rank, number), state)| Line::Found((ranked(state, rank), number)))
+}
+
+/// The socket of a line, and whether its address is a wider or narrower one.
+fn inet_socket(line: &str, wanted: SocketAddr) -> Option<(u8, SocketNumber)> {
     let mut fields = line.split_whitespace().skip(1);
     let local = fields.next()?;
     let port = local.rsplit_once(':')?.1;
     if u16::from_str_radix(port, 16) != Ok(wanted.port()) {
         return None;
     }
-    let state = u8::from_str_radix(fields.nth(1)?, 16).ok()?;
-    let number = fields.nth(5)?.parse().ok().filter(|number| *number != 0)?;
+    let number = fields.nth(7)?.parse().ok().filter(|number| *number != 0)?;
     let local = inet_name(local)?;
     let (here, there) = (local.ip().to_canonical(), wanted.ip().to_canonical());
     let is_met = here == there || here.is_unspecified() || there.is_unspecified();
@@ -151,8 +183,7 @@ fn inet_line(line: &str, wanted: SocketAddr) -> Option<(u8, SocketNumber)> {
     let is_one_kind = here.is_ipv4() == there.is_ipv4();
     let covers = |ip: IpAddr| ip.is_ipv6() && ip.is_unspecified();
     let meets = is_met && (is_one_kind || covers(here) || covers(there));
-    let rank = u8::from(here != there) + LATE * u8::from(!LISTENS.contains(&state));
-    meets.then_some((rank, number))
+    meets.then_some((u8::from(here != there), number))
 }
 
 /// An address as the tables write it: each 32-bit word in the machine's own byte order.
@@ -235,14 +266,19 @@ mod tests {
     fn b23_lines_of_the_tables_are_read() {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     \
                     0        0 4242 1 0000000000000000 100 0 0 10 0";
-        let at = |text: &str| inet_line(line, text.parse().unwrap());
-        assert_eq!(at("127.0.0.1:8080"), Some((0, 4242)));
-        assert_eq!(at("0.0.0.0:8080"), Some((1, 4242)));
-        assert_eq!(at("[::]:8080"), Some((1, 4242)));
+        let at = |text: &str| inet_line(line, text.parse().unwrap(), true);
+        assert_eq!(at("127.0.0.1:8080"), Line::Found((0, 4242)));
+        assert_eq!(at("0.0.0.0:8080"), Line::Found((1, 4242)));
+        assert_eq!(at("[::]:8080"), Line::Found((1, 4242)));
         for other in ["127.0.0.1:8081", "127.0.0.2:8080", "[::1]:8080"] {
-            assert_eq!(at(other), None, "{other}");
+            assert_eq!(at(other), Line::Other, "{other}");
         }
-        assert_eq!(inet_line("", "1.2.3.4:5".parse().unwrap()), None);
+        let connected = line.replace(" 0A ", " 01 ");
+        let at = |only| inet_line(&connected, "127.0.0.1:8080".parse().unwrap(), only);
+        assert_eq!((at(true), at(false)), (Line::End, Line::Found((2, 4242))));
+        for other in ["", "  sl  local_address rem_address   st tx_queue rx_queue"] {
+            assert_eq!(inet_line(other, "1.2.3.4:5".parse().unwrap(), true), Line::Other);
+        }
         let line = "0000000000000000: 00000002 00000000 00010000 0001 01 777 /run/a b";
         assert_eq!(unix_line(line, "/run/a b"), Some((0, 777)));
         for other in ["b", "/run/a", "run/a b", "", "7 /run/a b"] {

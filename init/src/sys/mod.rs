@@ -200,6 +200,7 @@ pub fn listen(socket: &OwnedFd, backlog: i32) -> Result<(), Errno> {
 }
 
 /// The descriptors of a control message.
+#[must_use]
 pub fn rights(message: ControlMessageOwned) -> Vec<OwnedFd> {
     let ControlMessageOwned::ScmRights(rights) = message else { return Vec::new() };
     // SAFETY: the kernel has just made them for whoever received the message, which is given up here.
