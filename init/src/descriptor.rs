@@ -10,7 +10,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::stat::fstat;
 
+use crate::occupant::SocketNumber;
 use crate::spec::Limit;
 use crate::sys;
 
@@ -50,6 +52,13 @@ impl Foreign {
     #[must_use]
     pub fn as_raw(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+
+    /// Its number in the kernel's tables, if it is a socket.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketNumber> {
+        let stat = fstat(&self.0).ok()?;
+        (stat.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some(stat.st_ino)
     }
 
     /// Whether it is of the same open file.

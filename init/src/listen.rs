@@ -17,13 +17,14 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, setsockopt,
     socket, sockopt,
 };
-use nix::sys::stat::{FileStat, Mode, fstat, umask};
+use nix::sys::stat::{Mode, fstat, umask};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
 use crate::descriptor::{do_not_linger, raised};
 use crate::occupant::{Search, SocketNumber};
 use crate::snag::{Obstacle, Snag};
 use crate::spec::{Address, Listen, Options, UnixName};
+use crate::store::Store;
 use crate::sys;
 
 /// The sockets by their address.
@@ -55,13 +56,18 @@ pub type Failure = (Errno, Snag);
 impl Keeper {
     /// The sockets of a spec in its order, opened now where they are not yet, as long as there are
     /// at most `most`. If one cannot be opened, none is opened.
-    pub fn lend(&mut self, wanted: &[Listen], most: usize) -> Result<Vec<RawFd>, Failure> {
+    pub fn lend(
+        &mut self,
+        wanted: &[Listen],
+        most: usize,
+        stored: &Store,
+    ) -> Result<Vec<RawFd>, Failure> {
         let mut opened: Vec<(Address, Kept)> = Vec::new();
         for Listen { address, options, .. } in wanted {
-            let snag = |obstacle| Snag { address: address.clone(), obstacle, job: None };
+            let snag = |obstacle| Snag { address: address.clone(), obstacle };
             if let Some(kept) = self.open.get(address) {
                 if let Some(option) = kept.options.difference(options) {
-                    return Err((Errno::EADDRINUSE, snag(Some(Obstacle::Opened(option)))));
+                    return Err((Errno::EADDRINUSE, snag(Some(Obstacle::Opened(option, None)))));
                 }
             } else if !opened.iter().any(|(new, _)| new == address) {
                 if self.open.len() + opened.len() >= most {
@@ -70,7 +76,7 @@ impl Keeper {
                 match Kept::open(address, options) {
                     Ok(kept) => opened.push((address.clone(), kept)),
                     Err(errno @ Errno::EADDRINUSE) => {
-                        let obstacle = self.obstacle(address, &opened);
+                        let obstacle = self.obstacle(address, &opened, stored);
                         return Err((errno, snag(Some(obstacle))));
                     }
                     Err(errno) => return Err((errno, snag(None))),
@@ -94,7 +100,12 @@ impl Keeper {
     }
 
     /// Who has an address.
-    fn obstacle(&mut self, address: &Address, opened: &[(Address, Kept)]) -> Obstacle {
+    fn obstacle(
+        &mut self,
+        address: &Address,
+        opened: &[(Address, Kept)],
+        stored: &Store,
+    ) -> Obstacle {
         if let Address::Unix(UnixName::Path(path)) | Address::UnixDatagram(UnixName::Path(path)) =
             address
             && !is_socket(path)
@@ -107,11 +118,14 @@ impl Keeper {
         let mut kept = self.open.iter().chain(opened.iter().map(|(address, kept)| (address, kept)));
         let is_it = |kept: &Kept| kept.number().is_some_and(|number| sockets.contains(&number));
         if let Some((address, _)) = kept.find(|(_, kept)| is_it(kept)) {
-            return Obstacle::Kept(address.clone());
+            return Obstacle::Kept(address.clone(), None);
+        }
+        if let Some(job) = stored.who_has(&sockets) {
+            return Obstacle::Stored(job.clone());
         }
         match search.process(&sockets) {
             Some((pid, _)) if pid == std::process::id().cast_signed() => Obstacle::Api,
-            Some((pid, name)) => Obstacle::Process { pid, name },
+            Some((pid, name)) => Obstacle::Process { pid, name, job: None },
             None => Obstacle::Unseen,
         }
     }
@@ -151,9 +165,8 @@ impl Kept {
                 let (file, handle) = SocketFile::at(path)?;
                 // Removed with this, if what comes fails.
                 let kept = Self { fd, options: options.clone(), file: Some(file) };
-                if let Some((user, group)) = options.owner {
-                    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
-                    fchownat(&handle, "", Some(user), Some(group), AtFlags::AT_EMPTY_PATH)?;
+                if let Some(owner) = options.owner {
+                    give(&handle, owner)?;
                 }
                 Ok(kept)
             }
@@ -179,18 +192,25 @@ impl Drop for Kept {
 }
 
 impl SocketFile {
-    /// The file that was just made at `path`, and a handle on it. Somebody else may own the folder
-    /// and have put something in its place, so only what can have been made by init is taken.
+    /// The file that was just made at `path`, and a handle on it.
     fn at(path: &Path) -> Result<(Self, OwnedFd), Errno> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let handle = open(path, flags, Mode::empty())?;
-        let stat: FileStat = fstat(&handle)?;
-        let is_socket = stat.st_mode & libc::S_IFMT == libc::S_IFSOCK;
-        if !is_socket || stat.st_uid != geteuid().as_raw() || stat.st_nlink != 1 {
-            return Err(Errno::ESTALE);
-        }
+        let stat = fstat(&handle)?;
         Ok((Self { path: path.into(), device: stat.st_dev, inode: stat.st_ino }, handle))
     }
+}
+
+/// Gives a socket's file to a user and a group. Somebody else may own the folder and have put
+/// something in its place, so nothing is given but what can have been made by init just now.
+fn give(file: &OwnedFd, (user, group): (u32, u32)) -> Result<(), Errno> {
+    let stat = fstat(file)?;
+    let is_socket = stat.st_mode & libc::S_IFMT == libc::S_IFSOCK;
+    if !is_socket || stat.st_uid != geteuid().as_raw() || stat.st_nlink != 1 {
+        return Err(Errno::ESTALE);
+    }
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+    fchownat(file, "", Some(user), Some(group), AtFlags::AT_EMPTY_PATH)
 }
 
 fn inet(at: SockaddrStorage, is_stream: bool, options: &Options) -> Result<OwnedFd, Errno> {

@@ -376,6 +376,9 @@ impl Reactor {
 
     /// A main process is dead, and about to be taken: what it has said comes before its end.
     pub fn hear_out(&mut self, pid: Pid) {
+        if !self.listens() {
+            return;
+        }
         let Some(job) = self.table.job_of(pid).cloned() else { return };
         for _ in 0..LAST_WORDS {
             match self.ears.unheard(&job) {

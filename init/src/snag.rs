@@ -12,17 +12,17 @@ pub struct Snag {
     pub address: Address,
     /// What is in the way, if it is more than the kernel's reason says.
     pub obstacle: Option<Obstacle>,
-    /// The job that this is about.
-    pub job: Option<JobId>,
 }
 
 /// What is in the way of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// init has opened it with another value of this option.
-    Opened(&'static str),
-    /// A socket that init keeps at an address that covers this one.
-    Kept(Address),
+    /// init has opened it with another value of this option, for this job.
+    Opened(&'static str, Option<JobId>),
+    /// A socket that init keeps for this job at an address that overlaps.
+    Kept(Address, Option<JobId>),
+    /// A socket that this job has made and stored.
+    Stored(JobId),
     /// init's own API.
     Api,
     /// A process.
@@ -31,6 +31,8 @@ pub enum Obstacle {
         pid: i32,
         /// The name of its program, as the kernel shows it.
         name: String,
+        /// The job that it is of.
+        job: Option<JobId>,
     },
     /// A file that is no socket.
     File,
@@ -40,24 +42,29 @@ pub enum Obstacle {
 
 impl Display for Snag {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let job = || self.job.as_ref().map_or("another job".into(), |job| format!("job `{job}`"));
+        let named = |job: &Option<JobId>| {
+            job.as_ref().map_or("another job".to_owned(), |job| format!("job `{job}`"))
+        };
         match &self.obstacle {
             None => Ok(()),
-            Some(Obstacle::Opened(option)) => {
-                let job = job();
+            Some(Obstacle::Opened(option, job)) => {
+                let job = named(job);
                 write!(
                     f,
                     "; {job} has it opened with another `{option}`: give the same, or stop "
                 )?;
                 write!(f, "and DELETE {job} first")
             }
-            Some(Obstacle::Kept(address)) => write!(f, "; it is kept for {} as {address}", job()),
+            Some(Obstacle::Kept(address, job)) => {
+                write!(f, "; it is kept for {} as {address}", named(job))
+            }
+            Some(Obstacle::Stored(job)) => write!(f, "; job `{job}` has stored a socket there"),
             Some(Obstacle::Api) => f.write_str("; init's own API is there"),
-            Some(Obstacle::Process { pid, name }) => {
+            Some(Obstacle::Process { pid, name, job }) => {
                 // A program chooses its name.
                 let name = name.replace(char::is_control, "?");
                 write!(f, "; it is in use by {name} (pid {pid})")?;
-                self.job.as_ref().map_or(Ok(()), |job| write!(f, ", a process of job `{job}`"))
+                job.as_ref().map_or(Ok(()), |job| write!(f, ", a process of job `{job}`"))
             }
             Some(Obstacle::File) => f.write_str("; a file that is no socket is there: remove it"),
             Some(Obstacle::Unseen) => f.write_str(

@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 
 use crate::descriptor::Foreign;
 use crate::id::JobId;
+use crate::occupant::SocketNumber;
 use crate::spec::is_fd_name;
 
 /// The name of a descriptor that was given without a good one.
@@ -92,6 +93,13 @@ impl Store {
     pub fn lend(&self, job: &JobId) -> impl Iterator<Item = (RawFd, &str)> {
         let stored = self.by_job.get(job).into_iter().flatten();
         stored.map(|stored| (stored.fd.as_raw(), &*stored.name))
+    }
+
+    /// The job that has stored one of these sockets.
+    #[must_use]
+    pub fn who_has(&self, sockets: &[SocketNumber]) -> Option<&JobId> {
+        let is_it = |stored: &Stored| stored.fd.socket().is_some_and(|it| sockets.contains(&it));
+        self.by_job.iter().find(|(_, all)| all.iter().any(is_it)).map(|(job, _)| job)
     }
 
     /// Closes all that is kept for a job.

@@ -68,6 +68,9 @@ fn i04_what_is_stored_is_there_in_the_next_run() {
         assert_eq!(names, ["http", "state", "more", "stored"]);
         assert!(fds[0].starts_with("socket:"), "{fds:?}");
         assert_eq!(fds[1..], ["seven", "eight", "nine"]);
+        // Nobody else gets them.
+        let others = init.run_script("! ls -l /proc/self/fd | grep memfd");
+        assert_eq!(others["lastExit"], 0, "{others}");
         // A stop and a start do not change that.
         restart(&init, "a");
         assert_eq!(passed(&init, "a", &report).0, names);
@@ -115,8 +118,14 @@ s.sendmsg([b"FDSTORE=1\nFDNAME=web"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, ri
     waiting.set_read_timeout(Some(wait::PATIENCE)).unwrap();
     waiting.read_to_string(&mut text).unwrap();
     assert_eq!(text, second.to_string());
-    // Cleared, it is closed.
+    // Who wants the address is told who has it.
     assert_eq!(init.put("/job/web/stop").status, 200);
+    let other = json!({"exec": "/bin/sleep", "args": ["60"],
+        "fds": [{"name": "s", "listen": format!("tcp:127.0.0.1:{port}")}]});
+    let answer = init.send("PUT", "/job/other", &other);
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.body.contains("job `web` has stored a socket there"), "{answer:?}");
+    // Cleared, it is closed.
     drop(TcpStream::connect(("127.0.0.1", port)).unwrap());
     assert_eq!(init.delete("/job/web").status, 204);
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());

@@ -20,7 +20,7 @@ impl Reactor {
     /// Opens the sockets of a job that is about to be started, and takes what it has stored.
     pub(super) fn lend(&mut self, id: &JobId, spec: &Spec) -> Result<Passed, Failure> {
         let most = self.keepable.saturating_sub(self.ears.count() + self.store.count());
-        let lent = self.keeper.lend(&spec.listeners, most);
+        let lent = self.keeper.lend(&spec.listeners, most, &self.store);
         let mut fds = lent.map_err(|(errno, snag)| (errno, self.explained(spec, snag)))?;
         let mut names: Vec<_> = spec.listeners.iter().map(|listen| listen.name.as_str()).collect();
         // What an ended job has stored is not for another one of its name.
@@ -33,21 +33,24 @@ impl Reactor {
         Ok(Passed { names: names.join(":"), fds })
     }
 
-    /// The same with the job that it is about.
+    /// The same with the job whose it is.
     fn explained(&self, spec: &Spec, mut snag: Snag) -> Snag {
-        snag.job = match &snag.obstacle {
-            Some(Obstacle::Opened(_)) => {
+        match &mut snag.obstacle {
+            Some(Obstacle::Opened(_, job)) => {
                 let wanted = spec.listeners.iter().find(|l| l.address == snag.address);
-                self.table.who_names(|listen| {
+                let names = self.table.who_names(|listen| {
                     listen.address == snag.address
                         && wanted.is_none_or(|wanted| wanted.options != listen.options)
-                })
+                });
+                *job = names.cloned();
             }
-            Some(Obstacle::Kept(address)) => self.table.who_names(|l| l.address == *address),
-            Some(Obstacle::Process { pid, .. }) => self.job_of(*pid),
-            Some(Obstacle::Api | Obstacle::File | Obstacle::Unseen) | None => None,
+            Some(Obstacle::Kept(address, job)) => {
+                *job = self.table.who_names(|listen| listen.address == *address).cloned();
+            }
+            Some(Obstacle::Process { pid, job, .. }) => *job = self.job_of(*pid).cloned(),
+            Some(Obstacle::Stored(_) | Obstacle::Api | Obstacle::File | Obstacle::Unseen)
+            | None => {}
         }
-        .cloned();
         snag
     }
 
