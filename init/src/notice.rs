@@ -34,7 +34,7 @@ use crate::store::Order;
 use crate::sys;
 
 /// Messages on their way to the reactor.
-const QUEUE: usize = 16;
+pub const QUEUE: usize = 16;
 /// Messages with descriptors on their way, of all jobs: those are not counted as kept yet.
 const WITH_RIGHTS: usize = 4;
 /// Messages that the kernel queues; mostly it is 10 or 512.
@@ -191,6 +191,12 @@ impl Ears {
     #[must_use]
     pub fn count(&self) -> usize {
         self.runs.values().map(|listening| listening.tasks.len()).sum()
+    }
+
+    /// Whether anybody is listened to.
+    #[must_use]
+    pub fn are_open(&self) -> bool {
+        !self.runs.is_empty()
     }
 
     /// Listens to a job no more.

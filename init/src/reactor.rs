@@ -188,7 +188,7 @@ impl Reactor {
     /// Whether a job may be saying something.
     #[must_use]
     pub fn listens(&self) -> bool {
-        self.ears.count() > 0
+        self.ears.are_open()
     }
 
     /// What has become of one of the children that were on their way.
@@ -374,11 +374,12 @@ impl Reactor {
         }
     }
 
-    /// A main process is dead, and about to be taken: what it has said comes before its end.
+    /// A main process is dead, and its end about to be handled: what it has said comes before.
     pub fn hear_out(&mut self, pid: Pid) {
         if !self.listens() {
             return;
         }
+        self.see_births();
         let Some(job) = self.table.job_of(pid).cloned() else { return };
         for _ in 0..LAST_WORDS {
             match self.ears.unheard(&job) {
