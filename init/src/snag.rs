@@ -36,7 +36,7 @@ pub enum Obstacle {
     },
     /// A file that is no socket.
     File,
-    /// Somebody who cannot be seen.
+    /// Somebody who was not found, or not looked for.
     Unseen,
 }
 
@@ -67,9 +67,9 @@ impl Display for Snag {
                 job.as_ref().map_or(Ok(()), |job| write!(f, ", a process of job `{job}`"))
             }
             Some(Obstacle::File) => f.write_str("; a file that is no socket is there: remove it"),
-            Some(Obstacle::Unseen) => f.write_str(
-                "; it is in use by somebody whom init cannot see: `ss -lp` may show who",
-            ),
+            Some(Obstacle::Unseen) => {
+                f.write_str("; somebody has it whom init has not found: `ss -lp` may show who")
+            }
         }
     }
 }

@@ -119,6 +119,8 @@ struct World {
     /// The group of each job's last run.
     trees: BTreeMap<JobId, i32>,
     heirs: BTreeMap<JobId, i32>,
+    /// The jobs that have stored descriptors, and under which spec.
+    stores: BTreeMap<JobId, Arc<Spec>>,
     next_pid: i32,
     next_ticket: u64,
     open: BTreeSet<Ticket>,
@@ -158,6 +160,7 @@ impl World {
             leaders: BTreeMap::new(),
             trees: BTreeMap::new(),
             heirs: BTreeMap::new(),
+            stores: BTreeMap::new(),
             next_pid: 100,
             next_ticket: 0,
             open: BTreeSet::new(),
@@ -188,6 +191,11 @@ impl World {
         match effect {
             Effect::Spawn(id, spec) => {
                 assert!(self.end.is_none(), "a spawn after the end");
+                if let Some(stored) = self.stores.get(&id)
+                    && !self.table.is_another(&id)
+                {
+                    assert_eq!(*stored, spec, "what was stored is for the same spec only");
+                }
                 if self.failing_spawns > 0 {
                     self.failing_spawns -= 1;
                     let fault = Fault {
@@ -255,7 +263,8 @@ impl World {
                 self.changes += 1;
                 assert_eq!(seq, self.changes, "changes are numbered without a gap");
             }
-            Effect::ReleaseListeners | Effect::ReleaseStore(_) => {}
+            Effect::ReleaseListeners => {}
+            Effect::ReleaseStore(id) => drop(self.stores.remove(&id)),
             Effect::End(_, code) => {
                 assert!(self.end.replace(code).is_none(), "two ends");
                 let is_stuck = |pid| self.processes.get(pid).is_some_and(|process| process.stuck);
@@ -348,6 +357,12 @@ impl World {
     /// What the rim makes of a datagram of the job's.
     fn say(&mut self, id: JobId, saying: Saying) {
         let ms = |ms: u16| Duration::from_millis(ms.into());
+        if self.leaders.values().any(|job| *job == id)
+            && !self.is_on_its_way(id.as_str())
+            && let Some(spec) = self.table.spec(&id).filter(|spec| spec.store_max > 0)
+        {
+            self.stores.insert(id.clone(), Arc::clone(spec));
+        }
         let notice = match saying {
             Saying::Ready => Notice::Ready,
             Saying::Reloading => Notice::Reloading,
@@ -502,6 +517,10 @@ impl World {
         for id in self.leaders.values() {
             assert!(jobs.iter().any(|job| job.id == id.as_str()), "{id} runs without a job");
         }
+        for (id, spec) in &self.stores {
+            let is_its = |job: &init::job::View| job.id == id.as_str() && job.spec.0 == *spec;
+            assert!(jobs.iter().any(is_its), "{id} has stored something and is not there");
+        }
         let waits =
             |job: &init::job::View| matches!(job.status, Status::Stopping | Status::Backoff);
         if self.end.is_none() && self.table.next_deadline().is_none() {
@@ -556,6 +575,7 @@ fn spec(number: u8) -> Arc<Spec> {
     if number >= 4 {
         wire.ready = Ready::Notify;
         wire.watchdog_ms = Some(400);
+        wire.fd_store_max = number.into();
     }
     Arc::new(Spec::check(&wire, &Accounts::default(), (0, 0)).unwrap())
 }
