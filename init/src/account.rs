@@ -8,9 +8,10 @@ use std::io;
 use std::path::Path;
 
 use init_wire::Account;
+use serde::{Deserialize, Serialize};
 
 /// Whom a job runs as. Supplementary groups are always set, so none of init's are inherited.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// User id.
     pub uid: u32,

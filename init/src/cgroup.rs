@@ -28,7 +28,9 @@ use tracing::{error, info};
 
 use crate::descriptor;
 use crate::id::JobId;
+use crate::inherit::{Inherited, Lost};
 use crate::sys::errno;
+use serde::{Deserialize, Serialize};
 
 /// Where the hierarchy is mounted: alone, or beside the older ones.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -80,7 +82,28 @@ struct Jobs {
     /// Groups that are to be removed as soon as nobody is in them.
     doomed: Vec<PathBuf>,
     /// Controllers that the groups of jobs have.
-    enabled: Vec<&'static str>,
+    enabled: Vec<String>,
+}
+
+/// The groups as they are written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saved {
+    own: PathBuf,
+    folder: PathBuf,
+    shown: String,
+    lock: RawFd,
+    spare: Vec<u32>,
+    made: u32,
+    doomed: Vec<PathBuf>,
+    enabled: Vec<String>,
+}
+
+impl Saved {
+    /// The descriptor that it is held by.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.lock
+    }
 }
 
 /// An open group.
@@ -95,7 +118,7 @@ struct Open {
 }
 
 /// The group of one job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Group {
     /// Without settings, by number.
     Plain(u32),
@@ -133,6 +156,36 @@ impl Handle {
 }
 
 impl Cgroups {
+    /// The groups, to be written down, if there are any.
+    #[must_use]
+    pub fn save(&self) -> Option<Saved> {
+        let State::Ours(jobs) = &self.state else { return None };
+        Some(Saved {
+            own: jobs.own.clone(),
+            folder: jobs.folder.clone(),
+            shown: jobs.shown.clone(),
+            lock: jobs.lock.as_raw_fd(),
+            spare: jobs.spare.clone(),
+            made: jobs.made,
+            doomed: jobs.doomed.clone(),
+            enabled: jobs.enabled.clone(),
+        })
+    }
+
+    /// Groups that go on where others were written down.
+    pub fn restore(saved: Saved, inherited: &mut Inherited) -> Result<Self, Lost> {
+        let Saved { own, folder, shown, lock, spare, made, doomed, enabled } = saved;
+        let file = File::from(inherited.claim(lock)?);
+        // It is locked already, by the same open file.
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| Lost(lock))?;
+        let open = BTreeMap::new();
+        let mut jobs = Jobs { own, folder, shown, lock, spare, made, open, doomed, enabled };
+        for number in 0..made.min(u32::try_from(MAX_OPEN).unwrap_or(u32::MAX)) {
+            jobs.keep_open(&Group::Plain(number));
+        }
+        Ok(Self { state: State::Ours(jobs) })
+    }
+
     /// A group for `job`, empty and with these settings. `None` where there are no groups; with
     /// settings that is an error.
     pub fn take(
@@ -449,7 +502,7 @@ impl Jobs {
 
     /// Gives a controller to the groups of jobs.
     fn enable(&mut self, controller: &'static str) -> Result<(), Errno> {
-        if self.enabled.contains(&controller) {
+        if self.enabled.iter().any(|enabled| enabled == controller) {
             return Ok(());
         }
         let has =
@@ -466,7 +519,7 @@ impl Jobs {
         }
         write(&self.folder.join("cgroup.subtree_control"), &switch)
             .map_err(|error| errno(&error))?;
-        self.enabled.push(controller);
+        self.enabled.push(controller.to_owned());
         Ok(())
     }
 

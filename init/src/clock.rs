@@ -52,6 +52,92 @@ pub fn rfc3339(wall: SystemTime) -> String {
     text
 }
 
+/// Moments of the clock that never jumps, written as nanoseconds of the kernel's `CLOCK_MONOTONIC`:
+/// all processes of a machine have the same one.
+pub mod mono {
+    use std::sync::OnceLock;
+    use std::time::{Duration, Instant};
+
+    use nix::time::{ClockId, clock_gettime};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// One moment by both ways to tell it.
+    fn anchor() -> (Instant, u64) {
+        static ANCHOR: OnceLock<(Instant, u64)> = OnceLock::new();
+        *ANCHOR.get_or_init(|| {
+            let kernel = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
+            let nanos = kernel.unwrap_or_default().as_nanos();
+            (Instant::now(), u64::try_from(nanos).unwrap_or(u64::MAX))
+        })
+    }
+
+    fn to_nanos(at: Instant) -> u64 {
+        let (anchor, nanos) = anchor();
+        let part = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        match at.checked_duration_since(anchor) {
+            Some(after) => nanos.saturating_add(part(after)),
+            None => nanos.saturating_sub(part(anchor.duration_since(at))),
+        }
+    }
+
+    fn of_nanos(at: u64) -> Instant {
+        let (anchor, nanos) = anchor();
+        let found = match at.checked_sub(nanos) {
+            Some(after) => anchor.checked_add(Duration::from_nanos(after)),
+            None => anchor.checked_sub(Duration::from_nanos(nanos - at)),
+        };
+        found.unwrap_or(anchor)
+    }
+
+    /// Writes one.
+    pub fn serialize<S: Serializer>(at: &Instant, to: S) -> Result<S::Ok, S::Error> {
+        to_nanos(*at).serialize(to)
+    }
+
+    /// Reads one.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Instant, D::Error> {
+        u64::deserialize(from).map(of_nanos)
+    }
+
+    /// One that may not be there.
+    pub mod maybe {
+        use super::{
+            Deserialize, Deserializer, Instant, Serialize, Serializer, of_nanos, to_nanos,
+        };
+
+        /// Writes it.
+        pub fn serialize<S: Serializer>(at: &Option<Instant>, to: S) -> Result<S::Ok, S::Error> {
+            at.map(to_nanos).serialize(to)
+        }
+
+        /// Reads it.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Instant>, D::Error> {
+            Option::<u64>::deserialize(from).map(|at| at.map(of_nanos))
+        }
+    }
+
+    /// Several.
+    pub mod all {
+        use std::collections::VecDeque;
+
+        use super::{Deserialize, Deserializer, Instant, Serializer, of_nanos, to_nanos};
+
+        /// Writes them.
+        pub fn serialize<S: Serializer>(all: &VecDeque<Instant>, to: S) -> Result<S::Ok, S::Error> {
+            to.collect_seq(all.iter().map(|at| to_nanos(*at)))
+        }
+
+        /// Reads them.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<VecDeque<Instant>, D::Error> {
+            Vec::<u64>::deserialize(from).map(|all| all.into_iter().map(of_nanos).collect())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

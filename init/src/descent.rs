@@ -6,6 +6,7 @@
 //! by descent alone. Who has left it, and whose parents have all ended before init looked, is nobody's.
 
 use nix::unistd::getpid;
+use serde::{Deserialize, Serialize};
 
 use crate::process::Process;
 use crate::signal::Signal;
@@ -14,7 +15,7 @@ use crate::signal::Signal;
 const ROUNDS: u32 = 8;
 
 /// A tree by descent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Descent {
     main: i32,
     start: u64,

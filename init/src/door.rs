@@ -18,6 +18,8 @@ use crate::job::View;
 pub enum Knock {
     /// A command, and where its answer goes.
     Ask(Ticket, Command, oneshot::Sender<Reply>),
+    /// Where the answer to a question of an earlier process goes.
+    Wait(Ticket, oneshot::Sender<Reply>),
     /// Nobody waits for that answer any more.
     Abandon(Ticket),
     /// All jobs.
@@ -26,6 +28,10 @@ pub enum Knock {
     Info(JobId, oneshot::Sender<Option<Box<View>>>),
     /// init itself.
     About(oneshot::Sender<InitInfo>),
+    /// init is to become the one that is on disk; what is answered is why it has not.
+    Renew(oneshot::Sender<String>),
+    /// What has become of that, for who has asked it of an earlier process.
+    Renewed(oneshot::Sender<Result<InitInfo, String>>),
     /// All jobs and whatever happens from now on.
     Follow(oneshot::Sender<Following>),
 }
@@ -61,12 +67,35 @@ impl Door {
         (Self { knocks, tickets: Arc::default() }, arrivals)
     }
 
+    /// A name for a question.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// From now on tickets are later than those that an earlier process has given.
+    pub fn go_on_after(&self, ticket: u64) {
+        self.tickets.fetch_max(ticket.saturating_add(1), Ordering::Relaxed);
+    }
+
     /// Asks for `command` and waits for its answer, however long that takes. Dropping the wait
-    /// withdraws the question, not what it has set going.
-    pub async fn ask(&self, command: Command) -> Result<Reply, Closed> {
-        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
-        let mut waiting = Waiting { door: self, ticket, answered: false };
+    /// withdraws the question, unless `is_kept` then, but not what it has set going.
+    pub async fn ask(
+        &self,
+        ticket: Ticket,
+        command: Command,
+        is_kept: impl Fn() -> bool,
+    ) -> Result<Reply, Closed> {
+        let mut waiting = Waiting { door: self, ticket, answered: false, is_kept };
         let reply = self.knock(|sender| Knock::Ask(ticket, command, sender)).await;
+        waiting.answered = true;
+        reply
+    }
+
+    /// Waits for the answer to a question of an earlier process.
+    pub async fn wait(&self, ticket: Ticket, is_kept: impl Fn() -> bool) -> Result<Reply, Closed> {
+        let mut waiting = Waiting { door: self, ticket, answered: false, is_kept };
+        let reply = self.knock(|sender| Knock::Wait(ticket, sender)).await;
         waiting.answered = true;
         reply
     }
@@ -86,6 +115,22 @@ impl Door {
         self.knock(Knock::About).await
     }
 
+    /// Wants init to become the one that is on disk. Answers why it has not.
+    pub async fn renew(&self) -> Result<String, Closed> {
+        self.knock(Knock::Renew).await
+    }
+
+    /// What has become of that, for who has asked it of an earlier process.
+    pub async fn renewed(&self) -> Result<Result<InitInfo, String>, Closed> {
+        self.knock(Knock::Renewed).await
+    }
+
+    /// The number of the last ticket.
+    #[must_use]
+    pub fn last_ticket(&self) -> u64 {
+        self.tickets.load(Ordering::Relaxed)
+    }
+
     /// All jobs and whatever happens from now on.
     pub async fn follow(&self) -> Result<Following, Closed> {
         self.knock(Knock::Follow).await
@@ -98,15 +143,16 @@ impl Door {
     }
 }
 
-struct Waiting<'a> {
+struct Waiting<'a, K: Fn() -> bool> {
     door: &'a Door,
     ticket: Ticket,
     answered: bool,
+    is_kept: K,
 }
 
-impl Drop for Waiting<'_> {
+impl<K: Fn() -> bool> Drop for Waiting<'_, K> {
     fn drop(&mut self) {
-        if !self.answered {
+        if !self.answered && !(self.is_kept)() {
             // If the reactor is gone, so is what was to be withdrawn.
             let _ = self.door.knocks.send(Knock::Abandon(self.ticket));
         }

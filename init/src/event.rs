@@ -11,13 +11,14 @@ use crate::job::{Notice, Tree, View};
 use crate::signal::{Exit, Signal};
 use crate::snag::Snag;
 use crate::spec::Spec;
+use serde::{Deserialize, Serialize};
 
 /// Names a request that waits for its answer. Each is answered exactly once, or abandoned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// When a request about a job is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Until {
     /// When the process has been exec'ed.
     Up,
@@ -60,7 +61,7 @@ pub enum Command {
 }
 
 /// What becomes of the machine when init ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// init exits; in a VM, the machine is powered off, because PID 1 cannot exit there.
     Exit,
@@ -218,7 +219,7 @@ pub enum Refusal {
 }
 
 /// Why a process could not be started: the step, and the kernel's reason.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error(
     "cannot start `{exec}`: {stage}{} failed: {} ({errno:?}){}{}",
     self.place(), errno.desc(), self.hint(), self.obstacle()
@@ -229,6 +230,7 @@ pub struct Fault {
     /// The step.
     pub stage: Stage,
     /// The kernel's reason.
+    #[serde(with = "number")]
     pub errno: Errno,
     /// The socket that it is about.
     pub snag: Option<Box<Snag>>,
@@ -236,6 +238,21 @@ pub struct Fault {
 
 /// What the kernel adds to the path of a program that is no longer there.
 pub const DELETED: &str = " (deleted)";
+
+/// A reason of the kernel's, written as its number.
+mod number {
+    use nix::errno::Errno;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    pub(super) fn serialize<S: Serializer>(errno: &Errno, to: S) -> Result<S::Ok, S::Error> {
+        (*errno as i32).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Errno, D::Error> {
+        i32::deserialize(from).map(Errno::from_raw)
+    }
+}
 
 impl Fault {
     fn place(&self) -> String {
@@ -290,7 +307,7 @@ impl Fault {
 }
 
 /// The steps of starting a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// Opening the sockets that the spec names.
     Listen,

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The longest job id in bytes.
 pub const MAX_ID: usize = 128;
 
 /// A job's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, and not `init`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct JobId(Arc<str>);
 
 /// Why a text is no job id.
@@ -65,7 +68,8 @@ impl fmt::Display for JobId {
 
 /// A process id that names one process: above 1, so that no signal can go to a group or to all
 /// by accident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i32", into = "i32")]
 pub struct Pid(i32);
 
 impl Pid {
@@ -91,6 +95,34 @@ impl Pid {
 impl fmt::Display for Pid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = BadId;
+
+    fn try_from(text: String) -> Result<Self, BadId> {
+        Self::parse(&text)
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> Self {
+        id.0.as_ref().to_owned()
+    }
+}
+
+impl TryFrom<i32> for Pid {
+    type Error = &'static str;
+
+    fn try_from(raw: i32) -> Result<Self, &'static str> {
+        Self::new(raw).ok_or("no process has such a number")
+    }
+}
+
+impl From<Pid> for i32 {
+    fn from(pid: Pid) -> Self {
+        pid.0
     }
 }
 

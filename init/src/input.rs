@@ -1,13 +1,15 @@
 //! What is written to jobs: the ends of the pipes and terminals that they read.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::unistd::write;
+use serde::{Deserialize, Serialize};
 
 use crate::id::JobId;
+use crate::inherit::{Inherited, Lost};
 use crate::sys;
 
 /// What a terminal takes as the end of its input.
@@ -25,7 +27,43 @@ pub struct Input {
     pub is_terminal: bool,
 }
 
+/// An end as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saved {
+    job: JobId,
+    fd: RawFd,
+    is_terminal: bool,
+}
+
+impl Saved {
+    /// Its descriptor.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
 impl Inputs {
+    /// The ends, to be written down.
+    #[must_use]
+    pub fn save(&self) -> Vec<Saved> {
+        let saved = |(job, input): (&JobId, &Input)| Saved {
+            job: job.clone(),
+            fd: input.end.as_raw_fd(),
+            is_terminal: input.is_terminal,
+        };
+        self.all().iter().map(saved).collect()
+    }
+
+    /// The ends that were written down.
+    pub fn restore(saved: Vec<Saved>, inherited: &mut Inherited) -> Result<Self, Lost> {
+        let inputs = Self::default();
+        for Saved { job, fd, is_terminal } in saved {
+            inputs.keep(&job, inherited.claim(fd)?, is_terminal);
+        }
+        Ok(inputs)
+    }
+
     /// A new run of `job` reads from the other end of this.
     pub fn keep(&self, job: &JobId, end: OwnedFd, is_terminal: bool) {
         self.all().insert(job.clone(), Input { end: Arc::new(end), is_terminal });

@@ -5,6 +5,13 @@
 //! effects ([`event`]). Around them, [`reactor`] performs the effects, [`reaper`] is the only one
 //! who waits for children, [`spawn`], [`birth`] and [`sys`] make them, and [`api`] is the way in.
 
+/// init's version; a build for debugging says so.
+pub const VERSION: &str = if cfg!(debug_assertions) {
+    concat!(env!("CARGO_PKG_VERSION"), "+debug")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 pub mod access;
 pub mod account;
 pub mod adoption;
@@ -20,6 +27,7 @@ pub mod door;
 pub mod event;
 pub mod forward;
 pub mod id;
+pub mod inherit;
 pub mod input;
 pub mod job;
 pub mod limits;
@@ -35,6 +43,7 @@ pub mod past;
 pub mod process;
 pub mod reactor;
 pub mod reaper;
+pub mod renew;
 pub mod restart;
 pub mod run;
 pub mod shutdown;

@@ -20,7 +20,10 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, fstat, umask};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
+use serde::{Deserialize, Serialize};
+
 use crate::descriptor::{do_not_linger, raised};
+use crate::inherit::{Inherited, Lost};
 use crate::occupant::{Search, SocketNumber};
 use crate::snag::{Obstacle, Snag};
 use crate::spec::{Address, Listen, Options, UnixName};
@@ -42,8 +45,25 @@ struct Kept {
     file: Option<SocketFile>,
 }
 
+/// A socket as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saved {
+    address: Address,
+    options: Options,
+    fd: RawFd,
+    file: Option<SocketFile>,
+}
+
+impl Saved {
+    /// Its descriptor.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
 /// A file that is this socket's as long as it is the one that was made then.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct SocketFile {
     path: Box<Path>,
     device: u64,
@@ -67,7 +87,10 @@ impl Keeper {
             let snag = |obstacle| Snag { address: address.clone(), obstacle };
             if let Some(kept) = self.open.get(address) {
                 if let Some(option) = kept.options.difference(options) {
-                    return Err((Errno::EADDRINUSE, snag(Some(Obstacle::Opened(option, None)))));
+                    return Err((
+                        Errno::EADDRINUSE,
+                        snag(Some(Obstacle::Opened(option.to_owned(), None))),
+                    ));
                 }
             } else if !opened.iter().any(|(new, _)| new == address) {
                 if self.open.len() + opened.len() >= most {
@@ -86,6 +109,26 @@ impl Keeper {
         self.open.extend(opened);
         let kept = wanted.iter().filter_map(|listen| self.open.get(&listen.address));
         Ok(kept.map(|kept| kept.fd.as_raw_fd()).collect())
+    }
+
+    /// The sockets, to be written down.
+    #[must_use]
+    pub fn save(&self) -> Vec<Saved> {
+        let saved = |(address, kept): (&Address, &Kept)| Saved {
+            address: address.clone(),
+            options: kept.options.clone(),
+            fd: kept.fd.as_raw_fd(),
+            file: kept.file.clone(),
+        };
+        self.open.iter().map(saved).collect()
+    }
+
+    /// The sockets that were written down.
+    pub fn restore(saved: Vec<Saved>, inherited: &mut Inherited) -> Result<Self, Lost> {
+        let kept = saved.into_iter().map(|Saved { address, options, fd, file }| {
+            Ok((address, Kept { fd: inherited.claim(fd)?, options, file }))
+        });
+        Ok(Self { open: kept.collect::<Result<_, Lost>>()?, search: Search::default() })
     }
 
     /// How many sockets are open.

@@ -1,11 +1,14 @@
 //! The program `init`.
 
+use std::os::fd::RawFd;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use init::options::{HELP, Instead};
-use init::run::Init;
+use init::inherit::Inherited;
+use init::options::{HELP, Instead, Options};
+use init::renew::{self, CHECKED, RESUMED};
+use init::run::{Init, StartError};
 use init::{log, machine, run};
 use tracing::error;
 
@@ -13,6 +16,9 @@ use tracing::error;
 const PAUSE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
+    if let Some(fd) = renew::descriptor(CHECKED) {
+        return check(fd);
+    }
     run::prepare();
     let in_vm = machine::is_ours();
     let options = match run::options(in_vm) {
@@ -22,7 +28,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(Instead::Version) => {
-            println!("init {}", env!("CARGO_PKG_VERSION"));
+            println!("init {}", init::VERSION);
             return ExitCode::SUCCESS;
         }
         Err(error) => {
@@ -31,6 +37,15 @@ fn main() -> ExitCode {
         }
     };
     log::start();
+    let options = match renew::descriptor(RESUMED).map(|fd| resume(fd, &options, in_vm)) {
+        None => options,
+        Some(Ok(init)) => return init.run(),
+        Some(Err(error)) => {
+            // It was tried before. What runs goes on, as nobody's; who is asked for help finds the API.
+            error!("{error}; the jobs that there are go on without init");
+            Options { command: Vec::new(), ..options }
+        }
+    };
     loop {
         match Init::start(options.clone(), in_vm) {
             Ok(init) => return init.run(),
@@ -42,4 +57,21 @@ fn main() -> ExitCode {
         // The end of a machine's first process is a kernel panic; what is missing may come.
         thread::sleep(PAUSE);
     }
+}
+
+/// Says whether this program can go on with the state in a file.
+fn check(fd: RawFd) -> ExitCode {
+    match renew::check(fd) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("init: the state of the init that runs: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Goes on where the init that was this process has left off.
+fn resume(fd: RawFd, options: &Options, in_vm: bool) -> Result<Init, StartError> {
+    let file = Inherited::new([fd]).claim(fd)?;
+    Init::resume(options.clone(), in_vm, renew::read(file)?)
 }

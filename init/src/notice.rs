@@ -19,6 +19,7 @@ use nix::sys::socket::{
     UnixCredentials, bind, getsockname, recvmsg, setsockopt, shutdown, socket, sockopt,
 };
 use nix::unistd::pipe2;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
@@ -27,6 +28,7 @@ use tokio::task::AbortHandle;
 
 use crate::descriptor::{Foreign, raised};
 use crate::id::{JobId, Pid};
+use crate::inherit::{Inherited, Lost};
 use crate::job::Notice;
 use crate::limits::TROUBLE;
 use crate::spec::Spec;
@@ -99,6 +101,8 @@ struct Listening {
     socket: Option<Arc<AsyncFd<OwnedFd>>>,
     store_max: usize,
     tasks: Vec<AbortHandle>,
+    /// The pipe that it was given instead, and who reads it.
+    pipe: Option<(RawFd, AbortHandle)>,
 }
 
 impl Drop for Listening {
@@ -113,6 +117,24 @@ impl Drop for Listening {
                 return;
             }
         }
+    }
+}
+
+/// What a run is listened to with, as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saved {
+    job: JobId,
+    warned: bool,
+    warned_of_store: bool,
+    store_max: usize,
+    socket: Option<RawFd>,
+    pipe: Option<RawFd>,
+}
+
+impl Saved {
+    /// The descriptors that are a part of it.
+    pub fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.socket.into_iter().chain(self.pipe)
     }
 }
 
@@ -171,20 +193,55 @@ impl Ears {
         }
         let (socket, pipe) = mouth.heard_on;
         self.last_run += 1;
-        let (run, mut tasks) = (self.last_run, Vec::new());
+        let (run, mut tasks, mut heard) = (self.last_run, Vec::new(), None);
         let voice = Voice { job: job.clone(), run, queue: self.queue.clone() };
         if let Some(pipe) = pipe {
-            tasks.push(tokio::spawn(voice.clone().of_pipe(pipe)).abort_handle());
+            let (fd, voice) = (pipe.as_raw_fd(), voice.clone());
+            let task = tokio::spawn(voice.of_pipe(pipe)).abort_handle();
+            heard = Some((fd, task.clone()));
+            tasks.push(task);
         }
         let socket = socket.and_then(|socket| sys::watch(socket).ok()).map(Arc::new);
         if let Some(socket) = socket.clone() {
             let with_rights = (mouth.store_max > 0).then(|| Arc::clone(&self.with_rights));
-            let heard = voice.of_socket(socket, with_rights, mouth.store_max);
-            tasks.push(tokio::spawn(heard).abort_handle());
+            let of_socket = voice.of_socket(socket, with_rights, mouth.store_max);
+            tasks.push(tokio::spawn(of_socket).abort_handle());
         }
         let (warned, warned_of_store, store_max) = (false, false, mouth.store_max);
-        let listening = Listening { run, warned, warned_of_store, socket, store_max, tasks };
+        let listening =
+            Listening { run, warned, warned_of_store, socket, store_max, tasks, pipe: heard };
         self.runs.insert(job.clone(), listening);
+    }
+
+    /// What runs are listened to with, to be written down.
+    #[must_use]
+    pub fn save(&self) -> Vec<Saved> {
+        let saved = |(job, run): (&JobId, &Listening)| Saved {
+            job: job.clone(),
+            warned: run.warned,
+            warned_of_store: run.warned_of_store,
+            store_max: run.store_max,
+            socket: run.socket.as_ref().map(AsRawFd::as_raw_fd),
+            pipe: run.pipe.as_ref().filter(|(_, task)| !task.is_finished()).map(|(fd, _)| *fd),
+        };
+        self.runs.iter().map(saved).collect()
+    }
+
+    /// Listens to the runs that were written down. To be called within the runtime.
+    pub fn restore(&mut self, saved: Vec<Saved>, inherited: &mut Inherited) -> Result<(), Lost> {
+        for Saved { job, warned, warned_of_store, store_max, socket, pipe } in saved {
+            let socket = socket.map(|fd| inherited.claim(fd)).transpose()?;
+            let pipe = pipe.map(|fd| {
+                let owned = inherited.claim(fd)?;
+                pipe::Receiver::from_owned_fd(owned).map_err(|_| Lost(fd))
+            });
+            let heard_on = (socket, pipe.transpose()?);
+            self.listen(&job, Mouth { heard_on, store_max, ..Mouth::default() });
+            if let Some(run) = self.runs.get_mut(&job) {
+                (run.warned, run.warned_of_store) = (warned, warned_of_store);
+            }
+        }
+        Ok(())
     }
 
     /// Descriptors that runs are listened to with.

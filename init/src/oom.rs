@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::id::Pid;
@@ -50,7 +51,29 @@ struct Open {
     inherited: i16,
 }
 
+/// What init cannot find out again.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    own: i16,
+    inherited: i16,
+}
+
 impl OomScore {
+    /// The values, to be written down, if they are known.
+    #[must_use]
+    pub fn save(&self) -> Option<Saved> {
+        self.open.as_ref().map(|open| Saved { own: open.own, inherited: open.inherited })
+    }
+
+    /// The values as they were written down.
+    #[must_use]
+    pub fn restore(saved: Option<Saved>) -> Self {
+        let open = saved.and_then(Open::again);
+        // It may have a child's value.
+        let quiet_at = open.as_ref().map(|_| Instant::now());
+        Self { open, last: Vec::new(), quiet_at }
+    }
+
     /// Whether init has the value that a child is to have: `wanted`, or what init was started with.
     pub fn is(&mut self, wanted: Option<i16>) -> bool {
         if self.open.is_none() {
@@ -129,6 +152,13 @@ impl Open {
         // Who may not is no worse off than before.
         let _ = open.set(LEAST);
         open.own = open.now;
+        Some(open)
+    }
+
+    fn again(saved: Saved) -> Option<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(FILE).ok()?;
+        let mut open = Self { file, now: 0, own: saved.own, inherited: saved.inherited };
+        open.now = open.read()?;
         Some(open)
     }
 

@@ -12,6 +12,7 @@ use crate::detached::Spared;
 use crate::id::Pid;
 use crate::signal::{Exit, Signal};
 use crate::sys;
+use serde::{Deserialize, Serialize};
 
 /// The kernel's flag of a process that has forked and not exec'ed.
 const PF_FORKNOEXEC: u32 = 0x40;
@@ -21,7 +22,7 @@ const EXIT_STATUS: usize = 49;
 const PF_KTHREAD: u32 = 0x20_0000;
 
 /// A process at the moment it was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Its number.
     pub pid: i32,

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod lending;
+mod renew;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ use crate::tree::Trees;
 /// Messages of a dead process that are read at most, which is more than the kernel mostly queues.
 const LAST_WORDS: u32 = 256;
 
+pub use renew::{Facts, Renewal, SLOW_START, Stage as RenewalStage};
+
 /// The table and what it acts with.
 pub struct Reactor {
     table: Table,
@@ -63,6 +66,11 @@ pub struct Reactor {
     followers: Option<broadcast::Sender<Arc<str>>>,
     started: Instant,
     end: Option<(Ending, u8)>,
+    /// init is becoming another one.
+    pub renewal: Option<Renewal>,
+    /// Why the last renewal has come to nothing, if nobody has been told.
+    failed_renewal: Option<String>,
+    facts: Facts,
     /// Who outlives init; known at its end.
     spared: Spared,
 }
@@ -76,6 +84,7 @@ impl Reactor {
         ears: Ears,
         strangers: Strangers,
         in_vm: bool,
+        facts: Facts,
     ) -> Self {
         Self {
             table,
@@ -94,6 +103,9 @@ impl Reactor {
             followers: None,
             started: Instant::now(),
             end: None,
+            renewal: None,
+            failed_renewal: None,
+            facts,
             spared: Spared::default(),
         }
     }
@@ -155,6 +167,7 @@ impl Reactor {
                 }
                 self.handle(Event::Asked(ticket, command));
             }
+            Knock::Wait(ticket, reply) => drop(self.waiting.insert(ticket, reply)),
             Knock::Abandon(ticket) => {
                 if self.waiting.remove(&ticket).is_some() {
                     self.handle(Event::Abandoned(ticket));
@@ -163,6 +176,8 @@ impl Reactor {
             Knock::List(reply) => drop(reply.send(self.table.list())),
             Knock::Info(id, reply) => drop(reply.send(self.info(&id))),
             Knock::About(reply) => drop(reply.send(self.about())),
+            Knock::Renew(reply) => self.renew(reply),
+            Knock::Renewed(reply) => drop(reply.send(self.renewed())),
             Knock::Follow(reply) => drop(
                 reply.send(Following {
                     jobs: self.table.list(),
@@ -556,7 +571,7 @@ impl Reactor {
 
     fn about(&self) -> InitInfo {
         InitInfo {
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: crate::VERSION.into(),
             pid: std::process::id(),
             machine: self.in_vm,
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -51,6 +51,10 @@ fn reap_some(reactor: &mut Reactor, turn: &mut Turn) -> bool {
                 let Some(pid) = Pid::new(pid) else { continue };
                 let exit = reactor.forget(pid).unwrap_or(exit);
                 reactor.hear_out(pid);
+                if reactor.is_check(pid) {
+                    reactor.check_ended(exit);
+                    continue;
+                }
                 if reactor.knows(pid) {
                     turn.ours += 1;
                     reactor.handle(Event::Reaped(pid, exit));

@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use init_wire::{Policy, Restart};
 
+use crate::clock::mono;
 use crate::signal::Exit;
+use serde::{Deserialize, Serialize};
 
 /// What a job's restarts so far have been.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct History {
     in_a_row: u32,
+    #[serde(with = "mono::all")]
     recent: VecDeque<Instant>,
 }
 

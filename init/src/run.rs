@@ -2,8 +2,10 @@
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -25,16 +27,18 @@ use tracing::{error, info, warn};
 
 use crate::access::Access;
 use crate::account::{AccountError, Accounts};
-use crate::api::{self, Api};
+use crate::api::{self, Api, Handover, Phase};
 use crate::detached::Spared;
 use crate::door::{Door, Knock};
 use crate::event::{Ending, Event};
 use crate::forward::{Course, Forward};
+use crate::inherit::{Inherited, Lost};
 use crate::limits::{BACKLOG, MAX_CONNECTIONS, MAX_JOBS, MAX_SPECS, TROUBLE};
 use crate::machine::Watchdog;
 use crate::notice::{Ears, Message, QUEUE};
 use crate::options::{self, Instead, Options};
-use crate::reactor::Reactor;
+use crate::reactor::{Facts, Reactor, Renewal, RenewalStage, SLOW_START};
+use crate::renew::{Handed, State, Unreadable, become_program};
 use crate::shutdown::BootExit;
 use crate::signal::Signal;
 use crate::signals::{self, Signals};
@@ -48,6 +52,11 @@ use crate::{descriptor, machine, process, reaper, sys};
 
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// How long conversations that wait may take to be handed over.
+const HANDING: Duration = Duration::from_millis(200);
+/// How often init looks whether it can become another one.
+const A_TICK: Duration = Duration::from_millis(1);
 
 /// Turns of clients in a row, before everything else has one.
 const TURNS_OF_CLIENTS: u32 = 16;
@@ -79,6 +88,8 @@ struct Life {
     forward: Forward,
     pause: Pause,
     watchdog: Option<Watchdog>,
+    door: Door,
+    handover: Handover,
     storm: Storm,
     /// Turns since a client's, or since the connections had theirs.
     in_a_row: u32,
@@ -108,6 +119,9 @@ pub enum StartError {
         /// The reason.
         source: io::Error,
     },
+    /// What an earlier init has left cannot be gone on with.
+    #[error("cannot go on where an earlier init has left off: {0}")]
+    State(#[from] Unreadable),
     /// A token file that cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
@@ -117,6 +131,12 @@ pub enum StartError {
     /// The boot command cannot be a job.
     #[error("the boot command: {0}")]
     Boot(#[from] SpecError),
+}
+
+impl From<Lost> for StartError {
+    fn from(lost: Lost) -> Self {
+        Self::State(lost.into())
+    }
 }
 
 /// What comes before everything: a process state that leaks nothing into children.
@@ -147,14 +167,39 @@ fn names_program(word: &str) -> bool {
 impl Init {
     /// Listens, becomes the reaper of orphans, and starts `boot`.
     pub fn start(options: Options, in_vm: bool) -> Result<Self, StartError> {
+        Self::begin(options, in_vm, None)
+    }
+
+    /// Goes on where another init has left off in this process: with its state, the bytes of which
+    /// follow in the reader.
+    pub fn resume(
+        options: Options,
+        in_vm: bool,
+        (state, bytes): (State, BufReader<File>),
+    ) -> Result<Self, StartError> {
+        if state.pid != std::process::id() {
+            return Err(Unreadable::Process(state.pid).into());
+        }
+        // What the options name is named from there.
+        let _ = env::set_current_dir(&state.cwd);
+        Self::begin(options, in_vm, Some((Box::new(state), bytes)))
+    }
+
+    fn begin(
+        options: Options,
+        in_vm: bool,
+        resumed: Option<(Box<State>, BufReader<File>)>,
+    ) -> Result<Self, StartError> {
         let kernel = |what| move |source| StartError::Kernel { what, source };
         if getpid().as_raw() != 1 {
             let set = set_child_subreaper(true).map_err(io::Error::from);
             set.map_err(kernel("become the reaper of orphans"))?;
         }
-        if in_vm {
+        if in_vm && resumed.is_none() {
             machine::bring_up_loopback();
         }
+        let fds = resumed.as_ref().map(|(state, _)| state.fds()).unwrap_or_default();
+        let mut inherited = Inherited::new(fds);
         for skipped in &options.skipped {
             warn!("of the kernel's command line: {skipped}");
         }
@@ -165,7 +210,10 @@ impl Init {
             .map_err(kernel("start the event loop"))?;
         let entered = runtime.enter();
         let signals = Signals::open().map_err(kernel("read signals"))?;
-        let (listener, address) = listen_somewhere(options.listen, in_vm)?;
+        let (listener, address) = match &resumed {
+            Some((state, _)) => again(&mut inherited, state.listener)?,
+            None => listen_somewhere(options.listen, in_vm)?,
+        };
         info!("listening on {address}");
 
         let boot_exit = options.boot_exit.unwrap_or(match (in_vm, options.command.is_empty()) {
@@ -175,11 +223,19 @@ impl Init {
         });
         let (max_jobs, max_specs) = (MAX_JOBS, MAX_SPECS);
         let rules = Rules { max_jobs, max_specs, boot_exit, grace: options.grace, seed: seed() };
-        let terminal = Terminal::find();
+        let held = resumed.as_ref().and_then(|(state, _)| state.terminal);
+        let terminal = held.map_or_else(Terminal::find, Terminal::again);
         let (ears, messages) = Ears::new();
         let (strangers, sights) = Strangers::new();
-        let spawner = Spawner::new(terminal.is_some().then_some(0), descriptor::raise_limit());
-        let mut reactor = Reactor::new(Table::new(rules), spawner, ears, strangers, in_vm);
+        let stdin = terminal.is_some().then_some(0);
+        let spawner = match &resumed {
+            Some((state, _)) => Spawner::restore(stdin, (state.oom, state.nofile)),
+            None => Spawner::new(stdin, descriptor::raise_limit()),
+        };
+        let cwd = env::current_dir().unwrap_or_else(|_| "/".into());
+        let facts = Facts { listener: listener.as_raw_fd(), cwd };
+        let table = Table::new(rules);
+        let mut reactor = Reactor::new(table, spawner, ears, strangers, in_vm, facts);
         let is_pid_1 = getpid().as_raw() == 1;
         let pause = Pause::new(terminal, !is_pid_1);
         let own = (getuid().as_raw(), getgid().as_raw());
@@ -193,10 +249,23 @@ impl Init {
             access => access?,
         };
         let seats = MAX_CONNECTIONS.min(descriptor::keepable() / 2);
+        let handover = Handover::default();
+        let is_fresh = resumed.is_none();
+        if let Some((state, mut bytes)) = resumed {
+            door.go_on_after(state.tickets);
+            let mut state = *state;
+            for handed in std::mem::take(&mut state.conversations) {
+                handover.hand(handed.claim(&mut inherited)?);
+            }
+            reactor.resume(state, rules, &mut bytes, &mut inherited)?;
+            // Somebody may have ended while nobody looked.
+            let _ = nix::sys::signal::raise(nix::sys::signal::SIGCHLD);
+        }
+        drop(inherited);
         let (outputs, inputs) = reactor.streams();
-        let api = Api { door, own, outputs, inputs };
+        let api = Api { door: door.clone(), own, outputs, inputs, handover: handover.clone() };
         let api = Box::pin(api::serve(listener, api, access, seats));
-        let has_boot = !options.command.is_empty();
+        let has_boot = is_fresh && !options.command.is_empty();
         let boot = has_boot.then(|| boot_spec(&options, address, boot_exit, in_vm, own));
         let boot = boot.transpose()?;
         // Where jobs start that do not say otherwise.
@@ -218,6 +287,8 @@ impl Init {
             forward,
             pause,
             watchdog,
+            door,
+            handover,
             storm: Storm::default(),
             in_a_row: 0,
             of_clients: 0,
@@ -267,8 +338,71 @@ impl Life {
             if let Some(end) = end {
                 return end;
             }
+            if self.reactor.renewal.is_some() {
+                self.go_on_renewing().await;
+            }
             self.turn().await;
         }
+    }
+
+    /// Goes on with becoming another init, as far as that goes now. Does not return when it is done.
+    async fn go_on_renewing(&mut self) {
+        self.reactor.look_at_renewal();
+        let Some(Renewal { stage: RenewalStage::Finishing { by }, .. }) = &self.reactor.renewal
+        else {
+            return;
+        };
+        let is_late = *by <= Instant::now();
+        if *self.handover.phase().borrow() == Phase::None {
+            self.handover.enter(Phase::Finish);
+        }
+        let all_wait = self.handover.open() == self.handover.waiting();
+        let is_calm = all_wait && self.knocks.is_empty() && self.signals.is_empty();
+        if !self.reactor.is_starting() && (is_calm || is_late) {
+            self.renew().await;
+        } else if is_late {
+            self.stay(SLOW_START.into());
+        }
+    }
+
+    /// Hands over the conversations that wait for jobs, to which nothing happens meanwhile, and becomes
+    /// the new init. Whoever is still in the middle of something then is cut off.
+    async fn renew(&mut self) {
+        let Some(program) = self.reactor.renewal.as_ref().map(|renewal| renewal.program.clone())
+        else {
+            return;
+        };
+        self.handover.enter(Phase::Now);
+        let by = Instant::now() + HANDING;
+        while self.handover.open() > 0 && Instant::now() < by {
+            let _ = tokio::time::timeout(A_TICK, self.handover.changed()).await;
+        }
+        let cut_off = self.handover.open();
+        if cut_off > 0 {
+            warn!("{cut_off} API connections were in the middle of something, and are cut off");
+        }
+        while let Ok(message) = self.messages.try_recv() {
+            self.handle(Happened::Message(message));
+        }
+        let conversations = self.handover.take();
+        let handed = conversations.iter().map(Handed::of).collect();
+        let terminal = self.pause.is_held();
+        let state = self.reactor.save(handed, self.door.last_ticket(), terminal);
+        let error = match self.reactor.write(&state) {
+            Ok(file) => become_program(&program, &state, &file),
+            Err(error) => error,
+        };
+        for back in conversations {
+            self.handover.hand(back);
+        }
+        let program = program.to_string_lossy().into_owned();
+        self.stay(format!("init cannot become {program}: {error}"));
+    }
+
+    /// init stays what it is.
+    fn stay(&mut self, why: String) {
+        self.reactor.give_up_renewal(why);
+        self.handover.enter(Phase::None);
     }
 
     /// Waits for one thing to happen and handles it. After a few that nobody has asked for, the
@@ -281,7 +415,9 @@ impl Life {
         let expects = self.reactor.expects();
         let next_word = self.watchdog.as_ref().map(Watchdog::deadline);
         let rest = self.storm.rest();
-        let deadlines = [self.reactor.next_deadline(), next_word, rest];
+        // Conversations end without telling this task.
+        let renewing = self.reactor.renewal.is_some().then(|| Instant::now() + A_TICK);
+        let deadlines = [self.reactor.next_deadline(), next_word, rest, renewing];
         let deadline = deadlines.into_iter().flatten().min();
         // Clients first: they are few, bounded, and wait; deadlines and the dead may be many. But not
         // for ever: hundreds that each have another question at once are an endless queue.
@@ -442,6 +578,14 @@ impl Alarm {
         self.sleep.as_mut().await;
         self.set_to = None;
     }
+}
+
+/// The listener that an earlier process has had.
+fn again(inherited: &mut Inherited, fd: RawFd) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = TcpListener::from(inherited.claim(fd)?);
+    let kernel = |source| StartError::Kernel { what: "find its own address", source };
+    let address = listener.local_addr().map_err(kernel)?;
+    Ok((listener, address))
 }
 
 fn on_signal(reactor: &mut Reactor, number: i32, forward: &Forward, pause: &mut Pause) {

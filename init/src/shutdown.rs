@@ -8,8 +8,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clock::mono;
 use crate::event::Ending;
 use crate::signal::Exit;
+use serde::{Deserialize, Serialize};
 
 /// How long SIGKILL may take. What it cannot end by then, such as a process that waits for a
 /// dead disk, does not keep init.
@@ -29,7 +31,7 @@ pub enum BootExit {
 }
 
 /// How far an ending is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// `boot` has been told and winds down what it started.
     Boot,
@@ -51,7 +53,7 @@ pub enum Asked {
 }
 
 /// Whether init is ending, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shutdown {
     /// It is not.
     None,
@@ -66,6 +68,7 @@ pub enum Shutdown {
         /// Whether the rest has been told.
         told: bool,
         /// When patience ends.
+        #[serde(with = "mono")]
         by: Instant,
     },
     /// All has been done.

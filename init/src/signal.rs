@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use init_wire::{LastExit, SignalName};
 use nix::sys::signal as os;
+use serde::{Deserialize, Serialize};
 
 /// The real-time signals that the C library leaves to programs.
 const REAL_TIME: RangeInclusive<i32> = 34..=64;
@@ -72,7 +73,7 @@ impl fmt::Display for Signal {
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// With an exit code.
     Code(u8),

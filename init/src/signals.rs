@@ -47,6 +47,12 @@ impl Signals {
         Ok(Self { source: sys::watch(source)?, read: VecDeque::with_capacity(MANY) })
     }
 
+    /// Whether none has been read that is not handled yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.read.is_empty()
+    }
+
     /// The next signal's number.
     pub async fn next(&mut self) -> io::Result<i32> {
         loop {

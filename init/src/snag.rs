@@ -2,11 +2,13 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::JobId;
 use crate::spec::Address;
 
 /// A socket that cannot be opened, and what is known of why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snag {
     /// Where it was to be.
     pub address: Address,
@@ -15,10 +17,10 @@ pub struct Snag {
 }
 
 /// What is in the way of a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Obstacle {
     /// init has opened it with another value of this option, for this job.
-    Opened(&'static str, Option<JobId>),
+    Opened(String, Option<JobId>),
     /// A socket that init keeps for this job at an address that overlaps.
     Kept(Address, Option<JobId>),
     /// A socket that this job has made and stored.

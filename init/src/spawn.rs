@@ -11,7 +11,7 @@ use crate::birth::Births;
 use crate::event::Stage;
 use crate::id::Pid;
 use crate::notice::Mouth;
-use crate::oom::OomScore;
+use crate::oom::{self, OomScore};
 use crate::spec::{Confinement, Limit, Spec};
 use crate::stdio::{Kept, Streams};
 use crate::sys::child::{self, Image, Unborn};
@@ -67,6 +67,21 @@ impl Spawner {
     #[must_use]
     pub fn new(terminal: Option<RawFd>, nofile: Option<Limit>) -> Self {
         Self { births: Births::default(), null: None, terminal, oom: OomScore::default(), nofile }
+    }
+
+    /// What a spawner cannot find out again.
+    #[must_use]
+    pub fn save(&self) -> (Option<oom::Saved>, Option<Limit>) {
+        (self.oom.save(), self.nofile)
+    }
+
+    /// A spawner that goes on where another was written down.
+    #[must_use]
+    pub fn restore(
+        terminal: Option<RawFd>,
+        (oom, nofile): (Option<oom::Saved>, Option<Limit>),
+    ) -> Self {
+        Self { oom: OomScore::restore(oom), ..Self::new(terminal, nofile) }
     }
 
     /// Begins to start `spec`, which `wire` is the text of. Answers also what init keeps of its

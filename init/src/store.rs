@@ -8,8 +8,11 @@
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::descriptor::Foreign;
 use crate::id::JobId;
+use crate::inherit::{Inherited, Lost};
 use crate::occupant::SocketNumber;
 use crate::spec::is_fd_name;
 
@@ -55,7 +58,43 @@ impl Order {
     }
 }
 
+/// What a job has given, as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saved {
+    job: JobId,
+    stored: Vec<(String, RawFd)>,
+}
+
+impl Saved {
+    /// The descriptors that are a part of it.
+    pub fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.stored.iter().map(|(_, fd)| *fd)
+    }
+}
+
 impl Store {
+    /// What all jobs have given, to be written down.
+    #[must_use]
+    pub fn save(&self) -> Vec<Saved> {
+        let saved = |(job, stored): (&JobId, &Vec<Stored>)| Saved {
+            job: job.clone(),
+            stored: stored.iter().map(|one| (one.name.to_string(), one.fd.as_raw())).collect(),
+        };
+        self.by_job.iter().map(saved).collect()
+    }
+
+    /// What was written down.
+    pub fn restore(saved: Vec<Saved>, inherited: &mut Inherited) -> Result<Self, Lost> {
+        let mut store = Self::default();
+        for Saved { job, stored } in saved {
+            let stored = stored.into_iter().map(|(name, fd)| {
+                Ok(Stored { name: name.into(), fd: Foreign::from(inherited.claim(fd)?) })
+            });
+            store.by_job.insert(job, stored.collect::<Result<_, Lost>>()?);
+        }
+        Ok(store)
+    }
+
     /// Does as a job says with the descriptors that came with it. At most `most` are kept for it,
     /// and at most `spare` more than now. Answers how many of them could not be kept.
     pub fn obey(

@@ -5,18 +5,20 @@
 //! its end; all there is to know lies here, so another task could.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::adoption::NotAdoptable;
 use crate::id::{JobId, Pid};
+use crate::inherit::{Inherited, Lost};
 use crate::past::{Past, Unread, Wanted};
 use crate::process::Process;
 use crate::signal::{Exit, Signal};
@@ -56,6 +58,22 @@ struct Stranger {
     task: AbortHandle,
 }
 
+/// A process that was taken over, as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saved {
+    pid: Pid,
+    start: u64,
+    handle: RawFd,
+}
+
+impl Saved {
+    /// The handle on it.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.handle
+    }
+}
+
 impl Drop for Stranger {
     fn drop(&mut self) {
         self.task.abort();
@@ -69,6 +87,25 @@ impl Strangers {
         // As many sights as there are jobs at most: each has one end.
         let (sights, arrivals) = mpsc::unbounded_channel();
         (Self { sights, known: BTreeMap::new(), last: 0, readers: Arc::default() }, arrivals)
+    }
+
+    /// The processes, to be written down.
+    #[must_use]
+    pub fn save(&self) -> Vec<Saved> {
+        let saved = |(pid, stranger): (&Pid, &Stranger)| Saved {
+            pid: *pid,
+            start: stranger.start,
+            handle: stranger.handle.as_raw_fd(),
+        };
+        self.known.iter().map(saved).collect()
+    }
+
+    /// Watches those that were written down. To be called within the runtime.
+    pub fn restore(&mut self, saved: Vec<Saved>, inherited: &mut Inherited) -> Result<(), Lost> {
+        for Saved { pid, start, handle } in saved {
+            self.watch(pid, start, inherited.claim(handle)?).map_err(|_| Lost(handle))?;
+        }
+        Ok(())
     }
 
     /// Descriptors that they are held by.

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Moment;
 use crate::event::{Command, Effect, Ending, Event, Refusal, Reply, Ticket, Until};
 use crate::id::{JobId, Pid};
@@ -54,7 +56,19 @@ pub struct Table {
     boot_code: u8,
 }
 
-#[derive(Debug)]
+/// A table as it is written down. What follows from the jobs is not.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saved {
+    jobs: Vec<Entry>,
+    starts: u64,
+    names: u64,
+    changes: u64,
+    random: u64,
+    shutdown: Shutdown,
+    boot_code: u8,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
     job: Job,
     /// When it was started, in the order of all starts.
@@ -99,6 +113,41 @@ impl Table {
         }
     }
 
+    /// The table, to be written down. No start may be on its way.
+    #[must_use]
+    pub fn save(&self) -> Saved {
+        Saved {
+            jobs: self.jobs.values().map(|entry| Entry::clone(entry)).collect(),
+            starts: self.starts,
+            names: self.names,
+            changes: self.changes,
+            random: self.random,
+            shutdown: self.shutdown,
+            boot_code: self.boot_code,
+        }
+    }
+
+    /// A table that goes on where another was written down.
+    #[must_use]
+    pub fn restore(rules: Rules, saved: Saved) -> Self {
+        let Saved { jobs, starts, names, changes, random, shutdown, boot_code } = saved;
+        let mut table =
+            Self { starts, names, changes, random, shutdown, boot_code, ..Self::new(rules) };
+        for entry in jobs {
+            let job = &entry.job;
+            let id = job.id().clone();
+            table.specs += job.spec().size();
+            table.live += usize::from(job.is_live());
+            table.pids.extend(job.pid().map(|pid| (pid, id.clone())));
+            table.timers.extend(job.deadline().map(|at| (at, id.clone())));
+            if job.awaits_tree() {
+                table.trees.insert(id.clone());
+            }
+            table.jobs.insert(id, Box::new(entry));
+        }
+        table
+    }
+
     /// All jobs as the API shows them, in the order of their names.
     #[must_use]
     pub fn list(&self) -> Vec<View> {
@@ -115,6 +164,12 @@ impl Table {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.shutdown.is_going_on()
+    }
+
+    /// Whether a job's process is on its way, or is being looked at before it is taken over.
+    #[must_use]
+    pub fn is_spawning(&self) -> bool {
+        self.jobs.values().any(|entry| matches!(entry.job.state(), State::Spawning(_)))
     }
 
     /// The job whose main process this is.

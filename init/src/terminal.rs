@@ -31,6 +31,18 @@ impl Terminal {
         tcgetpgrp(io::stdin()).ok().map(|_| Self { held: is_ours() })
     }
 
+    /// The same, as it was held before init has become another.
+    #[must_use]
+    pub fn again(held: bool) -> Option<Self> {
+        Self::find().map(|terminal| Self { held: held || terminal.held })
+    }
+
+    /// Whether its foreground is init's to choose.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
     /// `boot` is the foreground, if the shell has chosen init for that. Answers whether it is.
     fn lend(&mut self, boot: Option<Pid>) -> bool {
         self.held = is_ours();
@@ -73,6 +85,12 @@ pub struct Pause {
 }
 
 impl Pause {
+    /// Whether the foreground of the terminal is init's to choose, if there is one.
+    #[must_use]
+    pub fn is_held(&self) -> Option<bool> {
+        self.terminal.as_ref().map(Terminal::is_held)
+    }
+
     /// Not suspended.
     #[must_use]
     pub fn new(terminal: Option<Terminal>, allowed: bool) -> Self {

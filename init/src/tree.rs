@@ -6,19 +6,22 @@
 //! more. What was seen once is remembered until it has ended.
 
 use std::collections::HashMap;
+use std::os::fd::RawFd;
 
 use init_wire::Cgroup as Settings;
 use nix::errno::Errno;
 use tracing::warn;
 
-use crate::cgroup::{Cgroups, Group, Handle};
+use crate::cgroup::{self, Cgroups, Group, Handle};
 use crate::descent::Descent;
 use crate::detached::Spared;
 use crate::id::{JobId, Pid};
+use crate::inherit::{Inherited, Lost};
 use crate::job::Tree as Seen;
 use crate::limits::MAX_DETACHED;
 use crate::process::{self, Process};
 use crate::signal::Signal;
+use serde::{Deserialize, Serialize};
 
 /// Processes that are named where a job's end takes long.
 const NAMED: usize = 5;
@@ -42,8 +45,23 @@ pub struct Trees {
     sift_at: usize,
 }
 
+/// All trees as they are written down.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Saved {
+    trees: Vec<(JobId, Tree)>,
+    detached: Vec<Detached>,
+    groups: Option<cgroup::Saved>,
+}
+
+impl Saved {
+    /// The descriptors that are a part of it.
+    pub fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.groups.iter().map(cgroup::Saved::fd)
+    }
+}
+
 /// A tree that init has let go of.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Detached {
     /// The main process, by number and start.
     main: (i32, u64),
@@ -51,7 +69,7 @@ struct Detached {
 }
 
 /// The processes of one job.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tree {
     /// The process that the job was started with: the number of its group and session.
     leader: Pid,
@@ -60,7 +78,7 @@ pub struct Tree {
 }
 
 /// What most jobs never have.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Rare {
     /// Members that only descent tells, seen earlier.
     strays: Vec<Process>,
@@ -74,6 +92,25 @@ struct Rare {
 }
 
 impl Trees {
+    /// All trees, to be written down.
+    #[must_use]
+    pub fn save(&self) -> Saved {
+        let trees = self.by_job.iter().map(|(job, tree)| (job.clone(), tree.clone())).collect();
+        Saved { trees, detached: self.detached.clone(), groups: self.groups.save() }
+    }
+
+    /// Trees that go on where others were written down.
+    pub fn restore(saved: Saved, inherited: &mut Inherited) -> Result<Self, Lost> {
+        let groups = saved.groups.map(|groups| Cgroups::restore(groups, inherited)).transpose()?;
+        Ok(Self {
+            has_started_in_one: saved.trees.iter().any(|(_, tree)| tree.group.is_some()),
+            by_job: saved.trees.into_iter().collect(),
+            detached: saved.detached,
+            groups: groups.unwrap_or_default(),
+            sift_at: 0,
+        })
+    }
+
     /// A control group for a job that is about to start, if there are such groups.
     pub fn take_group(
         &mut self,

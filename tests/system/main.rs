@@ -25,6 +25,7 @@ mod init_listen_options;
 mod init_orphans;
 mod init_output;
 mod init_ready;
+mod init_renew;
 mod init_spawn;
 mod init_stdin;
 mod init_store;

@@ -32,10 +32,10 @@ fuzz_target!(|bytes: &[u8]| {
             }
         });
         let peer = Peer { user: 0, access: Arc::default() };
-        let (outputs, inputs) = Default::default();
-        let api = Api { door, own: (0, 0), outputs, inputs };
+        let (outputs, inputs, handover) = Default::default();
+        let api = Api { door, own: (0, 0), outputs, inputs, handover };
         let (mut client, server) = duplex(1 << 20);
-        let served = tokio::spawn(converse(server, api, peer, Seat::Free));
+        let served = tokio::spawn(converse(server, Default::default(), api, peer, Seat::Free));
         let (mut reader, mut writer) = tokio::io::split(&mut client);
         let write = async {
             let _ = writer.write_all(bytes).await;
@@ -96,7 +96,8 @@ impl World {
             Knock::List(reply) => drop(reply.send(self.table.list())),
             Knock::Info(id, reply) => drop(reply.send(self.table.info(&id))),
             // Their senders are dropped, as at init's end.
-            Knock::About(_) | Knock::Follow(_) => {}
+            Knock::About(_) | Knock::Follow(_) | Knock::Wait(..) => {}
+            Knock::Renew(_) | Knock::Renewed(_) => {}
         }
     }
 

@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_core::Stream;
+use futures_util::{Stream, StreamExt};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 use init_wire::ErrorBody;
 use nix::errno::Errno;
 use serde::Serialize;
 
+use super::handover::Busy;
 use crate::adoption::NotAdoptable;
 use crate::door::Closed;
 use crate::event::{Fault, Refusal, Reply, Stage};
@@ -23,16 +24,42 @@ use crate::spec::SpecError;
 pub(super) type Answer = Response<Payload>;
 
 /// The body of an answer.
-pub(super) enum Payload {
+pub(super) struct Payload {
+    content: Content,
+    /// What is to know when the last byte is on its way.
+    busy: Option<Busy>,
+}
+
+enum Content {
     /// All there is; `None` once it has been sent.
     Whole(Option<Bytes>),
     /// What comes, as long as it comes.
     Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
 }
 
+impl Payload {
+    fn empty() -> Self {
+        Self { content: Content::Whole(None), busy: None }
+    }
+
+    /// What comes, as long as it comes and nothing `ends` it.
+    pub(super) fn stream(
+        stream: impl Stream<Item = Bytes> + Send + 'static,
+        ends: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self { content: Content::Stream(Box::pin(stream.take_until(ends))), busy: None }
+    }
+
+    /// Keeps `busy` until the last byte is on its way.
+    pub(super) fn keep(&mut self, busy: Busy) {
+        self.busy = Some(busy);
+    }
+}
+
 impl From<Vec<u8>> for Payload {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
+        let bytes = Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty());
+        Self { content: Content::Whole(bytes), busy: None }
     }
 }
 
@@ -44,30 +71,30 @@ impl Body for Payload {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let bytes = match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take()),
-            Self::Stream(stream) => stream.as_mut().poll_next(context),
+        let bytes = match &mut self.get_mut().content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take()),
+            Content::Stream(stream) => stream.as_mut().poll_next(context),
         };
         bytes.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        matches!(self.content, Content::Whole(None))
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => {
+        match &self.content {
+            Content::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Stream(_) => SizeHint::default(),
+            Content::Stream(_) => SizeHint::default(),
         }
     }
 }
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Payload::Whole(None));
+    let mut answer = Response::new(Payload::empty());
     *answer.status_mut() = status;
     answer
 }

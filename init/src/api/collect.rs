@@ -18,12 +18,17 @@ use crate::output::{News, Outputs, StreamId};
 const MOST_FORGOTTEN: usize = 1024;
 
 /// Everything from position `from` on that is kept, and whatever comes if `follow`.
-pub(super) fn answer(outputs: &Outputs, from: u64, follow: bool) -> Answer {
+pub(super) fn answer(
+    outputs: &Outputs,
+    from: u64,
+    follow: bool,
+    ends: impl Future<Output = ()> + Send + 'static,
+) -> Answer {
     let outputs = outputs.clone();
     let until = if follow { u64::MAX } else { outputs.position() };
     let reader = Reader { outputs, at: from, until, seen: HashMap::new(), begun: false };
     let batches = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
-    typed(StatusCode::OK, "application/x-ndjson", Payload::Stream(Box::pin(batches)))
+    typed(StatusCode::OK, "application/x-ndjson", Payload::stream(batches, ends))
 }
 
 struct Reader {

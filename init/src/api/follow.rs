@@ -15,7 +15,10 @@ use crate::door::Following;
 use crate::spec::Shown;
 
 /// One JSON object a line, until the client or init goes away.
-pub(super) fn answer(following: Following) -> Answer {
+pub(super) fn answer(
+    following: Following,
+    ends: impl Future<Output = ()> + Send + 'static,
+) -> Answer {
     let seq = following.seq;
     let jobs = following.jobs.into_iter();
     let start = jobs
@@ -28,7 +31,7 @@ pub(super) fn answer(following: Following) -> Answer {
         let line = follower.next().await?;
         Some((line, follower))
     });
-    typed(StatusCode::OK, "application/x-ndjson", Payload::Stream(Box::pin(lines)))
+    typed(StatusCode::OK, "application/x-ndjson", Payload::stream(lines, ends))
 }
 
 struct Follower {

@@ -1,5 +1,7 @@
 //! `PUT /job/{id}/stdin` and `/tty`: what is written to a job, and the size of its window.
 
+use std::pin::pin;
+
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -15,11 +17,23 @@ pub(super) async fn write(
     job: &JobId,
     close: bool,
     request: Request<Incoming>,
+    ends: impl Future<Output = ()>,
 ) -> Result<Answer, Refused> {
     let input = find(inputs, job)?;
     let mut body = request.into_body();
     let mut written = 0;
-    while let Some(frame) = body.frame().await {
+    let mut ends = pin!(ends);
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = &mut ends => {
+                let message = format!(
+                    "init makes room for another one; {written} bytes are written, send the rest again"
+                );
+                return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "restarting", message));
+            }
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| {
             let message = format!("the body broke off after {written} bytes: {error}");
             Refused::new(StatusCode::BAD_REQUEST, "broken_body", message)

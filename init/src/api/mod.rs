@@ -6,6 +6,7 @@ mod collect;
 mod crowd;
 mod follow;
 mod guard;
+mod handover;
 mod input;
 mod lines;
 mod output;
@@ -17,5 +18,6 @@ mod server;
 
 pub use crowd::Place;
 pub use guard::Peer;
+pub use handover::{Conversation, Handover, Pending, Phase};
 pub use routes::{Api, ROUTES, Route};
 pub use server::{Seat, converse, serve};

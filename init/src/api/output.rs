@@ -36,6 +36,7 @@ pub(super) fn answer(
     (job, channel): (&JobId, Channel),
     wanted: &Wanted,
     headers: &HeaderMap,
+    ends: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Answer, Refused> {
     let Some(standing) = outputs.find(job, channel) else {
         let stream = if channel == Channel::Stdout { "stdout" } else { "stderr" };
@@ -56,7 +57,7 @@ pub(super) fn answer(
             None => wanted.from.unwrap_or(start),
         };
         let until = if wanted.follow { u64::MAX } else { end };
-        whole(outputs, id, (from, until), wanted)
+        whole(outputs, id, (from, until), wanted, ends)
     };
     let headers = answer.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -65,7 +66,13 @@ pub(super) fn answer(
     Ok(answer)
 }
 
-fn whole(outputs: &Outputs, id: StreamId, (from, until): (u64, u64), wanted: &Wanted) -> Answer {
+fn whole(
+    outputs: &Outputs,
+    id: StreamId,
+    (from, until): (u64, u64),
+    wanted: &Wanted,
+    ends: impl Future<Output = ()> + Send + 'static,
+) -> Answer {
     const TEXT: &str = "text/plain; charset=utf-8";
     const JSON: &str = "application/x-ndjson";
     if !wanted.follow && !wanted.json {
@@ -76,7 +83,7 @@ fn whole(outputs: &Outputs, id: StreamId, (from, until): (u64, u64), wanted: &Wa
     let reader = Reader { outputs, news, id, at: from, until, lines };
     let pieces = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
     let media_type = if wanted.json { JSON } else { TEXT };
-    typed(StatusCode::OK, media_type, Payload::Stream(Box::pin(pieces)))
+    typed(StatusCode::OK, media_type, Payload::stream(pieces, ends))
 }
 
 /// Who reads a stream to its end, or on and on.

@@ -5,11 +5,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode, Uri, header};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use init_wire::Channel;
 use percent_encoding::percent_decode_str;
 
 use super::answer::{Answer, Refused, json};
+use super::handover::{Handover, Pending, Talk};
 use super::output::Wanted;
 use super::{body, collect, follow, input, output};
 use crate::account::Accounts;
@@ -52,6 +53,7 @@ enum What {
     Input,
     Resize,
     Detach,
+    Renew,
 }
 
 /// All routes; where two fit a path, the first one is meant.
@@ -62,6 +64,7 @@ pub static ROUTES: &[Route] = &[
     route("POST", "/job", "starts a job that init names", What::StartUnnamed),
     route("GET", "/job/init", "shows init itself", What::About),
     route("PUT", "/job/init/stop", "ends init, or the machine", What::End),
+    route("PUT", "/job/init/restart", "replaces init by the one on disk", What::Renew),
     route("PUT", "/job/{id}", "starts a job with that name", What::StartNamed),
     route("GET", "/job/{id}", "shows a job, or waits for its end", What::Show),
     route("DELETE", "/job/{id}", "clears a job that does not run", What::Remove),
@@ -91,18 +94,47 @@ pub struct Api {
     pub outputs: Outputs,
     /// What is written to jobs.
     pub inputs: Inputs,
+    /// The way into another process.
+    pub handover: Handover,
 }
 
 impl Api {
     /// Answers a request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+    pub(super) async fn answer(&self, request: Request<Incoming>, talk: &Talk) -> Answer {
         match find(request.method(), request.uri().path()) {
             Ok((what, values)) => {
                 let values = values.map(Cow::into_owned);
-                self.call(what, values, request).await.unwrap_or_else(Refused::into_answer)
+                self.call(what, values, request, talk).await.unwrap_or_else(Refused::into_answer)
             }
             Err(refused) => refused.into_answer(),
         }
+    }
+
+    /// Answers a request that an earlier process has read.
+    pub(super) async fn answer_pending(&self, pending: Pending, talk: &Talk) -> Answer {
+        let Some(ticket) = pending.ticket else {
+            // It was for that process to become this one.
+            return match self.door.renewed().await {
+                Ok(Ok(about)) => json(StatusCode::OK, &about),
+                Ok(Err(why)) => cannot_restart(why).into_answer(),
+                Err(closed) => Refused::from(closed).into_answer(),
+            };
+        };
+        talk.waits_for(Some(ticket));
+        let reply = self.door.wait(ticket, || talk.is_handed()).await;
+        talk.answers();
+        reply.map_or_else(|closed| Refused::from(closed).into_answer(), Answer::from)
+    }
+
+    /// Asks for what a client wants, whose request has been read as a whole if `is_whole`.
+    async fn ask(&self, command: Command, talk: &Talk, is_whole: bool) -> Result<Answer, Refused> {
+        let ticket = self.door.ticket();
+        if is_whole {
+            talk.waits_for(Some(ticket));
+        }
+        let reply = self.door.ask(ticket, command, || talk.is_handed()).await;
+        talk.answers();
+        Ok(reply?.into())
     }
 
     async fn call(
@@ -110,16 +142,25 @@ impl Api {
         what: What,
         [id, sig]: [String; 2],
         request: Request<Incoming>,
+        talk: &Talk,
     ) -> Result<Answer, Refused> {
         let uri = request.uri();
+        let is_whole = request.body().is_end_stream();
         let command = match what {
             What::List => return self.list(uri).await,
-            What::StartUnnamed => return self.launch(None, request).await,
-            What::StartNamed => return self.launch(Some(JobId::parse(&id)?), request).await,
-            What::Show => return self.show(JobId::parse(&id)?, uri).await,
+            What::StartUnnamed => return self.launch(None, request, talk).await,
+            What::StartNamed => return self.launch(Some(JobId::parse(&id)?), request, talk).await,
+            What::Show => return self.show(JobId::parse(&id)?, uri, (talk, is_whole)).await,
             What::About => {
                 let [] = query(uri, [])?;
                 return Ok(json(StatusCode::OK, &self.door.about().await?));
+            }
+            What::Renew => {
+                let [] = query(uri, [])?;
+                talk.waits_for(None);
+                // If all goes well, the answer is the next process's.
+                let refused = self.door.renew().await?;
+                return Err(cannot_restart(refused));
             }
             What::End => {
                 let [then] = query(uri, ["then"])?;
@@ -136,13 +177,16 @@ impl Api {
                 if self.outputs.find(&id, channel).is_none() && self.is_unknown(&id).await? {
                     return Err(Refusal::UnknownJob(id).into());
                 }
-                return output::answer(&self.outputs, (&id, channel), &wanted, request.headers());
+                let ends = self.handover.clone().begins();
+                let stream = (&id, channel);
+                return output::answer(&self.outputs, stream, &wanted, request.headers(), ends);
             }
             What::AllOutput => {
                 let [from, follow] = query(uri, ["from", "follow"])?;
                 let from = from.map(|from| number("from", &from)).transpose()?;
                 let follow = flag("follow", follow.as_deref())?;
-                return Ok(collect::answer(&self.outputs, from.unwrap_or(0), follow));
+                let ends = self.handover.clone().begins();
+                return Ok(collect::answer(&self.outputs, from.unwrap_or(0), follow, ends));
             }
             What::Input => {
                 let id = JobId::parse(&id)?;
@@ -151,7 +195,8 @@ impl Api {
                 if self.is_unknown(&id).await? {
                     return Err(Refusal::UnknownJob(id).into());
                 }
-                return input::write(&self.inputs, &id, close, request).await;
+                let ends = self.handover.clone().begins();
+                return input::write(&self.inputs, &id, close, request, ends).await;
             }
             What::Resize => {
                 let id = JobId::parse(&id)?;
@@ -167,7 +212,7 @@ impl Api {
             }
             What::Detach => Command::Detach(only_id(&id, uri)?),
         };
-        Ok(self.door.ask(command).await?.into())
+        self.ask(command, talk, is_whole).await
     }
 
     async fn is_unknown(&self, id: &JobId) -> Result<bool, Refused> {
@@ -177,7 +222,8 @@ impl Api {
     async fn list(&self, uri: &Uri) -> Result<Answer, Refused> {
         let [follow] = query(uri, ["follow"])?;
         if flag("follow", follow.as_deref())? {
-            return Ok(follow::answer(self.door.follow().await?));
+            let ends = self.handover.clone().begins();
+            return Ok(follow::answer(self.door.follow().await?, ends));
         }
         Ok(json(StatusCode::OK, &self.door.list().await?))
     }
@@ -186,6 +232,7 @@ impl Api {
         &self,
         id: Option<JobId>,
         request: Request<Incoming>,
+        talk: &Talk,
     ) -> Result<Answer, Refused> {
         let until = until(request.uri())?.unwrap_or(Until::Up);
         let wire = body::spec(request).await?;
@@ -196,12 +243,17 @@ impl Api {
         let accounts = if names_account { Accounts::read() } else { Ok(Accounts::default()) };
         let accounts = accounts.map_err(SpecError::account)?;
         let spec = Arc::new(Spec::check(&wire, &accounts, self.own)?.with(wire));
-        Ok(self.door.ask(Command::Start { id, spec, until }).await?.into())
+        self.ask(Command::Start { id, spec, until }, talk, true).await
     }
 
-    async fn show(&self, id: JobId, uri: &Uri) -> Result<Answer, Refused> {
+    async fn show(
+        &self,
+        id: JobId,
+        uri: &Uri,
+        (talk, is_whole): (&Talk, bool),
+    ) -> Result<Answer, Refused> {
         if let Some(until) = until(uri)? {
-            return Ok(self.door.ask(Command::Await(id, until)).await?.into());
+            return self.ask(Command::Await(id, until), talk, is_whole).await;
         }
         match self.door.info(id.clone()).await? {
             Some(job) => Ok(json(StatusCode::OK, &job)),
@@ -304,6 +356,10 @@ fn flag(name: &str, value: Option<&str>) -> Result<bool, Refused> {
 
 fn number<T: FromStr>(name: &str, value: &str) -> Result<T, Refused> {
     value.parse().map_err(|_| bad_query(&format!("`{name}={value}` is not a number, or too large")))
+}
+
+fn cannot_restart(why: String) -> Refused {
+    Refused::new(StatusCode::CONFLICT, "cannot_restart", why)
 }
 
 /// The id of a path that takes no query.

@@ -1,10 +1,16 @@
 //! Accepting connections, seating them, and telling those who may not why.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Instant;
+
+use bytes::Bytes;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -20,6 +26,7 @@ use tracing::{debug, warn};
 
 use super::crowd::{Crowd, Place};
 use super::guard::{self, Peer};
+use super::handover::{Conversation, Line, Pending, Phase, Talk};
 use super::patience::Patience;
 use super::peer::Owners;
 use super::routes::Api;
@@ -31,24 +38,35 @@ use crate::limits::{
 use crate::sys;
 
 /// Serves `api` on `listener` until the runtime ends, to whom `access` lets, on at most `seats`
-/// connections of root and init's own user, and some more of others. To be called within the
-/// runtime; the listener must not block.
+/// connections of root and init's own user, and some more of others; conversations that have been
+/// handed over first. To be called within the runtime; the listener must not block.
 pub async fn serve(listener: TcpListener, api: Api, mut access: Access, seats: usize) {
     let Ok(local) = listener.local_addr() else { return };
     let Ok(listener) = sys::watch(listener) else { return };
-    // What only matters once somebody is there does not keep `boot` waiting.
-    drop(listener.readable().await);
+    let handed = api.handover.take();
+    if handed.is_empty() {
+        // What only matters once somebody is there does not keep `boot` waiting.
+        drop(listener.readable().await);
+    }
     let mut owners = Owners::choose(local);
     access.unmapped = account::unmapped();
     let seats = Arc::new(Semaphore::new(seats));
     let denied = Arc::new(Semaphore::new(MAX_DENIED));
-    let (access, crowd) = (Arc::new(access), Crowd::default());
+    let host = Host { api, access: Arc::new(access), crowd: Crowd::default(), seats };
+    for conversation in handed {
+        host.go_on(conversation);
+    }
     for turn in (0..ACCEPTED_IN_A_ROW).cycle() {
         if turn == 0 {
             // The queue may never be empty, and all else in init runs on this thread.
             yield_now().await;
         }
-        let (stream, remote) = match accept(&listener).await {
+        host.wait_for_handover().await;
+        let accepted = tokio::select! {
+            accepted = accept(&listener) => accepted,
+            () = host.api.handover.clone().begins() => continue,
+        };
+        let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors or memory: it passes, and those who wait stay in the queue.
@@ -64,24 +82,27 @@ pub async fn serve(listener: TcpListener, api: Api, mut access: Access, seats: u
         // else's socket with the same address. If ours is still connected after the question, the
         // answer was about ours.
         let Some(user) = owner.filter(|_| sys::is_connected(&stream)) else { continue };
-        let seat = if !access.may_speak(user) {
+        let seat = if !host.access.may_speak(user) {
             Err(Refused::Stranger)
-        } else if access.is_privileged(user) {
+        } else if host.access.is_privileged(user) {
             // Only root can fill these seats, and then waits for himself.
-            Arc::clone(&seats).acquire_owned().await.map(Seat::Own).map_err(|_| Refused::Full)
+            tokio::select! {
+                seat = Arc::clone(&host.seats).acquire_owned() => {
+                    seat.map(Seat::Own).map_err(|_| Refused::Full)
+                }
+                () = host.api.handover.clone().begins() => {
+                    let (unread, pending) = (Bytes::new(), None);
+                    host.api.handover.hand(Conversation { stream, user, unread, pending });
+                    continue;
+                }
+            }
         } else {
-            crowd.enter(user, Instant::now()).map(Seat::Shared).ok_or(Refused::Full)
+            host.crowd.enter(user, Instant::now()).map(Seat::Shared).ok_or(Refused::Full)
         };
         match seat {
             Ok(seat) => {
-                let peer = Peer { user, access: Arc::clone(&access) };
-                let api = api.clone();
-                tokio::spawn(async move {
-                    match awake(stream) {
-                        Ok(stream) => converse(stream, api, peer, seat).await,
-                        Err(error) => warn!("cannot serve an API connection: {error}"),
-                    }
-                });
+                let (unread, pending) = (Bytes::new(), None);
+                host.lead(Conversation { stream, user, unread, pending }, seat);
             }
             Err(refused) => {
                 // Further ones are closed without a word.
@@ -93,6 +114,58 @@ pub async fn serve(listener: TcpListener, api: Api, mut access: Access, seats: u
                         drop(place);
                     });
                 }
+            }
+        }
+    }
+}
+
+/// What all conversations share.
+struct Host {
+    api: Api,
+    access: Arc<Access>,
+    crowd: Crowd,
+    seats: Arc<Semaphore>,
+}
+
+impl Host {
+    /// Leads a conversation in a task of its own, to its end or until it is handed over.
+    fn lead(&self, conversation: Conversation, seat: Seat) {
+        let Conversation { stream, user, unread, pending } = conversation;
+        let (api, peer) = (self.api.clone(), Peer { user, access: Arc::clone(&self.access) });
+        tokio::spawn(async move {
+            let handover = api.handover.clone();
+            let stream = match awake(stream) {
+                Ok(stream) => stream,
+                Err(error) => return warn!("cannot serve an API connection: {error}"),
+            };
+            let begun = (unread, pending);
+            if let Some((stream, unread, pending)) = converse(stream, begun, api, peer, seat).await
+                && let Ok(stream) = stream.into_std()
+            {
+                handover.hand(Conversation { stream, user, unread, pending });
+            }
+        });
+    }
+
+    /// Leads one that was led elsewhere before. It has been counted there already.
+    fn go_on(&self, conversation: Conversation) {
+        let user = conversation.user;
+        let seat = if self.access.is_privileged(user) {
+            Arc::clone(&self.seats).try_acquire_owned().ok().map(Seat::Own)
+        } else {
+            self.crowd.enter(user, Instant::now()).map(Seat::Shared)
+        };
+        self.lead(conversation, seat.unwrap_or(Seat::Free));
+    }
+
+    /// While there is a handover, nobody is let in. If it comes to nothing, those who were handed
+    /// over are back.
+    async fn wait_for_handover(&self) {
+        let mut phases = self.api.handover.phase();
+        if *phases.borrow() != Phase::None {
+            let _ = phases.wait_for(|phase| *phase == Phase::None).await;
+            for back in self.api.handover.take() {
+                self.go_on(back);
             }
         }
     }
@@ -142,28 +215,76 @@ enum Refused {
     Full,
 }
 
-/// Answers the requests of one connection, one after the other.
-pub async fn converse<IO>(stream: IO, api: Api, peer: Peer, seat: Seat)
+/// Answers the requests of one connection, one after the other, `pending` first: it has been asked
+/// already. Answers the connection, what has not been read from it, and what is pending, if it is to
+/// go on elsewhere.
+pub async fn converse<IO>(
+    stream: IO,
+    (unread, pending): (Bytes, Option<Pending>),
+    api: Api,
+    peer: Peer,
+    seat: Seat,
+) -> Option<(IO, Bytes, Option<Pending>)>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (api, peer, seat) = (&api, &peer, &seat);
-    let service = service_fn(async |request: Request<Incoming>| {
-        let judged =
-            if seat.may_ask() { guard::check(&request, peer) } else { Err(guard::too_many()) };
-        Ok::<_, Infallible>(match judged {
-            Ok(()) => api.answer(request).await,
-            Err(refused) => refused.into_answer(),
-        })
+    let _member = api.handover.join();
+    let talk = Talk::new(&api.handover);
+    let first = Mutex::new(pending);
+    let (api, peer, seat, own) = (&api, &peer, &seat, &talk);
+    let service = service_fn(|request: Request<Incoming>| {
+        let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let busy = own.begin(&request);
+        let judged = match first {
+            Some(_) => Ok(()),
+            None if seat.may_ask() => guard::check(&request, peer),
+            None => Err(guard::too_many()),
+        };
+        async move {
+            let mut answer = match (judged, first) {
+                (Ok(()), Some(pending)) => api.answer_pending(pending, own).await,
+                (Ok(()), None) => api.answer(request, own).await,
+                (Err(refused), _) => refused.into_answer(),
+            };
+            answer.body_mut().keep(busy);
+            Ok::<_, Infallible>(answer)
+        }
     });
-    let served = http1::Builder::new()
+    let head = pending.map(|pending| pending.request()).unwrap_or_default();
+    let (line, is_clean) = Line::new([head.as_bytes(), &unread].concat().into(), stream);
+    let mut connection = http1::Builder::new()
         .timer(Patience::default())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        debug!("API connection ended: {error}");
+        .serve_connection(TokioIo::new(line), service);
+    let mut phases = api.handover.phase();
+    let mut changes = pin!({
+        let mut phases = phases.clone();
+        async move { while phases.changed().await.is_ok() {} }
+    });
+    let pending = poll_fn(|context| {
+        if let Poll::Ready(served) = Pin::new(&mut connection).poll(context) {
+            return Poll::Ready(Err(served));
+        }
+        let _ = changes.as_mut().poll(context);
+        let phase = *phases.borrow_and_update();
+        if !is_clean.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        talk.hand(phase).map_or(Poll::Pending, |pending| Poll::Ready(Ok(pending)))
+    });
+    match pending.await {
+        Ok(pending) => {
+            let parts = connection.into_parts();
+            let (stream, rest) = parts.io.into_inner().into_parts();
+            Some((stream, [parts.read_buf, rest].concat().into(), pending))
+        }
+        Err(served) => {
+            if let Err(error) = served {
+                debug!("API connection ended: {error}");
+            }
+            None
+        }
     }
 }
 

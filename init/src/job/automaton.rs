@@ -7,7 +7,7 @@ use init_wire::Ready;
 
 use super::{
     Context, Input, Job, Leaving, Notice, Origin, Reach, Run, Spawning, State, Stopping, Then,
-    Tree, Waiter, Why,
+    Tree, Waiter, Watchdog, Why,
 };
 use crate::clock::Moment;
 use crate::event::{Effect, Fault, Refusal, Reply, Ticket, Until};
@@ -132,7 +132,7 @@ impl Job {
             }
             Input::Says(notice) => self.hear(run, context, notice, effects),
             Input::Deadline => match run.watchdog {
-                Some((limit, Some(at))) if at <= now => {
+                Some(Watchdog { limit, at: Some(at) }) if at <= now => {
                     self.why = Why::Silent(limit);
                     self.put_down(run, context, effects);
                 }
@@ -154,7 +154,9 @@ impl Job {
             Notice::Ready => {
                 run.ready = true;
                 // Its duty to say that it is alive begins when it is up.
-                run.watchdog = run.watchdog.map(|(limit, _)| (limit, Some(now + limit)));
+                run.watchdog = run
+                    .watchdog
+                    .map(|Watchdog { limit, .. }| Watchdog { limit, at: Some(now + limit) });
                 self.state = State::Running(run);
                 if matches!(self.why, Why::Reloading) {
                     self.show(Why::Asked);
@@ -172,11 +174,12 @@ impl Job {
             Notice::Main(pid) => run.pid = pid,
             Notice::Alive => {
                 let next = |limit| run.ready.then(|| now + limit);
-                run.watchdog = run.watchdog.map(|(limit, _)| (limit, next(limit)));
+                run.watchdog =
+                    run.watchdog.map(|Watchdog { limit, .. }| Watchdog { limit, at: next(limit) });
             }
             Notice::Watchdog(Duration::ZERO) => run.watchdog = None,
             Notice::Watchdog(limit) => {
-                run.watchdog = Some((limit, run.ready.then(|| now + limit)));
+                run.watchdog = Some(Watchdog { limit, at: run.ready.then(|| now + limit) });
             }
             Notice::Broken => {
                 self.why = Why::Broken;
@@ -422,7 +425,8 @@ impl Job {
         self.ended = None;
         self.text = None;
         let (now, since, ready) = (context.now.mono, at.mono, self.spec.ready == Ready::Exec);
-        let watchdog = self.spec.watchdog.map(|limit| (limit, ready.then(|| now + limit)));
+        let watchdog =
+            self.spec.watchdog.map(|limit| Watchdog { limit, at: ready.then(|| now + limit) });
         self.state = State::Running(Run { pid, since, ready, watchdog });
         self.settle(effects);
     }

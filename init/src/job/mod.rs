@@ -23,20 +23,22 @@ use std::time::{Duration, Instant, SystemTime};
 use init_wire::{JobInfo, Ready, Status};
 
 use crate::adoption::NotAdoptable;
-use crate::clock::{Moment, rfc3339};
+use crate::clock::{Moment, mono, rfc3339};
 use crate::event::{Fault, Ticket, Until};
 use crate::id::{JobId, Pid};
 use crate::restart::History;
 use crate::signal::Exit;
-use crate::spec::{Shown, Spec};
+use crate::spec::{self, Shown, Spec};
+use serde::{Deserialize, Serialize};
 
 /// A job as the API shows it.
 pub type View = JobInfo<Shown>;
 
 /// A job and its past.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     id: JobId,
+    #[serde(with = "spec::shared")]
     spec: Arc<Spec>,
     state: State,
     why: Why,
@@ -53,20 +55,23 @@ pub struct Job {
 }
 
 /// Where a job stands, with what only that place has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum State {
-    /// A process is on its way.
+    /// A process is on its way. That takes so short that nobody has to know of it later.
+    #[serde(skip)]
     Spawning(Spawning),
     /// The main process runs.
     Running(Run),
     /// The main process has ended by itself; whether others are left is being looked at, and
     /// nothing else happens before that is known.
+    #[serde(skip)]
     Leaving(Box<Leaving>),
     /// The tree has been told to end.
     Stopping(Box<Stopping>),
     /// It waits for its next start.
     Backoff {
         /// When that is.
+        #[serde(with = "mono")]
         until: Instant,
         /// The same for people.
         at: SystemTime,
@@ -104,13 +109,24 @@ impl Spawning {
 }
 
 /// A main process that runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Run {
     pid: Pid,
+    #[serde(with = "mono")]
     since: Instant,
     ready: bool,
-    /// How long it may be silent, and when it has been for too long; no time before it is ready.
-    watchdog: Option<(Duration, Option<Instant>)>,
+    /// How long it may be silent.
+    watchdog: Option<Watchdog>,
+}
+
+/// A duty to say that one is alive.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Watchdog {
+    /// How often, at least.
+    limit: Duration,
+    /// When it has been silent for too long; never before it is ready.
+    #[serde(with = "mono::maybe")]
+    at: Option<Instant>,
 }
 
 /// A main process that has ended by itself.
@@ -122,14 +138,16 @@ pub struct Leaving {
 }
 
 /// A tree on its way out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stopping {
     /// The main process, until it has ended.
     leader: Option<Pid>,
     reach: Reach,
     /// The next SIGKILL.
+    #[serde(with = "mono")]
     kill_at: Instant,
     /// The next look at the tree, once the leader is gone.
+    #[serde(with = "mono::maybe")]
     look_at: Option<Instant>,
     then: Then,
     /// Killing has begun.
@@ -153,7 +171,7 @@ impl Stopping {
 }
 
 /// Whom the polite signal reaches, and whose end is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reach {
     /// The main process alone, which winds down the rest: what `boot` is owed.
     Leader,
@@ -162,7 +180,7 @@ pub enum Reach {
 }
 
 /// What comes after the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Then {
     /// Nothing.
     Rest,
@@ -173,7 +191,7 @@ pub enum Then {
 }
 
 /// Why a job is where it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Why {
     Asked,
     Adopted,
@@ -189,7 +207,7 @@ enum Why {
     SpawnFailed(Box<Fault>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Waiter {
     ticket: Ticket,
     until: Until,
@@ -296,6 +314,12 @@ impl Job {
         }
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &JobId {
+        &self.id
+    }
+
     /// What it runs.
     #[must_use]
     pub fn spec(&self) -> &Arc<Spec> {
@@ -377,7 +401,7 @@ impl Job {
                 Some(stopping.look_at.map_or(stopping.kill_at, |at| at.min(stopping.kill_at)))
             }
             State::Backoff { until, .. } => Some(*until),
-            State::Running(run) => run.watchdog.and_then(|(_, at)| at),
+            State::Running(run) => run.watchdog.and_then(|watchdog| watchdog.at),
             State::Spawning(_) | State::Leaving(_) | State::Ended { .. } => None,
         }
     }

@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
 
+use serde::{Deserialize, Serialize};
+
 /// What a ring begins with.
 pub const LEAST: usize = 4 * 1024;
 /// A ring may have a mark for so many bytes that it may have.
@@ -28,7 +30,7 @@ pub struct Ring {
 }
 
 /// Where a piece begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// In the stream.
     pub offset: u64,
@@ -47,7 +49,66 @@ pub struct Piece {
     pub bytes: Vec<u8>,
 }
 
+/// A ring as it is written down; its bytes are elsewhere.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saved {
+    room: usize,
+    start: u64,
+    end: u64,
+    marks: VecDeque<Mark>,
+    most_marks: usize,
+    gone: u64,
+}
+
+impl Saved {
+    /// Bytes that it kept.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let count = usize::try_from(self.end.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        count.min(self.room)
+    }
+}
+
 impl Ring {
+    /// The ring, to be written down.
+    #[must_use]
+    pub fn save(&self) -> Saved {
+        Saved {
+            room: self.room(),
+            start: self.start,
+            end: self.end,
+            marks: self.marks.clone(),
+            most_marks: self.most_marks,
+            gone: self.gone,
+        }
+    }
+
+    /// The ring that was written down, with the bytes that it kept; `None` if they cannot be those.
+    #[must_use]
+    pub fn restore(saved: Saved, bytes: &[u8]) -> Option<Self> {
+        let Saved { room, start, end, marks, most_marks, gone } = saved;
+        let count = usize::try_from(end.checked_sub(start)?).ok()?;
+        let mut ring = Self { start, end, marks, most_marks, gone, ..Self::default() };
+        if count != bytes.len() || count > room {
+            return None;
+        }
+        ring.bytes.try_reserve_exact(room).ok()?;
+        ring.bytes.resize(room, 0);
+        let mut from = bytes;
+        for part in split(&mut ring.bytes, start, count) {
+            let (first, rest) = from.split_at(part.len());
+            part.copy_from_slice(first);
+            from = rest;
+        }
+        Some(ring)
+    }
+
+    /// The bytes that are kept, in order.
+    #[must_use]
+    pub fn kept(&self) -> [&[u8]; 2] {
+        self.slices(self.start, self.end)
+    }
+
     /// The offset of the oldest byte that is kept.
     #[must_use]
     pub fn start(&self) -> u64 {

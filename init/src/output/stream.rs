@@ -1,19 +1,22 @@
 //! One stream: where it is read from, what is kept of it, and who wants to know.
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use init_wire::Channel;
 use nix::errno::Errno;
 use nix::sys::uio::readv;
 use nix::unistd::read;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::warn;
 
 use super::drain::Readable;
-use super::ring::{LEAST, Ring};
-use super::{News, StreamId};
+use super::ring::{self, LEAST, Ring};
+use super::{News, StreamId, Unreadable};
 use crate::id::JobId;
+use crate::inherit::{Inherited, Lost};
 
 /// Bytes read at once while it is not known how much there will be: what a pipe holds.
 const A_READ: usize = 64 * 1024;
@@ -64,7 +67,80 @@ pub(super) enum Read {
     Nothing,
 }
 
+/// A stream as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Saved {
+    job: JobId,
+    channel: Channel,
+    ring: ring::Saved,
+    limit: usize,
+    waits: bool,
+    is_live: bool,
+    is_adrift: bool,
+    last: Option<u64>,
+    taken: u64,
+    ends: Vec<RawFd>,
+}
+
+impl Saved {
+    /// The descriptors that are a part of it.
+    pub(super) fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.ends.iter().copied()
+    }
+}
+
 impl Stream {
+    pub(super) fn save(&self) -> Saved {
+        Saved {
+            job: self.job.clone(),
+            channel: self.channel,
+            ring: self.ring.save(),
+            limit: self.limit,
+            waits: self.waits,
+            is_live: self.writer == Writer::Live,
+            is_adrift: self.writer == Writer::Adrift,
+            last: self.last,
+            taken: self.taken,
+            ends: self.ends.iter().map(AsRawFd::as_raw_fd).collect(),
+        }
+    }
+
+    /// The stream that was written down, the bytes of which are the next ones of `bytes`.
+    pub(super) fn restore(
+        saved: Saved,
+        bytes: &mut impl io::Read,
+        inherited: &mut Inherited,
+    ) -> Result<Self, Unreadable> {
+        let Saved { job, channel, ring, limit, waits, is_live, is_adrift, last, taken, ends } =
+            saved;
+        let mut kept = vec![0; ring.count()];
+        bytes.read_exact(&mut kept)?;
+        let ring = Ring::restore(ring, &kept).ok_or(Unreadable::Ring)?;
+        let ends = ends.into_iter().map(|end| inherited.claim(end));
+        let ends = ends.collect::<Result<_, Lost>>()?;
+        let writer = match (is_adrift, is_live) {
+            (true, _) => Writer::Adrift,
+            (false, true) => Writer::Live,
+            (false, false) => Writer::Ended,
+        };
+        let (is_full, watch) = (false, None);
+        Ok(Self { job, channel, ring, limit, waits, writer, last, taken, ends, is_full, watch })
+    }
+
+    /// Whose it is, unless it is nobody's any more.
+    pub(super) fn owner(&self) -> Option<(&JobId, Channel)> {
+        (self.writer != Writer::Adrift).then_some((&self.job, self.channel))
+    }
+
+    /// Begins to look at its ends.
+    pub(super) fn look(&self, readable: &Readable, id: StreamId) {
+        for end in &self.ends {
+            if let Err(errno) = readable.add(end, id) {
+                warn!("job `{}`: its output is read only when it ends: {}", self.job, errno.desc());
+            }
+        }
+    }
+
     pub(super) fn new(job: JobId, channel: Channel) -> Self {
         Self {
             job,

@@ -2,11 +2,12 @@
 //! process differs from one time to the next.
 
 use init_wire::JobSpec;
+use serde::{Deserialize, Serialize};
 
 use super::SpecError;
 
 /// Which process a job begins with. Two are equal when the same was asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Adoption {
     /// The process.
     pub pid: i32,

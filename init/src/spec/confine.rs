@@ -4,6 +4,7 @@ use init_wire::{Bound, Cgroup, JobSpec, Rlimit, RlimitHalves, RlimitName, Settin
 
 use super::SpecError;
 use crate::capability::Capabilities;
+use serde::{Deserialize, Serialize};
 
 /// The longest value of a control group's file.
 const MAX_SETTING: usize = 255;
@@ -24,7 +25,7 @@ pub struct Confinement {
 }
 
 /// A bound as the kernel takes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// The kernel's number of what is bounded.
     pub resource: u32,

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use init_wire::FdSpec;
 
+use serde::{Deserialize, Serialize};
+
 use super::{MAX_FDS, SpecError};
 use crate::account::Accounts;
 
@@ -17,7 +19,7 @@ const MAX_UNIX: usize = 107;
 const MODE: u32 = 0o600;
 
 /// A socket that init keeps for jobs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listen {
     /// Its name in `LISTEN_FDNAMES`.
     pub name: String,
@@ -28,7 +30,7 @@ pub struct Listen {
 }
 
 /// Where a kept socket is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Address {
     /// `tcp:HOST:PORT`.
     Tcp(SocketAddr),
@@ -41,7 +43,7 @@ pub enum Address {
 }
 
 /// The name of a socket within the machine.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum UnixName {
     /// A file, `/PATH`.
     Path(PathBuf),
@@ -50,7 +52,7 @@ pub enum UnixName {
 }
 
 /// How a kept socket is opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// Connections that may wait.
     pub backlog: u16,

@@ -15,7 +15,7 @@ pub use confine::{Confinement, Limit};
 pub use error::{Field, SpecError};
 use init_wire::{JobSpec, Policy, Ready, Restart, Stdio};
 pub use listen::{Address, Listen, Options, UnixName, is_fd_name};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::account::{Accounts, Identity};
@@ -69,7 +69,7 @@ pub struct Spec {
 
 /// What `boot` inherits byte for byte, where the spec can only show text. It shares init's
 /// terminal instead of leading a session of its own, and its end is not its group's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
     /// The arguments after the program's name.
     pub args: Vec<CString>,
@@ -109,16 +109,25 @@ impl Spec {
         if wire.watchdog_ms.is_some_and(|ms| !(1..=MAX_MS).contains(&ms)) {
             return Err(SpecError::range("watchdog_ms", "from 1 to a year, in milliseconds"));
         }
-        let stop_signal = Signal::from_wire(&wire.stop.signal).ok_or(SpecError::UnknownSignal)?;
         let listeners = listen::check(&wire.fds, accounts, own)?;
-        let store_max = usize::try_from(wire.fd_store_max).unwrap_or(usize::MAX);
-        if listeners.len().saturating_add(store_max) > MAX_FDS as usize {
+        if listeners.len().saturating_add(store_max(wire)) > MAX_FDS as usize {
             return Err(SpecError::range("fd_store_max", "at most 64, less the sockets of `fds`"));
         }
-        check_ready(wire.ready, listeners.len() + store_max)?;
+        check_ready(wire.ready, listeners.len() + store_max(wire))?;
         let identity = accounts
             .resolve(wire.user.as_ref(), wire.group.as_ref(), wire.groups.as_deref(), own)
             .map_err(SpecError::account)?;
+        let spec = Self::of(wire, identity, listeners)?;
+        Ok(Self { adoption: adoption.map(Box::new), ..spec })
+    }
+
+    /// The spec of `wire`, the names in which mean this identity and these sockets.
+    fn of(
+        wire: &JobSpec,
+        identity: Option<Identity>,
+        listeners: Box<[Listen]>,
+    ) -> Result<Self, SpecError> {
+        let stop_signal = Signal::from_wire(&wire.stop.signal).ok_or(SpecError::UnknownSignal)?;
         Ok(Self {
             text: serde_json::value::to_raw_value(wire)?,
             fresh: Mutex::default(),
@@ -132,9 +141,9 @@ impl Spec {
             stop_timeout: Duration::from_millis(wire.stop.timeout_ms),
             is_tied: wire.tty || wire.stdin == Stdio::Pipe,
             listeners,
-            store_max,
+            store_max: store_max(wire),
             boot: None,
-            adoption: adoption.map(Box::new),
+            adoption: None,
         })
     }
 
@@ -181,6 +190,45 @@ impl Spec {
     }
 }
 
+/// Writing a spec down and reading it again: its names stay what they meant when it came.
+pub mod shared {
+    use std::sync::Arc;
+
+    use init_wire::JobSpec;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::value::RawValue;
+
+    use super::{Adoption, Boot, Identity, Listen, Spec};
+
+    #[derive(Serialize, Deserialize)]
+    struct Kept {
+        text: Box<RawValue>,
+        identity: Option<Identity>,
+        listeners: Box<[Listen]>,
+        boot: Option<Boot>,
+        adoption: Option<Adoption>,
+    }
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(spec: &Arc<Spec>, to: S) -> Result<S::Ok, S::Error> {
+        let identity = spec.identity.as_deref().cloned();
+        let boot = spec.boot.as_deref().cloned();
+        let adoption = spec.adoption.as_deref().cloned();
+        let (text, listeners) = (spec.text.clone(), spec.listeners.clone());
+        Kept { text, identity, listeners, boot, adoption }.serialize(to)
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Spec>, D::Error> {
+        let Kept { text, identity, listeners, boot, adoption } = Kept::deserialize(from)?;
+        let wire: JobSpec = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        let spec = Spec::of(&wire, identity, listeners).map_err(D::Error::custom)?;
+        let (boot, adoption) = (boot.map(Box::new), adoption.map(Box::new));
+        Ok(Arc::new(Spec { text, boot, adoption, ..spec }))
+    }
+}
+
 /// A spec as the API shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shown(pub Arc<Spec>);
@@ -189,6 +237,10 @@ impl Serialize for Shown {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.text.serialize(serializer)
     }
+}
+
+fn store_max(wire: &JobSpec) -> usize {
+    usize::try_from(wire.fd_store_max).unwrap_or(usize::MAX)
 }
 
 fn check_ready(ready: Ready, taken: usize) -> Result<(), SpecError> {

@@ -215,6 +215,23 @@ pub fn is_open(fd: RawFd) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
+/// Takes a descriptor that init has been started with, and that nobody has taken before.
+pub fn claim(fd: RawFd) -> Result<OwnedFd, Errno> {
+    if !is_open(fd) {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: it is open, and the only caller keeps a list of those that are taken.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether a descriptor is to be closed by an exec.
+pub fn set_close_on_exec(fd: RawFd, closes: bool) -> Result<(), Errno> {
+    let flags = if closes { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: touches no memory.
+    let code = unsafe { libc::fcntl(fd, libc::F_SETFD, flags) };
+    Errno::result(code).map(drop)
+}
+
 /// A close-on-exec duplicate with a number of at least `least`.
 pub fn duplicate_above(fd: &OwnedFd, least: RawFd) -> Result<OwnedFd, Errno> {
     // SAFETY: makes a new descriptor.

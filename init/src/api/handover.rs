@@ -1,0 +1,355 @@
+//! Conversations that outlive the process that leads them.
+//!
+//! When init execs itself, its clients are not to notice. What is being answered is answered first;
+//! answers without an end end. Then each connection is taken back from the HTTP library between two
+//! requests, or while its only request waits for something that a job will do, and goes on in the new
+//! process, or in this one if there is no new one after all.
+
+use std::net::TcpStream;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http::{Method, Request, Version, header};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{Notify, watch};
+
+use crate::event::Ticket;
+
+/// How far a handover is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// There is none.
+    None,
+    /// Conversations finish what they are at, and are handed over between two requests.
+    Finish,
+    /// Those whose request waits for a job, too. Nothing happens to jobs meanwhile.
+    Now,
+}
+
+/// All conversations, and those that have been handed over. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handover(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    phase: watch::Sender<Phase>,
+    open: AtomicUsize,
+    waiting: AtomicUsize,
+    handed: Mutex<Vec<Conversation>>,
+    changed: Notify,
+}
+
+impl Default for Handover {
+    fn default() -> Self {
+        let (open, waiting, handed, changed) = Default::default();
+        let phase = watch::Sender::new(Phase::None);
+        Self(Arc::new(Shared { phase, open, waiting, handed, changed }))
+    }
+}
+
+/// A conversation between two processes that lead it.
+#[derive(Debug)]
+pub struct Conversation {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Who is at the other end.
+    pub user: u32,
+    /// What he has sent and nobody has read.
+    pub unread: Bytes,
+    /// The request that waits for its answer, if there is one.
+    pub pending: Option<Pending>,
+}
+
+/// A request that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// What is waited for; none if it is the handover itself.
+    pub ticket: Option<Ticket>,
+    shape: Shape,
+}
+
+/// What of a request's head matters for how its answer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Shape {
+    is_head: bool,
+    is_old: bool,
+    /// What it says about the connection, if it says something.
+    keeps: Option<bool>,
+}
+
+impl Handover {
+    /// Goes on to a phase.
+    pub fn enter(&self, phase: Phase) {
+        self.0.phase.send_replace(phase);
+    }
+
+    /// Resolves when one begins, or is going on.
+    pub async fn begins(self) {
+        let mut phase = self.0.phase.subscribe();
+        // It fails when there are no more phases, which needs `self` to be gone.
+        let _ = phase.wait_for(|phase| *phase != Phase::None).await;
+    }
+
+    /// Conversations that have neither ended nor been handed over.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.0.open.load(Ordering::Relaxed)
+    }
+
+    /// Those of them whose request waits for a job.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when there is one less of these.
+    pub async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    /// Those that have been handed over.
+    #[must_use]
+    pub fn take(&self) -> Vec<Conversation> {
+        std::mem::take(&mut *self.handed())
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.0.phase.subscribe()
+    }
+
+    /// Keeps one that has been handed over.
+    pub fn hand(&self, conversation: Conversation) {
+        self.handed().push(conversation);
+    }
+
+    /// Counts a conversation as open until that is dropped.
+    pub(super) fn join(&self) -> Member {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        Member(self.clone())
+    }
+
+    fn handed(&self) -> MutexGuard<'_, Vec<Conversation>> {
+        self.0.handed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A conversation that is open.
+pub(super) struct Member(Handover);
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.changed.notify_one();
+    }
+}
+
+impl Shape {
+    fn of<B>(request: &Request<B>) -> Self {
+        let says = |word: &str| {
+            let values = request.headers().get_all(header::CONNECTION).into_iter();
+            let mut words =
+                values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+            words.any(|said| said.trim().eq_ignore_ascii_case(word))
+        };
+        let keeps = match (says("close"), says("keep-alive")) {
+            (true, _) => Some(false),
+            (false, true) => Some(true),
+            (false, false) => None,
+        };
+        let is_old = request.version() == Version::HTTP_10;
+        Self { is_head: request.method() == Method::HEAD, is_old, keeps }
+    }
+}
+
+impl Pending {
+    /// A request that is answered as the pending one is to be.
+    #[must_use]
+    pub fn request(&self) -> String {
+        let Shape { is_head, is_old, keeps } = self.shape;
+        let method = if is_head { "HEAD" } else { "GET" };
+        let version = if is_old { "1.0" } else { "1.1" };
+        let connection = match keeps {
+            Some(true) => "Connection: keep-alive\r\n",
+            Some(false) => "Connection: close\r\n",
+            None => "",
+        };
+        format!("{method} / HTTP/{version}\r\nHost: localhost\r\n{connection}\r\n")
+    }
+}
+
+/// A conversation is in the middle of something.
+pub(super) struct NotNow;
+
+/// What a conversation is at. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Talk {
+    doing: Arc<Mutex<Doing>>,
+    handover: Handover,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Doing {
+    /// Nothing: the next request may come.
+    #[default]
+    Nothing,
+    /// A request is being answered.
+    Answers(Shape),
+    /// It waits for what a job does.
+    Waits(Pending),
+    /// It has been handed over.
+    Handed,
+}
+
+impl Talk {
+    pub(super) fn new(handover: &Handover) -> Self {
+        Self { doing: Arc::default(), handover: handover.clone() }
+    }
+
+    /// A request begins.
+    pub(super) fn begin<B>(&self, request: &Request<B>) -> Busy {
+        self.set(Doing::Answers(Shape::of(request)));
+        Busy(self.clone())
+    }
+
+    /// The request, all of which has been read, waits for this.
+    pub(super) fn waits_for(&self, ticket: Option<Ticket>) {
+        let doing = *self.doing();
+        if let Doing::Answers(shape) = doing {
+            self.set(Doing::Waits(Pending { ticket, shape }));
+        }
+    }
+
+    /// It waits no more.
+    pub(super) fn answers(&self) {
+        let doing = *self.doing();
+        if let Doing::Waits(Pending { shape, .. }) = doing {
+            self.set(Doing::Answers(shape));
+        }
+    }
+
+    /// Whether it goes on elsewhere.
+    pub(super) fn is_handed(&self) -> bool {
+        matches!(*self.doing(), Doing::Handed)
+    }
+
+    /// Hands it over, with what is pending, if that can be in this phase.
+    pub(super) fn hand(&self, phase: Phase) -> Result<Option<Pending>, NotNow> {
+        let doing = *self.doing();
+        let pending = match (doing, phase) {
+            (Doing::Nothing, Phase::Finish | Phase::Now) => None,
+            (Doing::Waits(pending), Phase::Now) => Some(pending),
+            (Doing::Nothing, Phase::None)
+            | (Doing::Waits(_), Phase::None | Phase::Finish)
+            | (Doing::Answers(_) | Doing::Handed, _) => return Err(NotNow),
+        };
+        self.set(Doing::Handed);
+        Ok(pending)
+    }
+
+    fn set(&self, now: Doing) {
+        let waiting = &self.handover.0.waiting;
+        let before = std::mem::replace(&mut *self.doing(), now);
+        match (matches!(before, Doing::Waits(_)), matches!(now, Doing::Waits(_))) {
+            (false, true) => _ = waiting.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = waiting.fetch_sub(1, Ordering::Relaxed),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn doing(&self) -> MutexGuard<'_, Doing> {
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that is being answered, until the last byte of the answer is on its way.
+#[derive(Debug)]
+pub(super) struct Busy(Talk);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if !self.0.is_handed() {
+            self.0.set(Doing::Nothing);
+        }
+    }
+}
+
+/// A connection, with what has been read from it before; it knows whether all that was written is
+/// on its way.
+pub(super) struct Line<IO> {
+    unread: Bytes,
+    stream: IO,
+    is_clean: Arc<AtomicBool>,
+}
+
+impl<IO> Line<IO> {
+    pub(super) fn new(unread: Bytes, stream: IO) -> (Self, Arc<AtomicBool>) {
+        let is_clean = Arc::new(AtomicBool::new(true));
+        (Self { unread, stream, is_clean: Arc::clone(&is_clean) }, is_clean)
+    }
+
+    /// The connection, and what has not been read.
+    pub(super) fn into_parts(self) -> (IO, Bytes) {
+        (self.stream, self.unread)
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Line<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let line = self.get_mut();
+        if line.unread.is_empty() {
+            return Pin::new(&mut line.stream).poll_read(context, to);
+        }
+        let some = line.unread.split_to(line.unread.remaining().min(to.remaining()));
+        to.put_slice(&some);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Line<IO> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let line = self.get_mut();
+        line.is_clean.store(false, Ordering::Relaxed);
+        Pin::new(&mut line.stream).poll_write(context, from)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let line = self.get_mut();
+        line.is_clean.store(false, Ordering::Relaxed);
+        Pin::new(&mut line.stream).poll_write_vectored(context, from)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let line = self.get_mut();
+        let flushed = Pin::new(&mut line.stream).poll_flush(context);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            line.is_clean.store(true, Ordering::Relaxed);
+        }
+        flushed
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}

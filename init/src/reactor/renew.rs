@@ -1,0 +1,278 @@
+//! The reactor's part in becoming another init: whether the program that is on disk can go on with what
+//! there is, and writing that down.
+
+use std::ffi::CString;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use init_wire::InitInfo;
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::Reactor;
+use crate::descriptor::raised;
+use crate::id::Pid;
+use crate::inherit::Inherited;
+use crate::listen::Keeper;
+use crate::output::Outputs;
+use crate::renew::{self, CHECKED, PROOF, State, Unreadable};
+use crate::signal::{Exit, Signal};
+use crate::spec::Confinement;
+use crate::store::Store;
+use crate::sys::child::{self, Image};
+use crate::table::{Rules, Table};
+use crate::tree::Trees;
+use crate::{input, process};
+
+/// How long the new program may take to read the state.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long conversations may take to come to a point where they can be handed over.
+const FINISHING: Duration = Duration::from_secs(1);
+
+/// Why there is no renewal while a job's program is being loaded.
+pub const SLOW_START: &str =
+    "a job is being started, which takes long; try again when it is through";
+
+/// A renewal that is going on.
+#[derive(Debug)]
+pub struct Renewal {
+    reply: Option<oneshot::Sender<String>>,
+    /// The program, once it is known.
+    pub program: CString,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// How far a renewal is.
+#[derive(Debug)]
+pub enum Stage {
+    /// A start is on its way, which no state tells.
+    Waiting {
+        /// When it is given up.
+        by: Instant,
+    },
+    /// A child reads the state.
+    Checking {
+        /// The child.
+        child: Pid,
+        /// Where it says that it could.
+        proof: OwnedFd,
+        /// When it is given up.
+        by: Instant,
+    },
+    /// It could; now conversations finish what they are at.
+    Finishing {
+        /// When they are given up.
+        by: Instant,
+    },
+}
+
+/// What init is started with that no state tells.
+#[derive(Debug)]
+pub struct Facts {
+    /// The descriptor of the API's listener.
+    pub listener: i32,
+    /// Where init was started.
+    pub cwd: std::path::PathBuf,
+}
+
+impl Reactor {
+    /// Somebody wants init to become the program on disk.
+    pub(super) fn renew(&mut self, reply: oneshot::Sender<String>) {
+        if self.renewal.is_some() {
+            let _ = reply.send("init is being restarted already".into());
+            return;
+        }
+        self.failed_renewal = None;
+        if self.table.is_ending() {
+            let _ = reply.send("init is ending".into());
+            return;
+        }
+        let stage = Stage::Waiting { by: Instant::now() + FINISHING };
+        let renewal = Renewal { reply: Some(reply), program: CString::default(), stage };
+        self.renewal = Some(renewal);
+        self.look_at_renewal();
+    }
+
+    fn begin_check(&mut self) -> Result<(CString, Stage), String> {
+        let program = renew::program().map_err(|error| {
+            format!("init cannot find its own program: {error}; is /proc mounted?")
+        })?;
+        let state = self.save(Vec::new(), 0, None);
+        let file = state.write(&self.outputs).map_err(|error| {
+            format!("the state of all jobs cannot be written down now: {error}; try again")
+        })?;
+        let failed = |what: &str| format!("the new program cannot be tried: {what}");
+        let (proof, mouth) =
+            pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| failed(errno.desc()))?;
+        let [file, mouth] = [raised(file), raised(mouth)];
+        let (file, mouth) =
+            (file.map_err(|e| failed(e.desc()))?, mouth.map_err(|e| failed(e.desc()))?);
+        let null = std::fs::File::open("/dev/null").map_err(|e| failed(&e.to_string()))?;
+        let null = raised(null.into()).map_err(|errno| failed(errno.desc()))?;
+        let image = Image {
+            candidates: vec![program.clone()],
+            argv: vec![c"init".into()],
+            envp: vec![CString::new(format!("{CHECKED}=3")).unwrap_or_default()],
+            listen_pid: false,
+            cwd: None,
+            identity: None,
+            fds: vec![(null.as_raw_fd(), 0), (mouth.as_raw_fd(), 1), (2, 2), (file.as_raw_fd(), 3)],
+            terminal: None,
+            owns_terminal: false,
+            foreground: false,
+            group: None,
+            confinement: Confinement::default(),
+        };
+        let stack = self.spawner.births.stack().ok_or_else(|| failed("too many slow starts"))?;
+        let mut child = child::begin(stack, image).map_err(|(_, errno, stack)| {
+            self.spawner.births.give_back(stack);
+            failed(errno.desc())
+        })?;
+        child.see_through();
+        let (born, stack) = child.born();
+        self.spawner.births.give_back(stack);
+        let child = born.map_err(|(_, errno)| {
+            format!("{} cannot be run: {}", program.to_string_lossy(), errno.desc())
+        })?;
+        Ok((program, Stage::Checking { child, proof, by: Instant::now() + PATIENCE }))
+    }
+
+    /// Whether this child only tries a new program.
+    #[must_use]
+    pub fn is_check(&self, pid: Pid) -> bool {
+        matches!(
+            &self.renewal,
+            Some(Renewal { stage: Stage::Checking { child, .. }, .. }) if *child == pid
+        )
+    }
+
+    /// The child that has tried the new program has ended.
+    pub fn check_ended(&mut self, exit: Exit) {
+        let Some(renewal) = &mut self.renewal else { return };
+        let Stage::Checking { proof, .. } = &renewal.stage else { return };
+        let mut said = String::new();
+        if let Ok(same) = proof.try_clone() {
+            // What was not UTF-8, or not there, is no proof.
+            let _ = std::fs::File::from(same).read_to_string(&mut said);
+        }
+        if exit == Exit::Code(0) && said == PROOF {
+            renewal.stage = Stage::Finishing { by: Instant::now() + FINISHING };
+            return;
+        }
+        let program = renewal.program.to_string_lossy().into_owned();
+        self.give_up_renewal(format!(
+            "{program} cannot go on with what there is: trying it ended with {exit}; what it says of \
+             that is in init's log"
+        ));
+    }
+
+    /// Begins the check as soon as that can be, and gives up what takes too long.
+    pub fn look_at_renewal(&mut self) {
+        self.see_births();
+        let is_starting = self.is_starting();
+        let Some(renewal) = &mut self.renewal else { return };
+        match &renewal.stage {
+            Stage::Waiting { by } if is_starting => {
+                if *by <= Instant::now() {
+                    self.give_up_renewal(SLOW_START.into());
+                }
+            }
+            Stage::Waiting { .. } => match self.begin_check() {
+                Ok((program, stage)) => {
+                    if let Some(renewal) = &mut self.renewal {
+                        (renewal.program, renewal.stage) = (program, stage);
+                    }
+                }
+                Err(why) => self.give_up_renewal(why),
+            },
+            Stage::Checking { child, by, .. } if *by <= Instant::now() => {
+                // Who has ended meanwhile is about to be reaped.
+                let _ = process::signal_child(*child, Signal::KILL);
+                self.give_up_renewal("the new program took too long to read the state".into());
+            }
+            Stage::Checking { .. } | Stage::Finishing { .. } => {}
+        }
+    }
+
+    /// init stays what it is.
+    pub fn give_up_renewal(&mut self, why: String) {
+        warn!("init stays as it is: {why}");
+        let reply = self.renewal.take().and_then(|renewal| renewal.reply);
+        let told = reply.is_some_and(|reply| reply.send(why.clone()).is_ok());
+        self.failed_renewal = Some(why).filter(|_| !told);
+    }
+
+    /// What is answered to who has asked for the renewal and has been handed over meanwhile.
+    pub(super) fn renewed(&mut self) -> Result<InitInfo, String> {
+        self.failed_renewal.take().map_or_else(|| Ok(self.about()), Err)
+    }
+
+    /// Whether a start is on its way.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        !self.spawner.births.is_empty() || self.table.is_spawning()
+    }
+
+    /// All that init knows.
+    #[must_use]
+    pub fn save(
+        &self,
+        conversations: Vec<renew::Handed>,
+        tickets: u64,
+        terminal: Option<bool>,
+    ) -> State {
+        let (oom, nofile) = self.spawner.save();
+        State {
+            version: crate::VERSION.into(),
+            pid: std::process::id(),
+            started: self.started,
+            cwd: self.facts.cwd.clone(),
+            listener: self.facts.listener,
+            conversations,
+            tickets,
+            was_asked: self.was_asked,
+            terminal,
+            nofile,
+            oom,
+            table: self.table.save(),
+            trees: self.trees.save(),
+            strangers: self.strangers.save(),
+            sockets: self.keeper.save(),
+            stored: self.store.save(),
+            ears: self.ears.save(),
+            inputs: self.inputs.save(),
+            outputs: self.outputs.save(),
+        }
+    }
+
+    /// Writes a state down, with the bytes that jobs have written.
+    pub fn write(&self, state: &State) -> std::io::Result<OwnedFd> {
+        state.write(&self.outputs)
+    }
+
+    /// Goes on where another was written down. To be called within the runtime.
+    pub fn resume(
+        &mut self,
+        state: State,
+        rules: Rules,
+        bytes: &mut impl Read,
+        inherited: &mut Inherited,
+    ) -> Result<(), Unreadable> {
+        info!("going on where init {} has left off", state.version);
+        self.started = state.started;
+        self.was_asked = state.was_asked;
+        self.table = Table::restore(rules, state.table);
+        self.trees = Trees::restore(state.trees, inherited)?;
+        self.strangers.restore(state.strangers, inherited)?;
+        self.keeper = Keeper::restore(state.sockets, inherited)?;
+        self.store = Store::restore(state.stored, inherited)?;
+        self.ears.restore(state.ears, inherited)?;
+        self.inputs = input::Inputs::restore(state.inputs, inherited)?;
+        self.outputs = Outputs::restore(state.outputs, bytes, inherited)?;
+        Ok(())
+    }
+}

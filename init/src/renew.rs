@@ -1,0 +1,231 @@
+//! init becomes the init that is on disk, in place: same process, same children, same descriptors.
+//!
+//! ```text
+//! running ─asked─▶ Checking ─the new program can read the state─▶ Finishing ─nobody is in the middle─▶ exec
+//!    ▲                │ it cannot                                     │ somebody stays in the middle    │ fails
+//!    └────────────────┴───────────────────────────────────────────────┴─────────────────────────────────┘
+//! ```
+//!
+//! All that init knows is written to a file in memory, which the new program reads: a line that names the
+//! format, then JSON whose unknown fields are skipped, then the bytes of captured output. A child that
+//! runs the new program reads it first, so that a program which cannot is never become.
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Instant;
+use std::{env, fs};
+
+use bytes::Bytes;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::execve;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Conversation, Pending};
+use crate::clock::mono;
+use crate::inherit::{Inherited, Lost};
+use crate::spec::Limit;
+use crate::{input, listen, notice, oom, output, store, stranger, sys, table, tree};
+
+/// Which descriptor the state is in, for an init that has become another.
+pub const RESUMED: &str = "INIT_STATE";
+/// The same for a child that is only to read it and say so.
+pub const CHECKED: &str = "INIT_STATE_CHECK";
+/// What that child says.
+pub const PROOF: &str = "init can read this state\n";
+
+/// The first line of the file, before the length of the JSON. The number changes when older programs
+/// could not make sense of it any more.
+const FORMAT: &str = "jobinit-state 1 ";
+
+/// All that init knows.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct State {
+    /// Who has written it.
+    pub version: String,
+    /// init's process.
+    pub pid: u32,
+    /// When init was started first.
+    #[serde(with = "mono")]
+    pub started: Instant,
+    /// Where init was started.
+    pub cwd: PathBuf,
+    /// Where the API listens.
+    pub listener: RawFd,
+    /// Connections of the API.
+    pub conversations: Vec<Handed>,
+    /// The number of the last question.
+    pub tickets: u64,
+    /// Whether anybody has ever asked for something.
+    pub was_asked: bool,
+    /// Whether the foreground of init's terminal is init's to choose, if it has one.
+    pub terminal: Option<bool>,
+    /// What init's own limit of descriptors was.
+    pub nofile: Option<Limit>,
+    /// Whom the kernel ends first.
+    pub oom: Option<oom::Saved>,
+    /// The jobs.
+    pub table: table::Saved,
+    /// Their processes.
+    pub trees: tree::Saved,
+    /// Those that are not init's children.
+    pub strangers: Vec<stranger::Saved>,
+    /// The sockets that are kept for them.
+    pub sockets: Vec<listen::Saved>,
+    /// What they have stored.
+    pub stored: Vec<store::Saved>,
+    /// What they are listened to with.
+    pub ears: Vec<notice::Saved>,
+    /// What is written to them.
+    pub inputs: Vec<input::Saved>,
+    /// What they have written.
+    pub outputs: output::Saved,
+}
+
+/// A conversation as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Handed {
+    stream: RawFd,
+    user: u32,
+    unread: Vec<u8>,
+    pending: Option<Pending>,
+}
+
+impl Handed {
+    /// What is to be known of `conversation`.
+    #[must_use]
+    pub fn of(conversation: &Conversation) -> Self {
+        let Conversation { stream, user, unread, pending } = conversation;
+        let (stream, unread) = (stream.as_raw_fd(), unread.to_vec());
+        Self { stream, user: *user, unread, pending: *pending }
+    }
+
+    /// The conversation.
+    pub fn claim(self, inherited: &mut Inherited) -> Result<Conversation, Lost> {
+        let Self { stream, user, unread, pending } = self;
+        let stream = TcpStream::from(inherited.claim(stream)?);
+        Ok(Conversation { stream, user, unread: Bytes::from(unread), pending })
+    }
+}
+
+impl State {
+    /// The descriptors that are a part of it.
+    #[must_use]
+    pub fn fds(&self) -> Vec<RawFd> {
+        let conversations = self.conversations.iter().map(|handed| handed.stream);
+        let sockets = self.sockets.iter().map(listen::Saved::fd);
+        [self.listener]
+            .into_iter()
+            .chain(conversations)
+            .chain(sockets)
+            .chain(self.trees.fds())
+            .chain(self.strangers.iter().map(stranger::Saved::fd))
+            .chain(self.stored.iter().flat_map(store::Saved::fds))
+            .chain(self.ears.iter().flat_map(notice::Saved::fds))
+            .chain(self.inputs.iter().map(input::Saved::fd))
+            .chain(self.outputs.fds())
+            .collect()
+    }
+
+    /// Writes it down, with the bytes of `outputs`.
+    pub fn write(&self, outputs: &output::Outputs) -> io::Result<OwnedFd> {
+        let file = memfd_create(c"init-state", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from)?;
+        let mut to = BufWriter::new(File::from(file));
+        let json = serde_json::to_vec(self)?;
+        writeln!(to, "{FORMAT}{}", json.len())?;
+        to.write_all(&json)?;
+        outputs.write_bytes(&self.outputs, &mut to)?;
+        let mut file = to.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(file.into())
+    }
+}
+
+/// Why a state cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The file cannot be read.
+    #[error("it cannot be read: {0}")]
+    File(#[from] io::Error),
+    /// It is of another kind.
+    #[error("it is no state of init's, or that of a later one whose format is another")]
+    Format,
+    /// It does not mean anything here.
+    #[error("it makes no sense here: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It is another process's.
+    #[error("it is that of process {0}")]
+    Process(u32),
+    /// A descriptor is not there.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The output that it holds is not as it says.
+    #[error(transparent)]
+    Output(#[from] output::Unreadable),
+}
+
+/// Reads a state; the bytes of captured output follow in the reader.
+pub fn read(file: OwnedFd) -> Result<(State, BufReader<File>), Unreadable> {
+    let mut from = BufReader::new(File::from(file));
+    let mut line = Vec::new();
+    // One byte at a time, of a buffer: a line that never ends is none of ours.
+    while line.last() != Some(&b'\n') && line.len() < 64 {
+        let mut byte = [0];
+        from.read_exact(&mut byte)?;
+        line.extend(byte);
+    }
+    let line = String::from_utf8(line).map_err(|_| Unreadable::Format)?;
+    let length = line.trim_end().strip_prefix(FORMAT).and_then(|length| length.parse().ok());
+    let mut json = Vec::new();
+    from.by_ref().take(length.ok_or(Unreadable::Format)?).read_to_end(&mut json)?;
+    Ok((serde_json::from_slice(&json)?, from))
+}
+
+/// The descriptor that a variable of the environment names.
+#[must_use]
+pub fn descriptor(variable: &str) -> Option<RawFd> {
+    env::var(variable).ok()?.parse().ok().filter(|fd| *fd > 2)
+}
+
+/// What the child does that is to read a state: says whether it can.
+pub fn check(fd: RawFd) -> Result<(), Unreadable> {
+    let file = Inherited::new([fd]).claim(fd)?;
+    read(file)?;
+    io::stdout().write_all(PROOF.as_bytes())?;
+    Ok(())
+}
+
+/// The program that this one was started from, or the one that is in its place now.
+pub fn program() -> io::Result<CString> {
+    let path = fs::read_link("/proc/self/exe")?.into_os_string().into_vec();
+    let path = path.strip_suffix(b" (deleted)").unwrap_or(&path);
+    Ok(CString::new(path)?)
+}
+
+/// This process becomes `program`, with the state in `file` and all descriptors of it. Returns only
+/// if it does not; then everything is as it was.
+#[must_use]
+pub fn become_program(program: &CString, state: &State, file: &OwnedFd) -> io::Error {
+    let fds = [state.fds(), vec![file.as_raw_fd()]].concat();
+    for fd in &fds {
+        // One that is gone is missed by the next process, which says so.
+        let _ = sys::set_close_on_exec(*fd, false);
+    }
+    let args = env::args_os().filter_map(|arg| CString::new(arg.into_vec()).ok());
+    let args: Vec<_> = args.collect();
+    let is_ours = |(name, _): &(OsString, OsString)| name != RESUMED && name != CHECKED;
+    let others = env::vars_os().filter(is_ours);
+    let others = others.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let own = format!("{RESUMED}={}", file.as_raw_fd()).into_bytes();
+    let envs = others.chain([own]).filter_map(|text| CString::new(text).ok());
+    let envs: Vec<_> = envs.collect();
+    let Err(errno) = execve(program, &args, &envs);
+    for fd in &fds {
+        let _ = sys::set_close_on_exec(*fd, true);
+    }
+    errno.into()
+}

@@ -1,0 +1,383 @@
+//! init becomes another init, in place, and nobody notices.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use jobinit_tests::binaries::program;
+use jobinit_tests::http::{self, Answer};
+use jobinit_tests::init::{Init, is_alive};
+use jobinit_tests::wait;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A program on disk that can be replaced.
+struct Disk(TempDir);
+
+impl Disk {
+    fn new() -> Self {
+        let disk = Self(tempfile::tempdir().unwrap());
+        disk.put(&program("init"));
+        disk
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("init")
+    }
+
+    /// Puts another program there, as package managers do.
+    fn put(&self, program: &Path) {
+        let new = self.0.path().join("new");
+        fs::copy(program, &new).unwrap();
+        fs::rename(new, self.path()).unwrap();
+    }
+
+    fn put_text(&self, text: &str) {
+        let new = self.0.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(new, self.path()).unwrap();
+    }
+
+    fn start(&self, words: &[&str]) -> Init {
+        let mut command = Command::new(self.path());
+        command.args(["--listen", "127.0.0.1:0"]).args(words);
+        Init::launch(command)
+    }
+}
+
+/// A build of another version.
+fn another_version() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let path = own.ancestors().nth(2).unwrap().join("init");
+    assert!(path.exists(), "{} is built with the tests of init", path.display());
+    path
+}
+
+#[track_caller]
+fn renew(init: &Init) -> Value {
+    let answer = init.put("/job/init/restart");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+fn script(text: &str) -> Value {
+    json!({"exec": "/bin/sh", "args": ["-c", text], "envs": {"PATH": "/usr/bin:/bin"}})
+}
+
+/// A client that keeps its connection.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn connect(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.0.get_mut().write_all(head.as_bytes()).unwrap();
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(self.0.read_line(&mut head).unwrap(), 0, "cut off: {head:?}");
+        }
+        let mut answer = Answer::parse(head.as_bytes()).unwrap();
+        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        answer.body = String::from_utf8(body).unwrap();
+        answer
+    }
+}
+
+/// The numbered lines of one job, as they come in pieces.
+#[derive(Default)]
+struct Numbers {
+    offset: u64,
+    lines: u64,
+    begun: String,
+}
+
+impl Numbers {
+    /// Each line is one more than the one before.
+    fn add(&mut self, event: &Value, first: u64) {
+        assert_eq!(event["offset"].as_u64().unwrap(), self.offset, "{event}");
+        let text = event["text"].as_str().unwrap();
+        self.offset += text.len() as u64;
+        for part in text.split_inclusive('\n') {
+            self.begun.push_str(part);
+            if let Some(line) = self.begun.strip_suffix('\n') {
+                assert_eq!(line.parse::<u64>().unwrap(), first + self.lines);
+                self.lines += 1;
+                self.begun.clear();
+            }
+        }
+    }
+}
+
+/// Reads the output of all jobs, by one answer after the other, each of which ends when init becomes
+/// another one. Not a byte may be missing or there twice.
+fn collect(api: SocketAddr, stop: &AtomicBool) -> HashMap<String, Numbers> {
+    let mut got: HashMap<String, Numbers> = HashMap::new();
+    let mut position = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let stream = TcpStream::connect(api).unwrap();
+        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+        let mut reader = BufReader::new(stream);
+        let path = format!("/jobs/output?follow&from={position}");
+        write!(reader.get_mut(), "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let lines = reader.lines().map(Result::unwrap).skip_while(|line| !line.is_empty()).skip(1);
+        for line in lines {
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if event["event"] == "ready" {
+                assert_eq!(event["position"], position);
+                continue;
+            }
+            assert_eq!(event["event"], "output", "nothing is missed: {event}");
+            position = event["position"].as_u64().unwrap();
+            let job = event["job"].as_str().unwrap();
+            let numbers = got.entry(job.to_owned()).or_default();
+            match job {
+                "flood" => numbers.add(&event, 0),
+                "counter" => numbers.add(&event, 1),
+                _ => {}
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    }
+    got
+}
+
+/// Says that it is done when it is dropped.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn i10_a_hundred_times_under_load() {
+    let disk = Disk::new();
+    let init = disk.start(&["--", "sleep", "1000"]);
+    let api = init.api();
+    let mut spec = script("i=0; while sleep 0.002; do i=$((i+1)); echo $i; done");
+    spec["stdout"] = json!("log");
+    let counter = init.launch_job("counter", &spec);
+    let mut crashing = script("echo run; sleep 0.02; exit 1");
+    crashing["stdout"] = json!("log");
+    crashing["restart"] = json!({"policy": "always", "delay_ms": 10, "factor": 1.0});
+    init.launch_job("crashing", &crashing);
+    let flood = json!({"exec": env!("CARGO_BIN_EXE_floods"), "args": ["0"], "nice": 19, "stdout": "log",
+        "log": {"bytes": 8192, "when_full": "wait"}});
+    let flood = init.launch_job("flood", &flood);
+    let boot = init.job("boot")["pid"].clone();
+    let (done, asked) = (AtomicBool::new(false), AtomicU32::new(0));
+    let goes_on = || !done.load(Ordering::Relaxed);
+
+    let got = thread::scope(|scope| {
+        // A connection that is kept, quick questions.
+        scope.spawn(|| {
+            let mut client = Client::connect(api);
+            while goes_on() {
+                let answer = client.ask("GET", "/job/counter", "");
+                assert_eq!((answer.status, &answer.json()["pid"]), (200, &json!(counter)));
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        // Another one, with questions that wait.
+        scope.spawn(|| {
+            let mut client = Client::connect(api);
+            for round in 0_u32.. {
+                let spec = script(&format!("sleep 0.03; exit {}", round % 200)).to_string();
+                let answer = client.ask("PUT", "/job/short?wait=exit", &spec);
+                assert_eq!(answer.status, 201, "{answer:?}");
+                assert_eq!(answer.json()["lastExit"], round % 200);
+                if !goes_on() {
+                    return;
+                }
+            }
+        });
+        // A new connection each.
+        scope.spawn(|| {
+            while goes_on() {
+                let answer = http::request(api, "GET", "/jobs", "", "");
+                assert_eq!(answer.status, 200, "{answer:?}");
+            }
+        });
+        let collector = scope.spawn(|| collect(api, &done));
+        // Also when this ends by a panic.
+        let done = Done(&done);
+        let versions = [program("init"), another_version()];
+        for round in 0..100 {
+            disk.put(&versions[(round + 1) % 2]);
+            let about = renew(&init);
+            let is_debug = about["version"].as_str().unwrap().ends_with("+debug");
+            assert_eq!(is_debug, round % 2 == 0, "it is the one on disk: {about}");
+            assert_eq!(about["pid"].as_i64().unwrap(), i64::from(init.pid().as_raw()));
+        }
+        drop(done);
+        collector.join().unwrap()
+    });
+
+    assert!(asked.load(Ordering::Relaxed) > 100);
+    for (job, pid) in [("counter", json!(counter)), ("flood", json!(flood)), ("boot", boot)] {
+        assert_eq!(init.job(job)["pid"], pid, "{job}");
+    }
+    assert!(got["counter"].lines > 100 && got["flood"].lines > 10_000);
+    init.put("/job/crashing/stop");
+    let runs = init.get("/job/crashing/stdout?from=0").body.lines().count() as u64;
+    assert_eq!(init.job("crashing")["respawn"].as_u64().unwrap() + 1, runs);
+}
+
+#[test]
+fn i10_a_program_that_cannot_go_on_is_not_become() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    let pid = init.launch_job("job", &json!({"exec": "sleep", "args": ["1000"]}));
+    let refused = |why: &str| {
+        let answer = init.put("/job/init/restart");
+        let json = answer.json();
+        assert_eq!((answer.status, &json["error"]), (409, &json!("cannot_restart")), "{answer:?}");
+        assert!(json["message"].as_str().unwrap().contains(why), "{json}");
+        assert_eq!(init.job("job")["pid"], pid);
+    };
+    disk.put(Path::new("/bin/true"));
+    refused("exit code 0");
+    disk.put(Path::new("/bin/false"));
+    refused("exit code 1");
+    disk.put_text("no program\n");
+    refused("cannot be run");
+    disk.put_text("#!/bin/sh\nkill -SEGV $$\n");
+    refused("SIGSEGV");
+    disk.put_text("#!/bin/sh\nexec sleep 100\n");
+    refused("too long");
+    fs::remove_file(disk.path()).unwrap();
+    refused("cannot be run");
+    disk.put(&program("init"));
+    renew(&init);
+    assert_eq!(init.job("job")["pid"], pid);
+}
+
+#[test]
+fn i10_everything_that_is_kept_is_still_there() {
+    let disk = Disk::new();
+    let mut init =
+        disk.start(&["--", "/bin/sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done"]);
+    // One that is not ready, one that waits for its restart, one with a terminal, one with a socket.
+    let mark = disk.0.path().join("mark");
+    let mut unready = script("until test -e $MARK; do sleep 0.01; done; echo >&3; exec sleep 1000");
+    unready["envs"]["MARK"] = json!(mark);
+    unready["ready"] = json!({"fd": 3});
+    init.launch_job("unready", &unready);
+    let mut resting = script("exit 1");
+    resting["restart"] = json!({"policy": "always", "delay_ms": 600});
+    init.launch_job("resting", &resting);
+    let resting = init.wait_for("resting", "backoff");
+    init.launch_job("tty", &json!({"exec": "/bin/cat", "tty": true}));
+    let socket = json!({"exec": "sleep", "args": ["1000"], "fds": [{"name": "a", "listen": "tcp:127.0.0.1:0"}]});
+    let holder = init.launch_job("socket", &socket);
+    let inode = |pid: u64| fs::read_link(format!("/proc/{pid}/fd/3")).unwrap();
+    let socket = inode(holder);
+    init.send("PUT", "/job/ended?wait=exit", &script("exit 9"));
+    let before = init.get("/job/ended").body;
+
+    renew(&init);
+    assert_eq!(init.get("/job/ended").body, before);
+    assert_eq!(init.job("unready")["status"], "starting");
+    fs::write(mark, "").unwrap();
+    init.wait_for("unready", "running");
+    assert_eq!(init.job("resting")["nextStart"], resting["nextStart"]);
+    wait::until("its restart", || (init.job("resting")["respawn"] == 1).then_some(()));
+    http::request(init.api(), "PUT", "/job/tty/stdin", "", "hello\n");
+    wait::until("the terminal's echo", || {
+        init.get("/job/tty/stdout").body.contains("hello\r\nhello\r\n").then_some(())
+    });
+    init.put("/job/socket/restart");
+    let pid = init.job("socket")["pid"].as_u64().unwrap();
+    assert_eq!(inode(pid), socket, "the same socket, for the next run");
+    init.signal(Signal::SIGTERM);
+    assert_eq!(init.wait_end().code(), Some(7), "boot is told, and its code is init's");
+    assert!(!is_alive(pid));
+}
+
+#[test]
+fn i10_trees_and_strangers_are_still_known() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    // One whose children escape, and one that init has not started.
+    let spec = script("setsid sleep 1000 & setsid sleep 1000 & sleep 1000");
+    let leader = init.launch_job("tree", &spec);
+    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = init.launch_job("adopted", &json!({"adopt": stranger.id()}));
+    let detached = init.launch_job("detached", &json!({"exec": "sleep", "args": ["1000"]}));
+    init.put("/job/detached/detach");
+    renew(&init);
+    renew(&init);
+    assert_eq!(init.put("/job/tree/stop").status, 200);
+    assert!(!is_alive(leader));
+    wait::until("the escaped to be gone", || {
+        let all = Command::new("pgrep").args(["-P", &init.pid().to_string()]).output().unwrap();
+        let left = String::from_utf8(all.stdout).unwrap();
+        (left.lines().eq([detached.to_string()])).then_some(())
+    });
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert_eq!(init.wait_for("adopted", "failed")["pid"], Value::Null);
+    let again = init.send("PUT", "/job/back", &json!({"adopt": detached}));
+    assert_eq!(again.json()["pid"], detached, "{pid}");
+    assert_eq!(init.put("/job/back/stop").status, 200);
+}
+
+#[test]
+fn i10_as_pid_1_and_with_tokens() {
+    let disk = Disk::new();
+    fs::write(disk.0.path().join("tokens"), "0123456789abcdef control\n").unwrap();
+    fs::set_permissions(disk.0.path().join("tokens"), fs::Permissions::from_mode(0o600)).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-pf", "--mount-proc", "--kill-child"]).arg(disk.path());
+    command.args(["--listen", "127.0.0.1:0", "--auth", "token", "--token-file", "tokens"]);
+    command.current_dir(disk.0.path());
+    let init = Init::launch(command);
+    let token = "Authorization: Bearer 0123456789abcdef\r\n";
+    let ask = |method: &str, path: &str| http::request(init.api(), method, path, token, "");
+    for _ in 0..3 {
+        let answer = ask("PUT", "/job/init/restart");
+        assert_eq!((answer.status, &answer.json()["pid"]), (200, &json!(1)), "{answer:?}");
+    }
+    assert_eq!(init.get("/jobs").status, 401);
+}
+
+#[test]
+fn i10_two_at_once_and_one_that_is_given_up() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    let mut waiting = Client::connect(init.api());
+    thread::scope(|scope| {
+        let spec = script("sleep 0.4; exit 5").to_string();
+        let job = scope.spawn(move || waiting.ask("PUT", "/job/w?wait=exit", &spec));
+        init.wait_for("w", "running");
+        let both: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| init.put("/job/init/restart").status)).collect();
+        let mut codes: Vec<_> = both.into_iter().map(|one| one.join().unwrap()).collect();
+        codes.sort_unstable();
+        assert!(codes == [200, 409] || codes == [200, 200], "{codes:?}");
+        let answer = job.join().unwrap();
+        assert_eq!((answer.status, &answer.json()["lastExit"]), (201, &json!(5)));
+    });
+}
