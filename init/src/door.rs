@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use init_wire::InitInfo;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+use crate::chronicle::{Life, Place, Reader, Since};
 use crate::event::{Command, Reply, Ticket};
 use crate::id::JobId;
 use crate::job::View;
@@ -26,19 +27,23 @@ pub enum Knock {
     Info(JobId, oneshot::Sender<Option<Box<View>>>),
     /// init itself.
     About(oneshot::Sender<InitInfo>),
-    /// All jobs and whatever happens from now on.
-    Follow(oneshot::Sender<Following>),
+    /// All jobs, or what has happened since that place, and whatever happens from now on.
+    Follow(Option<Place>, oneshot::Sender<Following>),
 }
 
 /// A follower's start: no change lies between `jobs` and the first event of `events`.
 #[derive(Debug)]
 pub struct Following {
-    /// The jobs.
+    /// What became of the place that the client named, if it named one.
+    pub since: Option<Since>,
+    /// The jobs; none if the client goes on from its place.
     pub jobs: Vec<View>,
-    /// The number of the last change that `jobs` shows.
+    /// The number of the last change so far.
     pub seq: u64,
+    /// This life of init.
+    pub life: Life,
     /// A JSON line a change.
-    pub events: broadcast::Receiver<Arc<str>>,
+    pub events: Reader,
 }
 
 /// Asks the reactor. Cheap to clone.
@@ -86,9 +91,9 @@ impl Door {
         self.knock(Knock::About).await
     }
 
-    /// All jobs and whatever happens from now on.
-    pub async fn follow(&self) -> Result<Following, Closed> {
-        self.knock(Knock::Follow).await
+    /// All jobs, or what has happened since that place, and whatever happens from now on.
+    pub async fn follow(&self, from: Option<Place>) -> Result<Following, Closed> {
+        self.knock(|sender| Knock::Follow(from, sender)).await
     }
 
     async fn knock<T>(&self, knock: impl FnOnce(oneshot::Sender<T>) -> Knock) -> Result<T, Closed> {

@@ -11,6 +11,7 @@ pub mod api;
 pub mod birth;
 pub mod capability;
 pub mod cgroup;
+pub mod chronicle;
 pub mod clock;
 pub mod descriptor;
 pub mod door;

@@ -9,18 +9,19 @@ use std::time::Instant;
 
 use init_wire::{Cgroup as Settings, InitInfo, JobEvent, JobSpec, Ready, Status};
 use nix::errno::Errno;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::birth::Outfit;
 use crate::cgroup::{self, Group, Handle};
+use crate::chronicle::{self, Chronicle, Since};
 use crate::clock::Moment;
 use crate::descriptor;
 use crate::door::{Following, Knock};
 use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Stage, Ticket};
 use crate::id::{JobId, Pid};
 use crate::job::{Notice, Tree, View};
-use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_JOBS, MISSABLE_EVENTS};
+use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_JOBS};
 use crate::listen::Keeper;
 use crate::notice::{self, Ears, Line, Message, Mouth, Words};
 use crate::process;
@@ -44,7 +45,7 @@ pub struct Reactor {
     was_asked: bool,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
     /// Once there has been a follower.
-    followers: Option<broadcast::Sender<Arc<str>>>,
+    chronicle: Chronicle,
     started: Instant,
     end: Option<(Ending, u8)>,
 }
@@ -63,7 +64,7 @@ impl Reactor {
             in_vm,
             was_asked: false,
             waiting: HashMap::new(),
-            followers: None,
+            chronicle: Chronicle::default(),
             started: Instant::now(),
             end: None,
         }
@@ -123,16 +124,7 @@ impl Reactor {
             Knock::List(reply) => drop(reply.send(self.table.list())),
             Knock::Info(id, reply) => drop(reply.send(self.info(&id))),
             Knock::About(reply) => drop(reply.send(self.about())),
-            Knock::Follow(reply) => drop(
-                reply.send(Following {
-                    jobs: self.table.list(),
-                    seq: self.table.changes(),
-                    events: self
-                        .followers
-                        .get_or_insert_with(|| broadcast::Sender::new(MISSABLE_EVENTS))
-                        .subscribe(),
-                }),
-            ),
+            Knock::Follow(from, reply) => drop(reply.send(self.follow(from))),
         }
     }
 
@@ -230,7 +222,7 @@ impl Reactor {
             }
             Effect::Reply(ticket, reply) => self.reply(ticket, reply),
             Effect::Changed(id, seq) => self.tell_changed(&id, seq),
-            Effect::Gone(id, seq) => self.tell(&JobEvent::Gone { seq, id: id.to_string() }),
+            Effect::Gone(id, seq) => self.tell_gone(&id, seq),
             Effect::ReleaseListeners => {
                 let table = &self.table;
                 self.keeper.keep(|address| table.names_listener(address));
@@ -393,25 +385,39 @@ impl Reactor {
         }
     }
 
+    fn follow(&self, from: Option<chronicle::Place>) -> Following {
+        let (seq, life) = (self.table.changes(), self.chronicle.life());
+        let since = from.map(|from| self.chronicle.since(from, seq));
+        let (after, jobs) = match (from, since) {
+            (Some(from), Some(Since::Kept)) => (from.seq, Vec::new()),
+            (_, Some(Since::Kept | Since::Missed(_)) | None) => (seq, self.table.list()),
+        };
+        Following { since, jobs, seq, life, events: self.chronicle.follow(after, seq) }
+    }
+
     fn is_followed(&self) -> bool {
-        self.followers.as_ref().is_some_and(|followers| followers.receiver_count() > 0)
+        self.chronicle.is_followed()
     }
 
     fn tell_changed(&self, id: &JobId, seq: u64) {
-        if self.is_followed()
-            && let Some(job) = self.table.info(id)
-        {
-            self.tell(&JobEvent::Job { seq, job });
+        if self.chronicle.is_open() {
+            match self.table.info(id) {
+                Some(job) => self.tell(&JobEvent::Job { seq, job }),
+                None => self.tell_gone(id, seq),
+            }
+        }
+    }
+
+    fn tell_gone(&self, id: &JobId, seq: u64) {
+        if self.chronicle.is_open() {
+            self.tell(&JobEvent::Gone { seq, id: id.to_string() });
         }
     }
 
     fn tell(&self, event: &JobEvent<Shown>) {
-        if let Some(followers) = &self.followers
-            && self.is_followed()
-            && let Ok(line) = serde_json::to_string(event)
-        {
-            let _ = followers.send(format!("{line}\n").into());
-        }
+        // What init shows of a job has no part that JSON cannot hold.
+        let line = serde_json::to_string(event).unwrap_or_default();
+        self.chronicle.tell(format!("{line}\n").into());
     }
 
     fn about(&self) -> InitInfo {

@@ -50,7 +50,8 @@ fn mask(json: &mut Value) {
         Value::Array(list) => list.iter_mut().for_each(mask),
         Value::Object(map) => {
             for (key, value) in map {
-                let varies = matches!(key.as_str(), "pid" | "startedAt" | "endedAt" | "uptimeMs");
+                let varies =
+                    matches!(key.as_str(), "pid" | "startedAt" | "endedAt" | "uptimeMs" | "life");
                 if varies && !value.is_null() {
                     *value = Value::String("varies".into());
                 } else {

@@ -15,6 +15,7 @@ mod init_attack;
 mod init_confine;
 mod init_end;
 mod init_entrypoint;
+mod init_events;
 mod init_faults;
 mod init_hostile;
 mod init_listen;

@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 use super::answer::{Answer, Refused, json};
 use super::{body, follow};
 use crate::account::Accounts;
+use crate::chronicle::Place;
 use crate::door::Door;
 use crate::event::{Command, Ending, Refusal, Until};
 use crate::id::JobId;
@@ -115,10 +116,12 @@ impl Api {
     }
 
     async fn list(&self, uri: &Uri) -> Result<Answer, Refused> {
-        let [follow] = query(uri, ["follow"])?;
+        let [follow, from] = query(uri, ["follow", "from"])?;
+        let from = from.as_deref().map(place).transpose()?;
         match follow.as_deref() {
+            None if from.is_some() => Err(bad_query("`from` goes with `follow`")),
             None => Ok(json(StatusCode::OK, &self.door.list().await?)),
-            Some("" | "1" | "true") => Ok(follow::answer(self.door.follow().await?)),
+            Some("" | "1" | "true") => Ok(follow::answer(self.door.follow(from).await?)),
             Some(_) => Err(bad_query("`follow` takes no value")),
         }
     }
@@ -191,6 +194,11 @@ fn wrong_method(method: &str, path: &str, methods: &str) -> Refused {
     let message = format!("{path} takes {methods}, not {method}; try curl -X {methods}");
     Refused::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message)
         .with(header::ALLOW, &methods.replace(" or ", ", "))
+}
+
+fn place(from: &str) -> Result<Place, Refused> {
+    let bad = "`from` is LIFE:SEQ, the `life` of the `ready` event and the `seq` of the last event";
+    Place::parse(from).ok_or_else(|| bad_query(bad))
 }
 
 fn until(uri: &Uri) -> Result<Option<Until>, Refused> {
