@@ -79,6 +79,10 @@ struct Jobs {
     doomed: Vec<PathBuf>,
     /// Controllers that the groups of jobs have.
     enabled: Vec<&'static str>,
+    /// What groups that are used again have counted for earlier jobs.
+    past: BTreeMap<u32, Past>,
+    /// Somebody has asked for figures.
+    is_metered: bool,
 }
 
 /// An open group.
@@ -108,6 +112,35 @@ pub struct Look {
     pub is_empty: bool,
     /// Not frozen, which a job of root's can do to its own group; nor removed.
     pub is_usable: bool,
+}
+
+/// Where a group's counters are, and what they held before its job.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    /// The folder that they are in.
+    pub folder: PathBuf,
+    /// What they held.
+    pub past: Past,
+}
+
+/// What a group has counted for earlier jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing: it was made for this one.
+    None,
+    /// So much processor time.
+    Spent(Spent),
+    /// It was not looked at: nobody had asked for figures yet.
+    Unknown,
+}
+
+/// Processor time that a group has counted, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// In programs.
+    pub user_us: u64,
+    /// In the kernel.
+    pub system_us: u64,
 }
 
 /// A group's folder, to start a process in.
@@ -173,6 +206,7 @@ impl Cgroups {
         if let State::Ours(jobs) = &mut self.state {
             if let Group::Plain(number) = group {
                 jobs.open.remove(number);
+                jobs.past.remove(number);
             }
             jobs.doomed.push(jobs.path(group));
             jobs.remove_doomed();
@@ -217,11 +251,19 @@ impl Cgroups {
     /// The processes in it and in what it has made below it.
     #[must_use]
     pub fn members(&self, group: &Group) -> Vec<i32> {
-        let mut members = Vec::new();
-        if let Some(path) = self.path(group) {
-            collect(&path, MAX_DEPTH, &mut members);
-        }
-        members
+        self.path(group).map(|path| members(&path)).unwrap_or_default()
+    }
+
+    /// Its counters. From now on it is noted what a group that is used again has counted before.
+    #[must_use]
+    pub fn counters(&mut self, group: &Group) -> Option<Counters> {
+        let State::Ours(jobs) = &mut self.state else { return None };
+        jobs.is_metered = true;
+        let past = match group {
+            Group::Plain(number) => jobs.past.get(number).copied().unwrap_or(Past::None),
+            Group::Set(_) => Past::None,
+        };
+        Some(Counters { folder: jobs.path(group), past })
     }
 
     /// Whether a process is in it.
@@ -288,7 +330,19 @@ fn claim(mount: &Path) -> io::Result<Jobs> {
         remove_below(&folder, MAX_DEPTH);
         let (spare, made, enabled) = (Vec::new(), 0, Vec::new());
         let (open, doomed) = (BTreeMap::new(), Vec::new());
-        return Ok(Jobs { own, folder, lock, spare, made, open, doomed, enabled });
+        let (past, is_metered) = (BTreeMap::new(), false);
+        return Ok(Jobs {
+            own,
+            folder,
+            lock,
+            spare,
+            made,
+            open,
+            doomed,
+            enabled,
+            past,
+            is_metered,
+        });
     }
     Err(ErrorKind::ResourceBusy.into())
 }
@@ -345,7 +399,12 @@ impl Jobs {
 
     fn take_plain(&mut self) -> Result<(Group, Handle), Errno> {
         let group = match self.spare.pop() {
-            Some(number) => Group::Plain(number),
+            Some(number) => {
+                let group = Group::Plain(number);
+                let spent = self.is_metered.then(|| spent(&self.path(&group))).flatten();
+                self.past.insert(number, spent.map_or(Past::Unknown, Past::Spent));
+                group
+            }
             None => self.make_plain()?,
         };
         let handle = match self.opened(&group) {
@@ -454,9 +513,29 @@ impl Jobs {
     fn give_back(&mut self, group: &Group) {
         match group {
             Group::Plain(number) if self.spare.len() < MAX_SPARE => self.spare.push(*number),
-            Group::Plain(_) | Group::Set(_) => remove(&self.path(group), MAX_DEPTH),
+            Group::Plain(number) => {
+                self.past.remove(number);
+                remove(&self.path(group), MAX_DEPTH);
+            }
+            Group::Set(_) => remove(&self.path(group), MAX_DEPTH),
         }
     }
+}
+
+/// The processes in a group and in those below it.
+#[must_use]
+pub fn members(path: &Path) -> Vec<i32> {
+    let mut members = Vec::new();
+    collect(path, MAX_DEPTH, &mut members);
+    members
+}
+
+/// The processor time that a group has counted.
+#[must_use]
+pub fn spent(path: &Path) -> Option<Spent> {
+    let text = read_small(&path.join("cpu.stat")).ok()?;
+    let time = |name| text.lines().find_map(|line| line.strip_prefix(name))?.parse::<u64>().ok();
+    Some(Spent { user_us: time("user_usec ")?, system_us: time("system_usec ")? })
 }
 
 fn text(setting: &Setting) -> String {
@@ -479,7 +558,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 /// A file of a few lines, in one read and without asking for its size, which the kernel does not
 /// know.
-fn read_small(path: &Path) -> io::Result<String> {
+pub(crate) fn read_small(path: &Path) -> io::Result<String> {
     read_at_start(&File::open(path)?)
 }
 
@@ -492,7 +571,8 @@ fn read_at_start(file: &File) -> io::Result<String> {
 fn collect(path: &Path, depth: u32, members: &mut Vec<i32>) {
     let list = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
     members.extend(list.lines().filter_map(|line| line.parse::<i32>().ok()));
-    if depth > 1 {
+    // A folder has a link for itself, one in the folder above, and one in each below.
+    if depth > 1 && fs::metadata(path).is_ok_and(|meta| meta.nlink() > 2) {
         below(path).for_each(|path| collect(&path, depth - 1, members));
     }
 }

@@ -10,9 +10,10 @@ use init_wire::InitInfo;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::chronicle::{Life, Place, Reader, Since};
-use crate::event::{Command, Reply, Ticket};
+use crate::event::{Command, Refusal, Reply, Ticket};
 use crate::id::JobId;
 use crate::job::View;
+use crate::tree::Roots;
 
 /// A question for the reactor.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub enum Knock {
     List(oneshot::Sender<Vec<View>>),
     /// One job.
     Info(JobId, oneshot::Sender<Option<Box<View>>>),
+    /// By what the processes of all jobs can be told, or of this one.
+    Roots(Option<JobId>, oneshot::Sender<Result<Vec<Roots>, Refusal>>),
     /// init itself.
     About(oneshot::Sender<InitInfo>),
     /// All jobs, or what has happened since that place, and whatever happens from now on.
@@ -84,6 +87,11 @@ impl Door {
     /// One job.
     pub async fn info(&self, id: JobId) -> Result<Option<Box<View>>, Closed> {
         self.knock(|sender| Knock::Info(id, sender)).await
+    }
+
+    /// By what the processes of all jobs can be told, or of this one.
+    pub async fn roots(&self, only: Option<JobId>) -> Result<Result<Vec<Roots>, Refusal>, Closed> {
+        self.knock(|sender| Knock::Roots(only, sender)).await
     }
 
     /// init itself.

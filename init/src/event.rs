@@ -157,7 +157,7 @@ pub enum Refusal {
     #[error("job `{0}` is running; stop it first (PUT /job/{0}/stop)")]
     Running(JobId),
     /// The job has no process.
-    #[error("job `{0}` has no process to signal; start it first (PUT /job/{0}/start)")]
+    #[error("job `{0}` has no process; start it first (PUT /job/{0}/start)")]
     Dead(JobId),
     /// The kernel refuses the signal.
     #[error("the kernel refused the signal: {0}")]

@@ -36,6 +36,7 @@ pub mod signal;
 pub mod signals;
 pub mod spawn;
 pub mod spec;
+pub mod stats;
 pub mod sys;
 pub mod table;
 pub mod terminal;

@@ -52,7 +52,7 @@ impl Process {
     }
 
     /// Reads `PID (NAME) STATE PPID PGRP SESSION …`; the name may hold anything.
-    fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let (head, rest) = line.rsplit_once(") ")?;
         let (pid, name) = head.split_once(" (")?;
         let mut fields = rest.split(' ');

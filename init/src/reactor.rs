@@ -30,7 +30,7 @@ use crate::spawn::{Lent, Spawner, shortened};
 use crate::spec::{Shown, Spec};
 use crate::sys::{self, child::Unborn};
 use crate::table::Table;
-use crate::tree::Trees;
+use crate::tree::{Roots, Trees};
 
 /// The table and what it acts with.
 pub struct Reactor {
@@ -123,6 +123,7 @@ impl Reactor {
             }
             Knock::List(reply) => drop(reply.send(self.table.list())),
             Knock::Info(id, reply) => drop(reply.send(self.info(&id))),
+            Knock::Roots(only, reply) => drop(reply.send(self.roots(only.as_ref()))),
             Knock::About(reply) => drop(reply.send(self.about())),
             Knock::Follow(from, reply) => drop(reply.send(self.follow(from))),
         }
@@ -383,6 +384,11 @@ impl Reactor {
         if let Some(waiting) = self.waiting.remove(&ticket) {
             let _ = waiting.send(reply);
         }
+    }
+
+    fn roots(&mut self, only: Option<&JobId>) -> Result<Vec<Roots>, Refusal> {
+        let jobs = self.table.peopled(only)?;
+        Ok(jobs.iter().filter_map(|job| self.trees.roots(job)).collect())
     }
 
     fn follow(&self, from: Option<chronicle::Place>) -> Following {

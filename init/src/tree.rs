@@ -11,7 +11,7 @@ use init_wire::Cgroup as Settings;
 use nix::errno::Errno;
 use tracing::warn;
 
-use crate::cgroup::{Cgroups, Group, Handle};
+use crate::cgroup::{Cgroups, Counters, Group, Handle};
 use crate::id::{JobId, Pid};
 use crate::job::Tree as Seen;
 use crate::process::{self, Process};
@@ -53,7 +53,35 @@ struct Rare {
     is_number_free: bool,
 }
 
+/// By what a job's processes can be told, at the moment it was asked for.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// The job.
+    pub job: JobId,
+    /// The process that it was started with.
+    pub leader: Pid,
+    /// Its control group's folder.
+    pub counters: Option<Counters>,
+    /// Without a group: the number of its group and session, if that is its own.
+    pub number: Option<Pid>,
+    /// Without a group: members that only descent tells, seen earlier.
+    pub strays: Vec<Process>,
+}
+
 impl Trees {
+    /// By what the processes of a job can be told.
+    #[must_use]
+    pub fn roots(&mut self, job: &JobId) -> Option<Roots> {
+        let tree = self.by_job.get(job)?;
+        let counters = tree.group.as_ref().and_then(|group| self.groups.counters(group));
+        let (is_free, strays) = match &tree.rare {
+            Some(rare) => (rare.is_number_free, rare.strays.clone()),
+            None => (false, Vec::new()),
+        };
+        let (job, leader, number) = (job.clone(), tree.leader, (!is_free).then_some(tree.leader));
+        Some(Roots { job, leader, counters, number, strays })
+    }
+
     /// A control group for a job that is about to start, if there are such groups.
     pub fn take_group(
         &mut self,

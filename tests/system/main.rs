@@ -22,6 +22,7 @@ mod init_listen;
 mod init_orphans;
 mod init_ready;
 mod init_spawn;
+mod init_stats;
 mod init_tree;
 mod init_tty;
 mod proxyd_bodies;

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
 use super::answer::{Answer, Refused, json};
-use super::{body, follow};
+use super::{body, follow, stats};
 use crate::account::Accounts;
 use crate::chronicle::Place;
 use crate::door::Door;
@@ -38,6 +38,8 @@ enum What {
     End,
     StartNamed,
     Show,
+    Stats,
+    AllStats,
     Remove,
     Signal,
     Stop,
@@ -49,11 +51,13 @@ enum What {
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
     route("GET", "/jobs", "lists all jobs, or follows them", What::List),
+    route("GET", "/jobs/stats", "shows what all jobs use", What::AllStats),
     route("POST", "/job", "starts a job that init names", What::StartUnnamed),
     route("GET", "/job/init", "shows init itself", What::About),
     route("PUT", "/job/init/stop", "ends init, or the machine", What::End),
     route("PUT", "/job/{id}", "starts a job with that name", What::StartNamed),
     route("GET", "/job/{id}", "shows a job, or waits for its end", What::Show),
+    route("GET", "/job/{id}/stats", "shows what a job uses", What::Stats),
     route("DELETE", "/job/{id}", "clears a job that does not run", What::Remove),
     route("PUT", "/job/{id}/sig/{sig}", "signals a job's process", What::Signal),
     route("PUT", "/job/{id}/stop", "stops a job's processes", What::Stop),
@@ -98,6 +102,10 @@ impl Api {
             What::StartUnnamed => return self.launch(None, request).await,
             What::StartNamed => return self.launch(Some(JobId::parse(&id)?), request).await,
             What::Show => return self.show(JobId::parse(&id)?, uri).await,
+            What::Stats => {
+                return stats::of_one(&self.door, JobId::parse(&id)?, with_pss(uri)?).await;
+            }
+            What::AllStats => return stats::of_all(&self.door, with_pss(uri)?).await,
             What::About => {
                 let [] = query(uri, [])?;
                 return Ok(json(StatusCode::OK, &self.door.about().await?));
@@ -199,6 +207,15 @@ fn wrong_method(method: &str, path: &str, methods: &str) -> Refused {
 fn place(from: &str) -> Result<Place, Refused> {
     let bad = "`from` is LIFE:SEQ, the `life` of the `ready` event and the `seq` of the last event";
     Place::parse(from).ok_or_else(|| bad_query(bad))
+}
+
+fn with_pss(uri: &Uri) -> Result<bool, Refused> {
+    let [pss] = query(uri, ["pss"])?;
+    match pss.as_deref() {
+        None => Ok(false),
+        Some("" | "1" | "true") => Ok(true),
+        Some(_) => Err(bad_query("`pss` takes no value")),
+    }
 }
 
 fn until(uri: &Uri) -> Result<Option<Until>, Refused> {

@@ -6,6 +6,7 @@
 
 mod error;
 mod spec;
+mod stats;
 mod view;
 
 pub use error::ErrorBody;
@@ -13,4 +14,5 @@ pub use spec::{
     Account, Bound, Cgroup, FdSpec, JobSpec, Policy, Ready, Restart, Rlimit, RlimitHalves,
     RlimitName, Rlimits, Setting, SignalName, Stdio, Stop, Unlimited,
 };
+pub use stats::{CpuStats, IoStats, JobStats, MemoryStats, Source};
 pub use view::{InitInfo, JobEvent, JobInfo, LastExit, Status};
