@@ -12,17 +12,19 @@
 //! all of it at once, and `cgroup.events` tells whether it is empty. Where there are no such
 //! groups, or init may not make any, jobs go without (see `tree`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use init_wire::{Cgroup as Settings, Setting};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use tracing::{error, info};
 
@@ -44,6 +46,8 @@ const MAX_DOOMED: usize = 64;
 const MAX_INITS: u32 = 1024;
 /// Groups of a killed init that are stepped over.
 const MAX_LEFT: u32 = 65_536;
+/// Bytes of a file that are read at once; more is cut off.
+const SMALL: usize = 1024;
 /// How deep a job may nest groups of its own that init looks into.
 const MAX_DEPTH: u32 = 32;
 
@@ -70,7 +74,7 @@ struct Jobs {
     own: PathBuf,
     folder: PathBuf,
     /// The folder, locked.
-    lock: Flock<File>,
+    lock: Arc<Flock<File>>,
     spare: Vec<u32>,
     made: u32,
     /// Of the groups with low numbers, which are used most: opened once.
@@ -114,13 +118,52 @@ pub struct Look {
     pub is_usable: bool,
 }
 
-/// Where a group's counters are, and what they held before its job.
+/// A group's counters, and what they held before its job.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    /// The folder that they are in.
+    /// The folder of all groups.
+    pub groups: Arc<Flock<File>>,
+    /// Its own folder.
     pub folder: PathBuf,
     /// What they held.
     pub past: Past,
+    /// Controllers that count more in it than processor time.
+    pub controllers: Vec<&'static str>,
+}
+
+impl Counters {
+    /// What is in one of the group's files, if that is short.
+    pub fn read(&self, file: &str) -> io::Result<String> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let path = format!("{}/{file}", self.name());
+        read_at_start(&File::from(openat(&**self.groups, path.as_str(), flags, Mode::empty())?))
+    }
+
+    /// The processes in the group and in those below it.
+    #[must_use]
+    pub fn members(&self) -> Vec<i32> {
+        // A folder has a link for itself, one in the folder above, and one in each below.
+        let stat = fstatat(&**self.groups, &*self.name(), AtFlags::empty());
+        let has_more = stat.is_ok_and(|stat| stat.st_nlink > 2);
+        match self.read("cgroup.procs") {
+            Ok(list) if !has_more && list.len() < SMALL => {
+                list.lines().filter_map(|line| line.parse().ok()).collect()
+            }
+            _ => members(&self.folder),
+        }
+    }
+
+    /// From the folder of all groups: a shorter way than by its whole path, which who asks about all
+    /// jobs goes often.
+    fn name(&self) -> Cow<'_, str> {
+        self.folder.file_name().unwrap_or_default().to_string_lossy()
+    }
+
+    /// The processor time that the group has counted.
+    #[must_use]
+    pub fn spent(&self) -> Option<Spent> {
+        Spent::parse(&self.read("cpu.stat").ok()?)
+    }
 }
 
 /// What a group has counted for earlier jobs.
@@ -141,6 +184,14 @@ pub struct Spent {
     pub user_us: u64,
     /// In the kernel.
     pub system_us: u64,
+}
+
+impl Spent {
+    /// From the lines of `cpu.stat`.
+    fn parse(text: &str) -> Option<Self> {
+        let time = |name| text.lines().find_map(|l| l.strip_prefix(name))?.parse::<u64>().ok();
+        Some(Self { user_us: time("user_usec ")?, system_us: time("system_usec ")? })
+    }
 }
 
 /// A group's folder, to start a process in.
@@ -263,7 +314,8 @@ impl Cgroups {
             Group::Plain(number) => jobs.past.get(number).copied().unwrap_or(Past::None),
             Group::Set(_) => Past::None,
         };
-        Some(Counters { folder: jobs.path(group), past })
+        let (groups, folder) = (Arc::clone(&jobs.lock), jobs.path(group));
+        Some(Counters { groups, folder, past, controllers: jobs.enabled.clone() })
     }
 
     /// Whether a process is in it.
@@ -330,7 +382,7 @@ fn claim(mount: &Path) -> io::Result<Jobs> {
         remove_below(&folder, MAX_DEPTH);
         let (spare, made, enabled) = (Vec::new(), 0, Vec::new());
         let (open, doomed) = (BTreeMap::new(), Vec::new());
-        let (past, is_metered) = (BTreeMap::new(), false);
+        let (lock, past, is_metered) = (Arc::new(lock), BTreeMap::new(), false);
         return Ok(Jobs {
             own,
             folder,
@@ -380,7 +432,7 @@ impl Jobs {
 
     /// Opens what is in our folder: a shorter way than by its whole path.
     fn open(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
-        openat(&*self.lock, name, flags | OFlag::O_CLOEXEC, Mode::empty())
+        openat(&**self.lock, name, flags | OFlag::O_CLOEXEC, Mode::empty())
     }
 
     fn handle(&self, group: &Group) -> Result<OwnedFd, Errno> {
@@ -401,7 +453,7 @@ impl Jobs {
         let group = match self.spare.pop() {
             Some(number) => {
                 let group = Group::Plain(number);
-                let spent = self.is_metered.then(|| spent(&self.path(&group))).flatten();
+                let spent = self.is_metered.then(|| self.spent(&group)).flatten();
                 self.past.insert(number, spent.map_or(Past::Unknown, Past::Spent));
                 group
             }
@@ -412,6 +464,13 @@ impl Jobs {
             None => Handle::Own(self.handle(&group)?),
         };
         Ok((group, handle))
+    }
+
+    /// What a group that is used again has counted for earlier jobs.
+    fn spent(&self, group: &Group) -> Option<Spent> {
+        let path = format!("{}/cpu.stat", Self::name(group));
+        let file = self.open(&path, OFlag::O_RDONLY).ok()?;
+        Spent::parse(&read_at_start(&File::from(file)).ok()?)
     }
 
     /// A new group. One of that name may be there with processes in it, which a killed init has
@@ -523,19 +582,10 @@ impl Jobs {
 }
 
 /// The processes in a group and in those below it.
-#[must_use]
-pub fn members(path: &Path) -> Vec<i32> {
+fn members(path: &Path) -> Vec<i32> {
     let mut members = Vec::new();
     collect(path, MAX_DEPTH, &mut members);
     members
-}
-
-/// The processor time that a group has counted.
-#[must_use]
-pub fn spent(path: &Path) -> Option<Spent> {
-    let text = read_small(&path.join("cpu.stat")).ok()?;
-    let time = |name| text.lines().find_map(|line| line.strip_prefix(name))?.parse::<u64>().ok();
-    Some(Spent { user_us: time("user_usec ")?, system_us: time("system_usec ")? })
 }
 
 fn text(setting: &Setting) -> String {
@@ -563,7 +613,7 @@ pub(crate) fn read_small(path: &Path) -> io::Result<String> {
 }
 
 fn read_at_start(file: &File) -> io::Result<String> {
-    let mut buffer = [0; 1024];
+    let mut buffer = [0; SMALL];
     let length = file.read_at(&mut buffer, 0)?;
     Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
 }
@@ -571,8 +621,7 @@ fn read_at_start(file: &File) -> io::Result<String> {
 fn collect(path: &Path, depth: u32, members: &mut Vec<i32>) {
     let list = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
     members.extend(list.lines().filter_map(|line| line.parse::<i32>().ok()));
-    // A folder has a link for itself, one in the folder above, and one in each below.
-    if depth > 1 && fs::metadata(path).is_ok_and(|meta| meta.nlink() > 2) {
+    if depth > 1 {
         below(path).for_each(|path| collect(&path, depth - 1, members));
     }
 }

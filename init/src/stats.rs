@@ -35,7 +35,7 @@ pub async fn read(roots: &[Roots], pss: bool) -> Vec<JobStats> {
     let mut all = Vec::with_capacity(roots.len());
     for (job, roots) in roots.iter().enumerate() {
         let members = match &roots.counters {
-            Some(counters) => cgroup::members(&counters.folder),
+            Some(counters) => counters.members(),
             None => owned.remove(&job).unwrap_or_default(),
         };
         let sum = census.sum(&members, pss).await;
@@ -66,7 +66,7 @@ fn cpu(counters: &Counters) -> Option<CpuStats> {
         Past::Spent(spent) => spent,
         Past::Unknown => return None,
     };
-    let spent = cgroup::spent(&counters.folder)?;
+    let spent = counters.spent()?;
     Some(CpuStats {
         source: Source::Cgroup,
         user_us: Some(spent.user_us.saturating_sub(past.user_us)),
@@ -74,21 +74,28 @@ fn cpu(counters: &Counters) -> Option<CpuStats> {
     })
 }
 
-/// Of a group that was another job's, part of the memory may be that one's, and the peak.
+/// Whether a controller counts for the job alone. In a group that was another job's, part of it may
+/// be that one's.
+fn is_counted(counters: &Counters, controller: &str) -> bool {
+    counters.past == Past::None && counters.controllers.contains(&controller)
+}
+
 fn memory(counters: &Counters) -> Option<MemoryStats> {
-    let has_own = counters.past == Past::None;
+    if !is_counted(counters, "memory") {
+        return None;
+    }
     let number = |name: &str| {
-        let text = cgroup::read_small(&counters.folder.join(name)).ok()?;
+        let text = counters.read(name).ok()?;
         text.trim().parse::<u64>().ok()
     };
-    let current_bytes = Some(has_own.then(|| number("memory.current")).flatten()?);
+    let current_bytes = Some(number("memory.current")?);
     let (peak_bytes, pss_bytes) = (number("memory.peak"), None);
     Some(MemoryStats { source: Source::Cgroup, current_bytes, peak_bytes, pss_bytes })
 }
 
 /// Lines such as `8:0 rbytes=4096 wbytes=0 rios=1 …`, one a disk.
 fn io(counters: &Counters) -> Option<IoStats> {
-    if counters.past != Past::None {
+    if !is_counted(counters, "io") {
         return None;
     }
     let text = fs::read_to_string(counters.folder.join("io.stat")).ok()?;
@@ -354,11 +361,18 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use nix::fcntl::{Flock, FlockArg};
+
     use super::*;
     use crate::id::{JobId, Pid};
 
     fn group(folder: &Path, past: Past) -> Roots {
-        let counters = Some(Counters { folder: folder.to_owned(), past });
+        let above = fs::File::open(folder.parent().unwrap()).unwrap();
+        let groups = Arc::new(Flock::lock(above, FlockArg::LockShared).unwrap());
+        let (folder, controllers) = (folder.to_owned(), vec!["io", "memory"]);
+        let counters = Some(Counters { groups, folder, past, controllers });
         let (job, number) = (JobId::boot(), Pid::new(2));
         Roots { job, leader: Pid::new(2).unwrap(), counters, number, strays: Vec::new() }
     }
