@@ -118,10 +118,10 @@ fn z05_memory_is_what_is_touched() {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let real = line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
-        let stats = stats(&init, "/job/web/stats?pss");
-        let told = number(&stats["memory"]["currentBytes"]);
+        let memory = &stats(&init, "/job/web/stats?pss")["memory"];
+        let told = number(&memory["currentBytes"]);
         assert!(told > 50 * MIB && told.abs_diff(real) < 2 * MIB, "told {told}, real {real}");
-        let pss = number(&stats["memory"]["pssBytes"]);
+        let pss = number(&memory["pssBytes"]);
         assert!(pss > 50 * MIB && pss <= told + MIB, "pss {pss}, resident {told}");
         let idle = init.get("/job/idle/stats").json();
         assert!(number(&idle["memory"]["currentBytes"]) < 10 * MIB);
