@@ -93,8 +93,13 @@ impl World {
             Knock::Abandon(ticket) => self.feed(Event::Abandoned(ticket)),
             Knock::List(reply) => drop(reply.send(self.table.list())),
             Knock::Info(id, reply) => drop(reply.send(self.table.info(&id))),
+            Knock::Roots(only, reply) => {
+                // Nothing ever runs.
+                let none = self.table.peopled(only.as_ref()).map(|_| Vec::new());
+                drop(reply.send(none));
+            }
             // Their senders are dropped, as at init's end.
-            Knock::About(_) | Knock::Follow(_) => {}
+            Knock::About(_) | Knock::Follow(..) => {}
         }
     }
 
