@@ -143,10 +143,10 @@ impl Chronicle {
         Reader { pages: self.pages.subscribe(), seq }
     }
 
-    /// Tells a change.
-    pub fn tell(&self, line: Arc<str>) {
+    /// Tells the change `seq`.
+    pub fn tell(&self, seq: u64, line: Arc<str>) {
         let is_followed = self.is_followed();
-        self.pages.send_modify(|pages| pages.add(line, is_followed));
+        self.pages.send_modify(|pages| pages.add(seq, line, is_followed));
     }
 }
 
@@ -155,7 +155,11 @@ impl Pages {
         (self.lines, self.bytes, self.before) = (VecDeque::new(), 0, seq);
     }
 
-    fn add(&mut self, line: Arc<str>, is_followed: bool) {
+    fn add(&mut self, seq: u64, line: Arc<str>, is_followed: bool) {
+        if seq != self.before + self.lines.len() as u64 + 1 {
+            // Only a defect leaves one out; then nobody takes one for another.
+            self.begin_after(seq.saturating_sub(1));
+        }
         self.bytes += line.len();
         self.lines.push_back(line);
         // The newest one is kept, however large it is.
@@ -227,7 +231,7 @@ mod tests {
     use super::*;
 
     fn tell(chronicle: &Chronicle, seqs: std::ops::RangeInclusive<u64>) {
-        seqs.for_each(|seq| chronicle.tell(seq.to_string().into()));
+        seqs.for_each(|seq| chronicle.tell(seq, seq.to_string().into()));
     }
 
     fn rest(reader: &mut Reader) -> Vec<Next> {
@@ -274,14 +278,24 @@ mod tests {
     }
 
     #[test]
+    fn b09_a_change_that_was_left_out_is_told_as_missed() {
+        let chronicle = Chronicle::default();
+        let mut reader = chronicle.follow(0, 0);
+        tell(&chronicle, 1..=3);
+        assert_eq!(reader.read(), Some(line(1)));
+        tell(&chronicle, 5..=5);
+        assert_eq!(rest(&mut reader), [Next::Missed(3), line(5)]);
+    }
+
+    #[test]
     fn b09_what_is_kept_is_bounded_in_bytes_too() {
         let chronicle = Chronicle::default();
         let mut reader = chronicle.follow(0, 0);
         let large: Arc<str> = "x".repeat(MISSABLE_BYTES / 4).into();
-        (0..9).for_each(|_| chronicle.tell(Arc::clone(&large)));
+        (1..=9).for_each(|seq| chronicle.tell(seq, Arc::clone(&large)));
         assert_eq!(chronicle.pages.borrow().bytes, MISSABLE_BYTES);
         assert_eq!(reader.read(), Some(Next::Missed(5)));
-        chronicle.tell("x".repeat(MISSABLE_BYTES * 2).into());
+        chronicle.tell(10, "x".repeat(MISSABLE_BYTES * 2).into());
         assert_eq!(reader.read(), Some(Next::Missed(4)));
         assert!(matches!(reader.read(), Some(Next::Line(_))));
     }

@@ -408,7 +408,7 @@ impl Reactor {
     fn tell_changed(&self, id: &JobId, seq: u64) {
         if self.chronicle.is_open() {
             match self.table.info(id) {
-                Some(job) => self.tell(&JobEvent::Job { seq, job }),
+                Some(job) => self.tell(seq, &JobEvent::Job { seq, job }),
                 None => self.tell_gone(id, seq),
             }
         }
@@ -416,14 +416,14 @@ impl Reactor {
 
     fn tell_gone(&self, id: &JobId, seq: u64) {
         if self.chronicle.is_open() {
-            self.tell(&JobEvent::Gone { seq, id: id.to_string() });
+            self.tell(seq, &JobEvent::Gone { seq, id: id.to_string() });
         }
     }
 
-    fn tell(&self, event: &JobEvent<Shown>) {
+    fn tell(&self, seq: u64, event: &JobEvent<Shown>) {
         // What init shows of a job has no part that JSON cannot hold.
         let line = serde_json::to_string(event).unwrap_or_default();
-        self.chronicle.tell(format!("{line}\n").into());
+        self.chronicle.tell(seq, format!("{line}\n").into());
     }
 
     fn about(&self) -> InitInfo {

@@ -115,8 +115,6 @@ struct Member {
     user: u64,
     system: u64,
     threads: u64,
-    /// Pages.
-    resident: u64,
 }
 
 impl Member {
@@ -131,7 +129,7 @@ impl Member {
         let number = |place: usize| fields.get(place)?.parse::<u64>().ok();
         let user = number(11)?.saturating_add(number(13)?);
         let system = number(12)?.saturating_add(number(14)?);
-        Some(Self { process, user, system, threads: number(17)?, resident: number(21)? })
+        Some(Self { process, user, system, threads: number(17)? })
     }
 }
 
@@ -199,7 +197,7 @@ impl Census {
             sum.add(&member);
             self.pace.step().await;
             if pss && member.process.is_alive() {
-                sum.add_pss(&member);
+                sum.add_pss(*pid);
                 self.pace.rest().await;
             }
         }
@@ -220,8 +218,8 @@ struct Sum {
     /// Ticks.
     user: u64,
     system: u64,
-    /// Pages.
-    resident: u64,
+    /// Bytes.
+    resident: Option<[u64; 1]>,
     /// Bytes read and written.
     disks: Option<[u64; 2]>,
     fds: Option<[u64; 1]>,
@@ -230,8 +228,8 @@ struct Sum {
 
 impl Default for Sum {
     fn default() -> Self {
-        let (seen, processes, threads, user, system, resident) = (0, 0, 0, 0, 0, 0);
-        let (disks, fds, pss) = (Some([0; 2]), Some([0]), Some([0]));
+        let (seen, processes, threads, user, system) = (0, 0, 0, 0, 0);
+        let (resident, disks, fds, pss) = (Some([0]), Some([0; 2]), Some([0]), Some([0]));
         Self { seen, processes, threads, user, system, resident, disks, fds, pss }
     }
 }
@@ -246,16 +244,16 @@ impl Sum {
         if member.process.is_alive() {
             self.processes += 1;
             self.threads = self.threads.saturating_add(member.threads);
-            self.resident = self.resident.saturating_add(member.resident);
+            add(&mut self.resident, pid, resident(pid));
             add(&mut self.fds, pid, descriptors(pid));
         }
     }
 
     /// The kernel walks all pages for this, and nothing else of init happens meanwhile.
-    fn add_pss(&mut self, member: &Member) {
-        let pid = member.process.pid;
-        let is_too_large = bytes(member.resident).is_none_or(|bytes| bytes > MAX_PSS);
-        let part = if is_too_large { Err(ErrorKind::FileTooLarge.into()) } else { pss(pid) };
+    fn add_pss(&mut self, pid: i32) {
+        let part = resident(pid).and_then(|[resident]| {
+            if resident > MAX_PSS { Err(ErrorKind::FileTooLarge.into()) } else { pss(pid) }
+        });
         add(&mut self.pss, pid, part);
     }
 
@@ -270,7 +268,7 @@ impl Sum {
     }
 
     fn memory(&self) -> MemoryStats {
-        let current_bytes = self.known(self.resident).and_then(bytes);
+        let current_bytes = self.resident.and_then(|[resident]| self.known(resident));
         let (peak_bytes, pss_bytes) = (None, None);
         MemoryStats { source: Source::Processes, current_bytes, peak_bytes, pss_bytes }
     }
@@ -318,6 +316,16 @@ fn descriptors(pid: i32) -> io::Result<[u64; 1]> {
     Ok([count])
 }
 
+/// Bytes of a process that are in memory. The count in its `stat` is rough, far more so on machines
+/// with many processors.
+fn resident(pid: i32) -> io::Result<[u64; 1]> {
+    let text = cgroup::read_small(Path::new(&format!("/proc/{pid}/statm")))?;
+    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let page = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|page| u64::try_from(page).ok());
+    let bytes = pages.zip(page).map(|(pages, page)| pages.saturating_mul(page));
+    Ok([bytes.ok_or(ErrorKind::InvalidData)?])
+}
+
 fn pss(pid: i32) -> io::Result<[u64; 1]> {
     let text = cgroup::read_small(Path::new(&format!("/proc/{pid}/smaps_rollup")))?;
     Ok([field(&text, "Pss:")?.saturating_mul(1024)])
@@ -333,11 +341,6 @@ fn field(text: &str, name: &str) -> io::Result<u64> {
 fn microseconds(ticks: u64) -> Option<u64> {
     let a_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
     ticks.saturating_mul(1_000_000).checked_div(a_second)
-}
-
-fn bytes(pages: u64) -> Option<u64> {
-    let page = u64::try_from(sysconf(SysconfVar::PAGE_SIZE).ok()??).ok()?;
-    Some(pages.saturating_mul(page))
 }
 
 /// Lets everything else have its turn in between.
@@ -455,7 +458,7 @@ mod tests {
         let rest = "1 70 69 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 9 0 12345 1000 10";
         let member = Member::parse(&format!("71 (a) b (c) S {rest}")).unwrap();
         assert_eq!((member.user, member.system), (5 + 7, 6 + 8));
-        assert_eq!((member.threads, member.resident), (9, 10));
+        assert_eq!((member.threads, member.process.start), (9, 12345));
         assert!(Member::parse("71 (a) S 1 70 69").is_none());
     }
 }
