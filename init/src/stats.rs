@@ -8,9 +8,10 @@
 //! comes in between. So a job may end and its number be used again while it is read: who asks has
 //! to look again whether it is the same.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use init_wire::{CpuStats, IoStats, JobStats, MemoryStats, Source};
@@ -28,36 +29,34 @@ const MAX_GENERATIONS: u32 = 64;
 /// What all jobs of these roots use; with `pss`, also their share of memory.
 pub async fn read(roots: &[Roots], pss: bool) -> Vec<JobStats> {
     let mut census = Census::default();
-    if roots.iter().any(|roots| roots.counters.is_none()) {
-        census.take_all().await;
+    let mut members = Vec::with_capacity(roots.len());
+    for roots in roots {
+        members.push(roots.counters.as_ref().map(Counters::members).unwrap_or_default());
+        census.pace.step().await;
     }
-    let mut owned = census.by_owner(roots).await;
+    if roots.iter().any(|roots| roots.counters.is_none()) {
+        census.take_others(&members).await;
+        census.share_out(roots, &mut members).await;
+    }
     let mut all = Vec::with_capacity(roots.len());
-    for (job, roots) in roots.iter().enumerate() {
-        let members = match &roots.counters {
-            Some(counters) => counters.members(),
-            None => owned.remove(&job).unwrap_or_default(),
-        };
-        let sum = census.sum(&members, pss).await;
-        all.push(stats(roots, &sum));
+    for (roots, members) in roots.iter().zip(&members) {
+        let counters = roots.counters.as_ref();
+        let cpu = counters.and_then(cpu);
+        let sum = census.sum(members, cpu.is_none(), pss).await;
+        all.push(JobStats {
+            id: roots.job.to_string(),
+            cpu: cpu.unwrap_or_else(|| sum.cpu()),
+            memory: MemoryStats {
+                pss_bytes: sum.pss(),
+                ..counters.and_then(memory).unwrap_or_else(|| sum.memory())
+            },
+            io: counters.and_then(io).unwrap_or_else(|| sum.io()),
+            processes: sum.known(sum.processes),
+            threads: sum.known(sum.threads),
+            fds: sum.fds(),
+        });
     }
     all
-}
-
-fn stats(roots: &Roots, sum: &Sum) -> JobStats {
-    let counters = roots.counters.as_ref();
-    JobStats {
-        id: roots.job.to_string(),
-        cpu: counters.and_then(cpu).unwrap_or_else(|| sum.cpu()),
-        memory: MemoryStats {
-            pss_bytes: sum.pss(),
-            ..counters.and_then(memory).unwrap_or_else(|| sum.memory())
-        },
-        io: counters.and_then(io).unwrap_or_else(|| sum.io()),
-        processes: sum.known(sum.processes),
-        threads: sum.known(sum.threads),
-        fds: sum.fds(),
-    }
 }
 
 fn cpu(counters: &Counters) -> Option<CpuStats> {
@@ -141,29 +140,27 @@ struct Census {
 }
 
 impl Census {
-    /// Looks at all there are.
-    async fn take_all(&mut self) {
+    /// Looks at all but these, who are known to be jobs' by their groups.
+    async fn take_others(&mut self, known: &[Vec<i32>]) {
+        let known: HashSet<_> = known.iter().flatten().copied().collect();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            if let Some(member) = pid.and_then(Member::read) {
+            let other = pid.filter(|pid| !known.contains(pid)).and_then(Member::read);
+            if let Some(member) = other {
                 self.seen.insert(member.process.pid, member);
                 self.pace.step().await;
             }
         }
     }
 
-    /// Whose those are that no control group tells: of the job of their session, group or number,
-    /// else of their parent's. By place in `roots`.
-    async fn by_owner(&mut self, roots: &[Roots]) -> HashMap<usize, Vec<i32>> {
+    /// Gives these to the jobs without a group: to the job of their session, group or number, else
+    /// to their parent's.
+    async fn share_out(&mut self, roots: &[Roots], members: &mut [Vec<i32>]) {
         let mut owners = HashMap::new();
         let mut strays = HashMap::new();
         for (job, roots) in roots.iter().enumerate().filter(|(_, roots)| roots.counters.is_none()) {
             owners.extend(roots.number.map(|number| (number.as_raw(), job)));
             strays.extend(roots.strays.iter().map(|stray| ((stray.pid, stray.start), job)));
-        }
-        let mut owned: HashMap<_, Vec<_>> = HashMap::new();
-        if owners.is_empty() && strays.is_empty() {
-            return owned;
         }
         let own = |process: &Process| {
             let numbers = [process.pid, process.group, process.session];
@@ -174,29 +171,29 @@ impl Census {
             let mut next = Some(member);
             for _ in 0..MAX_GENERATIONS {
                 let Some(member) = next else { break };
-                if let Some(job) = own(&member.process) {
-                    owned.entry(job).or_default().push(*pid);
+                if let Some(members) = own(&member.process).and_then(|job| members.get_mut(job)) {
+                    members.push(*pid);
                     break;
                 }
                 next = self.seen.get(&member.process.parent).filter(|m| m.process.pid > 1);
             }
         }
-        // The largest part of it is over.
         self.pace.rest().await;
-        owned
     }
 
-    /// What these have used.
-    async fn sum(&mut self, members: &[i32], pss: bool) -> Sum {
+    /// What these have used; their processor time only if it is `timed`.
+    async fn sum(&mut self, members: &[i32], timed: bool, pss: bool) -> Sum {
         let mut sum = Sum::default();
         for pid in members {
-            // Who cannot be seen has ended; or nobody can, without `/proc`.
-            let Some(member) = self.seen.remove(pid).or_else(|| Member::read(*pid)) else {
-                continue;
-            };
-            sum.add(&member);
+            if timed {
+                let seen = self.seen.remove(pid).or_else(|| Member::read(*pid));
+                seen.inspect(|member| sum.add(member));
+            } else if let Ok(threads) = threads(*pid) {
+                // A group has no dead members.
+                sum.add_living(*pid, threads);
+            }
             self.pace.step().await;
-            if pss && member.process.is_alive() {
+            if pss {
                 sum.add_pss(*pid);
                 self.pace.rest().await;
             }
@@ -237,16 +234,23 @@ impl Default for Sum {
 impl Sum {
     fn add(&mut self, member: &Member) {
         let pid = member.process.pid;
-        self.seen += 1;
         self.user = self.user.saturating_add(member.user);
         self.system = self.system.saturating_add(member.system);
-        add(&mut self.disks, pid, disks(pid));
         if member.process.is_alive() {
-            self.processes += 1;
-            self.threads = self.threads.saturating_add(member.threads);
-            add(&mut self.resident, pid, resident(pid));
-            add(&mut self.fds, pid, descriptors(pid));
+            self.add_living(pid, member.threads);
+        } else {
+            self.seen += 1;
+            add(&mut self.disks, pid, disks(pid));
         }
+    }
+
+    fn add_living(&mut self, pid: i32, threads: u64) {
+        self.seen += 1;
+        self.processes += 1;
+        self.threads = self.threads.saturating_add(threads);
+        add(&mut self.disks, pid, disks(pid));
+        add(&mut self.resident, pid, resident(pid));
+        add(&mut self.fds, pid, descriptors(pid));
     }
 
     /// The kernel walks all pages for this, and nothing else of init happens meanwhile.
@@ -296,7 +300,9 @@ fn add<const N: usize>(sum: &mut Option<[u64; N]>, pid: i32, part: io::Result<[u
                 *sum = sum.saturating_add(part);
             }
         }
-        (Err(_), Some(_)) if Member::read(pid).is_some() => *sum = None,
+        (Err(_), Some(_)) if Process::read(pid).is_some_and(|process| process.is_alive()) => {
+            *sum = None;
+        }
         (Ok(_) | Err(_), _) => {}
     }
 }
@@ -305,6 +311,11 @@ fn add<const N: usize>(sum: &mut Option<[u64; N]>, pid: i32, part: io::Result<[u
 fn disks(pid: i32) -> io::Result<[u64; 2]> {
     let text = cgroup::read_small(Path::new(&format!("/proc/{pid}/io")))?;
     Ok([field(&text, "read_bytes: ")?, field(&text, "write_bytes: ")?])
+}
+
+/// Threads of a process: each has a folder, and each folder is a link to the one above.
+fn threads(pid: i32) -> io::Result<u64> {
+    Ok(fs::metadata(format!("/proc/{pid}/task"))?.nlink().saturating_sub(2))
 }
 
 /// Descriptors that a process has open.
@@ -458,7 +469,7 @@ mod tests {
         let rest = "1 70 69 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 9 0 12345 1000 10";
         let member = Member::parse(&format!("71 (a) b (c) S {rest}")).unwrap();
         assert_eq!((member.user, member.system), (5 + 7, 6 + 8));
-        assert_eq!((member.threads, member.process.start), (9, 12345));
+        assert_eq!((member.process.pid, member.threads), (71, 9));
         assert!(Member::parse("71 (a) S 1 70 69").is_none());
     }
 }

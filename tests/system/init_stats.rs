@@ -193,16 +193,23 @@ fn z05_a_job_without_processes_has_no_figures() {
 }
 
 #[test]
-fn z05_boot_has_figures_too() {
-    let init = Init::start(&["--", "sleep", "600"]);
-    // Its pages come one after the other.
-    let all = wait::until("its memory to be there", || {
+fn z05_boot_and_its_children_have_figures_too() {
+    let init = Init::start(&["--", "sh", "-c", "sleep 600 & setsid sleep 600 & wait"]);
+    init.launch_job("web", &json!({"exec": "/bin/sleep", "args": ["600"]}));
+    // They come one after the other, and so do their pages.
+    let all = wait::until("all to be there", || {
         let all = stats(&init, "/jobs/stats?pss");
-        (all[0]["memory"]["pssBytes"].as_u64() > Some(10_000)).then_some(all)
+        let is_there = all[0]["processes"] == 3
+            && all[0]["memory"]["pssBytes"].as_u64() > Some(30_000)
+            && all[1]["memory"]["pssBytes"].as_u64() > Some(10_000);
+        is_there.then_some(all)
     });
-    assert_eq!((all.as_array().unwrap().len(), &all[0]["id"]), (1, &json!("boot")));
+    assert_eq!(
+        (&all[0]["id"], &all[1]["id"], &all[2]),
+        (&json!("boot"), &json!("web"), &json!(null))
+    );
     assert_eq!(all[0]["cpu"]["source"], "processes", "it stays in init's own group");
-    assert_eq!((number(&all[0]["processes"]), number(&all[0]["threads"])), (1, 1));
+    assert_eq!((&all[0]["threads"], &all[1]["processes"]), (&json!(3), &json!(1)));
 }
 
 /// What init itself has used, in microseconds.
