@@ -31,8 +31,8 @@ const QUEUE: usize = 1024;
 enum BootError {
     #[error(transparent)]
     Token(#[from] TokenError),
-    #[error("INIT_API is {0:?}, which is no address such as 127.0.0.1:1")]
-    InitApi(String),
+    #[error(transparent)]
+    InitApi(#[from] BadAddress),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("{0}; without it nothing is started or changed: repair it and boot again")]
@@ -69,7 +69,7 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
         .build()
         .map_err(BootError::Runtime)?;
     runtime.block_on(async {
-        let init = Init::at(init_address(boot)?, Token::of_init()?.as_ref());
+        let init = Init::at(init_address(boot.init)?, Token::of_init()?.as_ref());
         let config = config::load(&boot.config)?;
         for problem in &config.problems {
             warn!("{problem}");
@@ -113,10 +113,17 @@ fn absolute(path: &Path) -> Result<PathBuf, BootError> {
 }
 
 /// The option, what init says, or init's default.
-fn init_address(boot: &Boot) -> Result<SocketAddr, BootError> {
-    match (boot.init, std::env::var("INIT_API")) {
+/// An `INIT_API` that says nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("INIT_API is {0:?}, which is no address such as 127.0.0.1:1")]
+pub(crate) struct BadAddress(String);
+
+/// Where init's API is: where the command line says, else where init says, else where it is by
+/// default.
+pub(crate) fn init_address(told: Option<SocketAddr>) -> Result<SocketAddr, BadAddress> {
+    match (told, std::env::var("INIT_API")) {
         (Some(address), _) => Ok(address),
-        (None, Ok(text)) => text.parse().map_err(|_| BootError::InitApi(text)),
+        (None, Ok(text)) => text.parse().map_err(|_| BadAddress(text)),
         (None, Err(_)) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::admin::socket::NAME as SOCKET;
+use crate::command::DetachKey;
 use crate::config::parse_listen;
 
 /// Where the runtime files are unless told otherwise.
@@ -25,6 +26,7 @@ Examples:
   bootctl status                   all apps and their instances
   bootctl stop shop.example        stop an app, also across reboots
   bootctl start shop.example       start it again; done when it answers
+  bootctl attach shop.example.1    see what an instance writes, and type to it
   bootctl reload                   take over the config as it is now
   init -- bootctl boot             what a machine or a container starts
 
@@ -45,6 +47,7 @@ pub(crate) enum Command {
     Status(Status),
     Reload(Reload),
     Check(Check),
+    Attach(Attach),
 }
 
 /// Be the supervisor: read the config, start what it declares, and keep it so
@@ -133,6 +136,30 @@ pub(crate) struct Check {
     /// The config folder
     #[arg(long, value_name = "DIR", env = "BOOTCTL_CONFIG", default_value = "/etc/bootctl")]
     pub(crate) config: PathBuf,
+}
+
+/// Make this terminal a job's: see what it writes, type what it reads
+///
+/// The job must have a terminal (`"tty": true`), or at least be kept (`"stdout": "log"`). It goes on
+/// when you leave, or are cut off.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: that of the job if it ends, 0 if you leave.
+
+Examples:
+  bootctl attach shell
+  bootctl attach shop.example.1 --detach-key ctrl-q")]
+pub(crate) struct Attach {
+    /// The job's name
+    pub(crate) job: String,
+
+    /// The key that leaves
+    #[arg(long, value_name = "KEY", default_value = "ctrl-]")]
+    pub(crate) detach_key: DetachKey,
+
+    /// Where init's job API is [default: `INIT_API`, else 127.0.0.1:1]
+    #[arg(long, value_name = "ADDR", env = "BOOTCTL_INIT")]
+    pub(crate) init: Option<SocketAddr>,
 }
 
 /// Which supervisor.

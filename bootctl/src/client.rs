@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use init_wire::{ErrorBody, InitInfo, JobEvent, JobSpec};
+use init_wire::{ErrorBody, InitInfo, JobEvent, JobInfo, JobSpec};
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::{self, Sender};
 
 use crate::event::Event;
-use crate::http::{Answer, HttpError, Server};
+use crate::http::{Answer, HttpError, Server, segment};
 use crate::token::Token;
 
 /// How many requests are under way at once: init serves a bounded number of connections.
@@ -97,6 +98,48 @@ impl Init {
             return Err(InitError::Trouble(status, "it does not tell about its jobs".into()));
         }
         Ok(Events { body: response.into_body(), partial: Vec::new(), ready: VecDeque::new() })
+    }
+
+    /// How a job is.
+    pub(crate) async fn job(&self, id: &str) -> Result<JobInfo, InitError> {
+        let path = format!("/job/{}", segment(id));
+        let answer = self.ask(Method::GET, &path, None::<&()>, QUICK).await?;
+        judge(&answer)?;
+        answer.json().map_err(|error| self.unreachable(error))
+    }
+
+    /// The last lines of what a job has written, and what it writes from now on.
+    pub(crate) async fn open_output(&self, id: &str, lines: usize) -> Result<Incoming, InitError> {
+        let path = format!("/job/{}/stdout?follow&tail={lines}", segment(id));
+        let response = self.server.open(&path).await.map_err(|e| self.unreachable(e))?;
+        let good = response.status() == StatusCode::OK;
+        if good { Ok(response.into_body()) } else { Err(self.refused(response).await) }
+    }
+
+    /// Writes to a job whatever comes, and then ends its input.
+    pub(crate) async fn write_input(
+        &self,
+        id: &str,
+        bytes: mpsc::Receiver<Bytes>,
+    ) -> Result<(), InitError> {
+        let path = format!("/job/{}/stdin?close", segment(id));
+        let sent = self.server.stream(&path, bytes).await;
+        let response = sent.map_err(|e| self.unreachable(e))?;
+        if response.status().is_success() { Ok(()) } else { Err(self.refused(response).await) }
+    }
+
+    /// Sets the size of a job's window.
+    pub(crate) async fn resize(&self, id: &str, rows: u16, cols: u16) -> Result<(), InitError> {
+        let path = format!("/job/{}/tty?rows={rows}&cols={cols}", segment(id));
+        judge(&self.ask(Method::PUT, &path, None::<&()>, QUICK).await?)
+    }
+
+    /// Why an answer is not what was asked for.
+    async fn refused(&self, response: http::Response<Incoming>) -> InitError {
+        match Answer::read(response).await.and_then(|answer| answer.json()) {
+            Ok(body) => InitError::Refused(body),
+            Err(error) => self.unreachable(error),
+        }
     }
 
     async fn ask(

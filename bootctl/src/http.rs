@@ -3,6 +3,8 @@
 //! What is asked here is asked rarely, so a connection a request is cheap and leaves nothing to
 //! go stale when the other end is started anew.
 
+use std::convert::Infallible;
+use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,13 +12,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// The largest answer that is read: far more than a full table of jobs.
@@ -55,6 +58,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Reads the whole of it.
+    pub(crate) async fn read(response: Response<Incoming>) -> Result<Self, HttpError> {
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, LARGEST).collect().await.map_err(HttpError::Body)?;
+        Ok(Self { status: parts.status, body: body.to_bytes() })
+    }
+
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
         Ok(serde_json::from_slice(&self.body)?)
     }
@@ -70,11 +80,7 @@ impl Server {
         within: Duration,
     ) -> Result<Answer, HttpError> {
         let body = body.map(serde_json::to_vec).transpose()?;
-        let work = async {
-            let (parts, body) = self.send(method, path, body).await?.into_parts();
-            let body = Limited::new(body, LARGEST).collect().await.map_err(HttpError::Body)?;
-            Ok(Answer { status: parts.status, body: body.to_bytes() })
-        };
+        let work = async { Answer::read(self.send(method, path, body).await?).await };
         timeout(within, work).await.unwrap_or(Err(HttpError::TooSlow(within)))
     }
 
@@ -89,18 +95,47 @@ impl Server {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Response<Incoming>, HttpError> {
+        let is_json = body.is_some();
+        let body = Full::new(Bytes::from(body.unwrap_or_default()));
+        let request = self.request(method, path);
+        let request = if is_json {
+            request.header(header::CONTENT_TYPE, "application/json")
+        } else {
+            request
+        };
+        self.exchange(request.body(body)?).await
+    }
+
+    /// Puts a body that comes bit by bit.
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        parts: mpsc::Receiver<Bytes>,
+    ) -> Result<Response<Incoming>, HttpError> {
+        let frames = futures_util::stream::unfold(parts, async |mut parts| {
+            let part = parts.recv().await?;
+            Some((Ok::<_, Infallible>(Frame::data(part)), parts))
+        });
+        let body = StreamBody::new(Box::pin(frames));
+        self.exchange(self.request(Method::PUT, path).body(body)?).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
         let host = match self {
             Self::Tcp(address, _) => address.to_string(),
             Self::Unix(_) => "localhost".to_owned(),
         };
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
         if let Self::Tcp(_, Some(authorization)) = self {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
+        request
+    }
+
+    async fn exchange<B>(&self, request: Request<B>) -> Result<Response<Incoming>, HttpError>
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
         match self {
             Self::Tcp(address, _) => {
                 let stream = TcpStream::connect(address).await.map_err(HttpError::Connect)?;
@@ -114,10 +149,25 @@ impl Server {
     }
 }
 
-async fn exchange(
+/// A name as part of a path, whatever it holds.
+pub(crate) fn segment(name: &str) -> String {
+    name.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
+async fn exchange<B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<Incoming>, HttpError> {
+    request: Request<B>,
+) -> Result<Response<Incoming>, HttpError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Its errors show in the answer.

@@ -7,12 +7,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use init_wire::Cgroup as Settings;
+use init_wire::{Cgroup as Settings, Log};
 
 use crate::cgroup::Group;
 use crate::clock::Moment;
 use crate::id::{JobId, Pid};
 use crate::process;
+use crate::stdio::Kept;
 use crate::sys::child::{Outcome, Stack, Unborn};
 
 /// Children on their way that each take a stack of their own, as long as they are quick.
@@ -56,6 +57,12 @@ pub struct Outfit {
     pub group: Option<Group>,
     /// What that is to be bounded by as soon as it has exec'ed.
     pub bounds: Option<Box<Settings>>,
+    /// What init keeps of its streams.
+    pub kept: Kept,
+    /// How its output is kept.
+    pub log: Log,
+    /// Whether it has a terminal of its own.
+    pub tty: bool,
 }
 
 impl Births {
@@ -100,10 +107,11 @@ impl Births {
         self.births.iter().any(|birth| birth.child.pid() == pid)
     }
 
-    /// Whether one of those that will be there in a moment is to be bounded then.
+    /// Whether one of those that will be there in a moment is to be bounded then, or has its output
+    /// read from then on.
     #[must_use]
     pub fn are_urgent(&self) -> bool {
-        self.births.iter().any(|birth| birth.is_quick() && birth.outfit.bounds.is_some())
+        self.births.iter().any(|birth| birth.is_quick() && birth.outfit.is_urgent())
     }
 
     /// The jobs of all.
@@ -146,6 +154,12 @@ impl Births {
         let (born, stack) = child.born();
         self.give_back(stack);
         Some((outfit, born))
+    }
+}
+
+impl Outfit {
+    fn is_urgent(&self) -> bool {
+        self.bounds.is_some() || self.kept.stdout.is_some() || self.kept.stderr.is_some()
     }
 }
 

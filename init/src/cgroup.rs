@@ -65,7 +65,7 @@ enum State {
     /// There is one, and init may not use it.
     Forbidden,
     /// The groups.
-    Ours(Jobs),
+    Ours(Box<Jobs>),
 }
 
 #[derive(Debug)]
@@ -73,6 +73,8 @@ struct Jobs {
     /// init's own group.
     own: PathBuf,
     folder: PathBuf,
+    /// The folder as `/proc/PID/cgroup` names it, with a slash at its end.
+    shown: String,
     /// The folder, locked.
     lock: Arc<Flock<File>>,
     spare: Vec<u32>,
@@ -105,8 +107,8 @@ struct Open {
 pub enum Group {
     /// Without settings, by number.
     Plain(u32),
-    /// With settings, by the job's name.
-    Set(Box<JobId>),
+    /// With settings, by the job's name, and a number where a job of that name has been let go of.
+    Set(Box<JobId>, u32),
 }
 
 /// What is to be seen of a group's members.
@@ -149,7 +151,7 @@ impl Counters {
             Ok(list) if !has_more && list.len() < SMALL => {
                 list.lines().filter_map(|line| line.parse().ok()).collect()
             }
-            _ => members(&self.folder),
+            _ => members_of(&self.folder),
         }
     }
 
@@ -290,7 +292,7 @@ impl Cgroups {
     /// Whether the kernel has ended a process of it for want of memory.
     #[must_use]
     pub fn had_oom(&self, group: &Group) -> bool {
-        let Group::Set(_) = group else { return false };
+        let Group::Set(..) = group else { return false };
         let count = || {
             let events = read_small(&self.path(group)?.join("memory.events")).ok()?;
             let word = events.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
@@ -302,7 +304,7 @@ impl Cgroups {
     /// The processes in it and in what it has made below it.
     #[must_use]
     pub fn members(&self, group: &Group) -> Vec<i32> {
-        self.path(group).map(|path| members(&path)).unwrap_or_default()
+        self.path(group).map(|path| members_of(&path)).unwrap_or_default()
     }
 
     /// Its counters. From now on it is noted what a group that is used again has counted before.
@@ -312,7 +314,7 @@ impl Cgroups {
         jobs.is_metered = true;
         let past = match group {
             Group::Plain(number) => jobs.past.get(number).copied().unwrap_or(Past::None),
-            Group::Set(_) => Past::None,
+            Group::Set(..) => Past::None,
         };
         let (groups, folder) = (Arc::clone(&jobs.lock), jobs.path(group));
         Some(Counters { groups, folder, past, controllers: jobs.enabled.clone() })
@@ -324,6 +326,15 @@ impl Cgroups {
         self.members(group).contains(&pid)
     }
 
+    /// The group of ours that a process is in.
+    #[must_use]
+    pub fn name_around(&self, pid: i32) -> Option<Group> {
+        let State::Ours(jobs) = &self.state else { return None };
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+        Group::parse(path.strip_prefix(&jobs.shown)?.split('/').next()?)
+    }
+
     /// Kills everybody in it. Answers whether the kernel could do so at once.
     #[must_use]
     pub fn kill(&self, group: &Group) -> bool {
@@ -333,12 +344,15 @@ impl Cgroups {
     /// Removes all, at init's end.
     pub fn clear(&mut self) {
         if let State::Ours(jobs) = std::mem::take(&mut self.state) {
-            remove(&jobs.folder, MAX_DEPTH);
+            sweep(&jobs.folder);
+            let _ = fs::remove_dir(&jobs.folder);
         }
         self.state = State::Forbidden;
     }
 
-    fn path(&self, group: &Group) -> Option<PathBuf> {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self, group: &Group) -> Option<PathBuf> {
         match &self.state {
             State::Ours(jobs) => Some(jobs.path(group)),
             State::Unknown | State::Forbidden => None,
@@ -353,7 +367,7 @@ fn find() -> State {
         return State::Unknown;
     };
     match claim(Path::new(mount)) {
-        Ok(jobs) => State::Ours(jobs),
+        Ok(jobs) => State::Ours(Box::new(jobs)),
         Err(error) => {
             info!("jobs have no control groups of their own: {error}");
             State::Forbidden
@@ -367,9 +381,11 @@ fn claim(mount: &Path) -> io::Result<Jobs> {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
     // A group outside of what this namespace shows cannot be named.
     let own = own.filter(|own| !own.contains("..")).ok_or(ErrorKind::Unsupported)?;
-    let own = mount.join(own);
+    let (parent, own) = (format!("/{own}"), mount.join(own));
     for n in 1..=MAX_INITS {
-        let folder = own.join(if n == 1 { "jobs".into() } else { format!("jobs-{n}") });
+        let name = if n == 1 { "jobs".into() } else { format!("jobs-{n}") };
+        let (folder, shown) =
+            (own.join(&name), format!("{}/{name}/", parent.trim_end_matches('/')));
         make(&folder)?;
         let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(&folder)?;
         let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
@@ -379,13 +395,14 @@ fn claim(mount: &Path) -> io::Result<Jobs> {
             continue;
         }
         // What a killed init has left, if it is empty.
-        remove_below(&folder, MAX_DEPTH);
+        sweep(&folder);
         let (spare, made, enabled) = (Vec::new(), 0, Vec::new());
         let (open, doomed) = (BTreeMap::new(), Vec::new());
         let (lock, past, is_metered) = (Arc::new(lock), BTreeMap::new(), false);
         return Ok(Jobs {
             own,
             folder,
+            shown,
             lock,
             spare,
             made,
@@ -403,7 +420,9 @@ impl Jobs {
     fn name(group: &Group) -> String {
         match group {
             Group::Plain(number) => format!("spare-{number}"),
-            Group::Set(id) => format!("job-{id}"),
+            Group::Set(id, 0) => format!("job-{id}"),
+            // No job's name has this sign.
+            Group::Set(id, number) => format!("job-{id}+{number}"),
         }
     }
 
@@ -414,7 +433,7 @@ impl Jobs {
     fn opened(&self, group: &Group) -> Option<&Open> {
         match group {
             Group::Plain(number) => self.open.get(number),
-            Group::Set(_) => None,
+            Group::Set(..) => None,
         }
     }
 
@@ -441,7 +460,9 @@ impl Jobs {
 
     fn remove_doomed(&mut self) {
         self.doomed.retain(|path| {
-            remove(path, MAX_DEPTH);
+            if !is_populated(path) {
+                remove(path, MAX_DEPTH);
+            }
             path.exists()
         });
         // Who has taken root there is the next init's to remove.
@@ -510,12 +531,7 @@ impl Jobs {
         for (name, _) in settings.settings() {
             self.enable(name.split_once('_').map_or(name, |(controller, _)| controller))?;
         }
-        let group = Group::Set(Box::new(id.clone()));
-        let path = self.path(&group);
-        // Anew, so that neither settings nor counters of the last run are left.
-        remove(&path, MAX_DEPTH);
-        // If it is still there, somebody is in it, whom a killed init has left.
-        fs::create_dir(&path).map_err(|error| errno(&error))?;
+        let (group, path) = self.make_set(id)?;
         let made = settings.settings().try_for_each(|(name, setting)| {
             let file = path.join(name.replace('_', "."));
             write(&file, &text(setting)).map_err(|error| errno(&error))?;
@@ -530,6 +546,24 @@ impl Jobs {
             remove(&path, 1);
         }
         Ok((group, Handle::Own(opened?)))
+    }
+
+    /// A group for settings, anew, so that neither settings nor counters of the last run are left. If
+    /// that is still there, somebody is in it, whom a killed init has left, or who was let go of.
+    fn make_set(&self, id: &JobId) -> Result<(Group, PathBuf), Errno> {
+        for number in 0..MAX_LEFT {
+            let group = Group::Set(Box::new(id.clone()), number);
+            let path = self.path(&group);
+            if !is_populated(&path) {
+                remove(&path, MAX_DEPTH);
+            }
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok((group, path)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(errno(&error)),
+            }
+        }
+        Err(Errno::EEXIST)
     }
 
     /// Gives a controller to the groups of jobs.
@@ -576,16 +610,41 @@ impl Jobs {
                 self.past.remove(number);
                 remove(&self.path(group), MAX_DEPTH);
             }
-            Group::Set(_) => remove(&self.path(group), MAX_DEPTH),
+            Group::Set(..) => remove(&self.path(group), MAX_DEPTH),
         }
     }
 }
 
-/// The processes in a group and in those below it.
-fn members(path: &Path) -> Vec<i32> {
+impl Group {
+    fn parse(name: &str) -> Option<Self> {
+        if let Some(number) = name.strip_prefix("spare-") {
+            return number.parse().ok().map(Self::Plain);
+        }
+        let name = name.strip_prefix("job-")?;
+        let (id, number) = name.split_once('+').unwrap_or((name, "0"));
+        Some(Self::Set(Box::new(JobId::parse(id).ok()?), number.parse().ok()?))
+    }
+}
+
+/// The processes in a group, and in those below it.
+#[must_use]
+pub fn members_of(group: &Path) -> Vec<i32> {
     let mut members = Vec::new();
-    collect(path, MAX_DEPTH, &mut members);
+    collect(group, MAX_DEPTH, &mut members);
     members
+}
+
+/// Whether somebody is in a group, or in one below it.
+fn is_populated(group: &Path) -> bool {
+    read_small(&group.join("cgroup.events"))
+        .is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+}
+
+/// Removes the groups in a folder that nobody is in, with those below them. Who is in one may have
+/// made others for himself, and keeps them.
+fn sweep(folder: &Path) {
+    let empty = below(folder).filter(|group| !is_populated(group));
+    empty.for_each(|group| remove(&group, MAX_DEPTH));
 }
 
 fn text(setting: &Setting) -> String {

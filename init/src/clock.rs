@@ -21,6 +21,13 @@ impl Moment {
     }
 }
 
+/// Milliseconds since 1970, by the clock that people read.
+#[must_use]
+pub fn millis() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// RFC 3339 in UTC with milliseconds. Each look at a job shows two or three of these.
 #[must_use]
 pub fn rfc3339(wall: SystemTime) -> String {

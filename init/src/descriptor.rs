@@ -1,12 +1,9 @@
-//! Descriptors: where init's own lie, and what a child's standard streams are opened from.
+//! Descriptors: where init's own lie, and how many there may be.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
 
-use init_wire::Stdio;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::spec::Limit;
@@ -22,57 +19,6 @@ pub fn raised(fd: OwnedFd) -> Result<OwnedFd, Errno> {
         return Ok(fd);
     }
     sys::duplicate_above(&fd, ABOVE_TARGETS)
-}
-
-/// A standard stream to be.
-#[derive(Debug)]
-pub enum Stream {
-    /// A descriptor of init's that stays: one of its own streams, or `/dev/null`.
-    Kept(RawFd),
-    /// Opened for the child.
-    Opened(OwnedFd),
-}
-
-impl Stream {
-    /// Opens what `stdio` names for the standard stream `target`; `null` keeps `/dev/null` from
-    /// one child to the next. Never blocks: a pipe without a peer is refused with `ENXIO`.
-    pub fn open(stdio: &Stdio, target: RawFd, null: &mut Option<OwnedFd>) -> Result<Self, Errno> {
-        match stdio {
-            Stdio::Inherit => Ok(Self::Kept(target)),
-            Stdio::Null => {
-                let kept = match null.take() {
-                    Some(kept) => kept,
-                    None => open("/dev/null", OpenOptions::new().read(true).write(true))?,
-                };
-                Ok(Self::Kept(null.insert(kept).as_raw_fd()))
-            }
-            Stdio::File(path) if target == 0 => {
-                open(path, OpenOptions::new().read(true)).map(Self::Opened)
-            }
-            Stdio::File(path) => {
-                let mut options = OpenOptions::new();
-                options.append(true).create(true).mode(0o644);
-                open(path, &mut options).map(Self::Opened)
-            }
-        }
-    }
-
-    /// What to duplicate into place.
-    #[must_use]
-    pub fn as_raw(&self) -> RawFd {
-        match self {
-            Self::Kept(fd) => *fd,
-            Self::Opened(fd) => fd.as_raw_fd(),
-        }
-    }
-}
-
-fn open(path: &str, options: &mut OpenOptions) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = options.custom_flags(flags.bits()).open(path).map_err(|error| sys::errno(&error))?;
-    let blocking = fcntl(&file, FcntlArg::F_GETFL)? & !OFlag::O_NONBLOCK.bits();
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::from_bits_retain(blocking)))?;
-    raised(file.into())
 }
 
 /// Lets init have as many descriptors as it may. Answers what its children are to have instead,

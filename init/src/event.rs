@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
+use crate::adoption::NotAdoptable;
 use crate::clock::Moment;
 use crate::id::{JobId, Pid};
 use crate::job::{Notice, Tree, View};
@@ -49,6 +50,8 @@ pub enum Command {
     Remove(JobId),
     /// Send a signal to a job's main process.
     Signal(JobId, Signal),
+    /// Let go of a job's processes alive, and forget the job.
+    Detach(JobId),
     /// Answer when the job is so far.
     Await(JobId, Until),
     /// End init itself.
@@ -81,7 +84,12 @@ pub enum Event {
     Spawned(JobId, Pid, Moment),
     /// A process could not be exec'ed.
     SpawnFailed(JobId, Fault),
-    /// A child was reaped: a job's main process.
+    /// A running process was taken over, which began at that time; the spec says how to start it
+    /// again.
+    Adopted(JobId, Pid, Moment, Arc<Spec>),
+    /// A running process was not taken over.
+    NotAdopted(JobId, NotAdoptable),
+    /// A child was reaped, or one that was taken over has ended: a job's main process.
     Reaped(Pid, Exit),
     /// All that were dead have been reaped, orphans among them.
     OrphansReaped,
@@ -102,6 +110,10 @@ pub enum Event {
 pub enum Effect {
     /// Start a process: answered by `Spawned` or `SpawnFailed`.
     Spawn(JobId, Arc<Spec>),
+    /// Take over the process that the spec names: answered by `Adopted` or `NotAdopted`.
+    Adopt(JobId, Arc<Spec>),
+    /// Let go of a job's processes, of which this is the main one.
+    LetGo(JobId, Pid, Arc<Spec>),
     /// Signal one process; a ticket is answered with how that went.
     Signal(Pid, Signal, Option<Ticket>),
     /// Signal the process group that this process leads.
@@ -159,6 +171,29 @@ pub enum Refusal {
     /// The job has no process.
     #[error("job `{0}` has no process; start it first (PUT /job/{0}/start)")]
     Dead(JobId),
+    /// The job's process is not up yet.
+    #[error("job `{0}` is starting; try again when it runs (GET /job/{0}?wait=ready)")]
+    Starting(JobId),
+    /// The job has no process.
+    #[error("job `{0}` has no process to let go of; DELETE /job/{0} clears it")]
+    NothingToDetach(JobId),
+    /// init ends with this job.
+    #[error("job `{0}` cannot be detached: init ends with it")]
+    NotDetachable(JobId),
+    /// Its input or its terminal is init's, and would end with init.
+    #[error(
+        "job `{0}` cannot be detached: what it reads is init's, by `tty` or `\"stdin\": \"pipe\"`"
+    )]
+    Tied(JobId),
+    /// The job was let go of while somebody waited for its end.
+    #[error("job `{0}` was detached: its process goes on, and init will not tell how it ends")]
+    Detached(JobId),
+    /// As many jobs have been let go of as init can leave alone.
+    #[error("{0} detached jobs are alive, the most there may be; end some of their processes")]
+    TooManyDetached(usize),
+    /// The process cannot be taken over.
+    #[error(transparent)]
+    NotAdoptable(NotAdoptable),
     /// The kernel refuses the signal.
     #[error("the kernel refused the signal: {0}")]
     SignalFailed(Errno),
@@ -191,10 +226,17 @@ pub struct Fault {
     pub errno: Errno,
 }
 
+/// What the kernel adds to the path of a program that is no longer there.
+pub const DELETED: &str = " (deleted)";
+
 impl Fault {
     /// What to look at, where the reason alone does not tell.
     fn hint(&self) -> &'static str {
         match (self.stage, self.errno) {
+            (Stage::Exec, Errno::ENOENT) if self.exec.ends_with(DELETED) => {
+                "; it was already deleted from the disk when it was adopted: put it back, or PUT a \
+                 spec with another `exec`"
+            }
             (Stage::Exec, Errno::ENOENT) => {
                 "; either it is not there, or the interpreter that its first line names is not"
             }
@@ -249,6 +291,8 @@ pub enum Stage {
     Clone,
     /// Giving it a session of its own.
     Session,
+    /// Making its terminal, or making that the session's.
+    Terminal,
     /// Setting the kernel's liking for ending it when memory is out.
     OomScoreAdj,
     /// Setting its priority.
@@ -289,6 +333,7 @@ impl Stage {
             Self::Prepare => "prepare",
             Self::Clone => "clone",
             Self::Session => "session",
+            Self::Terminal => "terminal",
             Self::OomScoreAdj => "oom_score_adj",
             Self::Nice => "nice",
             Self::Rlimits => "rlimits",

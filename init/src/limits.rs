@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Jobs, ended ones included. One more is refused with 503 until some are cleared.
 pub const MAX_JOBS: usize = 16_384;
+/// Detached jobs whose processes live. One more is refused with 503.
+pub const MAX_DETACHED: usize = 16_384;
 /// Bytes of the specs of all jobs together. A further job is refused with 503.
 pub const MAX_SPECS: usize = 256 * 1024 * 1024;
 /// API connections of root and init's own user at once. Further ones wait in the kernel's queue.
@@ -47,3 +49,8 @@ pub const DENIED_TIMEOUT: Duration = Duration::from_secs(1);
 pub const TROUBLE: Duration = Duration::from_millis(10);
 /// The wait before accepting again when there is no descriptor or memory for a connection.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of all captured output together. From there on, streams keep 4 KiB each and no more than
+/// they do.
+pub const MAX_OUTPUT: usize = 256 * 1024 * 1024;
+/// Bytes of the output of cleared jobs, for who follows all output. The longest cleared goes first.
+pub const MAX_DEPARTED: usize = 4 * 1024 * 1024;

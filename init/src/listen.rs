@@ -72,6 +72,16 @@ impl Keeper {
         self.open.len()
     }
 
+    /// Leaves the files of sockets where they are when they are closed: somebody who was let go of
+    /// goes on listening there.
+    pub fn leave_files(&mut self, lent: &[Listen]) {
+        for Listen { address, .. } in lent {
+            if let Some(kept) = self.open.get_mut(address) {
+                kept.file = None;
+            }
+        }
+    }
+
     /// Closes the sockets that are not wanted any more.
     pub fn keep(&mut self, wanted: impl Fn(&Address) -> bool) {
         self.open.retain(|address, _| wanted(address));

@@ -1,16 +1,24 @@
 //! Processes as `/proc` shows them: who is whose child, and in which group and session.
 
 use std::fs;
+use std::time::Duration;
 
 use nix::sys::signal as os;
-use nix::unistd::Pid as OsPid;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{Pid as OsPid, SysconfVar, sysconf};
 
+use crate::clock::Moment;
+use crate::detached::Spared;
 use crate::id::Pid;
-use crate::signal::Signal;
+use crate::signal::{Exit, Signal};
 use crate::sys;
 
 /// The kernel's flag of a process that has forked and not exec'ed.
 const PF_FORKNOEXEC: u32 = 0x40;
+/// Where a process's line has how it has ended, after its name.
+const EXIT_STATUS: usize = 49;
+/// The kernel's flag of its own threads.
+const PF_KTHREAD: u32 = 0x20_0000;
 
 /// A process at the moment it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +37,10 @@ pub struct Process {
     pub session: i32,
     /// It has never exec'ed since it was forked.
     pub is_unborn: bool,
+    /// It is a thread of the kernel.
+    pub is_kernel: bool,
+    /// How many threads it has.
+    pub threads: u32,
     /// When it began, in ticks since the machine did: with the number, this names one process for
     /// ever.
     pub start: u64,
@@ -61,16 +73,56 @@ impl Process {
         let (parent, group, session) = (number()?, number()?, number()?);
         // After the terminal and its foreground.
         let flags: u32 = fields.nth(2)?.parse().ok()?;
-        let is_unborn = flags & PF_FORKNOEXEC != 0;
-        let start = fields.nth(12)?.parse().ok()?;
+        let (is_unborn, is_kernel) = (flags & PF_FORKNOEXEC != 0, flags & PF_KTHREAD != 0);
+        let threads: u32 = fields.nth(10)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
         let (pid, name) = (pid.parse().ok()?, name.to_owned());
-        Some(Self { pid, name, state, parent, group, session, is_unborn, start })
+        Some(Self {
+            pid,
+            name,
+            state,
+            parent,
+            group,
+            session,
+            is_unborn,
+            is_kernel,
+            threads,
+            start,
+        })
     }
 
-    /// Whether it is not dead and only waiting to be reaped.
+    /// Whether it is not dead and only waiting to be reaped. The state is its first thread's, which
+    /// may end before the others.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X')
+        !matches!(self.state, 'Z' | 'X') || self.threads > 1
+    }
+
+    /// How a process that began then has ended, if it waits to be reaped and init may see that.
+    #[must_use]
+    pub fn exit_of_zombie(pid: i32, start: u64) -> Option<Exit> {
+        let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Self::parse(&line).filter(|process| process.start == start && process.state == 'Z')?;
+        let status = line.rsplit_once(") ")?.1.split_whitespace().nth(EXIT_STATUS)?.parse().ok()?;
+        // A 0 is also what the kernel shows those who may not see it.
+        let may_see = || fs::read(format!("/proc/{pid}/io")).is_ok();
+        Exit::from_status(status).filter(|_| status != 0 || may_see())
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn began(&self) -> Moment {
+        let now = Moment::now();
+        let age = || {
+            let booted = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+            let a_second = sysconf(SysconfVar::CLK_TCK).ok()??;
+            let a_second = u64::try_from(a_second).ok().filter(|ticks| *ticks > 0)?;
+            let ms = self.start.checked_mul(1000)?.checked_div(a_second)?;
+            booted.checked_sub(Duration::from_millis(ms))
+        };
+        let age = age().unwrap_or_default();
+        let mono = now.mono.checked_sub(age).unwrap_or(now.mono);
+        Moment { mono, wall: now.wall.checked_sub(age).unwrap_or(now.wall) }
     }
 
     /// Signals it, and nobody who has got its number since.
@@ -107,17 +159,22 @@ pub fn is_group_empty(leader: Pid) -> bool {
     os::killpg(OsPid::from_raw(leader.as_raw()), None) == Err(nix::errno::Errno::ESRCH)
 }
 
-/// Kills what is left of init's processes: all others where init is PID 1, else its children, to
-/// be called again until there are none, because their death leaves theirs to init.
-pub fn kill_what_is_left() {
+/// Kills what is left of init's processes: all others where init is PID 1, else its children but
+/// those that are spared, to be called again until there are none, because their death leaves theirs
+/// to init. Answers whether somebody was there to be killed.
+pub fn kill_what_is_left(spared: &Spared) -> bool {
     if nix::unistd::getpid().as_raw() == 1 {
         let _ = os::kill(OsPid::from_raw(-1), os::Signal::SIGKILL);
-        return;
+        return true;
     }
     let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-    for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(Pid::new) {
+    let children: Vec<_> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    let mut doomed = spared.others(children).into_iter().filter_map(Pid::new).peekable();
+    let is_anybody_there = doomed.peek().is_some();
+    for pid in doomed {
         let _ = signal_child(pid, Signal::KILL);
     }
+    is_anybody_there
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 //! Everything that the table asks for is done here, in the one thread that there is, and what
 //! comes of it goes back to the table as a further event.
 
+mod adopt;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use init_wire::{Cgroup as Settings, InitInfo, JobEvent, JobSpec, Ready, Status};
+use init_wire::{Cgroup as Settings, Channel, InitInfo, JobEvent, JobSpec, Log, Ready, Status};
 use nix::errno::Errno;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -17,17 +19,22 @@ use crate::cgroup::{self, Group, Handle};
 use crate::chronicle::{self, Chronicle, Since};
 use crate::clock::Moment;
 use crate::descriptor;
+use crate::detached::Spared;
 use crate::door::{Following, Knock};
-use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Stage, Ticket};
+use crate::event::{Command, DELETED, Effect, Ending, Event, Fault, Refusal, Reply, Stage, Ticket};
 use crate::id::{JobId, Pid};
+use crate::input::Inputs;
 use crate::job::{Notice, Tree, View};
-use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_JOBS};
+use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_DETACHED, MAX_JOBS};
 use crate::listen::Keeper;
 use crate::notice::{self, Ears, Line, Message, Mouth, Words};
+use crate::output::Outputs;
 use crate::process;
-use crate::signal::Signal;
+use crate::signal::{Exit, Signal};
 use crate::spawn::{Lent, Spawner, shortened};
 use crate::spec::{Shown, Spec};
+use crate::stdio::Kept;
+use crate::stranger::Strangers;
 use crate::sys::{self, child::Unborn};
 use crate::table::Table;
 use crate::tree::{Roots, Trees};
@@ -39,6 +46,9 @@ pub struct Reactor {
     keeper: Keeper,
     trees: Trees,
     ears: Ears,
+    outputs: Outputs,
+    inputs: Inputs,
+    strangers: Strangers,
     /// Descriptors that may be kept for jobs.
     keepable: usize,
     in_vm: bool,
@@ -48,18 +58,29 @@ pub struct Reactor {
     chronicle: Chronicle,
     started: Instant,
     end: Option<(Ending, u8)>,
+    /// Who outlives init; known at its end.
+    spared: Spared,
 }
 
 impl Reactor {
     /// A reactor around an empty table.
     #[must_use]
-    pub fn new(table: Table, spawner: Spawner, ears: Ears, in_vm: bool) -> Self {
+    pub fn new(
+        table: Table,
+        spawner: Spawner,
+        ears: Ears,
+        strangers: Strangers,
+        in_vm: bool,
+    ) -> Self {
         Self {
             table,
             spawner,
             keeper: Keeper::default(),
             trees: Trees::default(),
             ears,
+            outputs: Outputs::default(),
+            inputs: Inputs::default(),
+            strangers,
             keepable: descriptor::keepable(),
             in_vm,
             was_asked: false,
@@ -67,13 +88,21 @@ impl Reactor {
             chronicle: Chronicle::default(),
             started: Instant::now(),
             end: None,
+            spared: Spared::default(),
         }
+    }
+
+    /// What jobs write, and what is written to them.
+    #[must_use]
+    pub fn streams(&self) -> (Outputs, Inputs) {
+        (self.outputs.clone(), self.inputs.clone())
     }
 
     /// When something is to be done without anybody asking.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let look = self.spawner.births.next_look(self.awaits(self.spawner.births.all()));
+        let births = &self.spawner.births;
+        let look = births.next_look(births.are_urgent() || self.awaits(births.all()));
         let rest = self.spawner.next_rest();
         [self.table.next_deadline(), look, rest].into_iter().flatten().min()
     }
@@ -114,6 +143,10 @@ impl Reactor {
                 if wants_more && !sys::memory::is_enough() {
                     return self.reply(ticket, Reply::Refused(Refusal::NoMemory));
                 }
+                if matches!(command, Command::Detach(_)) && !self.trees.may_let_go() {
+                    let refusal = Refusal::TooManyDetached(MAX_DETACHED);
+                    return self.reply(ticket, Reply::Refused(refusal));
+                }
                 self.handle(Event::Asked(ticket, command));
             }
             Knock::Abandon(ticket) => {
@@ -134,6 +167,12 @@ impl Reactor {
     pub fn handle(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = self.birth().or_else(|| events.pop_front()) {
+            if let Event::Reaped(pid, _) = &event
+                && let Some(job) = self.table.job_of(*pid)
+            {
+                // Who is told of its end finds its last words.
+                self.outputs.drain(job);
+            }
             // Anew for each: a start may have taken long.
             for effect in self.table.step(Moment::now(), event) {
                 self.perform(effect, &mut events);
@@ -142,9 +181,17 @@ impl Reactor {
         self.spawner.rest();
     }
 
-    /// A child has been reaped; its number may be anybody's from now on.
-    pub fn forget(&mut self, child: Pid) {
+    /// A child has been reaped; its number may be anybody's from now on. Answers how a process that
+    /// was taken over has ended, if it had that number.
+    pub fn forget(&mut self, child: Pid) -> Option<Exit> {
         self.spawner.forget(child);
+        self.strangers.forget(child).filter(|exit| *exit != Exit::Unknown)
+    }
+
+    /// Whom init's own end is not to touch.
+    #[must_use]
+    pub fn spared(&mut self) -> Spared {
+        std::mem::take(&mut self.spared)
     }
 
     /// Whether a child will have exec'ed in a moment, and somebody waits for that. Otherwise it is
@@ -179,9 +226,12 @@ impl Reactor {
     /// What has become of one of the children that were on their way.
     fn birth(&mut self) -> Option<Event> {
         let (outfit, born) = self.spawner.births.take()?;
-        let Outfit { job, exec, begun, group, bounds } = outfit;
+        let Outfit { job, exec, begun, group, bounds, kept, log, tty } = outfit;
         Some(match born {
             Ok(pid) => {
+                self.connect(&job, kept, &log, tty);
+                // Who had its number has ended.
+                self.strangers.forget(pid);
                 self.trees.plant(&job, pid, group);
                 if let Some(bounds) = bounds {
                     self.trees.bound(&job, &bounds);
@@ -198,6 +248,21 @@ impl Reactor {
         })
     }
 
+    /// A new run of the job writes to these, and reads from these, and from no others.
+    fn connect(&mut self, job: &JobId, kept: Kept, log: &Log, tty: bool) {
+        let Kept { stdin, stdout, stderr } = kept;
+        for (channel, end) in [(Channel::Stdout, stdout), (Channel::Stderr, stderr)] {
+            match end {
+                Some(end) => self.outputs.capture(job, channel, log, end),
+                None => self.outputs.release(job, channel),
+            }
+        }
+        match stdin {
+            Some(end) => self.inputs.keep(job, end, tty),
+            None => self.inputs.close(job),
+        }
+    }
+
     fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
             Effect::Spawn(id, spec) => {
@@ -205,6 +270,18 @@ impl Reactor {
                     warn!("job `{id}`: {fault}");
                     events.push_back(Event::SpawnFailed(id, fault));
                 }
+            }
+            Effect::Adopt(id, spec) => {
+                if let Err(why) = self.begin_to_adopt(&id, &spec) {
+                    events.push_back(Event::NotAdopted(id, why));
+                }
+            }
+            Effect::LetGo(id, pid, spec) => {
+                self.ears.stop(&id);
+                self.outputs.let_go(&id);
+                self.keeper.leave_files(&spec.listeners);
+                self.strangers.forget(pid);
+                self.trees.let_go(&id, pid);
             }
             Effect::Signal(pid, signal, ticket) => self.signal(pid, signal, ticket),
             Effect::SignalGroup(pid, signal) => process::signal_group(pid, signal),
@@ -222,8 +299,14 @@ impl Reactor {
                 self.seen(id, seen, events);
             }
             Effect::Reply(ticket, reply) => self.reply(ticket, reply),
-            Effect::Changed(id, seq) => self.tell_changed(&id, seq),
-            Effect::Gone(id, seq) => self.tell_gone(&id, seq),
+            Effect::Changed(id, seq) => {
+                self.note_streams(&id);
+                self.tell_changed(&id, seq);
+            }
+            Effect::Gone(id, seq) => {
+                self.outputs.forget(&id);
+                self.tell_gone(&id, seq);
+            }
             Effect::ReleaseListeners => {
                 let table = &self.table;
                 self.keeper.keep(|address| table.names_listener(address));
@@ -231,10 +314,20 @@ impl Reactor {
             Effect::End(ending, code) => {
                 info!("ending with code {code}");
                 self.keeper.keep(|_| false);
+                self.spared = self.trees.spared();
                 self.trees.clear();
                 self.end = Some((ending, code));
             }
         }
+    }
+
+    /// Who follows a job that has ended need not wait for more of it.
+    fn note_streams(&mut self, id: &JobId) {
+        let is_live = self.table.is_live(id);
+        if !is_live {
+            self.inputs.close(id);
+        }
+        self.outputs.note(id, is_live);
     }
 
     /// Begins to start a process of the job, with all that is kept for it.
@@ -244,7 +337,9 @@ impl Reactor {
             stage: Stage::Prepare,
             errno: Errno::EINVAL,
         })?;
-        let exec = shortened(&wire.exec);
+        let was_deleted = spec.adoption.as_ref().is_some_and(|adoption| adoption.was_deleted);
+        let mark = if was_deleted { DELETED } else { "" };
+        let exec = format!("{}{mark}", shortened(&wire.exec));
         self.begin(id, spec, &wire, &exec).map_err(|(stage, errno)| Fault { exec, stage, errno })
     }
 
@@ -260,8 +355,12 @@ impl Reactor {
         if spec.notifies() || spec.ready != Ready::Exec {
             self.may_keep().map_err(|errno| (Stage::Notify, errno))?;
         }
+        if Kept::wanted(wire) > 0 {
+            let ready = self.may_keep().and_then(|()| self.outputs.prepare());
+            ready.map_err(|errno| (Stage::Stdout, errno))?;
+        }
         let mouth = Mouth::open(spec).map_err(|errno| (Stage::Notify, errno))?;
-        let (mut child, group) = match self.begin_in_group(id, spec, wire, &mouth) {
+        let (mut child, kept, group) = match self.begin_in_group(id, spec, wire, &mouth) {
             // A group that was used before may have been left in a state that it cannot be in.
             Err((Stage::Clone, Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP)) => {
                 self.begin_in_group(id, spec, wire, &mouth)
@@ -281,14 +380,17 @@ impl Reactor {
         // From now on, though it is the job's only when it has exec'ed: it may have a lot to say.
         self.ears.listen(id, mouth);
         let (job, exec, begun) = (id.clone(), exec.to_owned(), Moment::now());
-        let outfit = Outfit { job, exec, begun, group, bounds };
+        let (log, tty) = (wire.log.clone(), wire.tty);
+        let outfit = Outfit { job, exec, begun, group, bounds, kept, log, tty };
         self.spawner.births.add(child, outfit);
         Ok(())
     }
 
     /// Whether a descriptor more may be kept for jobs.
     fn may_keep(&self) -> Result<(), Errno> {
-        let kept = self.keeper.count() + self.ears.count();
+        let streams = self.outputs.count() + self.inputs.count();
+        let others = self.ears.count() + self.strangers.count();
+        let kept = self.keeper.count() + others + streams;
         if kept < self.keepable { Ok(()) } else { Err(Errno::EMFILE) }
     }
 
@@ -298,18 +400,18 @@ impl Reactor {
         spec: &Arc<Spec>,
         wire: &JobSpec,
         mouth: &Mouth,
-    ) -> Result<(Unborn, Option<Group>), (Stage, Errno)> {
+    ) -> Result<(Unborn, Kept, Option<Group>), (Stage, Errno)> {
         // `boot` stays where init is, whatever that is a part of.
         let taken = match &spec.boot {
             Some(_) => Ok(None),
             None => self.trees.take_group(id, wire.cgroup.as_ref()),
         };
         let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
-        let most = self.keepable.saturating_sub(self.ears.count());
+        let most = self.keepable.saturating_sub(self.ears.count() + self.strangers.count());
         let group_fd = handle.as_ref().map(Handle::as_raw);
         let mut lent = Lent { keeper: &mut self.keeper, most, mouth, group: group_fd };
         match self.spawner.spawn(spec, wire, &mut lent) {
-            Ok(child) => Ok((child, group)),
+            Ok((child, kept)) => Ok((child, kept, group)),
             Err(failure) => {
                 self.trees.give_up(group);
                 Err(failure)
@@ -320,6 +422,7 @@ impl Reactor {
     fn seen(&mut self, id: JobId, tree: Tree, events: &mut VecDeque<Event>) {
         if matches!(tree, Tree::Empty { .. }) {
             self.ears.stop(&id);
+            self.outputs.drain(&id);
         }
         events.push_back(Event::Tree(id, tree));
     }
@@ -369,7 +472,8 @@ impl Reactor {
     }
 
     fn signal(&mut self, pid: Pid, signal: Signal, ticket: Option<Ticket>) {
-        let sent = process::signal_child(pid, signal);
+        let stranger = self.strangers.signal(pid, signal);
+        let sent = stranger.unwrap_or_else(|| process::signal_child(pid, signal));
         let Some(ticket) = ticket else { return };
         self.reply(
             ticket,

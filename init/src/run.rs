@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 use crate::access::Access;
 use crate::account::{AccountError, Accounts};
 use crate::api::{self, Api};
+use crate::detached::Spared;
 use crate::door::{Door, Knock};
 use crate::event::{Ending, Event};
 use crate::forward::{Course, Forward};
@@ -39,6 +40,7 @@ use crate::signal::Signal;
 use crate::signals::{self, Signals};
 use crate::spawn::{DEFAULT_PATH, Spawner};
 use crate::spec::{Boot, Spec, SpecError};
+use crate::stranger::{Sight, Strangers};
 use crate::table::{Rules, Table};
 use crate::terminal::{Pause, Terminal};
 use crate::token::{TokenError, Tokens};
@@ -69,6 +71,7 @@ struct Life {
     signals: Signals,
     knocks: mpsc::UnboundedReceiver<Knock>,
     messages: mpsc::Receiver<Message>,
+    sights: mpsc::UnboundedReceiver<Sight>,
     alarm: Alarm,
     forward: Forward,
     pause: Pause,
@@ -171,8 +174,9 @@ impl Init {
         let rules = Rules { max_jobs, max_specs, boot_exit, grace: options.grace, seed: seed() };
         let terminal = Terminal::find();
         let (ears, messages) = Ears::new();
+        let (strangers, sights) = Strangers::new();
         let spawner = Spawner::new(terminal.is_some().then_some(0), descriptor::raise_limit());
-        let mut reactor = Reactor::new(Table::new(rules), spawner, ears, in_vm);
+        let mut reactor = Reactor::new(Table::new(rules), spawner, ears, strangers, in_vm);
         let is_pid_1 = getpid().as_raw() == 1;
         let pause = Pause::new(terminal, !is_pid_1);
         let own = (getuid().as_raw(), getgid().as_raw());
@@ -186,7 +190,9 @@ impl Init {
             access => access?,
         };
         let seats = MAX_CONNECTIONS.min(descriptor::keepable() / 2);
-        let api = Box::pin(api::serve(listener, Api { door, own }, access, seats));
+        let (outputs, inputs) = reactor.streams();
+        let api = Api { door, own, outputs, inputs };
+        let api = Box::pin(api::serve(listener, api, access, seats));
         let has_boot = !options.command.is_empty();
         let boot = has_boot.then(|| boot_spec(&options, address, boot_exit, in_vm, own));
         let boot = boot.transpose()?;
@@ -204,6 +210,7 @@ impl Init {
             signals,
             knocks,
             messages,
+            sights,
             alarm,
             forward,
             pause,
@@ -230,14 +237,15 @@ impl Init {
                         tokio::task::yield_now().await;
                     }
                 }
-                (end, life.watchdog)
+                (end, life.watchdog, life.reactor.spared())
             });
             life.await
         });
-        let ((ending, code), watchdog) = served.unwrap_or(((Ending::Exit, 1), None));
+        let lost = |_| ((Ending::Exit, 1), None, Spared::default());
+        let ((ending, code), watchdog, spared) = served.unwrap_or_else(lost);
         drop(runtime);
         let watchdog = watchdog.map(Watchdog::last);
-        bury_the_rest();
+        bury_the_rest(&spared);
         if in_vm {
             machine::end(ending, watchdog);
         }
@@ -285,13 +293,14 @@ impl Life {
             })),
             () = self.alarm.until(deadline) => Happened::Deadline,
             Some(message) = self.messages.recv() => Happened::Message(message),
+            Some(sight) = self.sights.recv() => Happened::Sight(sight),
             () = std::future::ready(()), if others_first => Happened::Turn,
             // When the connections have had their turn, too.
             () = tokio::task::yield_now(), if expects => Happened::Nothing,
         };
         let weight = match happened {
             Happened::Knock(_) | Happened::Nothing | Happened::Turn => 0,
-            Happened::Signal(_) | Happened::Message(_) => 1,
+            Happened::Signal(_) | Happened::Message(_) | Happened::Sight(_) => 1,
             // It may have started several programs.
             Happened::Deadline => TURNS_IN_A_ROW,
         };
@@ -324,6 +333,7 @@ impl Life {
             }
             Happened::Knock(knock) => self.reactor.answer(knock),
             Happened::Message(message) => self.reactor.hear(message),
+            Happened::Sight(sight) => self.reactor.see(sight),
             Happened::Deadline => self.reactor.handle(Event::Tick),
             Happened::Nothing => self.reactor.wait_for_births(),
             Happened::Turn => {}
@@ -388,6 +398,7 @@ enum Happened {
     Signal(i32),
     Knock(Knock),
     Message(Message),
+    Sight(Sight),
     Deadline,
     Nothing,
     Turn,
@@ -536,21 +547,27 @@ fn seed() -> u64 {
     now.map_or(1, |since| since.as_secs() ^ u64::from(since.subsec_nanos()))
 }
 
-/// Nothing that init was responsible for outlives it.
-fn bury_the_rest() {
+/// Nothing that init was responsible for outlives it, but what it has let go of.
+fn bury_the_rest(spared: &Spared) {
     let by = Instant::now() + LAST_WAIT;
     let mut dead = 0_u32;
+    // The kernel's list may miss somebody whose neighbour in it ends just then.
+    let mut is_alone = false;
     while Instant::now() < by {
         match sys::wait_any() {
             Ok(Some(_)) => {
                 dead = dead.wrapping_add(1);
                 // Who forks without end would otherwise never be killed for all his dead.
                 if dead.is_multiple_of(64) {
-                    process::kill_what_is_left();
+                    process::kill_what_is_left(spared);
                 }
             }
             Ok(None) => {
-                process::kill_what_is_left();
+                let was_alone = is_alone;
+                is_alone = !process::kill_what_is_left(spared);
+                if is_alone && was_alone && !spared.is_empty() {
+                    return;
+                }
                 thread::sleep(Duration::from_millis(1));
             }
             Err(Errno::EINTR) => {}

@@ -80,9 +80,21 @@ pub enum Exit {
     Signal(i32),
     /// By the SIGKILL of a kernel whose memory, as far as it is the job's, was out.
     Oom,
+    /// It was not init's child, and nothing tells how it ended.
+    Unknown,
 }
 
 impl Exit {
+    /// From the status that `wait(2)` gives of a process that has ended.
+    #[must_use]
+    pub fn from_status(status: i32) -> Option<Self> {
+        match status & 0x7f {
+            0 => u8::try_from(status >> 8 & 0xff).ok().map(Self::Code),
+            0x7f => None,
+            signal => Some(Self::Signal(signal)),
+        }
+    }
+
     /// Whether it ended well.
     #[must_use]
     pub fn is_success(self) -> bool {
@@ -96,6 +108,7 @@ impl Exit {
             Self::Code(code) => code,
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
             Self::Oom => 128 + 9,
+            Self::Unknown => 1,
         }
     }
 
@@ -105,18 +118,19 @@ impl Exit {
         if self == Self::Signal(libc::SIGKILL) { Self::Oom } else { self }
     }
 
-    /// As the API shows it.
+    /// As the API shows it, if it is known.
     #[must_use]
-    pub fn to_wire(self) -> LastExit {
+    pub fn to_wire(self) -> Option<LastExit> {
         match self {
-            Self::Code(code) => LastExit::Code(code),
-            Self::Signal(_) | Self::Oom => LastExit::Signal(self.signal_name()),
+            Self::Code(code) => Some(LastExit::Code(code)),
+            Self::Signal(_) | Self::Oom => Some(LastExit::Signal(self.signal_name())),
+            Self::Unknown => None,
         }
     }
 
     fn signal_name(self) -> String {
         match self {
-            Self::Code(_) => String::new(),
+            Self::Code(_) | Self::Unknown => String::new(),
             Self::Oom => "OOM".into(),
             Self::Signal(number) => Signal::from_number(number)
                 .map_or_else(|| format!("SIG{number}"), |signal| signal.to_string()),
@@ -130,6 +144,7 @@ impl fmt::Display for Exit {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(_) => write!(f, "{}", self.signal_name()),
             Self::Oom => write!(f, "SIGKILL, because its memory was out"),
+            Self::Unknown => write!(f, "nobody knows what"),
         }
     }
 }

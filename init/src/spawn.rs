@@ -8,13 +8,13 @@ use init_wire::JobSpec;
 use nix::errno::Errno;
 
 use crate::birth::Births;
-use crate::descriptor::Stream;
 use crate::event::Stage;
 use crate::id::Pid;
 use crate::listen::Keeper;
 use crate::notice::Mouth;
 use crate::oom::OomScore;
 use crate::spec::{Confinement, Limit, Spec};
+use crate::stdio::{Kept, Streams};
 use crate::sys::child::{self, Image, Unborn};
 use crate::terminal;
 
@@ -63,24 +63,19 @@ impl Spawner {
         Self { births: Births::default(), null: None, terminal, oom: OomScore::default(), nofile }
     }
 
-    /// Begins to start `spec`, which `wire` is the text of.
+    /// Begins to start `spec`, which `wire` is the text of. Answers also what init keeps of its
+    /// streams.
     pub fn spawn(
         &mut self,
         spec: &Spec,
         wire: &JobSpec,
         lent: &mut Lent<'_>,
-    ) -> Result<Unborn, Failure> {
-        let mut open = |stdio, target, stage| {
-            Stream::open(stdio, target, &mut self.null).map_err(|errno| (stage, errno))
-        };
-        let streams = [
-            open(&wire.stdin, 0, Stage::Stdin)?,
-            open(&wire.stdout, 1, Stage::Stdout)?,
-            open(&wire.stderr, 2, Stage::Stderr)?,
-        ];
+    ) -> Result<(Unborn, Kept), Failure> {
+        let user = spec.identity.as_deref().map(|identity| identity.uid);
+        let mut streams = Streams::open(wire, user, &mut self.null)?;
         let sockets =
             lent.keeper.lend(&spec.listeners, lent.most).map_err(|errno| (Stage::Listen, errno))?;
-        let exec = text(&wire.exec)?;
+        let name = text(wire.arg0.as_ref().unwrap_or(&wire.exec))?;
         let (args, envp, cwd) = match &spec.boot {
             Some(boot) => (boot.args.clone(), boot.envs.clone(), Some(boot.cwd.clone())),
             None => (
@@ -96,16 +91,17 @@ impl Spawner {
         let is_set = confinement.rlimits.iter().any(|limit| limit.resource == libc::RLIMIT_NOFILE);
         confinement.rlimits.extend(self.nofile.filter(|_| !is_set));
         let pipe = lent.mouth.pipe.as_ref().map(|(pipe, target)| (pipe.as_raw_fd(), *target));
-        let fds = streams.iter().map(Stream::as_raw).chain(sockets.iter().copied());
+        let fds = streams.ends().into_iter().chain(sockets.iter().copied());
         let image = Image {
             candidates: candidates(wire)?,
-            argv: std::iter::once(exec).chain(args).collect(),
+            argv: std::iter::once(name).chain(args).collect(),
             envp,
             listen_pid: !sockets.is_empty(),
             cwd,
             identity: spec.identity.as_deref().cloned(),
             fds: fds.zip(0..).chain(pipe).collect(),
             terminal,
+            owns_terminal: wire.tty,
             foreground: terminal.is_some() && terminal::is_boots(),
             group: lent.group,
             confinement,
@@ -124,7 +120,7 @@ impl Spawner {
             (stage, errno)
         })?;
         self.oom.note(child.pid());
-        Ok(child)
+        Ok((child, std::mem::take(&mut streams.kept)))
     }
 
     /// A child has been reaped.

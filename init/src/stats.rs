@@ -11,6 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::iter::successors;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -24,7 +25,7 @@ use crate::process::Process;
 use crate::tree::Roots;
 
 /// Generations up to which a process is looked for among a job's descendants.
-const MAX_GENERATIONS: u32 = 64;
+const MAX_GENERATIONS: usize = 64;
 
 /// What all jobs of these roots use; with `pss`, also their share of memory.
 pub async fn read(roots: &[Roots], pss: bool) -> Vec<JobStats> {
@@ -153,32 +154,38 @@ impl Census {
         }
     }
 
-    /// Gives these to the jobs without a group: to the job of their session, group or number, else
-    /// to their parent's.
+    /// Gives these to the jobs without a group: to the one that knows it or its next ancestor, else
+    /// to that of its session, group or number, or its next ancestor's.
     async fn share_out(&mut self, roots: &[Roots], members: &mut [Vec<i32>]) {
         let mut owners = HashMap::new();
         let mut strays = HashMap::new();
         for (job, roots) in roots.iter().enumerate().filter(|(_, roots)| roots.counters.is_none()) {
             owners.extend(roots.number.map(|number| (number.as_raw(), job)));
-            strays.extend(roots.strays.iter().map(|stray| ((stray.pid, stray.start), job)));
+            strays.extend(roots.strays.iter().map(|stray| (*stray, job)));
         }
-        let own = |process: &Process| {
+        let by_number = |process: &Process| {
             let numbers = [process.pid, process.group, process.session];
-            let stray = || strays.get(&(process.pid, process.start));
-            numbers.iter().find_map(|number| owners.get(number)).or_else(stray).copied()
+            numbers.iter().find_map(|number| owners.get(number)).copied()
         };
+        let known = |process: &Process| strays.get(&(process.pid, process.start)).copied();
         for (pid, member) in &self.seen {
-            let mut next = Some(member);
-            for _ in 0..MAX_GENERATIONS {
-                let Some(member) = next else { break };
-                if let Some(members) = own(&member.process).and_then(|job| members.get_mut(job)) {
-                    members.push(*pid);
-                    break;
-                }
-                next = self.seen.get(&member.process.parent).filter(|m| m.process.pid > 1);
+            let mut line = self.line(member).take(MAX_GENERATIONS);
+            // Most jobs know nobody.
+            let knower = if strays.is_empty() { None } else { line.find_map(known) };
+            let owner = || self.line(member).take(MAX_GENERATIONS).find_map(by_number);
+            if let Some(members) = knower.or_else(owner).and_then(|job| members.get_mut(job)) {
+                members.push(*pid);
             }
         }
         self.pace.rest().await;
+    }
+
+    /// A process and its ancestors.
+    fn line<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a Process> {
+        let parent = |process: &&Process| {
+            self.seen.get(&process.parent).map(|m| &m.process).filter(|p| p.pid > 1)
+        };
+        successors(Some(&member.process), parent)
     }
 
     /// What these have used; their processor time only if it is `timed`.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
-use crate::event::{Command, Effect, Ending, Event, Fault, Refusal, Reply, Ticket, Until};
+use crate::event::{Command, Effect, Ending, Event, Refusal, Reply, Ticket, Until};
 use crate::id::{JobId, Pid};
 use crate::job::{Context, Input, Job, Origin, State, Then, View};
 use crate::shutdown::{Asked, BootExit, Shutdown};
@@ -117,6 +117,24 @@ impl Table {
         if job.has_processes() { Ok(vec![id.clone()]) } else { Err(Refusal::Dead(id.clone())) }
     }
 
+    /// Whether nothing is started any more.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.shutdown.is_going_on()
+    }
+
+    /// The job whose main process this is.
+    #[must_use]
+    pub fn job_of(&self, pid: Pid) -> Option<&JobId> {
+        self.pids.get(&pid)
+    }
+
+    /// What a job is to run.
+    #[must_use]
+    pub fn spec(&self, id: &JobId) -> Option<Arc<Spec>> {
+        self.jobs.get(id).map(|entry| Arc::clone(entry.job.spec()))
+    }
+
     /// Whether somebody waits for a job's process to run.
     #[must_use]
     pub fn is_start_awaited(&self, id: &JobId) -> bool {
@@ -133,6 +151,12 @@ impl Table {
     #[must_use]
     pub fn knows(&self, pid: Pid) -> bool {
         self.pids.contains_key(&pid)
+    }
+
+    /// Whether a job has a process, or will have one without anybody asking.
+    #[must_use]
+    pub fn is_live(&self, id: &JobId) -> bool {
+        self.jobs.get(id).is_some_and(|entry| entry.job.is_live())
     }
 
     /// How many jobs there are, ended ones included.
@@ -181,8 +205,21 @@ impl Table {
             Event::Boot(spec) => self.boot(&spec, &mut effects),
             Event::Asked(ticket, command) => self.ask(now, ticket, command, &mut effects),
             Event::Abandoned(ticket) => self.abandon(ticket),
-            Event::Spawned(id, pid, at) => self.spawned(now, &id, (pid, at), &mut effects),
-            Event::SpawnFailed(id, fault) => self.spawn_failed(now, &id, fault, &mut effects),
+            Event::Spawned(id, pid, at) => {
+                self.began(now, &id, pid, Input::Spawned(pid, at), &mut effects);
+            }
+            Event::SpawnFailed(id, fault) => {
+                self.did_not_begin(now, &id, Input::SpawnFailed(fault), &mut effects);
+            }
+            Event::Adopted(id, pid, at, spec) => {
+                self.specs += spec.size();
+                let asked = self.jobs.get(&id).map_or(0, |entry| entry.job.spec().size());
+                self.specs = self.specs.saturating_sub(asked);
+                self.began(now, &id, pid, Input::Adopted(pid, at, spec), &mut effects);
+            }
+            Event::NotAdopted(id, why) => {
+                self.did_not_begin(now, &id, Input::NotAdopted(why), &mut effects);
+            }
             Event::Reaped(pid, exit) => self.reaped(now, pid, exit, &mut effects),
             Event::OrphansReaped => self.orphans_reaped(now, &mut effects),
             Event::Tree(id, tree) => self.drive(now, &id, Input::Tree(tree), &mut effects),
@@ -219,6 +256,7 @@ impl Table {
             }),
             Command::Remove(id) => self.remove(now, ticket, &id, effects),
             Command::Signal(id, signal) => self.signal(ticket, &id, signal, effects),
+            Command::Detach(id) => self.detach(ticket, &id, effects),
             Command::Await(id, until) => self.await_job(ticket, &id, until, effects),
             Command::End(ending) => {
                 self.terminate(now, ending, effects);
@@ -243,7 +281,7 @@ impl Table {
         self.may_start()?;
         let id = id.unwrap_or_else(|| self.free_name());
         let is_full = self.jobs.len() >= self.rules.max_jobs;
-        let are_full = self.specs + spec.size() > self.rules.max_specs;
+        let are_full = self.specs + spec.most() > self.rules.max_specs;
         match self.jobs.get_mut(&id) {
             None if is_full => {
                 return Err(Refusal::TableFull(self.rules.max_jobs));
@@ -265,7 +303,8 @@ impl Table {
         if let Some(entry) = self.jobs.get_mut(&id) {
             entry.job.wait(ticket, until, true);
         }
-        effects.push(Effect::Spawn(id, spec));
+        let adopts = spec.adoption.is_some();
+        effects.push(if adopts { Effect::Adopt(id, spec) } else { Effect::Spawn(id, spec) });
         Ok(())
     }
 
@@ -362,6 +401,33 @@ impl Table {
         Ok(())
     }
 
+    /// Forgets a job whose processes go on.
+    fn detach(
+        &mut self,
+        ticket: Ticket,
+        id: &JobId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let entry = self.jobs.get_mut(id).ok_or_else(|| Refusal::UnknownJob(id.clone()))?;
+        if *id == JobId::boot() {
+            return Err(Refusal::NotDetachable(id.clone()));
+        }
+        if entry.job.spec().is_tied {
+            return Err(Refusal::Tied(id.clone()));
+        }
+        let deadline = entry.job.deadline();
+        let (pid, view) = entry.job.let_go(effects)?;
+        effects.push(Effect::LetGo(id.clone(), pid, Arc::clone(entry.job.spec())));
+        effects.push(Effect::Reply(ticket, Reply::Job(view)));
+        if let Some(at) = deadline {
+            self.timers.remove(&(at, id.clone()));
+        }
+        self.pids.remove(&pid);
+        self.live -= 1;
+        self.forget(id, effects);
+        Ok(())
+    }
+
     fn await_job(
         &mut self,
         ticket: Ticket,
@@ -386,13 +452,17 @@ impl Table {
         }
     }
 
-    fn spawned(
+    /// A job has its process: one that was made, or one that was taken over.
+    fn began(
         &mut self,
         now: Moment,
         id: &JobId,
-        (pid, at): (Pid, Moment),
+        pid: Pid,
+        input: Input,
         effects: &mut Vec<Effect>,
     ) {
+        // One that was taken over, and is not init's to reap, had this number: so it has ended.
+        self.reaped(now, pid, Exit::Unknown, effects);
         self.starts += 1;
         let mut freed = false;
         if let Some(entry) = self.jobs.get_mut(id) {
@@ -405,20 +475,20 @@ impl Table {
         if id == &JobId::boot() {
             self.shutdown.boot_started();
         }
-        self.drive(now, id, Input::Spawned(pid, at), effects);
+        self.drive(now, id, input, effects);
         if freed {
             effects.push(Effect::ReleaseListeners);
         }
     }
 
-    fn spawn_failed(&mut self, now: Moment, id: &JobId, fault: Fault, effects: &mut Vec<Effect>) {
+    fn did_not_begin(&mut self, now: Moment, id: &JobId, input: Input, effects: &mut Vec<Effect>) {
         let first = self.jobs.get(id).is_some_and(|entry| entry.order == 0);
         if !first {
-            return self.drive(now, id, Input::SpawnFailed(fault), effects);
+            return self.drive(now, id, input, effects);
         }
         // A job that never was: who asked is told, and the table is as before.
         let Some(mut entry) = self.jobs.remove(id) else { return };
-        entry.job.step(self.context(now), Input::SpawnFailed(fault), effects);
+        entry.job.step(self.context(now), input, effects);
         self.live -= 1;
         self.specs = self.specs.saturating_sub(entry.job.spec().size());
         if let Some(old) = entry.replaced.take() {
@@ -548,7 +618,7 @@ impl Table {
             return;
         }
         if before.3 != after.3 {
-            if let Some(pid) = before.3 {
+            if let Some(pid) = before.3.filter(|pid| self.pids.get(pid) == Some(id)) {
                 self.pids.remove(&pid);
             }
             if let Some(pid) = after.3 {

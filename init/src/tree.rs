@@ -12,8 +12,11 @@ use nix::errno::Errno;
 use tracing::warn;
 
 use crate::cgroup::{Cgroups, Counters, Group, Handle};
+use crate::descent::Descent;
+use crate::detached::Spared;
 use crate::id::{JobId, Pid};
 use crate::job::Tree as Seen;
+use crate::limits::MAX_DETACHED;
 use crate::process::{self, Process};
 use crate::signal::Signal;
 
@@ -21,6 +24,8 @@ use crate::signal::Signal;
 const NAMED: usize = 5;
 /// SIGKILLs after which it is said again that somebody does not die; one comes each 100 ms.
 const SAY_AGAIN: [u32; 3] = [10, 100, 1000];
+/// Detached trees from which on they are looked through for such as have ended.
+const SIFT_FROM: usize = 16;
 /// Generations up to which a process is looked for among a job's descendants.
 const MAX_GENERATIONS: u32 = 64;
 
@@ -31,10 +36,23 @@ pub struct Trees {
     /// Somebody has been started in one.
     has_started_in_one: bool,
     by_job: HashMap<JobId, Tree>,
+    /// Trees of no job any more.
+    detached: Vec<Detached>,
+    /// So many of these are looked through for such as have ended.
+    sift_at: usize,
 }
 
+/// A tree that init has let go of.
 #[derive(Debug)]
-struct Tree {
+struct Detached {
+    /// The main process, by number and start.
+    main: (i32, u64),
+    tree: Tree,
+}
+
+/// The processes of one job.
+#[derive(Debug)]
+pub struct Tree {
     /// The process that the job was started with: the number of its group and session.
     leader: Pid,
     group: Option<Group>,
@@ -51,6 +69,8 @@ struct Rare {
     kills: u32,
     /// Nobody of the leader's group and session was left once: their number may be another's now.
     is_number_free: bool,
+    /// It was taken over: descent alone tells who is of it.
+    descent: Option<Descent>,
 }
 
 /// By what a job's processes can be told, at the moment it was asked for.
@@ -64,8 +84,8 @@ pub struct Roots {
     pub counters: Option<Counters>,
     /// Without a group: the number of its group and session, if that is its own.
     pub number: Option<Pid>,
-    /// Without a group: members that only descent tells, seen earlier.
-    pub strays: Vec<Process>,
+    /// Without a group: members that only descent tells, seen earlier, by number and start.
+    pub strays: Vec<(i32, u64)>,
 }
 
 impl Trees {
@@ -74,11 +94,12 @@ impl Trees {
     pub fn roots(&mut self, job: &JobId) -> Option<Roots> {
         let tree = self.by_job.get(job)?;
         let counters = tree.group.as_ref().and_then(|group| self.groups.counters(group));
-        let (is_free, strays) = match &tree.rare {
-            Some(rare) => (rare.is_number_free, rare.strays.clone()),
-            None => (false, Vec::new()),
+        let number = match tree.rare.as_deref() {
+            Some(Rare { descent: Some(descent), .. }) => descent.session(),
+            Some(Rare { is_number_free: true, .. }) => None,
+            Some(_) | None => Some(tree.leader),
         };
-        let (job, leader, number) = (job.clone(), tree.leader, (!is_free).then_some(tree.leader));
+        let (job, leader, strays) = (job.clone(), tree.leader, tree.known().collect());
         Some(Roots { job, leader, counters, number, strays })
     }
 
@@ -96,6 +117,99 @@ impl Trees {
     pub fn plant(&mut self, job: &JobId, leader: Pid, group: Option<Group>) {
         self.has_started_in_one |= group.is_some();
         self.by_job.insert(job.clone(), Tree { leader, group, rare: None });
+    }
+
+    /// The tree of a process that is to be taken over, and who is of it.
+    #[must_use]
+    pub fn tree_of(&self, main: &Process, leader: Pid) -> (Tree, Vec<Process>) {
+        let mut descent = Descent::of(main);
+        let members = descent.find(Process::all().unwrap_or_default());
+        let rare = Rare { descent: Some(descent), ..Rare::default() };
+        (Tree { leader, group: None, rare: Some(Box::new(rare)) }, members)
+    }
+
+    /// A job's tree is that of a process which was taken over. If it is the main one of a tree that
+    /// was let go of, that tree is the job's again.
+    pub fn adopt(&mut self, job: &JobId, main: &Process, tree: Tree) {
+        let same = |detached: &Detached| detached.main == (main.pid, main.start);
+        let known = self.detached.iter().position(same);
+        let tree = known.map_or(tree, |at| self.detached.swap_remove(at).tree);
+        self.by_job.insert(job.clone(), tree);
+    }
+
+    /// Whether a tree more may be let go of.
+    pub fn may_let_go(&mut self) -> bool {
+        if self.detached.len() >= self.sift_at.clamp(SIFT_FROM, MAX_DETACHED) {
+            self.sift();
+        }
+        self.detached.len() < MAX_DETACHED
+    }
+
+    /// Forgets trees that were let go of and have ended since.
+    fn sift(&mut self) {
+        let Self { groups, detached, .. } = self;
+        let has_ended = |detached: &mut Detached| match &detached.tree.group {
+            Some(group) => groups.look(group).is_some_and(|seen| seen.is_empty),
+            None => !detached.is_seen(),
+        };
+        let ended: Vec<_> = detached.extract_if(.., has_ended).collect();
+        for group in ended.into_iter().filter_map(|detached| detached.tree.group) {
+            self.give_up(Some(group));
+        }
+        self.sift_at = self.detached.len() * 2;
+    }
+
+    /// A job's tree is no job's any more, and goes on.
+    pub fn let_go(&mut self, job: &JobId, main: Pid) {
+        let Some(mut tree) = self.by_job.remove(job) else { return };
+        if tree.group.is_none() {
+            // Remembers who is there.
+            tree.find();
+        }
+        if let Some(process) = Process::read(main.as_raw()) {
+            self.detached.push(Detached { main: (process.pid, process.start), tree });
+        }
+    }
+
+    /// Whom init's own end is not to touch.
+    #[must_use]
+    pub fn spared(&self) -> Spared {
+        let mut spared = Spared::default();
+        for Detached { main, tree } in &self.detached {
+            if let Some(path) = tree.group.as_ref().and_then(|group| self.groups.path(group)) {
+                spared.groups.push(path);
+                continue;
+            }
+            spared.processes.extend(tree.known().chain([*main]));
+            if !tree.is_by_descent() {
+                spared.sessions.push(tree.leader.as_raw());
+            }
+        }
+        spared
+    }
+
+    /// Whose a process is, by its control group, its session, or its ancestors.
+    #[must_use]
+    pub fn job_of(&mut self, process: &Process) -> Option<JobId> {
+        let group = self.groups.name_around(process.pid);
+        let has_group =
+            |tree: &Tree| tree.group.as_ref().is_some_and(|own| group.as_ref() == Some(own));
+        if let Some((job, _)) = self.by_job.iter().find(|(_, tree)| has_group(tree)) {
+            return Some(job.clone());
+        }
+        let mut next = Some(process.clone());
+        for _ in 0..MAX_GENERATIONS {
+            let process = next?;
+            let is_in = |tree: &Tree| match tree.group {
+                Some(_) => tree.leader.as_raw() == process.pid,
+                None => tree.is_by_number(&process) || tree.knows(&process),
+            };
+            if let Some((job, _)) = self.by_job.iter().find(|(_, tree)| is_in(tree)) {
+                return Some(job.clone());
+            }
+            next = Some(process.parent).filter(|pid| *pid > 1).and_then(Process::read);
+        }
+        None
     }
 
     /// A job's tree does not begin: what was taken for it is not used again, because a start that
@@ -149,15 +263,15 @@ impl Trees {
             Some(group) => self.groups.members(group),
             None => tree.find().iter().map(|process| process.pid).collect(),
         };
-        let leader = tree.leader;
+        let (leader, has_group) = (tree.leader, !tree.is_by_descent());
         // Who is stopped heeds it only when he goes on.
         let both = [signal, Signal::CONT];
-        if others.is_empty() || others == [leader.as_raw()] {
+        if has_group && (others.is_empty() || others == [leader.as_raw()]) {
             return both.into_iter().for_each(|signal| process::signal_group(leader, signal));
         }
         let others: Vec<_> = others.into_iter().filter_map(Process::read).collect();
         let (of_group, strays): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|process| process.group == leader.as_raw());
+            others.into_iter().partition(|p| has_group && p.group == leader.as_raw());
         for signal in both {
             // The group at once, so that nobody escapes by forking meanwhile.
             if !of_group.is_empty() {
@@ -172,7 +286,9 @@ impl Trees {
     /// Looks whether anybody is left.
     pub fn probe(&mut self, job: &JobId) -> Seen {
         self.look_with(job, |tree| {
-            if tree.has_strays() {
+            if let Some(descent) = tree.descent() {
+                descent.is_over()
+            } else if tree.has_strays() {
                 tree.find().is_empty()
             } else {
                 process::is_group_empty(tree.leader)
@@ -183,7 +299,8 @@ impl Trees {
     /// The same, thoroughly: the dead whom only their parent does not reap do not count.
     pub fn look(&mut self, job: &JobId) -> Seen {
         self.look_with(job, |tree| {
-            tree.find().is_empty() && (process::is_group_empty(tree.leader) || has_proc())
+            let is_alone = tree.is_by_descent() || process::is_group_empty(tree.leader);
+            tree.find().is_empty() && (is_alone || has_proc())
         })
     }
 
@@ -233,6 +350,7 @@ impl Trees {
                     process.signal(Signal::KILL);
                 }
             }
+            None if tree.is_by_descent() => tree.descent().into_iter().for_each(Descent::kill),
             None => {
                 let (leader, members) = (tree.leader, tree.find());
                 if members.is_empty() || members.iter().any(|p| p.group == leader.as_raw()) {
@@ -299,14 +417,44 @@ impl Trees {
     }
 }
 
+impl Detached {
+    /// Whether somebody lives of those that were known when it was let go of. Cheap, because there
+    /// may be many.
+    fn is_seen(&self) -> bool {
+        let lives = |(pid, start): (i32, u64)| {
+            Process::read(pid).is_some_and(|process| process.start == start && process.is_alive())
+        };
+        self.tree.known().chain([self.main]).any(lives)
+            || !self.tree.is_by_descent() && !process::is_group_empty(self.tree.leader)
+    }
+}
+
 impl Tree {
+    /// Those that were seen last and that neither session nor group tells, by number and start.
+    fn known(&self) -> impl Iterator<Item = (i32, u64)> {
+        let strays = self.rare.iter().flat_map(|rare| &rare.strays).map(|p| (p.pid, p.start));
+        let descent = self.rare.iter().filter_map(|rare| rare.descent.as_ref());
+        strays.chain(descent.flat_map(Descent::known))
+    }
+
     fn has_strays(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.strays.is_empty())
+    }
+
+    fn is_by_descent(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.descent.is_some())
+    }
+
+    fn descent(&mut self) -> Option<&mut Descent> {
+        self.rare.as_mut()?.descent.as_mut()
     }
 
     /// Whoever lives of the session, the group, and their descendants.
     fn find(&mut self) -> Vec<Process> {
         let Some(all) = Process::all() else { return Vec::new() };
+        if let Some(descent) = self.descent() {
+            return descent.find(all);
+        }
         let (mut found, mut others): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|process| self.is_by_number(process) || self.knows(process));
         let is_number_free = !found.iter().any(|process| self.is_by_number(process));
@@ -328,6 +476,9 @@ impl Tree {
 
     fn is_by_number(&self, process: &Process) -> bool {
         let leader = self.leader.as_raw();
+        if let Some(descent) = self.rare.as_ref().and_then(|rare| rare.descent.as_ref()) {
+            return descent.has(process);
+        }
         !self.rare.as_ref().is_some_and(|rare| rare.is_number_free)
             && [process.pid, process.group, process.session].contains(&leader)
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use init::account::Accounts;
+use init::adoption::NotAdoptable;
 use init::clock::Moment;
 use init::event::{Command, Effect, Ending, Event, Fault, Reply, Stage, Ticket, Until};
 use init::id::{JobId, Pid};
@@ -40,6 +41,17 @@ enum Step {
     Say(u8, Saying),
     Abandon(u8),
     Fork(u8),
+    /// Somebody outside starts a process, with a number that was used before where one is free.
+    Stranger {
+        reuses: bool,
+    },
+    /// A process that was let go of, or never was init's, is to be a job.
+    Adopt {
+        name: u8,
+        which: u8,
+        until_end: bool,
+    },
+    Detach(u8),
     /// A process that not even SIGKILL ends, as in a call to a dead server; and its end all the same.
     Stick(u8),
     Exit {
@@ -100,6 +112,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<u8>().prop_map(Step::Abandon),
         2 => any::<u8>().prop_map(Step::Fork),
         1 => any::<u8>().prop_map(Step::Stick),
+        2 => any::<bool>().prop_map(|reuses| Step::Stranger { reuses }),
+        4 => (name.clone(), any::<u8>(), any::<bool>())
+            .prop_map(|(name, which, until_end)| Step::Adopt { name, which, until_end }),
+        2 => name.clone().prop_map(Step::Detach),
         6 => (any::<u8>(), 0..2_u8).prop_map(|(which, code)| Step::Exit { which, code }),
         4 => (0..2000_u16).prop_map(|ms| Step::Pass { ms }),
         1 => (1..3_u8).prop_map(Step::FailNextSpawns),
@@ -119,7 +135,12 @@ struct World {
     /// The group of each job's last run.
     trees: BTreeMap<JobId, i32>,
     heirs: BTreeMap<JobId, i32>,
+    /// Ends of adopted processes that the table has not been told of: nobody reaps them for init.
+    unseen: VecDeque<i32>,
+    /// Numbers of processes that have ended.
+    free: BTreeSet<i32>,
     next_pid: i32,
+    last_group: i32,
     next_ticket: u64,
     open: BTreeSet<Ticket>,
     answered: BTreeSet<Ticket>,
@@ -132,10 +153,13 @@ struct World {
 }
 
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that the world knows")]
 struct Process {
     group: i32,
     stubborn: bool,
     stuck: bool,
+    /// Somebody else's child: init is told of its end later.
+    foreign: bool,
     /// It dies as soon as it can.
     killed: bool,
 }
@@ -158,7 +182,10 @@ impl World {
             leaders: BTreeMap::new(),
             trees: BTreeMap::new(),
             heirs: BTreeMap::new(),
+            unseen: VecDeque::new(),
+            free: BTreeSet::new(),
             next_pid: 100,
+            last_group: 0,
             next_ticket: 0,
             open: BTreeSet::new(),
             answered: BTreeSet::new(),
@@ -194,26 +221,42 @@ impl World {
                         Fault { exec: "x".into(), stage: Stage::Exec, errno: Errno::ENOENT };
                     return self.tell(Event::SpawnFailed(id, fault), events);
                 }
-                let pid = self.next_pid;
-                self.next_pid += 1;
+                // A number that the table still knows is the one that a start may get.
+                let pid = self.unseen.front().copied().filter(|pid| self.free.remove(pid));
+                let pid = pid.unwrap_or_else(|| self.new_pid());
                 let stubborn = spec.wire().unwrap().args == ["stubborn"];
-                self.processes
-                    .insert(pid, Process { group: pid, stubborn, stuck: false, killed: false });
+                assert!(!self.trees.contains_key(&id) || self.members(&id).is_empty(), "two runs");
+                let group = self.new_group();
+                self.processes.insert(
+                    pid,
+                    Process { group, stubborn, stuck: false, foreign: false, killed: false },
+                );
                 self.tell(Event::Spawned(id, Pid::new(pid).unwrap(), self.now()), events);
             }
+            Effect::Adopt(id, spec) => {
+                assert!(self.end.is_none(), "an adoption after the end");
+                self.adopt(id, &spec, events);
+            }
+            Effect::LetGo(id, pid, _) => self.let_go(&id, pid.as_raw()),
             Effect::Signal(pid, signal, ticket) => {
                 assert!(
-                    self.processes.contains_key(&pid.as_raw()) || signal == Signal::CONT,
+                    self.processes.contains_key(&pid.as_raw())
+                        || self.unseen.contains(&pid.as_raw())
+                        || signal == Signal::CONT,
                     "a signal to a stranger"
                 );
-                self.hit(pid.as_raw(), signal, events);
+                // The rim has a handle: whoever has the number now is not meant.
+                if !self.unseen.contains(&pid.as_raw()) {
+                    self.hit(pid.as_raw(), signal, events);
+                }
                 if let Some(ticket) = ticket {
                     self.answer(ticket);
                 }
             }
             Effect::SignalGroup(leader, signal) => {
+                let of_leader = self.processes.get(&leader.as_raw()).map(|leader| leader.group);
                 let of_group = |(pid, process): (&i32, &Process)| {
-                    (process.group == leader.as_raw()).then_some(*pid)
+                    (Some(process.group) == of_leader).then_some(*pid)
                 };
                 let group: Vec<_> = self.processes.iter().filter_map(of_group).collect();
                 for pid in group {
@@ -226,7 +269,7 @@ impl World {
                 }
             }
             Effect::Probe(id) => {
-                let heir = self.heirs.remove(&id).filter(|heir| self.processes.contains_key(heir));
+                let heir = self.heirs.remove(&id).filter(|heir| self.members(&id).contains(heir));
                 let is_leaving =
                     self.table.info(&id).is_some_and(|job| job.status != Status::Stopping);
                 if let Some(heir) = heir.filter(|_| is_leaving) {
@@ -255,10 +298,60 @@ impl World {
             Effect::End(_, code) => {
                 assert!(self.end.replace(code).is_none(), "two ends");
                 let is_stuck = |pid| self.processes.get(pid).is_some_and(|process| process.stuck);
-                assert!(self.leaders.keys().all(is_stuck), "the end with jobs alive");
+                assert!(
+                    self.leaders.keys().all(is_stuck),
+                    "the end with jobs alive: {:?} {:?} {:?}",
+                    self.leaders,
+                    self.unseen,
+                    self.processes.keys()
+                );
                 assert!(self.on_their_way.is_empty(), "the end with jobs on their way");
             }
         }
+    }
+
+    fn new_pid(&mut self) -> i32 {
+        self.next_pid += 1;
+        self.next_pid - 1
+    }
+
+    /// Names a group for ever, as a number alone does not.
+    fn new_group(&mut self) -> i32 {
+        self.last_group += 1;
+        self.last_group
+    }
+
+    /// Its group goes on, and is no job's.
+    fn let_go(&mut self, id: &JobId, pid: i32) {
+        assert_eq!(self.leaders.remove(&pid).as_ref(), Some(id), "whom it lets go of");
+        self.trees.remove(id);
+        self.heirs.remove(id);
+        if let Some(process) = self.processes.get(&pid) {
+            assert!(!process.killed || process.stuck, "let go of, and killed");
+        }
+        self.unseen.retain(|unseen| *unseen != pid);
+    }
+
+    /// What the rim makes of an adoption: it refuses whom it does not find, and jobs' processes.
+    fn adopt(&mut self, id: JobId, spec: &Arc<Spec>, events: &mut VecDeque<Event>) {
+        let pid = spec.adoption.as_ref().unwrap().pid;
+        let group = self.processes.get(&pid).map(|process| process.group);
+        let owner = self.trees.iter().find(|(_, tree)| Some(**tree) == group);
+        let event = match (group, owner) {
+            (None, _) => Event::NotAdopted(id, NotAdoptable::NoSuchProcess(pid)),
+            (Some(_), Some((job, _))) => {
+                Event::NotAdopted(id, NotAdoptable::OfJob { pid, job: job.clone() })
+            }
+            (Some(_), None) => {
+                // What is read of it makes the spec longer.
+                let mut wire = spec.wire().unwrap();
+                wire.args = vec!["read".into()];
+                let mut read = Spec::check(&wire, &Accounts::default(), (0, 0)).unwrap();
+                read.adoption.clone_from(&spec.adoption);
+                Event::Adopted(id, Pid::new(pid).unwrap(), self.now(), Arc::new(read))
+            }
+        };
+        self.tell(event, events);
     }
 
     /// Tells the table of a start, now or later.
@@ -273,16 +366,25 @@ impl World {
     }
 
     fn give_birth(&mut self, event: &Event) {
-        if let Event::Spawned(id, pid, _) = event {
+        if let Event::Spawned(id, pid, _) | Event::Adopted(id, pid, ..) = event {
+            // Who had the number, and was not init's, has ended: the rim tells no more of him.
+            self.unseen.retain(|unseen| *unseen != pid.as_raw());
             self.leaders.insert(pid.as_raw(), id.clone());
-            self.trees.insert(id.clone(), pid.as_raw());
+            let group = self.processes.get(&pid.as_raw()).map_or(0, |process| process.group);
+            self.trees.insert(id.clone(), group);
             self.heirs.remove(id);
         }
     }
 
     fn is_on_its_way(&self, id: &str) -> bool {
         self.on_their_way.iter().any(|(_, event)| {
-            matches!(event, Event::Spawned(job, ..) | Event::SpawnFailed(job, _) if job.as_str() == id)
+            matches!(
+                event,
+                Event::Spawned(job, ..)
+                | Event::SpawnFailed(job, _)
+                | Event::Adopted(job, ..)
+                | Event::NotAdopted(job, _) if job.as_str() == id
+            )
         })
     }
 
@@ -291,8 +393,22 @@ impl World {
         self.on_their_way.iter_mut().for_each(|(steps, _)| *steps = steps.saturating_sub(1));
         while let Some(at) = self.on_their_way.iter().position(|(steps, _)| *steps == 0) {
             let (_, event) = self.on_their_way.remove(at);
+            let event = self.look_once_more(event);
             self.give_birth(&event);
             self.feed(event);
+        }
+    }
+
+    /// As the rim does: who has ended since, or is another job's by now, is not taken over.
+    fn look_once_more(&self, event: Event) -> Event {
+        let Event::Adopted(id, pid, ..) = &event else { return event };
+        let (id, pid) = (id.clone(), pid.as_raw());
+        let Some(process) = self.processes.get(&pid) else {
+            return Event::NotAdopted(id, NotAdoptable::NoSuchProcess(pid));
+        };
+        match self.trees.iter().find(|(_, group)| **group == process.group) {
+            Some((job, _)) => Event::NotAdopted(id, NotAdoptable::OfJob { pid, job: job.clone() }),
+            None => event,
         }
     }
 
@@ -309,25 +425,45 @@ impl World {
 
     fn hit(&mut self, pid: i32, signal: Signal, events: &mut VecDeque<Event>) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
+        let is_ours = self.trees.values().any(|group| *group == process.group);
+        assert!(is_ours, "a signal to somebody who is no job's: {pid}");
         process.killed |= signal == Signal::KILL;
         if signal == Signal::CONT || process.stuck {
             return;
         }
         if signal == Signal::KILL || !process.stubborn {
             let number = if signal == Signal::KILL { 9 } else { 15 };
-            events.push_back(self.bury(pid, Exit::Signal(number)));
+            events.extend(self.bury(pid, Exit::Signal(number)));
             events.push_back(Event::OrphansReaped);
         }
     }
 
-    fn bury(&mut self, pid: i32, exit: Exit) -> Event {
-        self.processes.remove(&pid);
+    /// A process ends. Of somebody else's, init is told later.
+    fn bury(&mut self, pid: i32, exit: Exit) -> Option<Event> {
+        let process = self.processes.remove(&pid)?;
+        let leads = self.leaders.contains_key(&pid);
+        if process.foreign && leads {
+            self.unseen.push_back(pid);
+            self.free.insert(pid);
+            return None;
+        }
         self.leaders.remove(&pid);
-        Event::Reaped(Pid::new(pid).unwrap(), exit)
+        self.free.insert(pid);
+        Some(Event::Reaped(Pid::new(pid).unwrap(), exit))
     }
 
-    fn look(&self, id: JobId, heir: Option<i32>) -> Event {
+    /// Tells of the end of those who were not init's.
+    fn see_ends(&mut self) {
+        while let Some(pid) = self.unseen.pop_front() {
+            self.leaders.remove(&pid);
+            self.feed(Event::Reaped(Pid::new(pid).unwrap(), Exit::Unknown));
+        }
+    }
+
+    fn look(&mut self, id: JobId, heir: Option<i32>) -> Event {
         let tree = if self.members(&id).is_empty() {
+            // Its number may be another's from now on.
+            self.trees.remove(&id);
             Tree::Empty { oom: false }
         } else {
             Tree::Left { heir: heir.and_then(Pid::new) }
@@ -388,8 +524,9 @@ impl World {
         if !self.processes.contains_key(&pid) {
             return;
         }
-        let reaped = self.bury(pid, exit);
-        self.feed(reaped);
+        if let Some(reaped) = self.bury(pid, exit) {
+            self.feed(reaped);
+        }
         self.feed(Event::OrphansReaped);
     }
 
@@ -437,9 +574,29 @@ impl World {
                 if let Some(parent) = pick(&parents, which) {
                     self.born_first(parent);
                     let Some(process) = self.processes.get(&parent).copied() else { return };
-                    self.processes.insert(self.next_pid, process);
-                    self.next_pid += 1;
+                    let pid = self.new_pid();
+                    self.processes.insert(pid, process);
                 }
+            }
+            Step::Stranger { reuses } => {
+                let free: Vec<_> = self.free.iter().copied().collect();
+                let free = free
+                    .into_iter()
+                    .find(|pid| reuses && !self.unseen.contains(pid) && self.free.remove(pid));
+                let pid = free.unwrap_or_else(|| self.new_pid());
+                let (group, stuck) = (self.new_group(), false);
+                let process =
+                    Process { group, stubborn: false, stuck, foreign: true, killed: false };
+                self.processes.insert(pid, process);
+            }
+            Step::Adopt { name, which, until_end } => {
+                let all: BTreeSet<_> = self.processes.keys().copied().collect();
+                let pid = pick(&all, which).unwrap_or(99);
+                let until = if until_end { Until::Ended } else { Until::Up };
+                self.ask(Command::Start { id: Some(id(name)), spec: adopting(pid), until });
+            }
+            Step::Detach(name) => {
+                self.ask(Command::Detach(id(name)));
             }
             Step::Stick(which) => {
                 let all: BTreeSet<_> = self.processes.keys().copied().collect();
@@ -464,6 +621,10 @@ impl World {
 
     fn pass(&mut self, time: Duration) {
         self.passed += time;
+        self.see_ends();
+        if self.end.is_some() {
+            return;
+        }
         // Starts are paced: a few ticks may be due at once, but not for ever.
         for _ in 0..100 {
             self.feed(Event::Tick);
@@ -553,6 +714,17 @@ fn spec(number: u8) -> Arc<Spec> {
         wire.ready = Ready::Notify;
         wire.watchdog_ms = Some(400);
     }
+    Arc::new(Spec::check(&wire, &Accounts::default(), (0, 0)).unwrap())
+}
+
+fn adopting(pid: i32) -> Arc<Spec> {
+    let mut wire = JobSpec::new("");
+    wire.adopt = Some(pid.unsigned_abs());
+    wire.restart = Restart {
+        policy: [Policy::Always, Policy::Never][usize::from(pid % 2 == 0)],
+        ..Restart::default()
+    };
+    wire.stop.timeout_ms = 700;
     Arc::new(Spec::check(&wire, &Accounts::default(), (0, 0)).unwrap())
 }
 

@@ -5,6 +5,7 @@ pub mod bootctl;
 pub mod http;
 pub mod image;
 pub mod init;
+pub mod outside;
 pub mod proxyd;
 pub mod pty;
 pub mod random;

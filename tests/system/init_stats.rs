@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jobinit_tests::init::Init;
+use jobinit_tests::outside::Outside;
 use jobinit_tests::wait;
 use nix::unistd::{SysconfVar, sysconf};
 use serde_json::{Value, json};
@@ -210,6 +211,23 @@ fn z05_boot_and_its_children_have_figures_too() {
     );
     assert_eq!(all[0]["cpu"]["source"], "processes", "it stays in init's own group");
     assert_eq!((&all[0]["threads"], &all[1]["processes"]), (&json!(3), &json!(1)));
+}
+
+#[test]
+fn z05_a_process_that_was_taken_over_has_figures_with_its_children() {
+    let init = Init::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let up = folder.path().join("up");
+    let script = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; sleep 600 & touch $0; wait";
+    let outside = Outside::shell(script, &[up.to_str().unwrap()]);
+    let _stranger = Outside::shell("sleep 600 & wait", &[]);
+    wait_for(&up);
+    let answer = init.send("PUT", "/job/web", &json!({"adopt": outside.pid()}));
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let stats = stats(&init, "/job/web/stats");
+    assert_eq!((number(&stats["processes"]), &stats["cpu"]["source"]), (2, &json!("processes")));
+    let (told, real) = (time(&stats), time_of(outside.pid()));
+    assert!(told > 10_000 && told.abs_diff(real) <= 20_000, "told {told}, real {real}");
 }
 
 /// What init itself has used, in microseconds.

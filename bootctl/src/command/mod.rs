@@ -1,10 +1,13 @@
 //! The commands, one verb a file.
 
+mod attach;
 mod check;
 mod reload;
 mod start;
 mod status;
 mod stop;
+
+pub(crate) use attach::DetachKey;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => ask(status::run(&status)),
         Command::Reload(reload) => ask(reload::run(&reload)),
         Command::Check(check) => check::run(&check),
+        Command::Attach(attach) => attach::run(&attach),
     }
 }
 

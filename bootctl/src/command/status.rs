@@ -1,10 +1,9 @@
 //! `bootctl status [APP]`
 
-use std::fmt::Write;
-
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::{AppView, StatusView};
 use crate::cli::Status;
+use crate::http::segment;
 use crate::table;
 
 pub(super) async fn run(status: &Status) -> Result<String, ClientError> {
@@ -19,16 +18,4 @@ pub(super) async fn run(status: &Status) -> Result<String, ClientError> {
 
 fn json(view: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(view).unwrap_or_default()
-}
-
-/// A name as part of a path, whatever it holds.
-pub(super) fn segment(name: &str) -> String {
-    name.bytes().fold(String::new(), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-        text
-    })
 }

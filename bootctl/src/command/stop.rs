@@ -5,7 +5,7 @@ use crate::admin::wire::AppView;
 use crate::cli::Change;
 
 pub(super) async fn run(change: &Change) -> Result<String, ClientError> {
-    let path = format!("/apps/{}/stop", super::status::segment(&change.app));
+    let path = format!("/apps/{}/stop", crate::http::segment(&change.app));
     let client = Client::at(&change.at.socket());
     let app: AppView = client.put(&path, change.wait.duration()).await?;
     Ok(format!("{} is stopped", app.app))

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use init::adoption::NotAdoptable;
 use init::api::{Api, Peer, Seat, converse};
 use init::clock::Moment;
 use init::door::{Door, Knock};
@@ -31,7 +32,8 @@ fuzz_target!(|bytes: &[u8]| {
             }
         });
         let peer = Peer { user: 0, access: Arc::default() };
-        let api = Api { door, own: (0, 0) };
+        let (outputs, inputs) = Default::default();
+        let api = Api { door, own: (0, 0), outputs, inputs };
         let (mut client, server) = duplex(1 << 20);
         let served = tokio::spawn(converse(server, api, peer, Seat::Free));
         let (mut reader, mut writer) = tokio::io::split(&mut client);
@@ -112,6 +114,10 @@ impl World {
                         let errno = nix::errno::Errno::ENOENT;
                         let fault = Fault { exec: "x".into(), stage: Stage::Exec, errno };
                         events.push_back(Event::SpawnFailed(id, fault));
+                    }
+                    Effect::Adopt(id, _) => {
+                        let why = NotAdoptable::NoSuchProcess(2);
+                        events.push_back(Event::NotAdopted(id, why));
                     }
                     Effect::Reply(ticket, reply) => {
                         if let Some(waiting) = self.waiting.remove(&ticket.0) {

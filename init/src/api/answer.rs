@@ -12,9 +12,11 @@ use init_wire::ErrorBody;
 use nix::errno::Errno;
 use serde::Serialize;
 
+use crate::adoption::NotAdoptable;
 use crate::door::Closed;
 use crate::event::{Fault, Refusal, Reply, Stage};
 use crate::id::BadId;
+use crate::past::Unread;
 use crate::spec::SpecError;
 
 /// What is sent back.
@@ -158,7 +160,14 @@ impl From<Refusal> for Refused {
             Refusal::OtherSpec(_) => (StatusCode::CONFLICT, "other_spec"),
             Refusal::Stopping(_) => (StatusCode::CONFLICT, "stopping"),
             Refusal::Running(_) => (StatusCode::CONFLICT, "running"),
-            Refusal::Dead(_) => (StatusCode::CONFLICT, "dead"),
+            Refusal::Dead(_) | Refusal::NothingToDetach(_) => (StatusCode::CONFLICT, "dead"),
+            Refusal::Starting(_) => (StatusCode::CONFLICT, "starting"),
+            Refusal::NotDetachable(_) | Refusal::Tied(_) => {
+                (StatusCode::CONFLICT, "not_detachable")
+            }
+            Refusal::Detached(_) => (StatusCode::CONFLICT, "detached"),
+            Refusal::TooManyDetached(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_detached"),
+            Refusal::NotAdoptable(why) => not_adoptable(why),
             Refusal::SignalFailed(Errno::EPERM) => (StatusCode::FORBIDDEN, "signal_refused"),
             Refusal::SignalFailed(_) => (StatusCode::CONFLICT, "signal_refused"),
             Refusal::Spawn(fault) => (spawn_status(fault), "cannot_start"),
@@ -174,6 +183,29 @@ impl From<Refusal> for Refused {
             refused.body.errno = Some(format!("{:?}", fault.errno));
         }
         refused
+    }
+}
+
+/// 403 where init may not, 503 where it cannot just now, else the process is at fault.
+fn not_adoptable(why: &NotAdoptable) -> (StatusCode, &'static str) {
+    match why {
+        NotAdoptable::NoSuchProcess(_) => (StatusCode::CONFLICT, "no_such_process"),
+        NotAdoptable::NotAllowed { .. } => (StatusCode::FORBIDDEN, "cannot_adopt"),
+        NotAdoptable::Unwatched { .. }
+        | NotAdoptable::TooMany(_)
+        | NotAdoptable::Unread(Unread::NoReader(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "cannot_adopt")
+        }
+        NotAdoptable::Ending => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
+        NotAdoptable::Blind
+        | NotAdoptable::Init(_)
+        | NotAdoptable::First
+        | NotAdoptable::Ancestor(_)
+        | NotAdoptable::Kernel(_)
+        | NotAdoptable::Thread { .. }
+        | NotAdoptable::OfJob { .. }
+        | NotAdoptable::HasJob { .. }
+        | NotAdoptable::Unread(_) => (StatusCode::CONFLICT, "cannot_adopt"),
     }
 }
 

@@ -2,9 +2,13 @@
 
 mod answer;
 mod body;
+mod collect;
 mod crowd;
 mod follow;
 mod guard;
+mod input;
+mod lines;
+mod output;
 mod patience;
 mod peer;
 mod place;

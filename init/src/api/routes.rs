@@ -1,19 +1,24 @@
 //! The table of routes. `api.md` documents each, and a test compares the two.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode, Uri, header};
 use hyper::body::Incoming;
+use init_wire::Channel;
 use percent_encoding::percent_decode_str;
 
 use super::answer::{Answer, Refused, json};
-use super::{body, follow, stats};
+use super::output::Wanted;
+use super::{body, collect, follow, input, output, stats};
 use crate::account::Accounts;
 use crate::chronicle::Place;
 use crate::door::Door;
 use crate::event::{Command, Ending, Refusal, Until};
 use crate::id::JobId;
+use crate::input::Inputs;
+use crate::output::Outputs;
 use crate::signal::Signal;
 use crate::spec::{Spec, SpecError};
 
@@ -45,6 +50,11 @@ enum What {
     Stop,
     StartAgain,
     Restart,
+    Output(Channel),
+    AllOutput,
+    Input,
+    Resize,
+    Detach,
 }
 
 /// All routes; where two fit a path, the first one is meant.
@@ -52,6 +62,7 @@ enum What {
 pub static ROUTES: &[Route] = &[
     route("GET", "/jobs", "lists all jobs, or follows them", What::List),
     route("GET", "/jobs/stats", "shows what all jobs use", What::AllStats),
+    route("GET", "/jobs/output", "shows or follows what all jobs write", What::AllOutput),
     route("POST", "/job", "starts a job that init names", What::StartUnnamed),
     route("GET", "/job/init", "shows init itself", What::About),
     route("PUT", "/job/init/stop", "ends init, or the machine", What::End),
@@ -63,6 +74,11 @@ pub static ROUTES: &[Route] = &[
     route("PUT", "/job/{id}/stop", "stops a job's processes", What::Stop),
     route("PUT", "/job/{id}/start", "starts a job again", What::StartAgain),
     route("PUT", "/job/{id}/restart", "stops a job and starts it again", What::Restart),
+    route("GET", "/job/{id}/stdout", "shows or follows what a job writes", What::Output(Channel::Stdout)),
+    route("GET", "/job/{id}/stderr", "shows or follows its errors", What::Output(Channel::Stderr)),
+    route("PUT", "/job/{id}/stdin", "writes to a job", What::Input),
+    route("PUT", "/job/{id}/tty", "sets the size of a job's window", What::Resize),
+    route("PUT", "/job/{id}/detach", "lets go of a job's processes alive", What::Detach),
 ];
 
 const fn route(method: &'static str, path: &'static str, does: &'static str, what: What) -> Route {
@@ -76,6 +92,10 @@ pub struct Api {
     pub door: Door,
     /// init's own user and group id.
     pub own: (u32, u32),
+    /// What jobs write.
+    pub outputs: Outputs,
+    /// What is written to jobs.
+    pub inputs: Inputs,
 }
 
 impl Api {
@@ -119,19 +139,60 @@ impl Api {
             What::Stop => Command::Stop(only_id(&id, uri)?),
             What::StartAgain => Command::StartAgain(only_id(&id, uri)?),
             What::Restart => Command::Restart(only_id(&id, uri)?),
+            What::Output(channel) => {
+                let id = JobId::parse(&id)?;
+                let wanted = wanted(uri)?;
+                if self.outputs.find(&id, channel).is_none() && self.is_unknown(&id).await? {
+                    return Err(Refusal::UnknownJob(id).into());
+                }
+                return output::answer(&self.outputs, (&id, channel), &wanted, request.headers());
+            }
+            What::AllOutput => {
+                let [from, follow] = query(uri, ["from", "follow"])?;
+                let from = from.map(|from| number("from", &from)).transpose()?;
+                let follow = flag("follow", follow.as_deref())?;
+                return Ok(collect::answer(&self.outputs, from.unwrap_or(0), follow));
+            }
+            What::Input => {
+                let id = JobId::parse(&id)?;
+                let [close] = query(uri, ["close"])?;
+                let close = flag("close", close.as_deref())?;
+                if self.is_unknown(&id).await? {
+                    return Err(Refusal::UnknownJob(id).into());
+                }
+                return input::write(&self.inputs, &id, close, request).await;
+            }
+            What::Resize => {
+                let id = JobId::parse(&id)?;
+                let [rows, columns] = query(uri, ["rows", "cols"])?;
+                let (Some(rows), Some(columns)) = (rows, columns) else {
+                    return Err(bad_query("say both: ?rows=24&cols=80"));
+                };
+                let size = (number("rows", &rows)?, number("cols", &columns)?);
+                if self.is_unknown(&id).await? {
+                    return Err(Refusal::UnknownJob(id).into());
+                }
+                return input::resize(&self.inputs, &id, size);
+            }
+            What::Detach => Command::Detach(only_id(&id, uri)?),
         };
         Ok(self.door.ask(command).await?.into())
+    }
+
+    async fn is_unknown(&self, id: &JobId) -> Result<bool, Refused> {
+        Ok(self.door.info(id.clone()).await?.is_none())
     }
 
     async fn list(&self, uri: &Uri) -> Result<Answer, Refused> {
         let [follow, from] = query(uri, ["follow", "from"])?;
         let from = from.as_deref().map(place).transpose()?;
-        match follow.as_deref() {
-            None if from.is_some() => Err(bad_query("`from` goes with `follow`")),
-            None => Ok(json(StatusCode::OK, &self.door.list().await?)),
-            Some("" | "1" | "true") => Ok(follow::answer(self.door.follow(from).await?)),
-            Some(_) => Err(bad_query("`follow` takes no value")),
+        if flag("follow", follow.as_deref())? {
+            return Ok(follow::answer(self.door.follow(from).await?));
         }
+        if from.is_some() {
+            return Err(bad_query("`from` goes with `follow`"));
+        }
+        Ok(json(StatusCode::OK, &self.door.list().await?))
     }
 
     async fn launch(
@@ -236,6 +297,37 @@ fn ending(then: Option<&str>) -> Result<Ending, Refused> {
         Some("halt") => Ok(Ending::Halt),
         Some(_) => Err(bad_query("`then` is one of exit, poweroff, reboot, halt")),
     }
+}
+
+/// What of a stream is asked for.
+fn wanted(uri: &Uri) -> Result<Wanted, Refused> {
+    let [from, tail, follow, format] = query(uri, ["from", "tail", "follow", "format"])?;
+    if from.is_some() && tail.is_some() {
+        return Err(bad_query("`from` and `tail` both say where to begin; leave out one"));
+    }
+    let json = match format.as_deref() {
+        None | Some("text") => false,
+        Some("json") => true,
+        Some(_) => return Err(bad_query("`format` is one of text, json")),
+    };
+    Ok(Wanted {
+        from: from.map(|from| number("from", &from)).transpose()?,
+        tail: tail.map(|lines| number("tail", &lines)).transpose()?,
+        follow: flag("follow", follow.as_deref())?,
+        json,
+    })
+}
+
+fn flag(name: &str, value: Option<&str>) -> Result<bool, Refused> {
+    match value {
+        None | Some("0" | "false") => Ok(false),
+        Some("" | "1" | "true") => Ok(true),
+        Some(_) => Err(bad_query(&format!("`{name}` takes no value"))),
+    }
+}
+
+fn number<T: FromStr>(name: &str, value: &str) -> Result<T, Refused> {
+    value.parse().map_err(|_| bad_query(&format!("`{name}={value}` is not a number, or too large")))
 }
 
 /// The id of a path that takes no query.

@@ -63,6 +63,8 @@ impl Job {
                     }
                 }
             }
+            Input::Adopted(pid, at, spec) => self.take_over(context, (pid, at), spec, effects),
+            Input::NotAdopted(why) => self.fail_to_adopt(context, &why, effects),
             Input::Start(ticket, Until::Up | Until::Stopped) if !spawning.put_off.is_empty() => {
                 effects.push(refuse(ticket, Refusal::Stopping(self.id.clone())));
             }
@@ -136,7 +138,12 @@ impl Job {
                 }
                 Some(_) | None => {}
             },
-            Input::Spawned(..) | Input::SpawnFailed(_) | Input::Tree(_) | Input::OrphanReaped => {}
+            Input::Spawned(..)
+            | Input::SpawnFailed(_)
+            | Input::Adopted(..)
+            | Input::NotAdopted(_)
+            | Input::Tree(_)
+            | Input::OrphanReaped => {}
         }
     }
 
@@ -234,6 +241,8 @@ impl Job {
             | Input::Kill
             | Input::Spawned(..)
             | Input::SpawnFailed(_)
+            | Input::Adopted(..)
+            | Input::NotAdopted(_)
             | Input::Exited(_)
             | Input::OrphanReaped
             | Input::Says(_)
@@ -312,7 +321,9 @@ impl Job {
             | Input::Tree(Tree::Left { .. })
             | Input::Says(_)
             | Input::Spawned(..)
-            | Input::SpawnFailed(_) => {}
+            | Input::SpawnFailed(_)
+            | Input::Adopted(..)
+            | Input::NotAdopted(_) => {}
         }
         self.state = State::Stopping(stopping);
     }
@@ -341,6 +352,8 @@ impl Job {
             Input::WindDown(_) | Input::Kill => self.end(false, effects),
             Input::Spawned(..)
             | Input::SpawnFailed(_)
+            | Input::Adopted(..)
+            | Input::NotAdopted(_)
             | Input::Exited(_)
             | Input::Tree(_)
             | Input::OrphanReaped
@@ -370,6 +383,8 @@ impl Job {
             | Input::Kill
             | Input::Spawned(..)
             | Input::SpawnFailed(_)
+            | Input::Adopted(..)
+            | Input::NotAdopted(_)
             | Input::Exited(_)
             | Input::Tree(_)
             | Input::OrphanReaped
@@ -501,7 +516,7 @@ impl Job {
         self.spec.stop_timeout
     }
 
-    fn end(&mut self, well: bool, effects: &mut Vec<Effect>) {
+    pub(super) fn end(&mut self, well: bool, effects: &mut Vec<Effect>) {
         self.state = State::Ended { well };
         self.settle(effects);
     }
@@ -517,7 +532,7 @@ impl Job {
     }
 
     /// Answers whoever waited for the state that is there now.
-    fn settle(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn settle(&mut self, effects: &mut Vec<Effect>) {
         match self.state {
             State::Running(run) => {
                 self.answer(
@@ -545,6 +560,6 @@ impl Job {
     }
 }
 
-fn refuse(ticket: Ticket, refusal: Refusal) -> Effect {
+pub(super) fn refuse(ticket: Ticket, refusal: Refusal) -> Effect {
     Effect::Reply(ticket, Reply::Refused(refusal))
 }

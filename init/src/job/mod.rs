@@ -14,6 +14,7 @@
 //! automaton moves only on what has happened; what it asks for comes back as a further input.
 //! It refuses inputs that its state has no place for by leaving everything as it is.
 
+mod adoption;
 mod automaton;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use init_wire::{JobInfo, Ready, Status};
 
+use crate::adoption::NotAdoptable;
 use crate::clock::{Moment, rfc3339};
 use crate::event::{Fault, Ticket, Until};
 use crate::id::{JobId, Pid};
@@ -174,6 +176,8 @@ pub enum Then {
 #[derive(Clone, Debug)]
 enum Why {
     Asked,
+    Adopted,
+    Detached,
     Respawned,
     Exited(Exit),
     Stopped,
@@ -207,6 +211,10 @@ pub enum Input {
     Spawned(Pid, Moment),
     /// Its process could not be exec'ed.
     SpawnFailed(Fault),
+    /// A running process that began then is its process now, and started again as this says.
+    Adopted(Pid, Moment, Arc<Spec>),
+    /// No process was taken over.
+    NotAdopted(NotAdoptable),
     /// Its main process was reaped.
     Exited(Exit),
     /// Its tree was looked at.
@@ -408,7 +416,7 @@ impl Job {
             id: self.id.to_string(),
             status: self.status(),
             pid: self.pid().map(Pid::to_wire),
-            last_exit: self.last_exit.map(Exit::to_wire),
+            last_exit: self.last_exit.and_then(Exit::to_wire),
             respawn: self.respawn,
             why: self.why(),
             status_text: self.text.as_deref().map(str::to_owned),
@@ -458,7 +466,14 @@ impl Job {
         }
         match &self.why {
             Why::Asked => "started on request".into(),
+            Why::Adopted => "adopted on request".into(),
+            Why::Detached => {
+                "detached on request: its process goes on, and is no job any more".into()
+            }
             Why::Respawned => "started again by its restart policy".into(),
+            Why::Exited(Exit::Unknown) => {
+                "ended; it was not init's child, so how is not known".into()
+            }
             Why::Exited(exit) => format!("ended with {exit}"),
             Why::Stopped => "stopped on request".into(),
             Why::Reloading => "reads its configuration anew, as it says".into(),

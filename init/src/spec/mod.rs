@@ -1,13 +1,16 @@
 //! A job spec that has been checked: what the core and the spawner work with.
 
+mod adoption;
 mod confine;
 mod error;
 mod listen;
 
 use std::ffi::CString;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use adoption::Adoption;
 pub use confine::{Confinement, Limit};
 pub use error::{Field, SpecError};
 use init_wire::{JobSpec, Policy, Ready, Restart, Stdio};
@@ -16,6 +19,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::account::{Accounts, Identity};
+use crate::limits::MAX_BODY;
 use crate::signal::Signal;
 
 /// The longest delay or timeout a spec may ask for, in milliseconds: a year.
@@ -23,6 +27,8 @@ const MAX_MS: u64 = 365 * 24 * 3600 * 1000;
 /// The longest name and path that the kernel takes.
 const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 4095;
+/// Bytes that may be kept of a stream.
+const LOG_BYTES: RangeInclusive<u32> = 4096..=16 * 1024 * 1024;
 /// The most sockets one job may be lent.
 pub const MAX_FDS: u32 = 64;
 /// The highest descriptor that a job can be told to say on that it is ready.
@@ -49,10 +55,14 @@ pub struct Spec {
     pub stop_signal: Signal,
     /// How long the polite signal has.
     pub stop_timeout: Duration,
+    /// Whether it reads what only init can write.
+    pub is_tied: bool,
     /// The sockets to lend, in order.
     pub listeners: Box<[Listen]>,
     /// What init itself was started with: only for the boot job.
     pub boot: Option<Box<Boot>>,
+    /// Which process to take over instead of the first start.
+    pub adoption: Option<Box<Adoption>>,
 }
 
 /// What `boot` inherits byte for byte, where the spec can only show text. It shares init's
@@ -71,6 +81,9 @@ pub struct Boot {
 
 impl PartialEq for Spec {
     fn eq(&self, other: &Self) -> bool {
+        if self.adoption.is_some() || other.adoption.is_some() {
+            return self.adoption == other.adoption;
+        }
         // Everything else follows from these.
         self.text.get() == other.text.get()
             && self.identity == other.identity
@@ -85,6 +98,7 @@ impl Spec {
         check_restart(&wire.restart)?;
         Confinement::check(wire)?;
         confine::oom_score_adj(wire.oom_score_adj)?;
+        let adoption = Adoption::check(wire)?;
         wire.cgroup.as_ref().map_or(Ok(()), confine::cgroup)?;
         if wire.stop.timeout_ms > MAX_MS {
             return Err(SpecError::range("stop.timeout_ms", "at most a year"));
@@ -112,8 +126,10 @@ impl Spec {
                 .map(|rule| Box::new(rule.clone())),
             stop_signal,
             stop_timeout: Duration::from_millis(wire.stop.timeout_ms),
+            is_tied: wire.tty || wire.stdin == Stdio::Pipe,
             listeners,
             boot: None,
+            adoption: adoption.map(Box::new),
         })
     }
 
@@ -147,6 +163,12 @@ impl Spec {
         size_of::<Self>() + self.text.get().len()
     }
 
+    /// Bytes that it may come to take: a process that is taken over adds what it was started with.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.size() + self.adoption.as_ref().map_or(0, |_| MAX_BODY)
+    }
+
     /// Whether it is told where to say how it is.
     #[must_use]
     pub fn notifies(&self) -> bool {
@@ -175,13 +197,14 @@ fn check_ready(ready: Ready, listeners: &[Listen]) -> Result<(), SpecError> {
 }
 
 fn check_texts(wire: &JobSpec) -> Result<(), SpecError> {
-    if wire.exec.is_empty() {
+    if wire.exec.is_empty() && wire.adopt.is_none() {
         return Err(SpecError::Empty { field: "exec".into() });
     }
     let no_nul = |field: &'static str, text: &str| {
         if text.contains('\0') { Err(SpecError::Nul { field: field.into() }) } else { Ok(()) }
     };
     no_nul("exec", &wire.exec)?;
+    no_nul("arg0", wire.arg0.as_deref().unwrap_or_default())?;
     let longest = if wire.exec.contains('/') { MAX_PATH } else { MAX_NAME };
     if wire.exec.len() > longest {
         return Err(SpecError::range(
@@ -203,9 +226,23 @@ fn check_texts(wire: &JobSpec) -> Result<(), SpecError> {
         no_nul("envs", value)?;
     }
     let stdio = |field, stdio: &Stdio| match stdio {
-        Stdio::Null | Stdio::Inherit => Ok(()),
         Stdio::File(path) => absolute(field, path),
+        Stdio::Pipe if field != "stdin" => {
+            Err(SpecError::range(field, "`log`: `pipe` is for stdin"))
+        }
+        Stdio::Log if field == "stdin" => {
+            Err(SpecError::range(field, "`pipe`: `log` is for stdout and stderr"))
+        }
+        Stdio::Null | Stdio::Inherit | Stdio::Pipe | Stdio::Log => Ok(()),
     };
+    if !(LOG_BYTES.contains(&wire.log.bytes)) {
+        return Err(SpecError::range("log.bytes", "from 4096 to 16777216"));
+    }
+    let has_streams = (&wire.stdin, &wire.stdout, &wire.stderr)
+        != (&Stdio::Null, &Stdio::Inherit, &Stdio::Inherit);
+    if wire.tty && has_streams {
+        return Err(SpecError::range("tty", "without stdin, stdout and stderr: it is all three"));
+    }
     stdio("stdin", &wire.stdin)?;
     stdio("stdout", &wire.stdout)?;
     stdio("stderr", &wire.stderr)?;
@@ -276,6 +313,10 @@ mod tests {
         assert_bad("args", |s| s.args.push("a\0b".into()));
         assert_bad("cwd", |s| s.cwd = Some("tmp".into()));
         assert_bad("stdout", |s| s.stdout = Stdio::File("log".into()));
+        assert_bad("stdin", |s| s.stdin = Stdio::Log);
+        assert_bad("stdout", |s| s.stdout = Stdio::Pipe);
+        assert_bad("log.bytes", |s| s.log.bytes = 4095);
+        assert_bad("tty", |s| (s.tty, s.stdout) = (true, Stdio::Log));
         assert_bad("envs", |s| drop(s.envs.insert("A=B".into(), String::new())));
         assert_bad("restart.factor", |s| s.restart.factor = 0.5);
         assert_bad("restart.factor", |s| s.restart.factor = f64::NAN);

@@ -71,6 +71,8 @@ pub struct Image {
     pub fds: Vec<(RawFd, u32)>,
     /// The terminal to share with init, instead of a session of its own.
     pub terminal: Option<RawFd>,
+    /// Whether its standard input is to be its own session's terminal.
+    pub owns_terminal: bool,
     /// Whether to become that terminal's foreground.
     pub foreground: bool,
     /// The control group to be born in.
@@ -341,6 +343,10 @@ fn prepare(shared: &Shared) -> Result<(), Failure> {
         } else {
             call(Stage::Descriptors, libc::SYS_dup3, [fd, target, 0, 0])?;
         }
+    }
+    if image.owns_terminal {
+        let take = libc::TIOCSCTTY.cast_signed();
+        call(Stage::Terminal, libc::SYS_ioctl, [0, take, 0, 0])?;
     }
     // All else is closed by the exec, too; but that may be slow, and they are others'.
     let first = image.fds.iter().map(|(_, target)| target + 1).max().unwrap_or(3).max(3);

@@ -88,6 +88,38 @@ pub fn signal_process(process: &OwnedFd, signal: Signal) -> Result<(), Errno> {
     Errno::result(code).map(drop)
 }
 
+/// Whether the process of a handle is there, and may be signalled.
+pub fn may_signal(process: &OwnedFd) -> Result<(), Errno> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: without further information there is nothing to point to.
+    let code =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), 0, none, 0) };
+    Errno::result(code).map(drop)
+}
+
+/// How the process of a handle has ended, if it has been reaped and the kernel tells that: from 6.15
+/// on.
+#[must_use]
+pub fn exit_of(process: &OwnedFd) -> Option<Exit> {
+    // The first version of `struct pidfd_info` of `linux/pidfd.h`; what is asked for comes first, the
+    // status last.
+    #[repr(C)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        status: i32,
+    }
+    const WITH_EXIT: u64 = 1 << 3;
+    // `_IOWR(0xFF, 11, struct pidfd_info)`.
+    const GET_INFO: libc::c_ulong = 0xC040_FF0B;
+    let mut info = Info { mask: WITH_EXIT, cgroup: 0, ids: [0; 11], status: 0 };
+    // SAFETY: the call reads and writes `info`, whose size is a part of its number.
+    let code = unsafe { libc::ioctl(process.as_raw_fd(), GET_INFO as _, &raw mut info) };
+    let is_told = code == 0 && info.mask & WITH_EXIT != 0;
+    is_told.then(|| Exit::from_status(info.status)).flatten()
+}
+
 /// What has become of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -188,6 +220,25 @@ pub fn duplicate_above(fd: &OwnedFd, least: RawFd) -> Result<OwnedFd, Errno> {
     let raw = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) };
     // SAFETY: it is nobody's but ours.
     Errno::result(raw).map(|raw| unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// The other end of a terminal that this is the master of, whatever `/dev/pts` shows.
+pub fn open_peer(master: &impl AsRawFd) -> Result<OwnedFd, Errno> {
+    // `_IO('T', 0x41)` of `asm-generic/ioctls.h`.
+    const GET_PEER: libc::c_ulong = 0x5441;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: makes a new descriptor.
+    let raw = unsafe { libc::ioctl(master.as_raw_fd(), GET_PEER, flags) };
+    // SAFETY: it is nobody's but ours.
+    Errno::result(raw).map(|raw| unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Sets the size of a terminal's window.
+pub fn set_window(terminal: &impl AsRawFd, rows: u16, columns: u16) -> Result<(), Errno> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel only reads `size`.
+    let code = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    Errno::result(code).map(drop)
 }
 
 /// Sets how long a hardware watchdog waits. Answers the seconds that it has taken on.

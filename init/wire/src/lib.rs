@@ -5,14 +5,16 @@
 //! `api.md` is the prose of the same thing.
 
 mod error;
+mod output;
 mod spec;
 mod stats;
 mod view;
 
 pub use error::ErrorBody;
+pub use output::{LogLine, OutputEvent};
 pub use spec::{
-    Account, Bound, Cgroup, FdSpec, JobSpec, Policy, Ready, Restart, Rlimit, RlimitHalves,
-    RlimitName, Rlimits, Setting, SignalName, Stdio, Stop, Unlimited,
+    Account, Bound, Cgroup, Channel, FdSpec, JobSpec, Log, Policy, Ready, Restart, Rlimit,
+    RlimitHalves, RlimitName, Rlimits, Setting, SignalName, Stdio, Stop, Unlimited, WhenFull,
 };
 pub use stats::{CpuStats, IoStats, JobStats, MemoryStats, Source};
 pub use view::{InitInfo, JobEvent, JobInfo, LastExit, Status};

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 pub use cgroup::{Cgroup, Setting};
 pub use life::{Policy, Ready, Restart, SignalName, Stop};
 pub use process::{
-    Account, Bound, FdSpec, Rlimit, RlimitHalves, RlimitName, Rlimits, Stdio, Unlimited,
+    Account, Bound, Channel, FdSpec, Log, Rlimit, RlimitHalves, RlimitName, Rlimits, Stdio,
+    Unlimited, WhenFull,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +20,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a job spec")]
 pub struct JobSpec {
-    /// The program: a path, or a name that is looked up in the `PATH` of `envs`.
+    /// The program: a path, or a name that is looked up in the `PATH` of `envs`. Only with `adopt`
+    /// it may be left out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub exec: String,
+    /// What the program is told as its own name. Default: `exec`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg0: Option<String>,
     /// The arguments after the program's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
@@ -68,6 +74,12 @@ pub struct JobSpec {
     /// Standard error. Default `inherit`.
     #[serde(default = "Stdio::inherit", skip_serializing_if = "Stdio::is_inherit")]
     pub stderr: Stdio,
+    /// How what is written to `log` is kept.
+    #[serde(default, skip_serializing_if = "Log::is_default")]
+    pub log: Log,
+    /// Whether it has a terminal of its own instead of the three streams.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
     /// Sockets that init opens, keeps, and hands over from fd 3 on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fds: Vec<FdSpec>,
@@ -87,6 +99,10 @@ pub struct JobSpec {
     /// Settings of its control group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,
+    /// A running process to take over instead of starting one. What the spec does not say of how
+    /// to start it again is read from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<u32>,
 }
 
 impl JobSpec {
@@ -95,6 +111,7 @@ impl JobSpec {
     pub fn new(exec: impl Into<String>) -> Self {
         Self {
             exec: exec.into(),
+            arg0: None,
             args: Vec::new(),
             cwd: None,
             envs: BTreeMap::new(),
@@ -110,12 +127,15 @@ impl JobSpec {
             stdin: Stdio::Null,
             stdout: Stdio::Inherit,
             stderr: Stdio::Inherit,
+            log: Log::default(),
+            tty: false,
             fds: Vec::new(),
             ready: Ready::Exec,
             watchdog_ms: None,
             restart: Restart::default(),
             stop: Stop::default(),
             cgroup: None,
+            adopt: None,
         }
     }
 }

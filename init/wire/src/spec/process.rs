@@ -22,6 +22,10 @@ pub enum Stdio {
     Null,
     /// init's own stream.
     Inherit,
+    /// Output is kept by init, and read by `GET /job/{id}/stdout`.
+    Log,
+    /// Input comes by `PUT /job/{id}/stdin`.
+    Pipe,
     /// A file by absolute path: input is read from it, output is appended.
     File(String),
 }
@@ -39,6 +43,48 @@ impl Stdio {
     pub(super) fn is_inherit(&self) -> bool {
         *self == Self::Inherit
     }
+}
+
+/// How a job's `log` streams are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "an object such as {\"bytes\": 65536}")]
+pub struct Log {
+    /// Bytes kept of each stream, the newest.
+    pub bytes: u32,
+    /// What happens when there are more.
+    pub when_full: WhenFull,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { bytes: 65536, when_full: WhenFull::Drop }
+    }
+}
+
+impl Log {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What happens when a job writes more than is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenFull {
+    /// The oldest bytes go.
+    Drop,
+    /// The job waits until somebody who follows has read them.
+    Wait,
+}
+
+/// A stream that a job writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    /// Standard output; of a job with a terminal, all that it writes there.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// A listening socket that belongs to init and is lent to the job.

@@ -1,0 +1,101 @@
+//! `GET /jobs/output`: the output of all jobs in one answer, for who collects it.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::stream;
+use http::StatusCode;
+use init_wire::OutputEvent;
+
+use super::answer::{Answer, Payload, typed};
+use crate::clock::rfc3339;
+use crate::output::{News, Outputs, StreamId};
+
+/// Streams whose place is remembered, beyond those there are.
+const MOST_FORGOTTEN: usize = 1024;
+
+/// Everything from position `from` on that is kept, and whatever comes if `follow`.
+pub(super) fn answer(outputs: &Outputs, from: u64, follow: bool) -> Answer {
+    let outputs = outputs.clone();
+    let until = if follow { u64::MAX } else { outputs.position() };
+    let reader = Reader { outputs, at: from, until, seen: HashMap::new(), begun: false };
+    let batches = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
+    typed(StatusCode::OK, "application/x-ndjson", Payload::Stream(Box::pin(batches)))
+}
+
+struct Reader {
+    outputs: Outputs,
+    /// The position of what comes next.
+    at: u64,
+    until: u64,
+    /// The offset of what comes next of each stream that something has come of.
+    seen: HashMap<StreamId, u64>,
+    begun: bool,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Bytes> {
+        let outputs = self.outputs.clone();
+        if !std::mem::replace(&mut self.begun, true) {
+            // What is yet to come has no earlier place than the next byte.
+            self.at = self.at.min(outputs.position());
+            let mut text = Vec::new();
+            write(&OutputEvent::Ready { position: self.at }, &mut text);
+            return Some(text.into());
+        }
+        loop {
+            let more = outputs.watch_all().notified();
+            if self.at >= self.until {
+                return None;
+            }
+            let news = outputs.news(self.at);
+            if news.is_empty() && self.until < u64::MAX {
+                return None;
+            }
+            if news.is_empty() {
+                more.await;
+                continue;
+            }
+            let mut text = Vec::new();
+            for news in news {
+                self.tell(news, &mut text);
+            }
+            if self.seen.len() > MOST_FORGOTTEN {
+                let outputs = &self.outputs;
+                self.seen.retain(|id, _| outputs.is_there(*id));
+            }
+            return Some(text.into());
+        }
+    }
+
+    fn tell(&mut self, news: News, text: &mut Vec<u8>) {
+        let News { id, job, channel: stream, piece, after_gap } = news;
+        let (job, offset) = (job.to_string(), piece.mark.offset);
+        let length = piece.bytes.len() as u64;
+        let seen = self.seen.insert(id, offset + length);
+        if after_gap {
+            let count = seen.map(|seen| offset - seen);
+            write(&OutputEvent::Missed { job: job.clone(), stream, offset, count }, text);
+        }
+        self.at = piece.mark.position + length;
+        let time = rfc3339(SystemTime::UNIX_EPOCH + Duration::from_millis(piece.mark.millis));
+        let (utf8, base64) = match String::from_utf8(piece.bytes) {
+            Ok(utf8) => (Some(utf8), None),
+            Err(other) => (None, Some(STANDARD.encode(other.as_bytes()))),
+        };
+        let position = self.at;
+        write(
+            &OutputEvent::Output { position, job, stream, offset, time, text: utf8, base64 },
+            text,
+        );
+    }
+}
+
+fn write(event: &OutputEvent, text: &mut Vec<u8>) {
+    if serde_json::to_writer(&mut *text, event).is_ok() {
+        text.push(b'\n');
+    }
+}

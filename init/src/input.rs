@@ -1,0 +1,92 @@
+//! What is written to jobs: the ends of the pipes and terminals that they read.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::unistd::write;
+
+use crate::id::JobId;
+use crate::sys;
+
+/// What a terminal takes as the end of its input.
+const END: &[u8] = &[4];
+
+/// The ends by their job. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs(Arc<Mutex<BTreeMap<JobId, Input>>>);
+
+/// Where a run of a job is written to.
+#[derive(Clone, Debug)]
+pub struct Input {
+    end: Arc<OwnedFd>,
+    /// Whether it is a terminal.
+    pub is_terminal: bool,
+}
+
+impl Inputs {
+    /// A new run of `job` reads from the other end of this.
+    pub fn keep(&self, job: &JobId, end: OwnedFd, is_terminal: bool) {
+        self.all().insert(job.clone(), Input { end: Arc::new(end), is_terminal });
+    }
+
+    /// Where `job` is written to, if it reads what is written to it.
+    #[must_use]
+    pub fn find(&self, job: &JobId) -> Option<Input> {
+        self.all().get(job).cloned()
+    }
+
+    /// The job gets no more; what it has not read yet it can still read.
+    pub fn close(&self, job: &JobId) {
+        self.all().remove(job);
+    }
+
+    /// How many ends there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.all().len()
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<JobId, Input>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Input {
+    /// Writes all of `bytes`, waiting for the job to read where it must.
+    pub async fn write(&self, mut bytes: &[u8]) -> Result<(), Errno> {
+        let mut watched = None;
+        while !bytes.is_empty() {
+            match write(&self.end, bytes) {
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    // Of its own number: somebody else may be waiting for the same end.
+                    let watched = match &mut watched {
+                        Some(watched) => watched,
+                        none => {
+                            let same = self.end.as_fd().try_clone_to_owned();
+                            let same = same.and_then(sys::watch).map_err(|e| sys::errno(&e))?;
+                            none.insert(same)
+                        }
+                    };
+                    let mut ready = watched.writable().await.map_err(|e| sys::errno(&e))?;
+                    ready.clear_ready();
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says to a terminal that there is no more.
+    pub async fn end(&self) -> Result<(), Errno> {
+        self.write(END).await
+    }
+
+    /// Sets the size of the window.
+    pub fn resize(&self, rows: u16, columns: u16) -> Result<(), Errno> {
+        sys::set_window(&*self.end, rows, columns)
+    }
+}

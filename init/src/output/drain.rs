@@ -1,0 +1,66 @@
+//! Reading what jobs write, as it comes: a little at a time, so that jobs which never stop writing
+//! leave time for everybody else.
+//!
+//! The pipes are in an epoll set of their own: a silent one costs no memory of init's, and those that
+//! have something are taken in turn.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use tokio::io::unix::AsyncFd;
+use tokio::task::yield_now;
+
+use super::{Outputs, StreamId};
+
+/// Streams that are read in a turn. Each gives what a pipe holds, 64 KiB, at most.
+const A_TURN: usize = 4;
+
+/// Tells which streams have something to read.
+#[derive(Debug)]
+pub(super) struct Readable(Epoll);
+
+impl Readable {
+    pub(super) fn new() -> Result<Self, Errno> {
+        Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(Self)
+    }
+
+    /// Begins to look at an end of that stream's.
+    pub(super) fn add(&self, end: &impl AsFd, id: StreamId) -> Result<(), Errno> {
+        self.0.add(end, EpollEvent::new(EpollFlags::EPOLLIN, id.0))
+    }
+
+    /// Looks at it no more.
+    pub(super) fn remove(&self, end: &impl AsFd) {
+        // One that was never added is as well removed.
+        let _ = self.0.delete(end);
+    }
+}
+
+impl AsFd for Readable {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}
+
+impl AsRawFd for Readable {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.0.as_raw_fd()
+    }
+}
+
+/// Reads for as long as init lives.
+pub(super) async fn drain(outputs: Outputs, readable: AsyncFd<Arc<Readable>>) {
+    let mut events = [EpollEvent::empty(); A_TURN];
+    while let Ok(mut ready) = readable.readable().await {
+        let epoll = &readable.get_ref().0;
+        let count = epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or_default();
+        if count == 0 {
+            ready.clear_ready();
+            continue;
+        }
+        outputs.drain_some(events.iter().take(count).map(|event| StreamId(event.data())));
+        yield_now().await;
+    }
+}

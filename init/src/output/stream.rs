@@ -1,0 +1,217 @@
+//! One stream: where it is read from, what is kept of it, and who wants to know.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use init_wire::Channel;
+use nix::errno::Errno;
+use nix::sys::uio::readv;
+use nix::unistd::read;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::drain::Readable;
+use super::ring::{LEAST, Ring};
+use super::{News, StreamId};
+use crate::id::JobId;
+
+/// Bytes read at once while it is not known how much there will be: what a pipe holds.
+const A_READ: usize = 64 * 1024;
+
+/// A stream of a job.
+#[derive(Debug)]
+pub(super) struct Stream {
+    job: JobId,
+    channel: Channel,
+    pub(super) ring: Ring,
+    /// Bytes that the ring may grow to.
+    pub(super) limit: usize,
+    /// Whether the job is to wait until somebody has read what is kept.
+    pub(super) waits: bool,
+    pub(super) writer: Writer,
+    /// The position of the last byte, if there is one.
+    pub(super) last: Option<u64>,
+    /// The offset up to which somebody has read.
+    taken: u64,
+    /// Where it comes from, the one that is next first. There are two where somebody has inherited
+    /// an earlier run's and outlives it.
+    ends: Vec<OwnedFd>,
+    /// Whether the ends are not looked at, because there is no room.
+    is_full: bool,
+    watch: Option<Arc<Notify>>,
+}
+
+/// How it is with the job that writes to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// It may write more.
+    Live,
+    /// It has ended.
+    Ended,
+    /// It has been let go of; the stream goes when nobody writes to it any more.
+    Adrift,
+}
+
+/// The most ends of a stream. With one more, the oldest is closed.
+const MOST_ENDS: usize = 2;
+
+/// What has come of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Something was there, and more may be.
+    More,
+    /// Nothing is there, or there is no room for it.
+    Nothing,
+}
+
+impl Stream {
+    pub(super) fn new(job: JobId, channel: Channel) -> Self {
+        Self {
+            job,
+            channel,
+            ring: Ring::default(),
+            limit: LEAST,
+            waits: false,
+            writer: Writer::Live,
+            last: None,
+            taken: 0,
+            ends: Vec::new(),
+            is_full: false,
+            watch: None,
+        }
+    }
+
+    /// How many ends it is read from.
+    pub(super) fn ends(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Reads from one end more.
+    pub(super) fn add(&mut self, end: OwnedFd, readable: &Readable, id: StreamId) {
+        if self.ends.len() >= MOST_ENDS {
+            self.ends.remove(0);
+        }
+        if !self.is_full
+            && let Err(errno) = readable.add(&end, id)
+        {
+            warn!("job `{}`: its output is read only when it ends: {}", self.job, errno.desc());
+        }
+        self.ends.reserve_exact(1);
+        self.ends.push(end);
+    }
+
+    /// Reads no more.
+    pub(super) fn close(&mut self) {
+        self.ends = Vec::new();
+        self.writer = Writer::Ended;
+        self.tell();
+    }
+
+    /// Reads once, what comes first in `now`: the position and the time.
+    pub(super) fn read(
+        &mut self,
+        now: (u64, u64),
+        may_grow: bool,
+        buffer: &mut Vec<u8>,
+        readable: &Readable,
+    ) -> Read {
+        for _ in 0..self.ends.len() {
+            let most = self.room(may_grow);
+            if most == 0 {
+                self.pause(readable);
+                return Read::Nothing;
+            }
+            let Some(end) = self.ends.first() else { return Read::Nothing };
+            let is_final = self.ring.room() >= self.limit || !may_grow || self.waits;
+            let read = if is_final && self.ring.room() > 0 {
+                let mut parts = self.ring.next(most);
+                let count = readv(end, &mut parts);
+                count.inspect(|count| self.ring.commit(*count, now.0, now.1))
+            } else {
+                buffer.resize(A_READ, 0);
+                read(end, buffer).inspect(|count| {
+                    let bytes = buffer.get(..*count).unwrap_or_default();
+                    self.grow_for(bytes.len());
+                    self.ring.append(bytes, now.0, now.1);
+                })
+            };
+            match read {
+                Ok(1..) => {
+                    self.ends.rotate_left(1);
+                    return Read::More;
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => self.ends.rotate_left(1),
+                // The last who could write has let go; a terminal says so by an error.
+                Ok(_) | Err(_) => drop(self.ends.remove(0)),
+            }
+        }
+        Read::Nothing
+    }
+
+    /// Bytes that may be read now.
+    fn room(&mut self, may_grow: bool) -> usize {
+        self.ring.bound(if may_grow { self.limit } else { LEAST.min(self.limit) });
+        if self.waits {
+            self.ring.grow(if may_grow { self.limit } else { LEAST });
+        }
+        if self.waits && self.ring.room() > 0 {
+            let kept = self.ring.end() - self.taken.max(self.ring.start());
+            self.ring.room().saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX))
+        } else {
+            if !may_grow {
+                self.ring.grow(LEAST.min(self.limit));
+            }
+            A_READ
+        }
+    }
+
+    fn grow_for(&mut self, more: usize) {
+        let kept = usize::try_from(self.ring.end() - self.ring.start()).unwrap_or(usize::MAX);
+        let wanted = kept.saturating_add(more).max(LEAST).next_power_of_two();
+        self.ring.grow(wanted.min(self.limit));
+    }
+
+    /// The job has to wait: its ends are looked at again when there is room.
+    fn pause(&mut self, readable: &Readable) {
+        self.is_full = true;
+        self.ends.iter().for_each(|end| readable.remove(end));
+    }
+
+    /// Somebody has read so far.
+    pub(super) fn taken(&mut self, offset: u64, readable: &Readable, id: StreamId) {
+        self.taken = self.taken.max(offset);
+        if std::mem::take(&mut self.is_full) {
+            for end in &self.ends {
+                let _ = readable.add(end, id);
+            }
+        }
+    }
+
+    /// What is told when there is more.
+    pub(super) fn watch(&mut self) -> Arc<Notify> {
+        Arc::clone(self.watch.get_or_insert_default())
+    }
+
+    /// Tells who wants to know.
+    pub(super) fn tell(&self) {
+        if let Some(watch) = &self.watch {
+            watch.notify_waiters();
+        }
+    }
+
+    /// Adds what has come from a position on to `found`, `most` bytes or a bit more.
+    pub(super) fn since(&self, id: StreamId, from: u64, most: usize, found: &mut Vec<News>) {
+        let mut offset = self.ring.at_position(from);
+        let mut after_gap = self.ring.gone() > from;
+        let mut size = 0;
+        while size < most
+            && let Some(piece) = self.ring.piece(offset, most)
+        {
+            offset = piece.mark.offset + piece.bytes.len() as u64;
+            size += piece.bytes.len();
+            let (job, channel) = (self.job.clone(), self.channel);
+            found.push(News { id, job, channel, piece, after_gap });
+            after_gap = false;
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! What jobs write, as init keeps it and tells it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use jobinit_tests::http;
+use jobinit_tests::init::{Init, is_alive};
+use jobinit_tests::wait;
+use serde_json::{Value, json};
+
+const FLOODS: &str = env!("CARGO_BIN_EXE_floods");
+
+fn script(script: &str) -> Value {
+    json!({
+        "exec": "/bin/sh",
+        "args": ["-c", script],
+        "envs": {"PATH": "/usr/bin:/bin"},
+        "stdout": "log",
+        "stderr": "log",
+    })
+}
+
+fn lines(count: u32, line: impl Fn(u32) -> String) -> String {
+    (0..count).map(line).collect()
+}
+
+/// An answer's body as it comes.
+struct Follower(BufReader<TcpStream>);
+
+impl Follower {
+    fn start(init: &Init, path: &str) -> Self {
+        let mut stream = TcpStream::connect(init.api()).unwrap();
+        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+        // HTTP/1.0: the body has no frames and ends with the connection.
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", init.api()).unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        assert!(line.contains(" 200 "), "{line}");
+        while line != "\r\n" {
+            line.clear();
+            reader.read_line(&mut line).unwrap();
+        }
+        Self(reader)
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn json(&mut self) -> Option<Value> {
+        let line = self.line();
+        (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
+    }
+
+    fn rest(mut self) -> String {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).unwrap();
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+}
+
+#[test]
+fn z06_stdout_and_stderr_are_kept_apart() {
+    let init = Init::start(&[]);
+    let spec = script("echo out; echo err >&2; echo more");
+    assert_eq!(init.send("PUT", "/job/a?wait=exit", &spec).status, 201);
+    assert_eq!(init.get("/job/a/stdout").body, "out\nmore\n");
+    assert_eq!(init.get("/job/a/stderr").body, "err\n");
+}
+
+#[test]
+fn z06_a_job_that_has_ended_has_said_everything() {
+    let init = Init::start(&[]);
+    for round in 0..50 {
+        // More than a pipe takes: some of it is still in there when the process ends.
+        let spec = json!({"exec": FLOODS, "args": ["60000"], "stdout": "log"});
+        assert_eq!(init.send("PUT", &format!("/job/f{round}?wait=exit"), &spec).status, 201);
+        let answer = init.get(&format!("/job/f{round}/stdout"));
+        assert_eq!(answer.body.len(), 60_000);
+        assert!(answer.body.ends_with(&format!("{:099}\n", 599)), "round {round}");
+    }
+}
+
+#[test]
+fn z06_of_a_flood_the_newest_bytes_stay_and_memory_is_bounded() {
+    let init = Init::start(&[]);
+    let spec = json!({"exec": FLOODS, "args": ["100000000"], "stdout": "log"});
+    assert_eq!(init.send("PUT", "/job/f?wait=exit", &spec).status, 201);
+    let answer = init.get("/job/f/stdout");
+    assert_eq!(answer.body.len(), 65_536);
+    assert!(answer.body.ends_with(&format!("{:099}\n", 999_999)));
+    assert_eq!(answer.header("output-start"), Some("99934464"));
+    assert_eq!(answer.header("output-end"), Some("100000000"));
+    let status = fs::read_to_string(format!("/proc/{}/status", init.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let rss: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(rss < 16 * 1024, "{rss} kB");
+}
+
+#[test]
+fn z06_odd_bytes_and_long_lines_come_through() {
+    let init = Init::start(&[]);
+    let mut spec = script("printf 'a\\000b\\377c\\n'; head -c 10000000 /dev/zero | tr '\\0' x");
+    spec["log"] = json!({"bytes": 16_777_216});
+    assert_eq!(init.send("PUT", "/job/odd?wait=exit", &spec).status, 201);
+    let ask = format!("GET /job/odd/stdout HTTP/1.0\r\nHost: {}\r\n\r\n", init.api());
+    let raw = http::raw(init.api(), ask.as_bytes()).unwrap();
+    let body = raw.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    assert_eq!(&raw[body..body + 6], b"a\0b\xffc\n");
+    assert_eq!(raw.len() - body, 10_000_006);
+    let mut lines = Follower::start(&init, "/job/odd/stdout?format=json");
+    let first = lines.json().unwrap();
+    assert_eq!((&first["offset"], &first["text"]), (&json!(0), &json!("a\0b\u{fffd}c")));
+    let mut next = 6;
+    while let Some(part) = lines.json() {
+        assert_eq!(part["offset"], next);
+        next += part["text"].as_str().unwrap().len();
+        assert_eq!(part["partial"], true, "the line has no end");
+    }
+    assert_eq!(next, 10_000_006);
+}
+
+#[test]
+fn z06_a_stream_goes_on_over_restarts() {
+    let init = Init::start(&[]);
+    let mut spec = script("echo run; exit 1");
+    spec["restart"] = json!({"policy": "on-failure", "delay_ms": 0, "limit": 2});
+    assert_eq!(init.send("PUT", "/job/r?wait=exit", &spec).status, 201);
+    assert_eq!(init.get("/job/r/stdout").body, "run\nrun\nrun\n");
+    assert_eq!(init.put("/job/r/restart").status, 200);
+    init.wait_for("r", "failed");
+    let answer = init.get("/job/r/stdout?from=12");
+    assert!(answer.body.starts_with("run\n"), "{answer:?}");
+    assert_eq!(init.delete("/job/r").status, 204);
+    assert_eq!(init.get("/job/r/stdout").status, 404);
+}
+
+#[test]
+fn b22_what_a_job_writes_is_there_as_it_writes_it() {
+    let init = Init::start(&[]);
+    let mut spec = script("while read word; do echo \"$word\"; done");
+    spec["stdin"] = json!("pipe");
+    init.launch_job("e", &spec);
+    let mut follower = Follower::start(&init, "/job/e/stdout?follow");
+    for word in ["one", "two", "three"] {
+        http::request(init.api(), "PUT", "/job/e/stdin", "", &format!("{word}\n"));
+        assert_eq!(follower.line(), format!("{word}\n"));
+    }
+    http::request(init.api(), "PUT", "/job/e/stdin?close", "", "last\n");
+    assert_eq!(follower.rest(), "last\n", "and then the answer ends with the job");
+}
+
+#[test]
+fn b22_a_follower_that_goes_away_harms_nothing() {
+    let init = Init::start(&[]);
+    let pid = init.launch_job("f", &json!({"exec": FLOODS, "args": ["0"], "stdout": "log"}));
+    for _ in 0..20 {
+        let mut follower = Follower::start(&init, "/job/f/stdout?follow");
+        follower.line();
+    }
+    assert!(is_alive(pid));
+    let before = init.get("/job/f/stdout").header("output-end").unwrap().to_owned();
+    wait::until("it to write on", || {
+        let now = init.get("/job/f/stdout").header("output-end").unwrap().to_owned();
+        (now != before).then_some(())
+    });
+}
+
+#[test]
+fn b22_a_slow_reader_holds_nobody_up_and_is_told_what_it_missed() {
+    let init = Init::start(&[]);
+    let gate = json!({
+        "exec": "/bin/sh",
+        "args": ["-c", format!("read go; exec {FLOODS} 50000000")],
+        "stdin": "pipe",
+        "stdout": "log",
+    });
+    init.launch_job("f", &gate);
+    let mut follower = Follower::start(&init, "/job/f/stdout?follow&format=json");
+    http::request(init.api(), "PUT", "/job/f/stdin", "", "go\n");
+    // It reads nothing, and the job ends all the same.
+    init.wait_for("f", "success");
+    let (mut next, mut missed) = (0, 0);
+    while let Some(line) = follower.json() {
+        if let Some(count) = line["missed"].as_u64() {
+            assert_eq!(line["offset"].as_u64().unwrap(), next + count);
+            (next, missed) = (next + count, missed + count);
+        } else {
+            assert_eq!(line["offset"].as_u64().unwrap(), next, "{line}");
+            let partial = u64::from(line["partial"] != true);
+            next += line["text"].as_str().unwrap().len() as u64 + partial;
+        }
+    }
+    assert_eq!(next, 50_000_000, "what came and what was missed is all there was");
+    assert!(missed > 0);
+}
+
+#[test]
+fn b22_a_job_may_ask_to_wait_for_its_reader() {
+    let init = Init::start(&[]);
+    let spec = json!({
+        "exec": FLOODS,
+        "args": ["5000000"],
+        "stdout": "log",
+        "log": {"bytes": 8192, "when_full": "wait"},
+    });
+    init.launch_job("f", &spec);
+    // What is kept and what the pipe takes, and no more, until somebody follows.
+    let kept = wait::until("what is kept to be full", || {
+        let end = init.get("/job/f/stdout").header("output-end").unwrap().to_owned();
+        (end == "8192").then_some(end)
+    });
+    assert_eq!(kept, "8192");
+    assert_eq!(init.job("f")["status"], "running");
+    let all = Follower::start(&init, "/job/f/stdout?follow").rest();
+    let expected = lines(50_000, |line| format!("{line:099}\n"));
+    assert!(all == expected, "not a byte is missed: {} of {}", all.len(), expected.len());
+    init.wait_for("f", "success");
+}
+
+#[test]
+fn b22_ranges_are_answered_as_http_has_them() {
+    let init = Init::start(&[]);
+    let spec = json!({"exec": FLOODS, "args": ["10000"], "stdout": "log", "log": {"bytes": 4096}});
+    assert_eq!(init.send("PUT", "/job/f?wait=exit", &spec).status, 201);
+    let ask = |range: &str| {
+        let header = format!("Range: bytes={range}\r\n");
+        http::request(init.api(), "GET", "/job/f/stdout", &header, "")
+    };
+    for (range, status, content_range, length) in [
+        ("9999-", 206, "bytes 9999-9999/10000", 1),
+        ("9990-20000", 206, "bytes 9990-9999/10000", 10),
+        ("-100", 206, "bytes 9900-9999/10000", 100),
+        ("-20000", 206, "bytes 5904-9999/10000", 4096),
+        ("5904-5904", 206, "bytes 5904-5904/10000", 1),
+    ] {
+        let answer = ask(range);
+        assert_eq!(answer.status, status, "{range}: {answer:?}");
+        assert_eq!(answer.header("content-range"), Some(content_range));
+        assert_eq!(answer.body.len(), length, "{range}");
+    }
+    // Rotated out, and not there yet.
+    for range in ["0-", "5903-6000", "10000-", "10000-10005"] {
+        let answer = ask(range);
+        assert_eq!(answer.status, 416, "{range}: {answer:?}");
+        assert_eq!(answer.header("content-range"), Some("bytes */10000"));
+    }
+    assert_eq!(ask("x").status, 200, "what is no range is ignored");
+}
+
+#[test]
+fn b22_what_is_not_kept_is_said() {
+    let init = Init::start(&[]);
+    init.launch_job("silent", &json!({"exec": "sleep", "args": ["60"]}));
+    let answer = init.get("/job/silent/stdout");
+    assert_eq!((answer.status, &answer.json()["error"]), (404, &json!("not_kept")), "{answer:?}");
+    assert_eq!(init.get("/job/nobody/stdout").json()["error"], "unknown_job");
+    for query in ["from=x", "tail=-1", "format=xml", "follow=perhaps", "from=1&tail=1", "what"] {
+        let answer = init.get(&format!("/job/silent/stdout?{query}"));
+        assert_eq!(answer.json()["error"], "bad_query", "{query}: {answer:?}");
+    }
+}
+
+/// Follows all output, and goes away and comes back again and again: each byte comes once.
+#[test]
+fn o12_a_collector_that_comes_back_gets_each_byte_once() {
+    let init = Init::start(&[]);
+    let jobs = 5;
+    for job in 0..jobs {
+        let script =
+            "i=0; while [ $i -lt 400 ]; do echo line $i; echo err $i >&2; i=$((i+1)); done";
+        init.launch_job(&format!("j{job}"), &self::script(script));
+    }
+    let mut got: HashMap<(String, String), String> = HashMap::new();
+    let mut position = 0;
+    let by = Instant::now() + Duration::from_secs(20);
+    for visit in 0.. {
+        assert!(Instant::now() < by, "it comes to an end");
+        let mut follower = Follower::start(&init, &format!("/jobs/output?follow&from={position}"));
+        assert_eq!(follower.json().unwrap(), json!({"event": "ready", "position": position}));
+        let done = |text: &String| text.ends_with(" 399\n");
+        for _ in 0..=visit % 3 {
+            if got.len() == 2 * jobs && got.values().all(done) {
+                break;
+            }
+            let event = follower.json().unwrap();
+            assert_eq!(event["event"], "output");
+            let key = |name: &str| event[name].as_str().unwrap().to_owned();
+            let stream = got.entry((key("job"), key("stream"))).or_default();
+            assert_eq!(event["offset"].as_u64().unwrap(), stream.len() as u64, "{event}");
+            stream.push_str(event["text"].as_str().unwrap());
+            position = event["position"].as_u64().unwrap();
+        }
+        if got.len() == 2 * jobs && got.values().all(done) {
+            break;
+        }
+    }
+    for ((job, stream), text) in got {
+        let word = if stream == "stdout" { "line" } else { "err" };
+        let expected = lines(400, |i| format!("{word} {i}\n"));
+        assert_eq!(text, expected, "{job} {stream}");
+    }
+}
+
+#[test]
+fn o12_a_collector_is_told_what_it_missed() {
+    let init = Init::start(&[]);
+    let gate = json!({
+        "exec": "/bin/sh",
+        "args": ["-c", format!("echo first; read go; exec {FLOODS} 1000000")],
+        "stdin": "pipe",
+        "stdout": "log",
+    });
+    init.launch_job("f", &gate);
+    let mut follower = Follower::start(&init, "/jobs/output?follow");
+    assert_eq!(follower.json().unwrap()["event"], "ready");
+    assert_eq!(follower.json().unwrap()["text"], "first\n");
+    drop(follower);
+    http::request(init.api(), "PUT", "/job/f/stdin", "", "go\n");
+    init.wait_for("f", "success");
+    let mut late = Follower::start(&init, "/jobs/output?from=6");
+    assert_eq!(late.json().unwrap(), json!({"event": "ready", "position": 6}));
+    let missed = late.json().unwrap();
+    let gap = json!({"event": "missed", "job": "f", "stream": "stdout", "offset": 934_470});
+    assert_eq!(missed, gap);
+    let mut next = 934_470;
+    while let Some(event) = late.json() {
+        assert_eq!(event["offset"], next);
+        next += event["text"].as_str().unwrap().len();
+    }
+    assert_eq!(next, 1_000_006);
+}
+
+#[test]
+fn o12_bytes_that_are_no_text_come_through_exactly() {
+    let init = Init::start(&[]);
+    assert_eq!(init.send("PUT", "/job/b?wait=exit", &script("printf '\\377\\000'")).status, 201);
+    let mut all = Follower::start(&init, "/jobs/output");
+    all.json();
+    let event = all.json().unwrap();
+    assert_eq!((&event["base64"], event.get("text")), (&json!("/wA="), None));
+}
+
+#[test]
+fn o12_last_words_of_a_cleared_job_can_be_collected() {
+    let init = Init::start(&[]);
+    assert_eq!(init.send("PUT", "/job/gone?wait=exit", &script("echo last words")).status, 201);
+    assert_eq!(init.delete("/job/gone").status, 204);
+    assert_eq!(init.send("PUT", "/job/gone?wait=exit", &script("echo another")).status, 201);
+    let all = init.get("/jobs/output").body;
+    assert!(all.contains("last words") && all.contains("another"), "{all}");
+    assert_eq!(init.get("/job/gone/stdout").body, "another\n");
+}
+
+#[test]
+fn z06_a_hundred_floods_leave_the_api_quick() {
+    let init = Init::start(&[]);
+    let spec = json!({"exec": FLOODS, "args": ["0"], "nice": 19, "stdout": "log"});
+    for job in 0..100 {
+        init.launch_job(&format!("f{job}"), &spec);
+    }
+    let mut times: Vec<_> = (0..200)
+        .map(|_| {
+            let begun = Instant::now();
+            assert_eq!(init.get("/job/f0").status, 200);
+            begun.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    // The machine may be busy with other things; a figure is the bench's business.
+    assert!(times[100] < Duration::from_millis(100), "{:?}", times[100]);
+    for job in 0..100 {
+        let end = init.get(&format!("/job/f{job}/stdout")).header("output-end").unwrap().to_owned();
+        assert_ne!(end, "0", "none is kept from being read");
+    }
+}
+
+#[test]
+fn i07_who_inherits_the_output_neither_hangs_a_stop_nor_is_lost() {
+    let init = Init::start_without_cgroups(&[]);
+    // It leaves the session and the group before its parent ends, and goes on writing.
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let spec = script(&format!(
+        "setsid sh -c 'trap \"\" HUP TERM; touch {0}; while sleep 0.05; do echo still; done' &\n\
+         until test -e {0}; do sleep 0.01; done; rm {0}",
+        out.display()
+    ));
+    assert_eq!(init.send("PUT", "/job/p?wait=exit", &spec).status, 201);
+    let answer = init.put("/job/p/stop");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    wait::until("what is left of it to be heard", || {
+        init.get("/job/p/stdout").body.contains("still").then_some(())
+    });
+    for _ in 0..5 {
+        assert_eq!(init.send("PUT", "/job/p?wait=exit", &spec).status, 201);
+    }
+}

@@ -1,0 +1,140 @@
+//! What is written to jobs, and jobs with a terminal of their own.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use jobinit_tests::http::{self, Answer};
+use jobinit_tests::init::{Init, is_alive};
+use jobinit_tests::wait;
+use serde_json::{Value, json};
+
+fn write(init: &Init, path: &str, text: &str) -> Answer {
+    http::request(init.api(), "PUT", path, "", text)
+}
+
+fn shell() -> Value {
+    json!({
+        "exec": "/bin/bash",
+        "args": ["--norc", "--noprofile", "-i"],
+        "envs": {"PATH": "/usr/bin:/bin", "PS1": "$ ", "TERM": "dumb"},
+        "tty": true,
+        // It ignores TERM, as shells at a terminal do.
+        "stop": {"signal": "HUP"},
+    })
+}
+
+fn shown(init: &Init, job: &str, text: &str) -> String {
+    wait::until(&format!("{job} to show {text:?}"), || {
+        let shown = init.get(&format!("/job/{job}/stdout")).body;
+        shown.contains(text).then_some(shown)
+    })
+}
+
+#[test]
+fn b22_what_is_written_is_read_and_its_end_too() {
+    let init = Init::start(&[]);
+    let spec = json!({"exec": "wc", "args": ["-c"], "stdin": "pipe", "stdout": "log"});
+    init.launch_job("wc", &spec);
+    // More than a pipe takes.
+    let text = "x".repeat(200_000);
+    assert_eq!(write(&init, "/job/wc/stdin", &text).status, 204);
+    assert_eq!(write(&init, "/job/wc/stdin?close", &text).status, 204);
+    init.wait_for("wc", "success");
+    assert_eq!(init.get("/job/wc/stdout").body, "400000\n");
+    let answer = write(&init, "/job/wc/stdin", "more");
+    assert_eq!((answer.status, &answer.json()["error"]), (409, &json!("no_input")));
+}
+
+#[test]
+fn b22_a_job_that_does_not_read_keeps_only_its_writer_waiting() {
+    let init = Init::start(&[]);
+    let pid = init.launch_job("s", &json!({"exec": "sleep", "args": ["60"], "stdin": "pipe"}));
+    let mut stream = TcpStream::connect(init.api()).unwrap();
+    let text = vec![b'x'; 100_000];
+    write!(stream, "PUT /job/s/stdin HTTP/1.1\r\nHost: {}\r\n", init.api()).unwrap();
+    write!(stream, "Content-Length: 1000000\r\n\r\n").unwrap();
+    stream.write_all(&text).unwrap();
+    assert_eq!(init.get("/jobs").status, 200);
+    drop(stream);
+    assert_eq!(init.get("/jobs").status, 200);
+    assert!(is_alive(pid), "a client that dies harms nothing");
+    assert_eq!(init.put("/job/s/stop").status, 200);
+}
+
+#[test]
+fn b22_a_job_that_ends_lets_its_writer_go() {
+    let init = Init::start(&[]);
+    init.launch_job("h", &json!({"exec": "head", "args": ["-c", "1"], "stdin": "pipe"}));
+    let answer = write(&init, "/job/h/stdin", &"x".repeat(300_000));
+    assert_eq!((answer.status, &answer.json()["error"]), (409, &json!("no_input")), "{answer:?}");
+}
+
+#[test]
+fn b22_only_what_takes_input_is_written_to() {
+    let init = Init::start(&[]);
+    init.launch_job("s", &json!({"exec": "sleep", "args": ["60"]}));
+    assert_eq!(write(&init, "/job/s/stdin", "x").status, 409);
+    assert_eq!(write(&init, "/job/nobody/stdin", "x").status, 404);
+    assert_eq!(init.put("/job/s/tty?rows=1&cols=1").status, 409);
+    assert_eq!(init.put("/job/s/tty?rows=1").status, 400);
+    assert_eq!(init.put("/job/s/tty?rows=1&cols=70000").status, 400);
+}
+
+#[test]
+fn i08_a_job_has_a_terminal_with_job_control() {
+    let init = Init::start(&[]);
+    init.launch_job("t", &shell());
+    write(&init, "/job/t/stdin", "echo flags=$-; tty; stty size\n");
+    let text = shown(&init, "t", "24 80");
+    assert!(text.contains("flags=himB"), "{text}");
+    assert!(text.contains("/dev/pts/"), "{text}");
+    assert_eq!(init.put("/job/t/tty?rows=50&cols=120").status, 204);
+    write(&init, "/job/t/stdin", "stty size; sh -c 'echo marked; exec sleep 60'\n");
+    shown(&init, "t", "50 120");
+    shown(&init, "t", "\nmarked");
+    write(&init, "/job/t/stdin", "\x03echo code=$?\n");
+    shown(&init, "t", "code=130");
+    write(&init, "/job/t/stdin?close", "");
+    assert_eq!(init.wait_for("t", "success")["lastExit"], 0, "Ctrl-D ends it");
+}
+
+#[test]
+fn i08_clients_come_and_go_and_the_job_lives() {
+    let init = Init::start(&[]);
+    let pid = init.launch_job("t", &shell());
+    for round in 0..5 {
+        // One that reads, and dies in the middle of it.
+        let mut reader = TcpStream::connect(init.api()).unwrap();
+        write!(reader, "GET /job/t/stdout?follow HTTP/1.1\r\nHost: {}\r\n\r\n", init.api())
+            .unwrap();
+        // One that writes, and dies in the middle of that.
+        let mut writer = TcpStream::connect(init.api()).unwrap();
+        let head = format!("PUT /job/t/stdin HTTP/1.1\r\nHost: {}\r\n", init.api());
+        write!(writer, "{head}Content-Length: 1000\r\n\r\necho round {round}\n").unwrap();
+        shown(&init, "t", &format!("\nround {round}"));
+        drop((reader, writer));
+    }
+    assert_eq!(init.job("t")["pid"], pid);
+}
+
+#[test]
+fn i08_a_terminal_belongs_to_the_jobs_user() {
+    let init = Init::start(&[]);
+    let mut spec = shell();
+    spec["user"] = json!("nobody");
+    init.launch_job("t", &spec);
+    write(&init, "/job/t/stdin", "stat -c owner=%U $(tty); exit\n");
+    shown(&init, "t", "owner=nobody");
+}
+
+#[test]
+fn i08_a_restarted_job_has_a_new_terminal() {
+    let init = Init::start(&[]);
+    init.launch_job("t", &shell());
+    write(&init, "/job/t/stdin", "exec sleep 60\n");
+    shown(&init, "t", "sleep 60");
+    assert_eq!(init.put("/job/t/restart").status, 200);
+    write(&init, "/job/t/stdin", "echo again; exit 3\n");
+    shown(&init, "t", "\nagain");
+    assert_eq!(init.wait_for("t", "failed")["lastExit"], 3);
+}
