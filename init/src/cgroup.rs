@@ -38,7 +38,7 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 pub const LATE: &str = "memory_max";
 /// Groups that wait for a job.
 const MAX_SPARE: usize = 64;
-/// Groups that stay open, with three descriptors each, where there are plenty.
+/// Groups that stay open, with up to four descriptors each, where there are plenty.
 const MAX_OPEN: usize = 64;
 /// Groups that are tried again to be removed.
 const MAX_DOOMED: usize = 64;
@@ -100,6 +100,8 @@ struct Open {
     /// is open.
     #[expect(dead_code, reason = "open is all it has to be")]
     procs: OwnedFd,
+    /// What it has counted, once somebody has asked for figures.
+    usage: Option<File>,
 }
 
 /// The group of one job.
@@ -473,10 +475,9 @@ impl Jobs {
     fn take_plain(&mut self) -> Result<(Group, Handle), Errno> {
         let group = match self.spare.pop() {
             Some(number) => {
-                let group = Group::Plain(number);
-                let spent = self.is_metered.then(|| self.spent(&group)).flatten();
+                let spent = if self.is_metered { self.spent(number) } else { None };
                 self.past.insert(number, spent.map_or(Past::Unknown, Past::Spent));
-                group
+                Group::Plain(number)
             }
             None => self.make_plain()?,
         };
@@ -488,10 +489,21 @@ impl Jobs {
     }
 
     /// What a group that is used again has counted for earlier jobs.
-    fn spent(&self, group: &Group) -> Option<Spent> {
-        let path = format!("{}/cpu.stat", Self::name(group));
-        let file = self.open(&path, OFlag::O_RDONLY).ok()?;
-        Spent::parse(&read_at_start(&File::from(file)).ok()?)
+    fn spent(&mut self, number: u32) -> Option<Spent> {
+        let kept = self.open.get_mut(&number).and_then(|open| open.usage.take());
+        let usage = kept.map_or_else(
+            || {
+                let path = format!("{}/cpu.stat", Self::name(&Group::Plain(number)));
+                self.open(&path, OFlag::O_RDONLY).map(File::from)
+            },
+            Ok,
+        );
+        let usage = usage.ok()?;
+        let spent = read_at_start(&usage).ok().as_deref().and_then(Spent::parse);
+        if let Some(open) = self.open.get_mut(&number) {
+            open.usage = Some(usage);
+        }
+        spent
     }
 
     /// A new group. One of that name may be there with processes in it, which a killed init has
@@ -523,7 +535,7 @@ impl Jobs {
         if let (Ok(folder), Ok(events), Ok(procs)) =
             (self.handle(group), self.open_events(group), procs)
         {
-            self.open.insert(*number, Open { folder, events, procs });
+            self.open.insert(*number, Open { folder, events, procs, usage: None });
         }
     }
 
