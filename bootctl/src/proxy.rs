@@ -31,7 +31,6 @@ pub(crate) enum ProxyError {
 
 /// The job that the settings ask for.
 pub(crate) fn job(settings: &Settings, exec: &str, control: &Path) -> JobSpec {
-    let socket = |name: &str, listen| FdSpec { name: name.to_owned(), listen };
     let mut args = vec!["--access-log".to_owned(), "-".into(), "--grace".into(), "5".into()];
     if let Some(workers) = settings.proxy.workers {
         args.extend(["--workers".to_owned(), workers.to_string()]);
@@ -41,8 +40,8 @@ pub(crate) fn job(settings: &Settings, exec: &str, control: &Path) -> JobSpec {
         envs: [(ENV_MARK.to_owned(), "1".to_owned())].into(),
         user: settings.proxy.user.clone().or_else(unprivileged),
         fds: vec![
-            socket("http", listen(settings.proxy.listen)),
-            socket("control", format!("unix:{}", control.display())),
+            FdSpec::new("http", listen(settings.proxy.listen)),
+            FdSpec::new("control", format!("unix:{}", control.display())),
         ],
         restart: Restart {
             policy: Policy::Always,

@@ -3,14 +3,18 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
+use libc::linger;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::stat::fstat;
 
+use crate::occupant::SocketNumber;
 use crate::spec::Limit;
 use crate::sys;
 
 /// Descriptors that are handed to children lie above all the places they can be handed to
-/// (0 to 2 and 64 sockets), so that putting one in place never overwrites another.
+/// (0 to 2, 64 sockets and stored ones), so that putting one in place never overwrites another.
 const ABOVE_TARGETS: RawFd = 3 + 64;
 
 /// The same descriptor above all targets, close-on-exec.
@@ -19,6 +23,58 @@ pub fn raised(fd: OwnedFd) -> Result<OwnedFd, Errno> {
         return Ok(fd);
     }
     sys::duplicate_above(&fd, ABOVE_TARGETS)
+}
+
+/// Before a socket is closed that a job has had in its hands: that would wait until its last bytes
+/// have been taken, for as long as the job has said.
+pub fn do_not_linger(fd: &OwnedFd) {
+    // What is no socket does not linger.
+    let _ = setsockopt(fd, sockopt::Linger, &linger { l_onoff: 0, l_linger: 0 });
+}
+
+/// A descriptor that a job has made and given away. Closing it does not wait.
+#[derive(Debug)]
+pub struct Foreign(OwnedFd);
+
+impl Foreign {
+    /// Puts it above all targets.
+    pub fn raise(&mut self) -> Result<(), Errno> {
+        if self.0.as_raw_fd() < ABOVE_TARGETS {
+            self.0 = sys::duplicate_above(&self.0, ABOVE_TARGETS)?;
+        }
+        Ok(())
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn as_raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Its number in the kernel's tables, if it is a socket.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketNumber> {
+        let stat = fstat(&self.0).ok()?;
+        (stat.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some(stat.st_ino)
+    }
+
+    /// Whether it is of the same open file.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        sys::are_same_file(&self.0, &other.0)
+    }
+}
+
+impl From<OwnedFd> for Foreign {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        do_not_linger(&self.0);
+    }
 }
 
 /// Lets init have as many descriptors as it may. Answers what its children are to have instead,

@@ -9,6 +9,7 @@ use crate::clock::Moment;
 use crate::id::{JobId, Pid};
 use crate::job::{Notice, Tree, View};
 use crate::signal::{Exit, Signal};
+use crate::snag::Snag;
 use crate::spec::Spec;
 
 /// Names a request that waits for its answer. Each is answered exactly once, or abandoned.
@@ -134,6 +135,8 @@ pub enum Effect {
     Gone(JobId, u64),
     /// Close the sockets that no job names any more.
     ReleaseListeners,
+    /// Close what this job has stored for its next run.
+    ReleaseStore(JobId),
     /// Everything has ended: end init with this code.
     End(Ending, u8),
 }
@@ -216,7 +219,10 @@ pub enum Refusal {
 
 /// Why a process could not be started: the step, and the kernel's reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot start `{exec}`: {stage} failed: {} ({errno:?}){}", errno.desc(), self.hint())]
+#[error(
+    "cannot start `{exec}`: {stage}{} failed: {} ({errno:?}){}{}",
+    self.place(), errno.desc(), self.hint(), self.obstacle()
+)]
 pub struct Fault {
     /// The program.
     pub exec: String,
@@ -224,12 +230,22 @@ pub struct Fault {
     pub stage: Stage,
     /// The kernel's reason.
     pub errno: Errno,
+    /// The socket that it is about.
+    pub snag: Option<Box<Snag>>,
 }
 
 /// What the kernel adds to the path of a program that is no longer there.
 pub const DELETED: &str = " (deleted)";
 
 impl Fault {
+    fn place(&self) -> String {
+        self.snag.as_ref().map_or_else(String::new, |snag| format!(" on {}", snag.address))
+    }
+
+    fn obstacle(&self) -> String {
+        self.snag.as_ref().map_or_else(String::new, ToString::to_string)
+    }
+
     /// What to look at, where the reason alone does not tell.
     fn hint(&self) -> &'static str {
         match (self.stage, self.errno) {
@@ -248,7 +264,10 @@ impl Fault {
             (Stage::Stdin | Stage::Stdout | Stage::Stderr, Errno::ENOENT) => {
                 "; the folder of its `file` must be there"
             }
-            (Stage::Listen, Errno::EADDRINUSE) => "; somebody listens there: `ss -lp` shows who",
+            (Stage::Listen, Errno::EADDRNOTAVAIL) => "; this machine does not have that address",
+            (Stage::Listen, Errno::ENOENT) => "; the folder of the socket's file must be there",
+            (Stage::Listen, Errno::EACCES) => "; init's own user may not have that",
+            (Stage::Listen, Errno::EPERM) => "; only root may give a file to somebody else",
             (Stage::Cgroup, Errno::EOPNOTSUPP) => {
                 "; `cgroup` needs cgroup v2, and the controller in init's own group"
             }

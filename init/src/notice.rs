@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use init_wire::Ready;
@@ -14,24 +15,30 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials,
-    bind, getsockname, recvmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr,
+    UnixCredentials, bind, getsockname, recvmsg, setsockopt, shutdown, socket, sockopt,
 };
-use nix::unistd::{close, pipe2};
+use nix::unistd::pipe2;
 use tokio::io::AsyncReadExt;
+use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::descriptor::raised;
+use crate::descriptor::{Foreign, raised};
 use crate::id::{JobId, Pid};
 use crate::job::Notice;
 use crate::limits::TROUBLE;
 use crate::spec::Spec;
+use crate::store::Order;
 use crate::sys;
 
 /// Messages on their way to the reactor.
-const QUEUE: usize = 16;
+pub const QUEUE: usize = 16;
+/// Messages with descriptors on their way, of all jobs: those are not counted as kept yet.
+const WITH_RIGHTS: usize = 4;
+/// Messages that the kernel queues; mostly it is 10 or 512.
+const MAX_UNREAD: u32 = 4096;
 /// The longest message; what is longer is not read at all.
 const MAX_MESSAGE: usize = 4096;
 /// Characters of `STATUS=` that are kept.
@@ -58,13 +65,27 @@ pub enum Words {
         text: String,
         /// The sender.
         sender: i32,
+        /// What it gives for the job's next run.
+        rights: Rights,
     },
+}
+
+/// Descriptors that came with a datagram.
+#[derive(Debug, Default)]
+pub struct Rights {
+    /// As many of them as may be kept.
+    pub fds: Vec<Foreign>,
+    /// How many there were besides.
+    pub left_out: usize,
+    /// Given back when they have arrived.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Listens to the runs of all jobs.
 #[derive(Debug)]
 pub struct Ears {
     queue: mpsc::Sender<Message>,
+    with_rights: Arc<Semaphore>,
     runs: HashMap<JobId, Listening>,
     last_run: u64,
 }
@@ -73,12 +94,25 @@ pub struct Ears {
 struct Listening {
     run: u64,
     warned: bool,
+    warned_of_store: bool,
+    /// What its datagrams come to, if it was given one.
+    socket: Option<Arc<AsyncFd<OwnedFd>>>,
+    store_max: usize,
     tasks: Vec<AbortHandle>,
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
+        let Some(socket) = &self.socket else { return };
+        // What nobody has read is closed one by one, as what is read: closed with the socket, it could
+        // linger. And nothing more comes.
+        let _ = shutdown(socket.as_raw_fd(), Shutdown::Read);
+        for _ in 0..MAX_UNREAD {
+            if receive(socket.get_ref(), 0).is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -90,12 +124,14 @@ pub struct Mouth {
     /// The end of a pipe, and the descriptor it is to become.
     pub pipe: Option<(OwnedFd, u32)>,
     heard_on: (Option<OwnedFd>, Option<pipe::Receiver>),
+    /// How many descriptors it may give at once.
+    store_max: usize,
 }
 
 impl Mouth {
     /// Opens what `spec` asks for. To be called within the runtime.
     pub fn open(spec: &Spec) -> Result<Self, Errno> {
-        let mut mouth = Self::default();
+        let mut mouth = Self { store_max: spec.store_max, ..Self::default() };
         if spec.notifies() {
             let (socket, name) = open_socket()?;
             (mouth.socket, mouth.heard_on.0) = (Some(name), Some(socket));
@@ -123,7 +159,8 @@ impl Ears {
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<Message>) {
         let (queue, arrivals) = mpsc::channel(QUEUE);
-        (Self { queue, runs: HashMap::new(), last_run: 0 }, arrivals)
+        let with_rights = Arc::new(Semaphore::new(WITH_RIGHTS));
+        (Self { queue, with_rights, runs: HashMap::new(), last_run: 0 }, arrivals)
     }
 
     /// Begins to listen to a new run of `job`, and to that one only.
@@ -139,10 +176,15 @@ impl Ears {
         if let Some(pipe) = pipe {
             tasks.push(tokio::spawn(voice.clone().of_pipe(pipe)).abort_handle());
         }
-        if let Some(socket) = socket {
-            tasks.push(tokio::spawn(voice.of_socket(socket)).abort_handle());
+        let socket = socket.and_then(|socket| sys::watch(socket).ok()).map(Arc::new);
+        if let Some(socket) = socket.clone() {
+            let with_rights = (mouth.store_max > 0).then(|| Arc::clone(&self.with_rights));
+            let heard = voice.of_socket(socket, with_rights, mouth.store_max);
+            tasks.push(tokio::spawn(heard).abort_handle());
         }
-        self.runs.insert(job.clone(), Listening { run, warned: false, tasks });
+        let (warned, warned_of_store, store_max) = (false, false, mouth.store_max);
+        let listening = Listening { run, warned, warned_of_store, socket, store_max, tasks };
+        self.runs.insert(job.clone(), listening);
     }
 
     /// Descriptors that runs are listened to with.
@@ -151,9 +193,25 @@ impl Ears {
         self.runs.values().map(|listening| listening.tasks.len()).sum()
     }
 
+    /// Whether anybody is listened to.
+    #[must_use]
+    pub fn are_open(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// Listens to a job no more.
     pub fn stop(&mut self, job: &JobId) {
         self.runs.remove(job);
+    }
+
+    /// A datagram that has come to a job and was not read yet; none if it is one that nobody could
+    /// mean. An error, if there is no further one.
+    pub fn unheard(&self, job: &JobId) -> Result<Option<Message>, Errno> {
+        let listening = self.runs.get(job).ok_or(Errno::EAGAIN)?;
+        let socket = listening.socket.as_ref().ok_or(Errno::EAGAIN)?;
+        let words = receive(socket.get_ref(), listening.store_max)?;
+        let message = |words| Message { job: job.clone(), run: listening.run, words };
+        Ok(words.map(message))
     }
 
     /// Whether a message is of the run that is listened to.
@@ -165,6 +223,12 @@ impl Ears {
     /// Whether it is the first time that a stranger has spoken to this run.
     pub fn is_first_stranger(&mut self, job: &JobId) -> bool {
         self.runs.get_mut(job).is_some_and(|run| !std::mem::replace(&mut run.warned, true))
+    }
+
+    /// Whether it is the first time that this run has given more than is kept.
+    pub fn is_first_excess(&mut self, job: &JobId) -> bool {
+        let run = self.runs.get_mut(job);
+        run.is_some_and(|run| !std::mem::replace(&mut run.warned_of_store, true))
     }
 }
 
@@ -192,12 +256,21 @@ impl Voice {
         }
     }
 
-    async fn of_socket(self, socket: OwnedFd) {
-        let Ok(socket) = sys::watch(socket) else { return };
+    async fn of_socket(
+        self,
+        socket: Arc<AsyncFd<OwnedFd>>,
+        with_rights: Option<Arc<Semaphore>>,
+        store_max: usize,
+    ) {
         loop {
             let Ok(mut ready) = socket.readable().await else { return };
-            match receive(ready.get_inner()) {
-                Ok(Some(words)) => {
+            let permit = match &with_rights {
+                Some(all) => Arc::clone(all).acquire_owned().await.ok(),
+                None => None,
+            };
+            match receive(ready.get_inner(), store_max) {
+                Ok(Some(mut words)) => {
+                    words.bring(permit);
                     if !self.say(words).await {
                         return;
                     }
@@ -228,31 +301,45 @@ fn open_socket() -> Result<(OwnedFd, String), Errno> {
 /// The most descriptors that a datagram can carry.
 const MAX_RIGHTS: usize = 253;
 
-/// One datagram; `None` if it is none that anybody could mean. Descriptors that come with it are
-/// closed, so a sender who waits for that (`BARRIER=1`) waits just until it has been read.
-fn receive(socket: &OwnedFd) -> Result<Option<Words>, Errno> {
+/// One datagram; `None` if it is none that anybody could mean. At most `store_max` descriptors that
+/// come with it are kept, if they are to be. The others are closed, so a sender who waits for that
+/// (`BARRIER=1`) waits just until it has been read.
+fn receive(socket: &OwnedFd, store_max: usize) -> Result<Option<Words>, Errno> {
     let mut text = [0; MAX_MESSAGE];
     let mut space = cmsg_space!(UnixCredentials, [RawFd; MAX_RIGHTS]);
     let mut parts = [IoSliceMut::new(&mut text)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
     let is_whole = !received.flags.contains(MsgFlags::MSG_TRUNC);
-    let mut sender = None;
+    let (mut sender, mut fds) = (None, Vec::new());
     // Cut off where init has no descriptors left: then it has closed them already.
     for message in received.cmsgs().into_iter().flatten() {
         match message {
             ControlMessageOwned::ScmCredentials(who) => sender = Some(who.pid()),
-            ControlMessageOwned::ScmRights(rights) => {
-                for right in rights {
-                    let _ = close(right);
-                }
-            }
-            _ => {}
+            other => fds.extend(sys::rights(other).into_iter().map(Foreign::from)),
         }
     }
     let length = received.bytes;
     let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned();
-    Ok(sender.filter(|pid| is_whole && *pid > 0).map(|sender| Words::Datagram { text, sender }))
+    let Some(sender) = sender.filter(|pid| is_whole && *pid > 0) else { return Ok(None) };
+    if !matches!(Order::read(&text), Some(Order::Keep(_))) {
+        fds.clear();
+    }
+    let left_out = fds.len().saturating_sub(store_max);
+    fds.truncate(store_max);
+    Ok(Some(Words::Datagram { text, sender, rights: Rights { fds, left_out, permit: None } }))
+}
+
+impl Words {
+    /// With descriptors, it counts as on its way until it has arrived.
+    fn bring(&mut self, by: Option<OwnedSemaphorePermit>) {
+        match self {
+            Self::Datagram { rights: Rights { fds, permit, .. }, .. } if !fds.is_empty() => {
+                *permit = by;
+            }
+            Self::Datagram { .. } | Self::Line => {}
+        }
+    }
 }
 
 /// What a line of a datagram means, if it means anything here.

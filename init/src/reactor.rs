@@ -4,6 +4,7 @@
 //! comes of it goes back to the table as a further event.
 
 mod adopt;
+mod lending;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -31,19 +32,24 @@ use crate::notice::{self, Ears, Line, Message, Mouth, Words};
 use crate::output::Outputs;
 use crate::process;
 use crate::signal::{Exit, Signal};
-use crate::spawn::{Lent, Spawner, shortened};
+use crate::spawn::{Lent, Passed, Spawner, shortened};
 use crate::spec::{Shown, Spec};
 use crate::stdio::Kept;
+use crate::store::Store;
 use crate::stranger::Strangers;
 use crate::sys::{self, child::Unborn};
 use crate::table::Table;
 use crate::tree::{Roots, Trees};
+
+/// Messages of a dead process that are read at most, which is more than the kernel mostly queues.
+const LAST_WORDS: u32 = 256;
 
 /// The table and what it acts with.
 pub struct Reactor {
     table: Table,
     spawner: Spawner,
     keeper: Keeper,
+    store: Store,
     trees: Trees,
     ears: Ears,
     outputs: Outputs,
@@ -76,6 +82,7 @@ impl Reactor {
             table,
             spawner,
             keeper: Keeper::default(),
+            store: Store::default(),
             trees: Trees::default(),
             ears,
             outputs: Outputs::default(),
@@ -220,7 +227,7 @@ impl Reactor {
     /// Whether a job may be saying something.
     #[must_use]
     pub fn listens(&self) -> bool {
-        self.ears.count() > 0
+        self.ears.are_open()
     }
 
     /// What has become of one of the children that were on their way.
@@ -241,7 +248,7 @@ impl Reactor {
             Err((stage, errno)) => {
                 self.trees.give_up(group);
                 self.ears.stop(&job);
-                let fault = Fault { exec, stage, errno };
+                let fault = Fault { exec, stage, errno, snag: None };
                 warn!("job `{job}`: {fault}");
                 Event::SpawnFailed(job, fault)
             }
@@ -311,6 +318,7 @@ impl Reactor {
                 let table = &self.table;
                 self.keeper.keep(|address| table.names_listener(address));
             }
+            Effect::ReleaseStore(id) => self.store.clear(&id),
             Effect::End(ending, code) => {
                 info!("ending with code {code}");
                 self.keeper.keep(|_| false);
@@ -336,11 +344,23 @@ impl Reactor {
             exec: id.to_string(),
             stage: Stage::Prepare,
             errno: Errno::EINVAL,
+            snag: None,
         })?;
         let was_deleted = spec.adoption.as_ref().is_some_and(|adoption| adoption.was_deleted);
         let mark = if was_deleted { DELETED } else { "" };
         let exec = format!("{}{mark}", shortened(&wire.exec));
-        self.begin(id, spec, &wire, &exec).map_err(|(stage, errno)| Fault { exec, stage, errno })
+        let passed = match self.lend(id, spec) {
+            Ok(passed) => passed,
+            Err((errno, snag)) => {
+                return Err(Fault { exec, stage: Stage::Listen, errno, snag: Some(snag.into()) });
+            }
+        };
+        self.begin(id, spec, &wire, &exec, &passed).map_err(|(stage, errno)| Fault {
+            exec,
+            stage,
+            errno,
+            snag: None,
+        })
     }
 
     fn begin(
@@ -349,6 +369,7 @@ impl Reactor {
         spec: &Arc<Spec>,
         wire: &JobSpec,
         exec: &str,
+        passed: &Passed,
     ) -> Result<(), (Stage, Errno)> {
         // What it was heard on before is not this run's.
         self.ears.stop(id);
@@ -360,13 +381,14 @@ impl Reactor {
             ready.map_err(|errno| (Stage::Stdout, errno))?;
         }
         let mouth = Mouth::open(spec).map_err(|errno| (Stage::Notify, errno))?;
-        let (mut child, kept, group) = match self.begin_in_group(id, spec, wire, &mouth) {
+        let lent = (passed, &mouth);
+        let (mut child, kept, group) = match self.begin_in_group(id, spec, wire, lent) {
             // A group that was used before may have been left in a state that it cannot be in.
             Err((Stage::Clone, Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP)) => {
-                self.begin_in_group(id, spec, wire, &mouth)
+                self.begin_in_group(id, spec, wire, lent)
             }
             Err((Stage::Clone, errno)) if self.trees.go_without_groups(errno) => {
-                self.begin_in_group(id, spec, wire, &mouth)
+                self.begin_in_group(id, spec, wire, lent)
             }
             begun => begun,
         }?;
@@ -386,20 +408,12 @@ impl Reactor {
         Ok(())
     }
 
-    /// Whether a descriptor more may be kept for jobs.
-    fn may_keep(&self) -> Result<(), Errno> {
-        let streams = self.outputs.count() + self.inputs.count();
-        let others = self.ears.count() + self.strangers.count();
-        let kept = self.keeper.count() + others + streams;
-        if kept < self.keepable { Ok(()) } else { Err(Errno::EMFILE) }
-    }
-
     fn begin_in_group(
         &mut self,
         id: &JobId,
         spec: &Arc<Spec>,
         wire: &JobSpec,
-        mouth: &Mouth,
+        (passed, mouth): (&Passed, &Mouth),
     ) -> Result<(Unborn, Kept, Option<Group>), (Stage, Errno)> {
         // `boot` stays where init is, whatever that is a part of.
         let taken = match &spec.boot {
@@ -407,10 +421,8 @@ impl Reactor {
             None => self.trees.take_group(id, wire.cgroup.as_ref()),
         };
         let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
-        let most = self.keepable.saturating_sub(self.ears.count() + self.strangers.count());
-        let group_fd = handle.as_ref().map(Handle::as_raw);
-        let mut lent = Lent { keeper: &mut self.keeper, most, mouth, group: group_fd };
-        match self.spawner.spawn(spec, wire, &mut lent) {
+        let lent = Lent { passed, mouth, group: handle.as_ref().map(Handle::as_raw) };
+        match self.spawner.spawn(spec, wire, &lent) {
             Ok((child, kept)) => Ok((child, kept, group)),
             Err(failure) => {
                 self.trees.give_up(group);
@@ -436,22 +448,46 @@ impl Reactor {
         let job = message.job;
         match message.words {
             Words::Line => self.handle(Event::Says(job, Notice::Ready)),
-            Words::Datagram { sender, .. } if !self.trees.contains(&job, sender) => {
+            Words::Datagram { sender, .. } if !self.is_of(&job, sender) => {
                 if self.ears.is_first_stranger(&job) {
                     warn!(
                         "job `{job}`: a notice of process {sender}, which is not of it, is ignored"
                     );
                 }
             }
-            Words::Datagram { text, .. } => {
+            Words::Datagram { text, rights, .. } => {
                 for line in notice::read(&text) {
                     match line {
                         Line::Notice(notice) => self.handle(Event::Says(job.clone(), notice)),
                         Line::Main(pid) => self.name_main(&job, pid),
                     }
                 }
+                self.store(&job, &text, rights);
             }
         }
+    }
+
+    /// A main process is dead, and its end about to be handled: what it has said comes before.
+    pub fn hear_out(&mut self, pid: Pid) {
+        if !self.listens() {
+            return;
+        }
+        self.see_births();
+        let Some(job) = self.table.job_of(pid).cloned() else { return };
+        for _ in 0..LAST_WORDS {
+            match self.ears.unheard(&job) {
+                Ok(Some(message)) => self.hear(message),
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Whether a process is the job's. Its main one is, also when it is dead and not reaped, which
+    /// control groups do not tell.
+    fn is_of(&mut self, job: &JobId, pid: i32) -> bool {
+        let is_main = Pid::new(pid).is_some_and(|pid| self.table.job_of(pid) == Some(job));
+        is_main || self.trees.contains(job, pid)
     }
 
     fn name_main(&mut self, job: &JobId, pid: Pid) {

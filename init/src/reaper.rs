@@ -50,6 +50,7 @@ fn reap_some(reactor: &mut Reactor, turn: &mut Turn) -> bool {
             Ok(Some((pid, Change::Ended(exit)))) => {
                 let Some(pid) = Pid::new(pid) else { continue };
                 let exit = reactor.forget(pid).unwrap_or(exit);
+                reactor.hear_out(pid);
                 if reactor.knows(pid) {
                     turn.ours += 1;
                     reactor.handle(Event::Reaped(pid, exit));

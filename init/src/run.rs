@@ -32,7 +32,7 @@ use crate::event::{Ending, Event};
 use crate::forward::{Course, Forward};
 use crate::limits::{BACKLOG, MAX_CONNECTIONS, MAX_JOBS, MAX_SPECS, TROUBLE};
 use crate::machine::Watchdog;
-use crate::notice::{Ears, Message};
+use crate::notice::{Ears, Message, QUEUE};
 use crate::options::{self, Instead, Options};
 use crate::reactor::Reactor;
 use crate::shutdown::BootExit;
@@ -53,6 +53,9 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 const TURNS_OF_CLIENTS: u32 = 16;
 /// Turns before the connections get theirs, if there is always something to do.
 const TURNS_IN_A_ROW: u32 = 8;
+
+/// How often a full queue of messages is emptied before the dead are taken.
+const LAST_QUEUES: u32 = 4;
 
 /// How often the tasks of connections get their turn after the end; a few would do.
 const LAST_TURNS: u32 = 32;
@@ -340,11 +343,19 @@ impl Life {
         }
     }
 
-    /// What the dead have said before they died, as far as it is there.
+    /// What the dead have said before they died, as far as it has been read; the reaper asks for the
+    /// rest. Where the queue was full, somebody may still have a message in hand.
     async fn hear_last_words(&mut self) {
-        tokio::task::yield_now().await;
-        while let Ok(message) = self.messages.try_recv() {
-            self.handle(Happened::Message(message));
+        for _ in 0..LAST_QUEUES {
+            tokio::task::yield_now().await;
+            let mut heard = 0;
+            while let Ok(message) = self.messages.try_recv() {
+                self.handle(Happened::Message(message));
+                heard += 1;
+            }
+            if heard < QUEUE {
+                return;
+            }
         }
     }
 

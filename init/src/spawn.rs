@@ -10,7 +10,6 @@ use nix::errno::Errno;
 use crate::birth::Births;
 use crate::event::Stage;
 use crate::id::Pid;
-use crate::listen::Keeper;
 use crate::notice::Mouth;
 use crate::oom::OomScore;
 use crate::spec::{Confinement, Limit, Spec};
@@ -43,14 +42,21 @@ pub struct Spawner {
 /// What is lent to a process besides its streams.
 #[derive(Debug)]
 pub struct Lent<'a> {
-    /// Where its sockets come from.
-    pub keeper: &'a mut Keeper,
-    /// How many of them there may be in all.
-    pub most: usize,
+    /// What it finds from fd 3 on.
+    pub passed: &'a Passed,
     /// What it can speak with.
     pub mouth: &'a Mouth,
     /// Its control group.
     pub group: Option<RawFd>,
+}
+
+/// Descriptors that a process is passed as systemd does: its sockets, and what it has stored.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// In order.
+    pub fds: Vec<RawFd>,
+    /// Their names with `:` between them.
+    pub names: String,
 }
 
 type Failure = (Stage, Errno);
@@ -69,18 +75,16 @@ impl Spawner {
         &mut self,
         spec: &Spec,
         wire: &JobSpec,
-        lent: &mut Lent<'_>,
+        lent: &Lent<'_>,
     ) -> Result<(Unborn, Kept), Failure> {
         let user = spec.identity.as_deref().map(|identity| identity.uid);
         let mut streams = Streams::open(wire, user, &mut self.null)?;
-        let sockets =
-            lent.keeper.lend(&spec.listeners, lent.most).map_err(|errno| (Stage::Listen, errno))?;
         let name = text(wire.arg0.as_ref().unwrap_or(&wire.exec))?;
         let (args, envp, cwd) = match &spec.boot {
             Some(boot) => (boot.args.clone(), boot.envs.clone(), Some(boot.cwd.clone())),
             None => (
                 wire.args.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?,
-                environment(spec, wire, lent.mouth)?,
+                environment(spec, wire, lent)?,
                 // `/` is init's own.
                 wire.cwd.as_deref().filter(|cwd| *cwd != "/").map(text).transpose()?,
             ),
@@ -91,12 +95,12 @@ impl Spawner {
         let is_set = confinement.rlimits.iter().any(|limit| limit.resource == libc::RLIMIT_NOFILE);
         confinement.rlimits.extend(self.nofile.filter(|_| !is_set));
         let pipe = lent.mouth.pipe.as_ref().map(|(pipe, target)| (pipe.as_raw_fd(), *target));
-        let fds = streams.ends().into_iter().chain(sockets.iter().copied());
+        let fds = streams.ends().into_iter().chain(lent.passed.fds.iter().copied());
         let image = Image {
             candidates: candidates(wire)?,
             argv: std::iter::once(name).chain(args).collect(),
             envp,
-            listen_pid: !sockets.is_empty(),
+            listen_pid: !lent.passed.fds.is_empty(),
             cwd,
             identity: spec.identity.as_deref().cloned(),
             fds: fds.zip(0..).chain(pipe).collect(),
@@ -165,16 +169,16 @@ fn candidates(wire: &JobSpec) -> Result<Vec<CString>, Failure> {
         .collect()
 }
 
-/// What the spec says, and what tells a program of the sockets that it is lent. Where init itself
-/// says something, the spec cannot.
-fn environment(spec: &Spec, wire: &JobSpec, mouth: &Mouth) -> Result<Vec<CString>, Failure> {
+/// What the spec says, and what tells a program of the descriptors that it is lent. Where init
+/// itself says something, the spec cannot.
+fn environment(spec: &Spec, wire: &JobSpec, lent: &Lent<'_>) -> Result<Vec<CString>, Failure> {
     let mut ours = Vec::new();
-    if !spec.listeners.is_empty() {
-        let names: Vec<_> = spec.listeners.iter().map(|listen| listen.name.as_str()).collect();
-        ours.push(("LISTEN_FDS", names.len().to_string()));
-        ours.push(("LISTEN_FDNAMES", names.join(":")));
+    let passed = lent.passed;
+    if !passed.fds.is_empty() {
+        ours.push(("LISTEN_FDS", passed.fds.len().to_string()));
+        ours.push(("LISTEN_FDNAMES", passed.names.clone()));
     }
-    if let Some(socket) = &mouth.socket {
+    if let Some(socket) = &lent.mouth.socket {
         ours.push(("NOTIFY_SOCKET", socket.clone()));
     }
     if let Some(limit) = spec.watchdog {
@@ -182,7 +186,7 @@ fn environment(spec: &Spec, wire: &JobSpec, mouth: &Mouth) -> Result<Vec<CString
     }
     let is_ours = |name: &str| {
         ours.iter().any(|(our, _)| *our == name)
-            || name == "LISTEN_PID" && !spec.listeners.is_empty()
+            || name == "LISTEN_PID" && !passed.fds.is_empty()
             || name == "WATCHDOG_PID" && spec.watchdog.is_some()
     };
     let theirs = wire.envs.iter().filter(|(name, _)| !is_ours(name));

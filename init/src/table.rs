@@ -13,7 +13,7 @@ use crate::id::{JobId, Pid};
 use crate::job::{Context, Input, Job, Origin, State, Then, View};
 use crate::shutdown::{Asked, BootExit, Shutdown};
 use crate::signal::{Exit, Signal};
-use crate::spec::{Address, Spec};
+use crate::spec::{Address, Listen, Spec};
 
 /// Jobs that a tick starts at most; the next one goes on.
 const STARTS_A_TICK: usize = 8;
@@ -64,6 +64,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether its spec is another one than that of the job that it takes the place of.
+    fn is_another(&self) -> bool {
+        self.replaced.as_ref().is_some_and(|old| old.job.spec() != self.job.spec())
+    }
+
     /// The job, if it has ever been started, else the one that is still in its place.
     fn shown(&self) -> Option<&Job> {
         match &self.replaced {
@@ -129,12 +134,6 @@ impl Table {
         self.pids.get(&pid)
     }
 
-    /// What a job is to run.
-    #[must_use]
-    pub fn spec(&self, id: &JobId) -> Option<Arc<Spec>> {
-        self.jobs.get(id).map(|entry| Arc::clone(entry.job.spec()))
-    }
-
     /// Whether somebody waits for a job's process to run.
     #[must_use]
     pub fn is_start_awaited(&self, id: &JobId) -> bool {
@@ -186,9 +185,29 @@ impl Table {
     /// Whether a job names a socket at this address.
     #[must_use]
     pub fn names_listener(&self, address: &Address) -> bool {
-        let replaced = self.jobs.values().filter_map(|entry| entry.replaced.as_ref());
-        let mut jobs = self.jobs.values().chain(replaced).map(|entry| &entry.job);
-        jobs.any(|job| job.spec().listeners.iter().any(|listen| listen.address == *address))
+        self.who_names(|listen| listen.address == *address).is_some()
+    }
+
+    /// The first job that names such a socket.
+    pub fn who_names(&self, is_such: impl Fn(&Listen) -> bool) -> Option<&JobId> {
+        let replaced = self
+            .jobs
+            .iter()
+            .filter_map(|(id, entry)| entry.replaced.as_ref().map(|replaced| (id, replaced)));
+        let mut jobs = self.jobs.iter().chain(replaced);
+        jobs.find(|(_, entry)| entry.job.spec().listeners.iter().any(&is_such)).map(|(id, _)| id)
+    }
+
+    /// The spec of a job, also of one that is being started for the first time.
+    #[must_use]
+    pub fn spec(&self, id: &JobId) -> Option<&Arc<Spec>> {
+        self.jobs.get(id).map(|entry| entry.job.spec())
+    }
+
+    /// Whether a job is being started in the place of an ended one with another spec.
+    #[must_use]
+    pub fn is_another(&self, id: &JobId) -> bool {
+        self.jobs.get(id).is_some_and(|entry| entry.is_another())
     }
 
     /// When to send [`Event::Tick`].
@@ -383,6 +402,9 @@ impl Table {
         self.specs = self.specs.saturating_sub(entry.job.spec().size());
         self.changes += 1;
         effects.push(Effect::Gone(id.clone(), self.changes));
+        if entry.job.spec().store_max > 0 {
+            effects.push(Effect::ReleaseStore(id.clone()));
+        }
         if !entry.job.spec().listeners.is_empty() {
             effects.push(Effect::ReleaseListeners);
         }
@@ -464,9 +486,10 @@ impl Table {
         // One that was taken over, and is not init's to reap, had this number: so it has ended.
         self.reaped(now, pid, Exit::Unknown, effects);
         self.starts += 1;
-        let mut freed = false;
+        let (mut freed, mut is_another) = (false, false);
         if let Some(entry) = self.jobs.get_mut(id) {
             entry.order = self.starts;
+            is_another = entry.is_another();
             if let Some(old) = entry.replaced.take() {
                 self.specs = self.specs.saturating_sub(old.job.spec().size());
                 freed = !old.job.spec().listeners.is_empty();
@@ -476,6 +499,9 @@ impl Table {
             self.shutdown.boot_started();
         }
         self.drive(now, id, input, effects);
+        if is_another {
+            effects.push(Effect::ReleaseStore(id.clone()));
+        }
         if freed {
             effects.push(Effect::ReleaseListeners);
         }

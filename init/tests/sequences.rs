@@ -139,6 +139,8 @@ struct World {
     unseen: VecDeque<i32>,
     /// Numbers of processes that have ended.
     free: BTreeSet<i32>,
+    /// The jobs that have stored descriptors, and under which spec.
+    stores: BTreeMap<JobId, Arc<Spec>>,
     next_pid: i32,
     last_group: i32,
     next_ticket: u64,
@@ -184,6 +186,7 @@ impl World {
             heirs: BTreeMap::new(),
             unseen: VecDeque::new(),
             free: BTreeSet::new(),
+            stores: BTreeMap::new(),
             next_pid: 100,
             last_group: 0,
             next_ticket: 0,
@@ -211,28 +214,33 @@ impl World {
         self.check();
     }
 
+    fn spawn(&mut self, id: JobId, spec: &Arc<Spec>, events: &mut VecDeque<Event>) {
+        assert!(self.end.is_none(), "a spawn after the end");
+        if let Some(stored) = self.stores.get(&id)
+            && !self.table.is_another(&id)
+        {
+            assert_eq!(stored, spec, "what was stored is for the same spec only");
+        }
+        if self.failing_spawns > 0 {
+            self.failing_spawns -= 1;
+            let fault =
+                Fault { exec: "x".into(), stage: Stage::Exec, errno: Errno::ENOENT, snag: None };
+            return self.tell(Event::SpawnFailed(id, fault), events);
+        }
+        // A number that the table still knows is the one that a start may get.
+        let pid = self.unseen.front().copied().filter(|pid| self.free.remove(pid));
+        let pid = pid.unwrap_or_else(|| self.new_pid());
+        let stubborn = spec.wire().unwrap().args == ["stubborn"];
+        assert!(!self.trees.contains_key(&id) || self.members(&id).is_empty(), "two runs");
+        let group = self.new_group();
+        self.processes
+            .insert(pid, Process { group, stubborn, stuck: false, foreign: false, killed: false });
+        self.tell(Event::Spawned(id, Pid::new(pid).unwrap(), self.now()), events);
+    }
+
     fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
-            Effect::Spawn(id, spec) => {
-                assert!(self.end.is_none(), "a spawn after the end");
-                if self.failing_spawns > 0 {
-                    self.failing_spawns -= 1;
-                    let fault =
-                        Fault { exec: "x".into(), stage: Stage::Exec, errno: Errno::ENOENT };
-                    return self.tell(Event::SpawnFailed(id, fault), events);
-                }
-                // A number that the table still knows is the one that a start may get.
-                let pid = self.unseen.front().copied().filter(|pid| self.free.remove(pid));
-                let pid = pid.unwrap_or_else(|| self.new_pid());
-                let stubborn = spec.wire().unwrap().args == ["stubborn"];
-                assert!(!self.trees.contains_key(&id) || self.members(&id).is_empty(), "two runs");
-                let group = self.new_group();
-                self.processes.insert(
-                    pid,
-                    Process { group, stubborn, stuck: false, foreign: false, killed: false },
-                );
-                self.tell(Event::Spawned(id, Pid::new(pid).unwrap(), self.now()), events);
-            }
+            Effect::Spawn(id, spec) => self.spawn(id, &spec, events),
             Effect::Adopt(id, spec) => {
                 assert!(self.end.is_none(), "an adoption after the end");
                 self.adopt(id, &spec, events);
@@ -295,6 +303,7 @@ impl World {
                 assert_eq!(seq, self.changes, "changes are numbered without a gap");
             }
             Effect::ReleaseListeners => {}
+            Effect::ReleaseStore(id) => drop(self.stores.remove(&id)),
             Effect::End(_, code) => {
                 assert!(self.end.replace(code).is_none(), "two ends");
                 let is_stuck = |pid| self.processes.get(pid).is_some_and(|process| process.stuck);
@@ -480,6 +489,12 @@ impl World {
     /// What the rim makes of a datagram of the job's.
     fn say(&mut self, id: JobId, saying: Saying) {
         let ms = |ms: u16| Duration::from_millis(ms.into());
+        if self.leaders.values().any(|job| *job == id)
+            && !self.is_on_its_way(id.as_str())
+            && let Some(spec) = self.table.spec(&id).filter(|spec| spec.store_max > 0)
+        {
+            self.stores.insert(id.clone(), Arc::clone(spec));
+        }
         let notice = match saying {
             Saying::Ready => Notice::Ready,
             Saying::Reloading => Notice::Reloading,
@@ -659,6 +674,10 @@ impl World {
         for id in self.leaders.values() {
             assert!(jobs.iter().any(|job| job.id == id.as_str()), "{id} runs without a job");
         }
+        for (id, spec) in &self.stores {
+            let is_its = |job: &init::job::View| job.id == id.as_str() && job.spec.0 == *spec;
+            assert!(jobs.iter().any(is_its), "{id} has stored something and is not there");
+        }
         let waits =
             |job: &init::job::View| matches!(job.status, Status::Stopping | Status::Backoff);
         if self.end.is_none() && self.table.next_deadline().is_none() {
@@ -713,6 +732,7 @@ fn spec(number: u8) -> Arc<Spec> {
     if number >= 4 {
         wire.ready = Ready::Notify;
         wire.watchdog_ms = Some(400);
+        wire.fd_store_max = number.into();
     }
     Arc::new(Spec::check(&wire, &Accounts::default(), (0, 0)).unwrap())
 }

@@ -112,7 +112,7 @@ impl World {
                 match effect {
                     Effect::Spawn(id, _) => {
                         let errno = nix::errno::Errno::ENOENT;
-                        let fault = Fault { exec: "x".into(), stage: Stage::Exec, errno };
+                        let fault = Fault { exec: "x".into(), stage: Stage::Exec, errno, snag: None };
                         events.push_back(Event::SpawnFailed(id, fault));
                     }
                     Effect::Adopt(id, _) => {

@@ -202,7 +202,10 @@ impl Api {
     ) -> Result<Answer, Refused> {
         let until = until(request.uri())?.unwrap_or(Until::Up);
         let wire = body::spec(request).await?;
-        let names_account = wire.user.is_some() || wire.group.is_some() || wire.groups.is_some();
+        let names_account = wire.user.is_some()
+            || wire.group.is_some()
+            || wire.groups.is_some()
+            || wire.fds.iter().any(|fd| fd.user.is_some() || fd.group.is_some());
         let accounts = if names_account { Accounts::read() } else { Ok(Accounts::default()) };
         let accounts = accounts.map_err(SpecError::account)?;
         let spec = Arc::new(Spec::check(&wire, &accounts, self.own)?.with(wire));

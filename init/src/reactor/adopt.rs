@@ -50,7 +50,7 @@ impl Reactor {
             }
             Sight::Read(id, wanted, past) => {
                 let past = *past;
-                let Some(spec) = self.table.spec(&id) else { return };
+                let Some(spec) = self.table.spec(&id).cloned() else { return };
                 let adopted = past
                     .map_err(NotAdoptable::Unread)
                     .and_then(|past| self.adopt(&id, &spec, past, wanted));

@@ -54,9 +54,26 @@ pub enum SpecError {
         name: String,
     },
     /// A socket address that cannot be read.
-    #[error("`{listen}` is not an address; use tcp:HOST:PORT with a numeric host, or unix:/PATH")]
+    #[error(
+        "`{listen}` is not an address; use tcp:HOST:PORT or udp:HOST:PORT with a numeric host, \
+         unix:/PATH or unix:@NAME, or unix-dgram: with these"
+    )]
     BadAddress {
         /// The text.
+        listen: String,
+    },
+    /// An option of a socket that sockets of its kind do not have.
+    #[error("only a socket at {only} can have it")]
+    Misplaced {
+        /// The field.
+        field: Field,
+        /// Where it can be.
+        only: &'static str,
+    },
+    /// One address twice, with different options.
+    #[error("`{listen}` is there twice with other options; it is one socket, so give the same")]
+    TwoWays {
+        /// The address.
         listen: String,
     },
     /// A socket's name with a character that `LISTEN_FDNAMES` cannot hold.
@@ -107,6 +124,17 @@ impl SpecError {
         Self::Account { field: field.into(), source }
     }
 
+    /// The same of a field within another one.
+    #[must_use]
+    pub(super) fn within(self, outer: &'static str) -> Self {
+        match self {
+            Self::Account { field, source } => {
+                Self::Account { field: format!("{outer}.{field}").into(), source }
+            }
+            other => other,
+        }
+    }
+
     /// The field at fault.
     #[must_use]
     pub fn field(&self) -> &str {
@@ -115,11 +143,13 @@ impl SpecError {
             | Self::Nul { field }
             | Self::Relative { field, .. }
             | Self::Range { field, .. }
+            | Self::Misplaced { field, .. }
             | Self::Account { field, .. } => field,
             Self::BadVariable { .. } => "envs",
             Self::UnknownSignal => "stop.signal",
             Self::UnknownCapability { .. } => "capabilities",
             Self::BadAddress { .. } => "fds.listen",
+            Self::TwoWays { .. } => "fds",
             Self::BadFdName { .. } => "fds.name",
             Self::BadReadyFd { .. } => "ready.fd",
             Self::Text(_) => ".",

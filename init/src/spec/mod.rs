@@ -14,7 +14,7 @@ pub use adoption::Adoption;
 pub use confine::{Confinement, Limit};
 pub use error::{Field, SpecError};
 use init_wire::{JobSpec, Policy, Ready, Restart, Stdio};
-pub use listen::{Address, Listen};
+pub use listen::{Address, Listen, Options, UnixName, is_fd_name};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -29,7 +29,7 @@ const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 4095;
 /// Bytes that may be kept of a stream.
 const LOG_BYTES: RangeInclusive<u32> = 4096..=16 * 1024 * 1024;
-/// The most sockets one job may be lent.
+/// The most descriptors one job may be lent: sockets, and what it has stored.
 pub const MAX_FDS: u32 = 64;
 /// The highest descriptor that a job can be told to say on that it is ready.
 const MAX_READY_FD: u32 = 2 + MAX_FDS;
@@ -59,6 +59,8 @@ pub struct Spec {
     pub is_tied: bool,
     /// The sockets to lend, in order.
     pub listeners: Box<[Listen]>,
+    /// How many descriptors it may store for its next run.
+    pub store_max: usize,
     /// What init itself was started with: only for the boot job.
     pub boot: Option<Box<Boot>>,
     /// Which process to take over instead of the first start.
@@ -87,6 +89,7 @@ impl PartialEq for Spec {
         // Everything else follows from these.
         self.text.get() == other.text.get()
             && self.identity == other.identity
+            && self.listeners == other.listeners
             && self.boot == other.boot
     }
 }
@@ -107,11 +110,12 @@ impl Spec {
             return Err(SpecError::range("watchdog_ms", "from 1 to a year, in milliseconds"));
         }
         let stop_signal = Signal::from_wire(&wire.stop.signal).ok_or(SpecError::UnknownSignal)?;
-        if wire.fds.len() > MAX_FDS as usize {
-            return Err(SpecError::range("fds", "at most 64 sockets"));
+        let listeners = listen::check(&wire.fds, accounts, own)?;
+        let store_max = usize::try_from(wire.fd_store_max).unwrap_or(usize::MAX);
+        if listeners.len().saturating_add(store_max) > MAX_FDS as usize {
+            return Err(SpecError::range("fd_store_max", "at most 64, less the sockets of `fds`"));
         }
-        let listeners: Box<[_]> = wire.fds.iter().map(Listen::check).collect::<Result<_, _>>()?;
-        check_ready(wire.ready, &listeners)?;
+        check_ready(wire.ready, listeners.len() + store_max)?;
         let identity = accounts
             .resolve(wire.user.as_ref(), wire.group.as_ref(), wire.groups.as_deref(), own)
             .map_err(SpecError::account)?;
@@ -128,6 +132,7 @@ impl Spec {
             stop_timeout: Duration::from_millis(wire.stop.timeout_ms),
             is_tied: wire.tty || wire.stdin == Stdio::Pipe,
             listeners,
+            store_max,
             boot: None,
             adoption: adoption.map(Box::new),
         })
@@ -172,7 +177,7 @@ impl Spec {
     /// Whether it is told where to say how it is.
     #[must_use]
     pub fn notifies(&self) -> bool {
-        self.ready == Ready::Notify || self.watchdog.is_some()
+        self.ready == Ready::Notify || self.watchdog.is_some() || self.store_max > 0
     }
 }
 
@@ -186,9 +191,9 @@ impl Serialize for Shown {
     }
 }
 
-fn check_ready(ready: Ready, listeners: &[Listen]) -> Result<(), SpecError> {
+fn check_ready(ready: Ready, taken: usize) -> Result<(), SpecError> {
     let Ready::Fd(fd) = ready else { return Ok(()) };
-    let (least, most) = (3 + u32::try_from(listeners.len()).unwrap_or(MAX_FDS), MAX_READY_FD);
+    let (least, most) = (3 + u32::try_from(taken).unwrap_or(MAX_FDS), MAX_READY_FD);
     if (least..=most).contains(&fd) {
         Ok(())
     } else {
@@ -362,10 +367,31 @@ mod tests {
 
     #[test]
     fn the_descriptor_for_readiness_must_be_free() {
-        let socket = FdSpec { name: "a".into(), listen: "tcp:127.0.0.1:0".into() };
+        let socket = FdSpec::new("a", "tcp:127.0.0.1:0");
         for (fd, good) in [(0, false), (2, false), (3, false), (4, true), (66, true), (67, false)] {
             let found = field(|s| {
                 s.fds.push(socket.clone());
+                s.ready = Ready::Fd(fd);
+            });
+            assert_eq!(found.is_none(), good, "{fd}");
+        }
+    }
+
+    #[test]
+    fn i04_what_is_stored_has_its_place_behind_the_sockets() {
+        let socket = FdSpec::new("a", "tcp:127.0.0.1:0");
+        for (store, good) in [(0, true), (63, true), (64, false), (u32::MAX, false)] {
+            let found = field(|s| {
+                s.fds.push(socket.clone());
+                s.fd_store_max = store;
+            });
+            assert_eq!(found.is_none(), good, "{store}");
+            assert!(found.is_none_or(|field| field == "fd_store_max"));
+        }
+        for (fd, good) in [(5, false), (6, true)] {
+            let found = field(|s| {
+                s.fds.push(socket.clone());
+                s.fd_store_max = 2;
                 s.ready = Ready::Fd(fd);
             });
             assert_eq!(found.is_none(), good, "{fd}");

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use clone::clone_into;
 use nix::errno::Errno;
+use nix::sys::socket::ControlMessageOwned;
 use tokio::io::unix::AsyncFd;
 
 use crate::signal::{Exit, Signal};
@@ -239,6 +240,32 @@ pub fn set_window(terminal: &impl AsRawFd, rows: u16, columns: u16) -> Result<()
     // SAFETY: the kernel only reads `size`.
     let code = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
     Errno::result(code).map(drop)
+}
+
+/// Lets a socket take connections, with so many waiting at most.
+pub fn listen(socket: &OwnedFd, backlog: i32) -> Result<(), Errno> {
+    // The safe library refuses what is above the kernel's usual bound, which can be raised.
+    // SAFETY: touches no memory.
+    let code = unsafe { libc::listen(socket.as_raw_fd(), backlog) };
+    Errno::result(code).map(drop)
+}
+
+/// The descriptors of a control message.
+#[must_use]
+pub fn rights(message: ControlMessageOwned) -> Vec<OwnedFd> {
+    let ControlMessageOwned::ScmRights(rights) = message else { return Vec::new() };
+    // SAFETY: the kernel has just made them for whoever received the message, which is given up here.
+    rights.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }).collect()
+}
+
+/// Whether two descriptors of ours are of the same open file. A kernel that does not tell has no two.
+#[must_use]
+pub fn are_same_file(one: &OwnedFd, other: &OwnedFd) -> bool {
+    const KCMP_FILE: c_long = 0;
+    let own = c_long::from(std::process::id().cast_signed());
+    let [one, other] = [one, other].map(|fd| c_long::from(fd.as_raw_fd()));
+    // SAFETY: only asks.
+    unsafe { libc::syscall(libc::SYS_kcmp, own, own, KCMP_FILE, one, other) == 0 }
 }
 
 /// Sets how long a hardware watchdog waits. Answers the seconds that it has taken on.

@@ -1,16 +1,18 @@
 //! What a client asks init to run.
 
 mod cgroup;
+mod fd;
 mod life;
 mod process;
 
 use std::collections::BTreeMap;
 
 pub use cgroup::{Cgroup, Setting};
+pub use fd::FdSpec;
 pub use life::{Policy, Ready, Restart, SignalName, Stop};
 pub use process::{
-    Account, Bound, Channel, FdSpec, Log, Rlimit, RlimitHalves, RlimitName, Rlimits, Stdio,
-    Unlimited, WhenFull,
+    Account, Bound, Channel, Log, Rlimit, RlimitHalves, RlimitName, Rlimits, Stdio, Unlimited,
+    WhenFull,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +85,9 @@ pub struct JobSpec {
     /// Sockets that init opens, keeps, and hands over from fd 3 on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fds: Vec<FdSpec>,
+    /// How many descriptors it may give init to keep for its next run, with `FDSTORE=1`. Default 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fd_store_max: u32,
     /// When it counts as ready. Default `exec`.
     #[serde(default, skip_serializing_if = "Ready::is_default")]
     pub ready: Ready,
@@ -103,6 +108,11 @@ pub struct JobSpec {
     /// to start it again is read from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl JobSpec {
@@ -130,6 +140,7 @@ impl JobSpec {
             log: Log::default(),
             tty: false,
             fds: Vec::new(),
+            fd_store_max: 0,
             ready: Ready::Exec,
             watchdog_ms: None,
             restart: Restart::default(),

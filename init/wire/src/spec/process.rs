@@ -87,19 +87,6 @@ pub enum Channel {
     Stderr,
 }
 
-/// A listening socket that belongs to init and is lent to the job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "an object such as {\"name\": \"http\", \"listen\": \"tcp:127.0.0.1:8080\"}"
-)]
-pub struct FdSpec {
-    /// Its name in `LISTEN_FDNAMES`.
-    pub name: String,
-    /// `tcp:HOST:PORT` (a numeric address) or `unix:/PATH`.
-    pub listen: String,
-}
-
 /// Bounds of the kernel on one process: what `setrlimit` knows, by its names in lower case.
 pub type Rlimits = BTreeMap<RlimitName, Rlimit>;
 
