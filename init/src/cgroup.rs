@@ -12,17 +12,19 @@
 //! all of it at once, and `cgroup.events` tells whether it is empty. Where there are no such
 //! groups, or init may not make any, jobs go without (see `tree`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use init_wire::{Cgroup as Settings, Setting};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use tracing::{error, info};
 
@@ -38,7 +40,7 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 pub const LATE: &str = "memory_max";
 /// Groups that wait for a job.
 const MAX_SPARE: usize = 64;
-/// Groups that stay open, with three descriptors each, where there are plenty.
+/// Groups that stay open, with up to four descriptors each, where there are plenty.
 const MAX_OPEN: usize = 64;
 /// Groups that are tried again to be removed.
 const MAX_DOOMED: usize = 64;
@@ -46,6 +48,8 @@ const MAX_DOOMED: usize = 64;
 const MAX_INITS: u32 = 1024;
 /// Groups of a killed init that are stepped over.
 const MAX_LEFT: u32 = 65_536;
+/// Bytes of a file that are read at once; more is cut off.
+const SMALL: usize = 1024;
 /// How deep a job may nest groups of its own that init looks into.
 const MAX_DEPTH: u32 = 32;
 
@@ -63,7 +67,7 @@ enum State {
     /// There is one, and init may not use it.
     Forbidden,
     /// The groups.
-    Ours(Jobs),
+    Ours(Box<Jobs>),
 }
 
 #[derive(Debug)]
@@ -74,7 +78,7 @@ struct Jobs {
     /// The folder as `/proc/PID/cgroup` names it, with a slash at its end.
     shown: String,
     /// The folder, locked.
-    lock: Flock<File>,
+    lock: Arc<Flock<File>>,
     spare: Vec<u32>,
     made: u32,
     /// Of the groups with low numbers, which are used most: opened once.
@@ -83,6 +87,10 @@ struct Jobs {
     doomed: Vec<PathBuf>,
     /// Controllers that the groups of jobs have.
     enabled: Vec<String>,
+    /// What groups that are used again have counted for earlier jobs.
+    past: BTreeMap<u32, Past>,
+    /// Somebody has asked for figures.
+    is_metered: bool,
 }
 
 /// The groups as they are written down.
@@ -96,6 +104,8 @@ pub struct Saved {
     made: u32,
     doomed: Vec<PathBuf>,
     enabled: Vec<String>,
+    #[serde(default)]
+    is_metered: bool,
 }
 
 impl Saved {
@@ -115,6 +125,8 @@ struct Open {
     /// is open.
     #[expect(dead_code, reason = "open is all it has to be")]
     procs: OwnedFd,
+    /// What it has counted, once somebody has asked for figures.
+    usage: Option<File>,
 }
 
 /// The group of one job.
@@ -133,6 +145,82 @@ pub struct Look {
     pub is_empty: bool,
     /// Not frozen, which a job of root's can do to its own group; nor removed.
     pub is_usable: bool,
+}
+
+/// A group's counters, and what they held before its job.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    /// The folder of all groups.
+    pub groups: Arc<Flock<File>>,
+    /// Its own folder.
+    pub folder: PathBuf,
+    /// What they held.
+    pub past: Past,
+    /// Controllers that count more in it than processor time.
+    pub controllers: Vec<String>,
+}
+
+impl Counters {
+    /// What is in one of the group's files, if that is short.
+    pub fn read(&self, file: &str) -> io::Result<String> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let path = format!("{}/{file}", self.name());
+        read_at_start(&File::from(openat(&**self.groups, path.as_str(), flags, Mode::empty())?))
+    }
+
+    /// The processes in the group and in those below it.
+    #[must_use]
+    pub fn members(&self) -> Vec<i32> {
+        // A folder has a link for itself, one in the folder above, and one in each below.
+        let stat = fstatat(&**self.groups, &*self.name(), AtFlags::empty());
+        let has_more = stat.is_ok_and(|stat| stat.st_nlink > 2);
+        match self.read("cgroup.procs") {
+            Ok(list) if !has_more && list.len() < SMALL => {
+                list.lines().filter_map(|line| line.parse().ok()).collect()
+            }
+            _ => members_of(&self.folder),
+        }
+    }
+
+    /// From the folder of all groups: a shorter way than by its whole path, which who asks about all
+    /// jobs goes often.
+    fn name(&self) -> Cow<'_, str> {
+        self.folder.file_name().unwrap_or_default().to_string_lossy()
+    }
+
+    /// The processor time that the group has counted.
+    #[must_use]
+    pub fn spent(&self) -> Option<Spent> {
+        Spent::parse(&self.read("cpu.stat").ok()?)
+    }
+}
+
+/// What a group has counted for earlier jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing: it was made for this one.
+    None,
+    /// So much processor time.
+    Spent(Spent),
+    /// It was not looked at: nobody had asked for figures yet.
+    Unknown,
+}
+
+/// Processor time that a group has counted, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// In programs.
+    pub user_us: u64,
+    /// In the kernel.
+    pub system_us: u64,
+}
+
+impl Spent {
+    /// From the lines of `cpu.stat`.
+    fn parse(text: &str) -> Option<Self> {
+        let time = |name| text.lines().find_map(|l| l.strip_prefix(name))?.parse::<u64>().ok();
+        Some(Self { user_us: time("user_usec ")?, system_us: time("system_usec ")? })
+    }
 }
 
 /// A group's folder, to start a process in.
@@ -169,17 +257,32 @@ impl Cgroups {
             made: jobs.made,
             doomed: jobs.doomed.clone(),
             enabled: jobs.enabled.clone(),
+            is_metered: jobs.is_metered,
         })
     }
 
     /// Groups that go on where others were written down.
     pub fn restore(saved: Saved, inherited: &mut Inherited) -> Result<Self, Lost> {
-        let Saved { own, folder, shown, lock, spare, made, doomed, enabled } = saved;
+        let Saved { own, folder, shown, lock, spare, made, doomed, enabled, is_metered } = saved;
         let file = File::from(inherited.claim(lock)?);
         // It is locked already, by the same open file.
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| Lost(lock))?;
-        let open = BTreeMap::new();
-        let mut jobs = Jobs { own, folder, shown, lock, spare, made, open, doomed, enabled };
+        let (lock, open) = (Arc::new(lock), BTreeMap::new());
+        // What they have counted for jobs before this one is not told.
+        let past = (0..made).map(|number| (number, Past::Unknown)).collect();
+        let mut jobs = Box::new(Jobs {
+            own,
+            folder,
+            shown,
+            lock,
+            spare,
+            made,
+            open,
+            doomed,
+            enabled,
+            past,
+            is_metered,
+        });
         for number in 0..made.min(u32::try_from(MAX_OPEN).unwrap_or(u32::MAX)) {
             jobs.keep_open(&Group::Plain(number));
         }
@@ -228,6 +331,7 @@ impl Cgroups {
         if let State::Ours(jobs) = &mut self.state {
             if let Group::Plain(number) = group {
                 jobs.open.remove(number);
+                jobs.past.remove(number);
             }
             jobs.doomed.push(jobs.path(group));
             jobs.remove_doomed();
@@ -272,11 +376,20 @@ impl Cgroups {
     /// The processes in it and in what it has made below it.
     #[must_use]
     pub fn members(&self, group: &Group) -> Vec<i32> {
-        let mut members = Vec::new();
-        if let Some(path) = self.path(group) {
-            collect(&path, MAX_DEPTH, &mut members);
-        }
-        members
+        self.path(group).map(|path| members_of(&path)).unwrap_or_default()
+    }
+
+    /// Its counters. From now on it is noted what a group that is used again has counted before.
+    #[must_use]
+    pub fn counters(&mut self, group: &Group) -> Option<Counters> {
+        let State::Ours(jobs) = &mut self.state else { return None };
+        jobs.is_metered = true;
+        let past = match group {
+            Group::Plain(number) => jobs.past.get(number).copied().unwrap_or(Past::None),
+            Group::Set(..) => Past::None,
+        };
+        let (groups, folder) = (Arc::clone(&jobs.lock), jobs.path(group));
+        Some(Counters { groups, folder, past, controllers: jobs.enabled.clone() })
     }
 
     /// Whether a process is in it.
@@ -326,7 +439,7 @@ fn find() -> State {
         return State::Unknown;
     };
     match claim(Path::new(mount)) {
-        Ok(jobs) => State::Ours(jobs),
+        Ok(jobs) => State::Ours(Box::new(jobs)),
         Err(error) => {
             info!("jobs have no control groups of their own: {error}");
             State::Forbidden
@@ -357,7 +470,20 @@ fn claim(mount: &Path) -> io::Result<Jobs> {
         sweep(&folder);
         let (spare, made, enabled) = (Vec::new(), 0, Vec::new());
         let (open, doomed) = (BTreeMap::new(), Vec::new());
-        return Ok(Jobs { own, folder, shown, lock, spare, made, open, doomed, enabled });
+        let (lock, past, is_metered) = (Arc::new(lock), BTreeMap::new(), false);
+        return Ok(Jobs {
+            own,
+            folder,
+            shown,
+            lock,
+            spare,
+            made,
+            open,
+            doomed,
+            enabled,
+            past,
+            is_metered,
+        });
     }
     Err(ErrorKind::ResourceBusy.into())
 }
@@ -397,7 +523,7 @@ impl Jobs {
 
     /// Opens what is in our folder: a shorter way than by its whole path.
     fn open(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
-        openat(&*self.lock, name, flags | OFlag::O_CLOEXEC, Mode::empty())
+        openat(&**self.lock, name, flags | OFlag::O_CLOEXEC, Mode::empty())
     }
 
     fn handle(&self, group: &Group) -> Result<OwnedFd, Errno> {
@@ -418,7 +544,11 @@ impl Jobs {
 
     fn take_plain(&mut self) -> Result<(Group, Handle), Errno> {
         let group = match self.spare.pop() {
-            Some(number) => Group::Plain(number),
+            Some(number) => {
+                let spent = if self.is_metered { self.spent(number) } else { None };
+                self.past.insert(number, spent.map_or(Past::Unknown, Past::Spent));
+                Group::Plain(number)
+            }
             None => self.make_plain()?,
         };
         let handle = match self.opened(&group) {
@@ -426,6 +556,24 @@ impl Jobs {
             None => Handle::Own(self.handle(&group)?),
         };
         Ok((group, handle))
+    }
+
+    /// What a group that is used again has counted for earlier jobs.
+    fn spent(&mut self, number: u32) -> Option<Spent> {
+        let kept = self.open.get_mut(&number).and_then(|open| open.usage.take());
+        let usage = kept.map_or_else(
+            || {
+                let path = format!("{}/cpu.stat", Self::name(&Group::Plain(number)));
+                self.open(&path, OFlag::O_RDONLY).map(File::from)
+            },
+            Ok,
+        );
+        let usage = usage.ok()?;
+        let spent = read_at_start(&usage).ok().as_deref().and_then(Spent::parse);
+        if let Some(open) = self.open.get_mut(&number) {
+            open.usage = Some(usage);
+        }
+        spent
     }
 
     /// A new group. One of that name may be there with processes in it, which a killed init has
@@ -457,7 +605,7 @@ impl Jobs {
         if let (Ok(folder), Ok(events), Ok(procs)) =
             (self.handle(group), self.open_events(group), procs)
         {
-            self.open.insert(*number, Open { folder, events, procs });
+            self.open.insert(*number, Open { folder, events, procs, usage: None });
         }
     }
 
@@ -540,7 +688,11 @@ impl Jobs {
     fn give_back(&mut self, group: &Group) {
         match group {
             Group::Plain(number) if self.spare.len() < MAX_SPARE => self.spare.push(*number),
-            Group::Plain(_) | Group::Set(..) => remove(&self.path(group), MAX_DEPTH),
+            Group::Plain(number) => {
+                self.past.remove(number);
+                remove(&self.path(group), MAX_DEPTH);
+            }
+            Group::Set(..) => remove(&self.path(group), MAX_DEPTH),
         }
     }
 }
@@ -597,12 +749,12 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 /// A file of a few lines, in one read and without asking for its size, which the kernel does not
 /// know.
-fn read_small(path: &Path) -> io::Result<String> {
+pub(crate) fn read_small(path: &Path) -> io::Result<String> {
     read_at_start(&File::open(path)?)
 }
 
 fn read_at_start(file: &File) -> io::Result<String> {
-    let mut buffer = [0; 1024];
+    let mut buffer = [0; SMALL];
     let length = file.read_at(&mut buffer, 0)?;
     Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
 }

@@ -8,6 +8,7 @@
 use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
 
+use crate::id::Pid;
 use crate::process::Process;
 use crate::signal::Signal;
 
@@ -35,6 +36,12 @@ impl Descent {
     /// Those that were seen last, by number and start.
     pub fn known(&self) -> impl Iterator<Item = (i32, u64)> {
         self.known.iter().copied()
+    }
+
+    /// The number of the session that is its own.
+    #[must_use]
+    pub fn session(&self) -> Option<Pid> {
+        Pid::new(self.main).filter(|_| self.leads_session)
     }
 
     /// Whether a process is known to be of it, whoever its parent is.

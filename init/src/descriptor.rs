@@ -89,7 +89,7 @@ pub fn raise_limit() -> Option<Limit> {
     Some(Limit { resource: libc::RLIMIT_NOFILE, soft, hard })
 }
 
-/// Connections of all kinds (704), the control groups that stay open (192), and what starting a job
+/// Connections of all kinds (704), the control groups that stay open (256), and what starting a job
 /// and reading of processes takes for a moment: descriptors that are not lent to jobs for long, so
 /// that init can always answer and reap.
 const RESERVE: u64 = 1000;

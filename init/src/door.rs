@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use init_wire::InitInfo;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::event::{Command, Reply, Ticket};
+use crate::chronicle::{Life, Place, Reader, Since};
+use crate::event::{Command, Refusal, Reply, Ticket};
 use crate::id::JobId;
 use crate::job::View;
+use crate::tree::Roots;
 
 /// A question for the reactor.
 #[derive(Debug)]
@@ -26,25 +28,31 @@ pub enum Knock {
     List(oneshot::Sender<Vec<View>>),
     /// One job.
     Info(JobId, oneshot::Sender<Option<Box<View>>>),
+    /// By what the processes of all jobs can be told, or of this one.
+    Roots(Option<JobId>, oneshot::Sender<Result<Vec<Roots>, Refusal>>),
     /// init itself.
     About(oneshot::Sender<InitInfo>),
     /// init is to become the one that is on disk; what is answered is why it has not.
     Renew(oneshot::Sender<String>),
     /// What has become of that, for who has asked it of an earlier process.
     Renewed(oneshot::Sender<Result<InitInfo, String>>),
-    /// All jobs and whatever happens from now on.
-    Follow(oneshot::Sender<Following>),
+    /// All jobs, or what has happened since that place, and whatever happens from now on.
+    Follow(Option<Place>, oneshot::Sender<Following>),
 }
 
 /// A follower's start: no change lies between `jobs` and the first event of `events`.
 #[derive(Debug)]
 pub struct Following {
-    /// The jobs.
+    /// What became of the place that the client named, if it named one.
+    pub since: Option<Since>,
+    /// The jobs; none if the client goes on from its place.
     pub jobs: Vec<View>,
-    /// The number of the last change that `jobs` shows.
+    /// The number of the last change so far.
     pub seq: u64,
+    /// This life of init.
+    pub life: Life,
     /// A JSON line a change.
-    pub events: broadcast::Receiver<Arc<str>>,
+    pub events: Reader,
 }
 
 /// Asks the reactor. Cheap to clone.
@@ -110,6 +118,11 @@ impl Door {
         self.knock(|sender| Knock::Info(id, sender)).await
     }
 
+    /// By what the processes of all jobs can be told, or of this one.
+    pub async fn roots(&self, only: Option<JobId>) -> Result<Result<Vec<Roots>, Refusal>, Closed> {
+        self.knock(|sender| Knock::Roots(only, sender)).await
+    }
+
     /// init itself.
     pub async fn about(&self) -> Result<InitInfo, Closed> {
         self.knock(Knock::About).await
@@ -131,9 +144,9 @@ impl Door {
         self.tickets.load(Ordering::Relaxed)
     }
 
-    /// All jobs and whatever happens from now on.
-    pub async fn follow(&self) -> Result<Following, Closed> {
-        self.knock(Knock::Follow).await
+    /// All jobs, or what has happened since that place, and whatever happens from now on.
+    pub async fn follow(&self, from: Option<Place>) -> Result<Following, Closed> {
+        self.knock(|sender| Knock::Follow(from, sender)).await
     }
 
     async fn knock<T>(&self, knock: impl FnOnce(oneshot::Sender<T>) -> Knock) -> Result<T, Closed> {

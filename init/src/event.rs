@@ -173,7 +173,7 @@ pub enum Refusal {
     #[error("job `{0}` is running; stop it first (PUT /job/{0}/stop)")]
     Running(JobId),
     /// The job has no process.
-    #[error("job `{0}` has no process to signal; start it first (PUT /job/{0}/start)")]
+    #[error("job `{0}` has no process; start it first (PUT /job/{0}/start)")]
     Dead(JobId),
     /// The job's process is not up yet.
     #[error("job `{0}` is starting; try again when it runs (GET /job/{0}?wait=ready)")]

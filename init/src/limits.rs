@@ -37,6 +37,12 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Events that a slow follower may lag behind before it is told that it missed some.
 pub const MISSABLE_EVENTS: usize = 1024;
+/// Bytes of these events. Older ones are forgotten.
+pub const MISSABLE_BYTES: usize = 4 * 1024 * 1024;
+/// Processes that are read for their figures in a row, before all else that waits has a turn.
+pub const PROCESSES_IN_A_ROW: u32 = 16;
+/// Bytes of a process whose share of memory is found out. Of a larger one it is not known.
+pub const MAX_PSS: u64 = 1024 * 1024 * 1024;
 /// How long a connection that is refused may take to read why.
 pub const DENIED_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause where the kernel fails init otherwise, so that it is not asked again without end.

@@ -13,11 +13,12 @@ use std::time::Instant;
 
 use init_wire::{Cgroup as Settings, Channel, InitInfo, JobEvent, JobSpec, Log, Ready, Status};
 use nix::errno::Errno;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::birth::Outfit;
 use crate::cgroup::{self, Group, Handle};
+use crate::chronicle::{self, Chronicle, Life, Since};
 use crate::clock::Moment;
 use crate::descriptor;
 use crate::detached::Spared;
@@ -26,7 +27,7 @@ use crate::event::{Command, DELETED, Effect, Ending, Event, Fault, Refusal, Repl
 use crate::id::{JobId, Pid};
 use crate::input::Inputs;
 use crate::job::{Notice, Tree, View};
-use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_DETACHED, MAX_JOBS, MISSABLE_EVENTS};
+use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_DETACHED, MAX_JOBS};
 use crate::listen::Keeper;
 use crate::notice::{self, Ears, Line, Message, Mouth, Words};
 use crate::output::Outputs;
@@ -39,7 +40,7 @@ use crate::store::Store;
 use crate::stranger::Strangers;
 use crate::sys::{self, child::Unborn};
 use crate::table::Table;
-use crate::tree::Trees;
+use crate::tree::{Roots, Trees};
 
 /// Messages of a dead process that are read at most, which is more than the kernel mostly queues.
 const LAST_WORDS: u32 = 256;
@@ -63,7 +64,7 @@ pub struct Reactor {
     was_asked: bool,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
     /// Once there has been a follower.
-    followers: Option<broadcast::Sender<Arc<str>>>,
+    chronicle: Chronicle,
     started: Instant,
     end: Option<(Ending, u8)>,
     /// init is becoming another one.
@@ -100,7 +101,7 @@ impl Reactor {
             in_vm,
             was_asked: false,
             waiting: HashMap::new(),
-            followers: None,
+            chronicle: Chronicle::default(),
             started: Instant::now(),
             end: None,
             renewal: None,
@@ -108,6 +109,12 @@ impl Reactor {
             facts,
             spared: Spared::default(),
         }
+    }
+
+    /// Which life of init's this is.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.chronicle.life()
     }
 
     /// What jobs write, and what is written to them.
@@ -175,19 +182,11 @@ impl Reactor {
             }
             Knock::List(reply) => drop(reply.send(self.table.list())),
             Knock::Info(id, reply) => drop(reply.send(self.info(&id))),
+            Knock::Roots(only, reply) => drop(reply.send(self.roots(only.as_ref()))),
             Knock::About(reply) => drop(reply.send(self.about())),
             Knock::Renew(reply) => self.renew(reply),
             Knock::Renewed(reply) => drop(reply.send(self.renewed())),
-            Knock::Follow(reply) => drop(
-                reply.send(Following {
-                    jobs: self.table.list(),
-                    seq: self.table.changes(),
-                    events: self
-                        .followers
-                        .get_or_insert_with(|| broadcast::Sender::new(MISSABLE_EVENTS))
-                        .subscribe(),
-                }),
-            ),
+            Knock::Follow(from, reply) => drop(reply.send(self.follow(from))),
         }
     }
 
@@ -334,7 +333,7 @@ impl Reactor {
             }
             Effect::Gone(id, seq) => {
                 self.outputs.forget(&id);
-                self.tell(&JobEvent::Gone { seq, id: id.to_string() });
+                self.tell_gone(&id, seq);
             }
             Effect::ReleaseListeners => {
                 let table = &self.table;
@@ -548,25 +547,44 @@ impl Reactor {
         }
     }
 
+    fn roots(&mut self, only: Option<&JobId>) -> Result<Vec<Roots>, Refusal> {
+        let jobs = self.table.peopled(only)?;
+        Ok(jobs.iter().filter_map(|job| self.trees.roots(job)).collect())
+    }
+
+    fn follow(&self, from: Option<chronicle::Place>) -> Following {
+        let (seq, life) = (self.table.changes(), self.chronicle.life());
+        let since = from.map(|from| self.chronicle.since(from, seq));
+        let (after, jobs) = match (from, since) {
+            (Some(from), Some(Since::Kept)) => (from.seq, Vec::new()),
+            (_, Some(Since::Kept | Since::Missed(_)) | None) => (seq, self.table.list()),
+        };
+        Following { since, jobs, seq, life, events: self.chronicle.follow(after, seq) }
+    }
+
     fn is_followed(&self) -> bool {
-        self.followers.as_ref().is_some_and(|followers| followers.receiver_count() > 0)
+        self.chronicle.is_followed()
     }
 
     fn tell_changed(&self, id: &JobId, seq: u64) {
-        if self.is_followed()
-            && let Some(job) = self.table.info(id)
-        {
-            self.tell(&JobEvent::Job { seq, job });
+        if self.chronicle.is_open() {
+            match self.table.info(id) {
+                Some(job) => self.tell(seq, &JobEvent::Job { seq, job }),
+                None => self.tell_gone(id, seq),
+            }
         }
     }
 
-    fn tell(&self, event: &JobEvent<Shown>) {
-        if let Some(followers) = &self.followers
-            && self.is_followed()
-            && let Ok(line) = serde_json::to_string(event)
-        {
-            let _ = followers.send(format!("{line}\n").into());
+    fn tell_gone(&self, id: &JobId, seq: u64) {
+        if self.chronicle.is_open() {
+            self.tell(seq, &JobEvent::Gone { seq, id: id.to_string() });
         }
+    }
+
+    fn tell(&self, seq: u64, event: &JobEvent<Shown>) {
+        // What init shows of a job has no part that JSON cannot hold.
+        let line = serde_json::to_string(event).unwrap_or_default();
+        self.chronicle.tell(seq, format!("{line}\n").into());
     }
 
     fn about(&self) -> InitInfo {

@@ -29,7 +29,7 @@ use crate::api::{Conversation, Pending};
 use crate::clock::mono;
 use crate::inherit::{Inherited, Lost};
 use crate::spec::Limit;
-use crate::{input, listen, notice, oom, output, store, stranger, sys, table, tree};
+use crate::{chronicle, input, listen, notice, oom, output, store, stranger, sys, table, tree};
 
 /// Which descriptor the state is in, for an init that has become another.
 pub const RESUMED: &str = "INIT_STATE";
@@ -82,6 +82,8 @@ pub struct State {
     pub ears: Vec<notice::Saved>,
     /// What is written to them.
     pub inputs: Vec<input::Saved>,
+    /// What has happened to them lately.
+    pub chronicle: chronicle::Saved,
     /// What they have written.
     pub outputs: output::Saved,
 }

@@ -216,13 +216,8 @@ impl Init {
         };
         info!("listening on {address}");
 
-        let boot_exit = options.boot_exit.unwrap_or(match (in_vm, options.command.is_empty()) {
-            (true, _) => BootExit::Respawn,
-            (false, true) => BootExit::Stay,
-            (false, false) => BootExit::End,
-        });
-        let (max_jobs, max_specs) = (MAX_JOBS, MAX_SPECS);
-        let rules = Rules { max_jobs, max_specs, boot_exit, grace: options.grace, seed: seed() };
+        let rules = rules(&options, in_vm);
+        let boot_exit = rules.boot_exit;
         let held = resumed.as_ref().and_then(|(state, _)| state.terminal);
         let terminal = held.map_or_else(Terminal::find, Terminal::again);
         let (ears, messages) = Ears::new();
@@ -263,7 +258,9 @@ impl Init {
         }
         drop(inherited);
         let (outputs, inputs) = reactor.streams();
-        let api = Api { door: door.clone(), own, outputs, inputs, handover: handover.clone() };
+        let (door_of_api, life) = (door.clone(), reactor.life());
+        let handover_of_api = handover.clone();
+        let api = Api { door: door_of_api, own, outputs, inputs, handover: handover_of_api, life };
         let api = Box::pin(api::serve(listener, api, access, seats));
         let has_boot = is_fresh && !options.command.is_empty();
         let boot = has_boot.then(|| boot_spec(&options, address, boot_exit, in_vm, own));
@@ -578,6 +575,16 @@ impl Alarm {
         self.sleep.as_mut().await;
         self.set_to = None;
     }
+}
+
+fn rules(options: &Options, in_vm: bool) -> Rules {
+    let boot_exit = options.boot_exit.unwrap_or(match (in_vm, options.command.is_empty()) {
+        (true, _) => BootExit::Respawn,
+        (false, true) => BootExit::Stay,
+        (false, false) => BootExit::End,
+    });
+    let (max_jobs, max_specs) = (MAX_JOBS, MAX_SPECS);
+    Rules { max_jobs, max_specs, boot_exit, grace: options.grace, seed: seed() }
 }
 
 /// The listener that an earlier process has had.

@@ -160,6 +160,17 @@ impl Table {
         self.jobs.get(id)?.shown().map(Job::info)
     }
 
+    /// The jobs that have processes: all of them, or this one.
+    pub fn peopled(&self, only: Option<&JobId>) -> Result<Vec<JobId>, Refusal> {
+        let Some(id) = only else {
+            let jobs = self.jobs.iter().filter(|(_, entry)| entry.job.has_processes());
+            return Ok(jobs.map(|(id, _)| id.clone()).collect());
+        };
+        let job = self.jobs.get(id).and_then(|entry| entry.shown());
+        let job = job.ok_or_else(|| Refusal::UnknownJob(id.clone()))?;
+        if job.has_processes() { Ok(vec![id.clone()]) } else { Err(Refusal::Dead(id.clone())) }
+    }
+
     /// Whether nothing is started any more.
     #[must_use]
     pub fn is_ending(&self) -> bool {

@@ -12,7 +12,7 @@ use init_wire::Cgroup as Settings;
 use nix::errno::Errno;
 use tracing::warn;
 
-use crate::cgroup::{self, Cgroups, Group, Handle};
+use crate::cgroup::{self, Cgroups, Counters, Group, Handle};
 use crate::descent::Descent;
 use crate::detached::Spared;
 use crate::id::{JobId, Pid};
@@ -91,6 +91,21 @@ struct Rare {
     descent: Option<Descent>,
 }
 
+/// By what a job's processes can be told, at the moment it was asked for.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// The job.
+    pub job: JobId,
+    /// The process that it was started with.
+    pub leader: Pid,
+    /// Its control group's folder.
+    pub counters: Option<Counters>,
+    /// Without a group: the number of its group and session, if that is its own.
+    pub number: Option<Pid>,
+    /// Without a group: members that only descent tells, seen earlier, by number and start.
+    pub strays: Vec<(i32, u64)>,
+}
+
 impl Trees {
     /// All trees, to be written down.
     #[must_use]
@@ -109,6 +124,20 @@ impl Trees {
             groups: groups.unwrap_or_default(),
             sift_at: 0,
         })
+    }
+
+    /// By what the processes of a job can be told.
+    #[must_use]
+    pub fn roots(&mut self, job: &JobId) -> Option<Roots> {
+        let tree = self.by_job.get(job)?;
+        let counters = tree.group.as_ref().and_then(|group| self.groups.counters(group));
+        let number = match tree.rare.as_deref() {
+            Some(Rare { descent: Some(descent), .. }) => descent.session(),
+            Some(Rare { is_number_free: true, .. }) => None,
+            Some(_) | None => Some(tree.leader),
+        };
+        let (job, leader, strays) = (job.clone(), tree.leader, tree.known().collect());
+        Some(Roots { job, leader, counters, number, strays })
     }
 
     /// A control group for a job that is about to start, if there are such groups.

@@ -278,12 +278,15 @@ fn o12_a_collector_that_comes_back_gets_each_byte_once() {
         init.launch_job(&format!("j{job}"), &self::script(script));
     }
     let mut got: HashMap<(String, String), String> = HashMap::new();
-    let mut position = 0;
+    let (mut position, mut life) = (0, "0".repeat(16));
     let by = Instant::now() + Duration::from_secs(20);
     for visit in 0.. {
         assert!(Instant::now() < by, "it comes to an end");
-        let mut follower = Follower::start(&init, &format!("/jobs/output?follow&from={position}"));
-        assert_eq!(follower.json().unwrap(), json!({"event": "ready", "position": position}));
+        let path = format!("/jobs/output?follow&from={life}:{position}");
+        let mut follower = Follower::start(&init, &path);
+        let ready = follower.json().unwrap();
+        assert_eq!((&ready["event"], &ready["position"]), (&json!("ready"), &json!(position)));
+        life = ready["life"].as_str().unwrap().to_owned();
         let done = |text: &String| text.ends_with(" 399\n");
         for _ in 0..=visit % 3 {
             if got.len() == 2 * jobs && got.values().all(done) {
@@ -319,13 +322,13 @@ fn o12_a_collector_is_told_what_it_missed() {
     });
     init.launch_job("f", &gate);
     let mut follower = Follower::start(&init, "/jobs/output?follow");
-    assert_eq!(follower.json().unwrap()["event"], "ready");
+    let life = follower.json().unwrap()["life"].as_str().unwrap().to_owned();
     assert_eq!(follower.json().unwrap()["text"], "first\n");
     drop(follower);
     http::request(init.api(), "PUT", "/job/f/stdin", "", "go\n");
     init.wait_for("f", "success");
-    let mut late = Follower::start(&init, "/jobs/output?from=6");
-    assert_eq!(late.json().unwrap(), json!({"event": "ready", "position": 6}));
+    let mut late = Follower::start(&init, &format!("/jobs/output?from={life}:6"));
+    assert_eq!(late.json().unwrap()["position"], 6);
     let missed = late.json().unwrap();
     let gap = json!({"event": "missed", "job": "f", "stream": "stdout", "offset": 934_470});
     assert_eq!(missed, gap);

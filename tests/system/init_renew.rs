@@ -131,18 +131,19 @@ impl Numbers {
 /// another one. Not a byte may be missing or there twice.
 fn collect(api: SocketAddr, stop: &AtomicBool) -> HashMap<String, Numbers> {
     let mut got: HashMap<String, Numbers> = HashMap::new();
-    let mut position = 0;
+    let (mut position, mut life) = (0, "0".repeat(16));
     while !stop.load(Ordering::Relaxed) {
         let stream = TcpStream::connect(api).unwrap();
         stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
         let mut reader = BufReader::new(stream);
-        let path = format!("/jobs/output?follow&from={position}");
+        let path = format!("/jobs/output?follow&from={life}:{position}");
         write!(reader.get_mut(), "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
         let lines = reader.lines().map(Result::unwrap).skip_while(|line| !line.is_empty()).skip(1);
         for line in lines {
             let event: Value = serde_json::from_str(&line).unwrap();
             if event["event"] == "ready" {
-                assert_eq!(event["position"], position);
+                assert_eq!(event["position"], position, "init lives on: {event}");
+                event["life"].as_str().unwrap().clone_into(&mut life);
                 continue;
             }
             assert_eq!(event["event"], "output", "nothing is missed: {event}");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use init::adoption::NotAdoptable;
 use init::api::{Api, Peer, Seat, converse};
+use init::chronicle::Life;
 use init::clock::Moment;
 use init::door::{Door, Knock};
 use init::event::{Effect, Event, Fault, Reply, Stage};
@@ -33,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
         });
         let peer = Peer { user: 0, access: Arc::default() };
         let (outputs, inputs, handover) = Default::default();
-        let api = Api { door, own: (0, 0), outputs, inputs, handover };
+        let api = Api { door, own: (0, 0), outputs, inputs, handover, life: Life::new() };
         let (mut client, server) = duplex(1 << 20);
         let served = tokio::spawn(converse(server, Default::default(), api, peer, Seat::Free));
         let (mut reader, mut writer) = tokio::io::split(&mut client);
@@ -95,8 +96,13 @@ impl World {
             Knock::Abandon(ticket) => self.feed(Event::Abandoned(ticket)),
             Knock::List(reply) => drop(reply.send(self.table.list())),
             Knock::Info(id, reply) => drop(reply.send(self.table.info(&id))),
+            Knock::Roots(only, reply) => {
+                // Nothing ever runs.
+                let none = self.table.peopled(only.as_ref()).map(|_| Vec::new());
+                drop(reply.send(none));
+            }
             // Their senders are dropped, as at init's end.
-            Knock::About(_) | Knock::Follow(_) | Knock::Wait(..) => {}
+            Knock::About(_) | Knock::Follow(..) | Knock::Wait(..) => {}
             Knock::Renew(_) | Knock::Renewed(_) => {}
         }
     }

@@ -11,28 +11,33 @@ use http::StatusCode;
 use init_wire::OutputEvent;
 
 use super::answer::{Answer, Payload, typed};
+use crate::chronicle::{Life, Place};
 use crate::clock::rfc3339;
 use crate::output::{News, Outputs, StreamId};
 
 /// Streams whose place is remembered, beyond those there are.
 const MOST_FORGOTTEN: usize = 1024;
 
-/// Everything from position `from` on that is kept, and whatever comes if `follow`.
+/// Everything from the position `from` on that is kept, and whatever comes if `follow`. A place in
+/// another life is before all there is.
 pub(super) fn answer(
     outputs: &Outputs,
-    from: u64,
+    life: Life,
+    from: Option<Place>,
     follow: bool,
     ends: impl Future<Output = ()> + Send + 'static,
 ) -> Answer {
     let outputs = outputs.clone();
     let until = if follow { u64::MAX } else { outputs.position() };
-    let reader = Reader { outputs, at: from, until, seen: HashMap::new(), begun: false };
+    let at = from.filter(|place| place.life == life).map_or(0, |place| place.seq);
+    let reader = Reader { outputs, life, at, until, seen: HashMap::new(), begun: false };
     let batches = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
     typed(StatusCode::OK, "application/x-ndjson", Payload::stream(batches, ends))
 }
 
 struct Reader {
     outputs: Outputs,
+    life: Life,
     /// The position of what comes next.
     at: u64,
     until: u64,
@@ -48,7 +53,10 @@ impl Reader {
             // What is yet to come has no earlier place than the next byte.
             self.at = self.at.min(outputs.position());
             let mut text = Vec::new();
-            write(&OutputEvent::Ready { position: self.at }, &mut text);
+            write(
+                &OutputEvent::Ready { position: self.at, life: self.life.to_string() },
+                &mut text,
+            );
             return Some(text.into());
         }
         loop {

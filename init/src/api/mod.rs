@@ -15,6 +15,7 @@ mod peer;
 mod place;
 mod routes;
 mod server;
+mod stats;
 
 pub use crowd::Place;
 pub use guard::Peer;

@@ -12,8 +12,9 @@ use percent_encoding::percent_decode_str;
 use super::answer::{Answer, Refused, json};
 use super::handover::{Handover, Pending, Talk};
 use super::output::Wanted;
-use super::{body, collect, follow, input, output};
+use super::{body, collect, follow, input, output, stats};
 use crate::account::Accounts;
+use crate::chronicle::{Life, Place};
 use crate::door::Door;
 use crate::event::{Command, Ending, Refusal, Until};
 use crate::id::JobId;
@@ -43,6 +44,8 @@ enum What {
     End,
     StartNamed,
     Show,
+    Stats,
+    AllStats,
     Remove,
     Signal,
     Stop,
@@ -60,6 +63,7 @@ enum What {
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
     route("GET", "/jobs", "lists all jobs, or follows them", What::List),
+    route("GET", "/jobs/stats", "shows what all jobs use", What::AllStats),
     route("GET", "/jobs/output", "shows or follows what all jobs write", What::AllOutput),
     route("POST", "/job", "starts a job that init names", What::StartUnnamed),
     route("GET", "/job/init", "shows init itself", What::About),
@@ -67,6 +71,7 @@ pub static ROUTES: &[Route] = &[
     route("PUT", "/job/init/restart", "replaces init by the one on disk", What::Renew),
     route("PUT", "/job/{id}", "starts a job with that name", What::StartNamed),
     route("GET", "/job/{id}", "shows a job, or waits for its end", What::Show),
+    route("GET", "/job/{id}/stats", "shows what a job uses", What::Stats),
     route("DELETE", "/job/{id}", "clears a job that does not run", What::Remove),
     route("PUT", "/job/{id}/sig/{sig}", "signals a job's process", What::Signal),
     route("PUT", "/job/{id}/stop", "stops a job's processes", What::Stop),
@@ -96,6 +101,8 @@ pub struct Api {
     pub inputs: Inputs,
     /// The way into another process.
     pub handover: Handover,
+    /// Which life of init's it is.
+    pub life: Life,
 }
 
 impl Api {
@@ -151,6 +158,10 @@ impl Api {
             What::StartUnnamed => return self.launch(None, request, talk).await,
             What::StartNamed => return self.launch(Some(JobId::parse(&id)?), request, talk).await,
             What::Show => return self.show(JobId::parse(&id)?, uri, (talk, is_whole)).await,
+            What::Stats => {
+                return stats::of_one(&self.door, JobId::parse(&id)?, with_pss(uri)?).await;
+            }
+            What::AllStats => return stats::of_all(&self.door, with_pss(uri)?).await,
             What::About => {
                 let [] = query(uri, [])?;
                 return Ok(json(StatusCode::OK, &self.door.about().await?));
@@ -183,10 +194,10 @@ impl Api {
             }
             What::AllOutput => {
                 let [from, follow] = query(uri, ["from", "follow"])?;
-                let from = from.map(|from| number("from", &from)).transpose()?;
+                let from = from.as_deref().map(place).transpose()?;
                 let follow = flag("follow", follow.as_deref())?;
                 let ends = self.handover.clone().begins();
-                return Ok(collect::answer(&self.outputs, from.unwrap_or(0), follow, ends));
+                return Ok(collect::answer(&self.outputs, self.life, from, follow, ends));
             }
             What::Input => {
                 let id = JobId::parse(&id)?;
@@ -220,10 +231,14 @@ impl Api {
     }
 
     async fn list(&self, uri: &Uri) -> Result<Answer, Refused> {
-        let [follow] = query(uri, ["follow"])?;
+        let [follow, from] = query(uri, ["follow", "from"])?;
+        let from = from.as_deref().map(place).transpose()?;
         if flag("follow", follow.as_deref())? {
             let ends = self.handover.clone().begins();
-            return Ok(follow::answer(self.door.follow().await?, ends));
+            return Ok(follow::answer(self.door.follow(from).await?, ends));
+        }
+        if from.is_some() {
+            return Err(bad_query("`from` goes with `follow`"));
         }
         Ok(json(StatusCode::OK, &self.door.list().await?))
     }
@@ -305,6 +320,20 @@ fn wrong_method(method: &str, path: &str, methods: &str) -> Refused {
     let message = format!("{path} takes {methods}, not {method}; try curl -X {methods}");
     Refused::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message)
         .with(header::ALLOW, &methods.replace(" or ", ", "))
+}
+
+fn place(from: &str) -> Result<Place, Refused> {
+    let bad = "`from` is LIFE:SEQ, the `life` of the `ready` event and the `seq` of the last event";
+    Place::parse(from).ok_or_else(|| bad_query(bad))
+}
+
+fn with_pss(uri: &Uri) -> Result<bool, Refused> {
+    let [pss] = query(uri, ["pss"])?;
+    match pss.as_deref() {
+        None => Ok(false),
+        Some("" | "1" | "true") => Ok(true),
+        Some(_) => Err(bad_query("`pss` takes no value")),
+    }
 }
 
 fn until(uri: &Uri) -> Result<Option<Until>, Refused> {

@@ -357,6 +357,15 @@ impl Job {
         matches!(self.state, State::Leaving(_))
     }
 
+    /// Whether it has processes, as far as is known.
+    #[must_use]
+    pub fn has_processes(&self) -> bool {
+        match &self.state {
+            State::Running(_) | State::Leaving(_) | State::Stopping(_) => true,
+            State::Spawning(_) | State::Backoff { .. } | State::Ended { .. } => false,
+        }
+    }
+
     /// Whether it is ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::Reactor;
+use crate::chronicle::Chronicle;
 use crate::descriptor::raised;
 use crate::id::Pid;
 use crate::inherit::Inherited;
@@ -245,6 +246,7 @@ impl Reactor {
             stored: self.store.save(),
             ears: self.ears.save(),
             inputs: self.inputs.save(),
+            chronicle: self.chronicle.save(),
             outputs: self.outputs.save(),
         }
     }
@@ -271,6 +273,7 @@ impl Reactor {
         self.keeper = Keeper::restore(state.sockets, inherited)?;
         self.store = Store::restore(state.stored, inherited)?;
         self.ears.restore(state.ears, inherited)?;
+        self.chronicle = Chronicle::restore(state.chronicle);
         self.inputs = input::Inputs::restore(state.inputs, inherited)?;
         self.outputs = Outputs::restore(state.outputs, bytes, inherited)?;
         Ok(())

@@ -7,6 +7,7 @@
 mod error;
 mod output;
 mod spec;
+mod stats;
 mod view;
 
 pub use error::ErrorBody;
@@ -15,4 +16,5 @@ pub use spec::{
     Account, Bound, Cgroup, Channel, FdSpec, JobSpec, Log, Policy, Ready, Restart, Rlimit,
     RlimitHalves, RlimitName, Rlimits, Setting, SignalName, Stdio, Stop, Unlimited, WhenFull,
 };
+pub use stats::{CpuStats, IoStats, JobStats, MemoryStats, Source};
 pub use view::{InitInfo, JobEvent, JobInfo, LastExit, Status};

@@ -37,6 +37,8 @@ pub enum OutputEvent {
     Ready {
         /// Bytes of all streams before what comes next.
         position: u64,
+        /// In which life of init.
+        life: String,
     },
     /// A job has written this.
     Output {

@@ -81,7 +81,8 @@ pub enum LastExit {
 /// A line of `GET /jobs?follow`.
 ///
 /// The stream begins with one `job` event for each job there is and a `ready` event; after
-/// that, an event for each change, in order.
+/// that, an event for each change, in order. One that goes on from an earlier place begins with the
+/// changes since then instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum JobEvent<S = JobSpec> {
@@ -99,15 +100,19 @@ pub enum JobEvent<S = JobSpec> {
         /// The job's name.
         id: String,
     },
-    /// All jobs that exist have been told.
+    /// All jobs that exist, or all changes so far, have been told.
     Ready {
         /// The number of the last change told.
         seq: u64,
+        /// What tells this life of init, which numbers its changes from 1, from others.
+        #[serde(default)]
+        life: String,
     },
-    /// The reader was too slow and has missed this many events: it must read `GET /jobs` anew.
+    /// The reader was too slow or too long away, and has missed this many events. At the start of a
+    /// stream all jobs follow; later it must read `GET /jobs` anew.
     Missed {
-        /// How many.
-        count: u64,
+        /// How many, if that can be known: not from another life of init.
+        count: Option<u64>,
     },
 }
 
