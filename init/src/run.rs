@@ -53,6 +53,8 @@ use crate::{descriptor, machine, process, reaper, sys};
 /// How long init waits at its own end for what it has killed to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
+/// From then on init keeps no more of its own program mapped than what it uses.
+const STARTED_UP: Duration = Duration::from_millis(300);
 /// How long conversations that wait may take to be handed over.
 const HANDING: Duration = Duration::from_millis(200);
 /// How often init looks whether it can become another one.
@@ -91,6 +93,8 @@ struct Life {
     door: Door,
     handover: Handover,
     storm: Storm,
+    /// When what only a start needs is let go of.
+    thrift: Option<Instant>,
     /// Turns since a client's, or since the connections had theirs.
     in_a_row: u32,
     /// Turns of clients since all else had one.
@@ -287,6 +291,7 @@ impl Init {
             door,
             handover,
             storm: Storm::default(),
+            thrift: Some(Instant::now() + STARTED_UP),
             in_a_row: 0,
             of_clients: 0,
         };
@@ -409,12 +414,16 @@ impl Life {
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.tick();
         }
+        if self.thrift.is_some_and(|at| at <= Instant::now()) {
+            self.thrift = None;
+            sys::memory::let_go_of_program();
+        }
         let expects = self.reactor.expects();
         let next_word = self.watchdog.as_ref().map(Watchdog::deadline);
         let rest = self.storm.rest();
         // Conversations end without telling this task.
         let renewing = self.reactor.renewal.is_some().then(|| Instant::now() + A_TICK);
-        let deadlines = [self.reactor.next_deadline(), next_word, rest, renewing];
+        let deadlines = [self.reactor.next_deadline(), next_word, rest, renewing, self.thrift];
         let deadline = deadlines.into_iter().flatten().min();
         // Clients first: they are few, bounded, and wait; deadlines and the dead may be many. But not
         // for ever: hundreds that each have another question at once are an endless queue.

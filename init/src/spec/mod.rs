@@ -168,7 +168,7 @@ impl Spec {
     /// The spec as it came.
     pub fn wire(&self) -> Result<JobSpec, serde_json::Error> {
         let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take();
-        fresh.map_or_else(|| serde_json::from_str(self.text.get()), |fresh| Ok(*fresh))
+        fresh.map_or_else(|| serde_json::from_slice(self.text.get().as_bytes()), |fresh| Ok(*fresh))
     }
 
     /// Bytes that it takes, nearly.
@@ -222,7 +222,8 @@ pub mod shared {
     /// Reads it.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Spec>, D::Error> {
         let Kept { text, identity, listeners, boot, adoption } = Kept::deserialize(from)?;
-        let wire: JobSpec = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        let wire: JobSpec =
+            serde_json::from_slice(text.get().as_bytes()).map_err(D::Error::custom)?;
         let spec = Spec::of(&wire, identity, listeners).map_err(D::Error::custom)?;
         let (boot, adoption) = (boot.map(Box::new), adoption.map(Box::new));
         Ok(Arc::new(Spec { text, boot, adoption, ..spec }))
