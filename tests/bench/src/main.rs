@@ -2,6 +2,7 @@
 //!
 //! A figure is a file with a `measure() -> Vec<Row>`, and a line in [`FIGURES`].
 
+mod capture;
 mod client;
 mod cpu;
 mod crowd;
@@ -19,6 +20,7 @@ mod proxied_request;
 mod put_latency;
 mod put_throughput;
 mod relay;
+mod renewal;
 mod report;
 mod respawn;
 mod service;
@@ -47,6 +49,8 @@ const FIGURES: &[Figure] = &[
     ("memory", memory::measure),
     ("listing", listing::measure),
     ("idle", idle::measure),
+    ("capture", capture::measure),
+    ("renewal", renewal::measure),
     ("proxied-request", proxied_request::measure),
 ];
 
