@@ -158,7 +158,9 @@ fn z05_a_run_in_a_group_that_was_anothers_begins_at_nothing() {
     let init = Init::start(&[]);
     // From the first question on it is known what earlier runs have used.
     assert_eq!(stats(&init, "/jobs/stats"), json!([]));
-    init.launch_job("first", &json!({"exec": "/bin/sleep", "args": ["600"]}));
+    let group = |pid: u64| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let first = init.launch_job("first", &json!({"exec": "/bin/sleep", "args": ["600"]}));
+    let first = group(first);
     stats(&init, "/job/first/stats");
     init.put("/job/first/stop");
     let script = "import time\nwhile time.process_time() < 0.3: pass";
@@ -167,8 +169,7 @@ fn z05_a_run_in_a_group_that_was_anothers_begins_at_nothing() {
     let after = stats(&init, "/job/after/stats");
     if has_groups() {
         assert_eq!(after["cpu"]["source"], "cgroup");
-        let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-        assert!(group.contains("spare-0"), "the group is used again: {group}");
+        assert_eq!(group(pid), first, "the group is used again");
     }
     assert!(time(&after) < 100_000, "{after}");
 }
