@@ -382,3 +382,30 @@ fn i10_two_at_once_and_one_that_is_given_up() {
         assert_eq!((answer.status, &answer.json()["lastExit"]), (201, &json!(5)));
     });
 }
+
+#[test]
+fn i10_who_follows_goes_on_where_he_was() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    let follow = |from: &str| {
+        let stream = TcpStream::connect(init.api()).unwrap();
+        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+        let mut reader = BufReader::new(stream);
+        let path = format!("/jobs?follow{from}");
+        write!(reader.get_mut(), "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let lines = reader.lines().map(Result::unwrap).skip_while(|line| !line.is_empty()).skip(1);
+        lines.map(|line| serde_json::from_str::<Value>(&line).unwrap())
+    };
+    let mut events = follow("");
+    let ready = events.next().unwrap();
+    assert_eq!(ready["event"], "ready");
+    init.launch_job("before", &json!({"exec": "sleep", "args": ["1000"]}));
+    renew(&init);
+    let seen = events.last().unwrap();
+    assert_eq!(seen["job"]["id"], "before", "the answer has ended after it");
+    init.launch_job("after", &json!({"exec": "sleep", "args": ["1000"]}));
+    let place = format!("&from={}:{}", ready["life"].as_str().unwrap(), seen["seq"]);
+    let next = follow(&place).next().unwrap();
+    assert_eq!((&next["event"], &next["job"]["id"]), (&json!("job"), &json!("after")), "{next}");
+    assert_eq!(next["seq"].as_u64().unwrap(), seen["seq"].as_u64().unwrap() + 1);
+}

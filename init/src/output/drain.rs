@@ -11,8 +11,12 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::io::unix::AsyncFd;
 use tokio::task::yield_now;
+use tokio::time::sleep;
+use tracing::error;
 
 use super::{Outputs, StreamId};
+use crate::limits::TROUBLE;
+use crate::sys;
 
 /// Streams that are read in a turn. Each gives what a pipe holds, 64 KiB, at most.
 const A_TURN: usize = 4;
@@ -50,8 +54,24 @@ impl AsRawFd for Readable {
     }
 }
 
-/// Reads for as long as init lives.
-pub(super) async fn drain(outputs: Outputs, readable: AsyncFd<Arc<Readable>>) {
+/// Reads for as long as init lives. A panic is a defect, but jobs must not come to a stop for it.
+pub(super) async fn go_on(outputs: Outputs, readable: Arc<Readable>) {
+    loop {
+        let drained = match sys::watch(Arc::clone(&readable)) {
+            Ok(watched) => tokio::spawn(drain(outputs.clone(), watched)).await.is_ok(),
+            Err(error) => {
+                error!("cannot watch what jobs write: {error}; trying again");
+                false
+            }
+        };
+        if drained {
+            return;
+        }
+        sleep(TROUBLE).await;
+    }
+}
+
+async fn drain(outputs: Outputs, readable: AsyncFd<Arc<Readable>>) {
     let mut events = [EpollEvent::empty(); A_TURN];
     while let Ok(mut ready) = readable.readable().await {
         let epoll = &readable.get_ref().0;

@@ -110,9 +110,10 @@ impl Outputs {
         let mut store = self.open();
         if store.readable.is_none() {
             let readable = Arc::new(Readable::new()?);
-            let watched = sys::watch(Arc::clone(&readable)).map_err(|error| sys::errno(&error))?;
-            store.readable = Some(readable);
-            tokio::spawn(drain::drain(self.clone(), watched));
+            // It is tried here, where somebody can be told.
+            drop(sys::watch(Arc::clone(&readable)).map_err(|error| sys::errno(&error))?);
+            store.readable = Some(Arc::clone(&readable));
+            tokio::spawn(drain::go_on(self.clone(), readable));
         }
         Ok(())
     }
