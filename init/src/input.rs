@@ -92,12 +92,15 @@ impl Inputs {
 }
 
 impl Input {
-    /// Writes all of `bytes`, waiting for the job to read where it must.
-    pub async fn write(&self, mut bytes: &[u8]) -> Result<(), Errno> {
+    /// Writes all of `bytes`, waiting for the job to read where it must, and counts in `written`.
+    pub async fn write(&self, mut bytes: &[u8], written: &mut usize) -> Result<(), Errno> {
         let mut watched = None;
         while !bytes.is_empty() {
             match write(&self.end, bytes) {
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Ok(count) => {
+                    *written += count;
+                    bytes = bytes.get(count..).unwrap_or_default();
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
                     // Of its own number: somebody else may be waiting for the same end.
@@ -120,7 +123,7 @@ impl Input {
 
     /// Says to a terminal that there is no more.
     pub async fn end(&self) -> Result<(), Errno> {
-        self.write(END).await
+        self.write(END, &mut 0).await
     }
 
     /// Sets the size of the window.

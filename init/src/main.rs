@@ -1,5 +1,7 @@
 //! The program `init`.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::os::fd::RawFd;
 use std::process::ExitCode;
 use std::thread;
@@ -7,17 +9,17 @@ use std::time::Duration;
 
 use init::inherit::Inherited;
 use init::options::{HELP, Instead, Options};
-use init::renew::{self, CHECKED, RESUMED};
-use init::run::{Init, StartError};
-use init::{log, machine, run};
+use init::renew::{self, CHECKED, RESUMED, State};
+use init::run::Init;
+use init::{log, machine, run, sys};
 use tracing::error;
 
 /// Between two tries of a machine's init to start.
 const PAUSE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    if let Some(fd) = renew::descriptor(CHECKED) {
-        return check(fd);
+    if let Some(state) = renew::descriptor(CHECKED).and_then(state) {
+        return check(state);
     }
     run::prepare();
     let in_vm = machine::is_ours();
@@ -37,7 +39,14 @@ fn main() -> ExitCode {
         }
     };
     log::start();
-    let options = match renew::descriptor(RESUMED).map(|fd| resume(fd, &options, in_vm)) {
+    // Without a state of this process's own, somebody has only set a variable of that name.
+    let state = renew::descriptor(RESUMED).and_then(state);
+    let own = state.filter(|(state, _)| state.pid == std::process::id());
+    if own.is_none() && renew::descriptor(RESUMED).is_some() {
+        // What an earlier init has kept would only be in the way.
+        sys::close_all(3);
+    }
+    let options = match own.map(|state| Init::resume(options.clone(), in_vm, state)) {
         None => options,
         Some(Ok(init)) => return init.run(),
         Some(Err(error)) => {
@@ -59,19 +68,28 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says whether this program can go on with the state in a file.
-fn check(fd: RawFd) -> ExitCode {
-    match renew::check(fd) {
-        Ok(()) => ExitCode::SUCCESS,
+type Read = (State, BufReader<File>);
+
+/// The state in a descriptor, if there is one.
+fn state(fd: RawFd) -> Option<Read> {
+    let file = Inherited::new([fd]).claim(fd).ok()?;
+    match renew::read(file) {
+        Ok(read) => Some(read),
         Err(error) => {
-            eprintln!("init: the state of the init that runs: {error}");
-            ExitCode::FAILURE
+            eprintln!("init: the state in descriptor {fd}: {error}");
+            None
         }
     }
 }
 
-/// Goes on where the init that was this process has left off.
-fn resume(fd: RawFd, options: &Options, in_vm: bool) -> Result<Init, StartError> {
-    let file = Inherited::new([fd]).claim(fd)?;
-    Init::resume(options.clone(), in_vm, renew::read(file)?)
+/// Says whether this program can go on with a state, and with the options that go with it.
+fn check((state, _): Read) -> ExitCode {
+    let able = run::try_options(state.in_vm).map_err(|error| error.to_string());
+    match able.and_then(|()| renew::prove().map_err(|error| error.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("init: the one on disk cannot go on: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -45,7 +45,7 @@ use crate::tree::{Roots, Trees};
 /// Messages of a dead process that are read at most, which is more than the kernel mostly queues.
 const LAST_WORDS: u32 = 256;
 
-pub use renew::{Facts, Renewal, SLOW_START, Stage as RenewalStage};
+pub use renew::{FINISHING, Facts, Renewal, SLOW_START, Stage as RenewalStage};
 
 /// The table and what it acts with.
 pub struct Reactor {
@@ -63,6 +63,8 @@ pub struct Reactor {
     in_vm: bool,
     was_asked: bool,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
+    /// Those that conversations wait for which are being handed over, and what has come of them.
+    unclaimed: HashMap<Ticket, Option<Reply>>,
     /// Once there has been a follower.
     chronicle: Chronicle,
     started: Instant,
@@ -101,6 +103,7 @@ impl Reactor {
             in_vm,
             was_asked: false,
             waiting: HashMap::new(),
+            unclaimed: HashMap::new(),
             chronicle: Chronicle::default(),
             started: Instant::now(),
             end: None,
@@ -115,6 +118,11 @@ impl Reactor {
     #[must_use]
     pub fn life(&self) -> Life {
         self.chronicle.life()
+    }
+
+    /// Keeps the answers to these questions for conversations that are being handed over.
+    pub fn keep_replies(&mut self, tickets: impl Iterator<Item = Ticket>) {
+        self.unclaimed = tickets.map(|ticket| (ticket, None)).collect();
     }
 
     /// What jobs write, and what is written to them.
@@ -174,7 +182,10 @@ impl Reactor {
                 }
                 self.handle(Event::Asked(ticket, command));
             }
-            Knock::Wait(ticket, reply) => drop(self.waiting.insert(ticket, reply)),
+            Knock::Wait(ticket, sender) => match self.unclaimed.remove(&ticket).flatten() {
+                Some(reply) => drop(sender.send(reply)),
+                None => drop(self.waiting.insert(ticket, sender)),
+            },
             Knock::Abandon(ticket) => {
                 if self.waiting.remove(&ticket).is_some() {
                     self.handle(Event::Abandoned(ticket));
@@ -542,8 +553,12 @@ impl Reactor {
     }
 
     fn reply(&mut self, ticket: Ticket, reply: Reply) {
-        if let Some(waiting) = self.waiting.remove(&ticket) {
-            let _ = waiting.send(reply);
+        let reply = match self.waiting.remove(&ticket) {
+            Some(waiting) => waiting.send(reply),
+            None => Err(reply),
+        };
+        if let (Err(reply), Some(kept)) = (reply, self.unclaimed.get_mut(&ticket)) {
+            *kept = Some(reply);
         }
     }
 

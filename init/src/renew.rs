@@ -16,7 +16,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use std::{env, fs};
 
@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{Conversation, Pending};
 use crate::clock::mono;
+use crate::event::Ticket;
 use crate::inherit::{Inherited, Lost};
 use crate::spec::Limit;
 use crate::{chronicle, input, listen, notice, oom, output, store, stranger, sys, table, tree};
@@ -54,6 +55,12 @@ pub struct State {
     pub started: Instant,
     /// Where init was started.
     pub cwd: PathBuf,
+    /// What init was started as.
+    pub program: PathBuf,
+    /// Whether it is the first process of a machine.
+    pub in_vm: bool,
+    /// Answers that nobody was there to hear.
+    pub answered: Vec<Answered>,
     /// Where the API listens.
     pub listener: RawFd,
     /// Connections of the API.
@@ -88,6 +95,17 @@ pub struct State {
     pub outputs: output::Saved,
 }
 
+/// The answer to a question, which is how this job is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answered {
+    /// The question.
+    pub ticket: Ticket,
+    /// The job.
+    pub job: String,
+    /// Whether it was for the job to be made.
+    pub is_new: bool,
+}
+
 /// A conversation as it is written down.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Handed {
@@ -104,6 +122,18 @@ impl Handed {
         let Conversation { stream, user, unread, pending } = conversation;
         let (stream, unread) = (stream.as_raw_fd(), unread.to_vec());
         Self { stream, user: *user, unread, pending: *pending }
+    }
+
+    /// One that is nobody's, to see whether it can be read.
+    #[must_use]
+    pub fn sample() -> Self {
+        Self { stream: 3, user: 0, unread: vec![0], pending: Some(Pending::sample()) }
+    }
+
+    /// What it waits for.
+    #[must_use]
+    pub fn ticket(&self) -> Option<Ticket> {
+        self.pending?.ticket
     }
 
     /// The conversation.
@@ -193,19 +223,32 @@ pub fn descriptor(variable: &str) -> Option<RawFd> {
     env::var(variable).ok()?.parse().ok().filter(|fd| *fd > 2)
 }
 
-/// What the child does that is to read a state: says whether it can.
-pub fn check(fd: RawFd) -> Result<(), Unreadable> {
-    let file = Inherited::new([fd]).claim(fd)?;
-    read(file)?;
-    io::stdout().write_all(PROOF.as_bytes())?;
-    Ok(())
+/// Says that this program can go on with a state, to who has asked.
+pub fn prove() -> io::Result<()> {
+    io::stdout().write_all(PROOF.as_bytes())
 }
 
-/// The program that this one was started from, or the one that is in its place now.
-pub fn program() -> io::Result<CString> {
-    let path = fs::read_link("/proc/self/exe")?.into_os_string().into_vec();
-    let path = path.strip_suffix(b" (deleted)").unwrap_or(&path);
-    Ok(CString::new(path)?)
+/// What this program was started as: the path, by which there may be another program by now.
+#[must_use]
+pub fn program(cwd: &Path) -> PathBuf {
+    let path = sys::started_as().map(|path| cwd.join(OsString::from_vec(path.into_bytes())));
+    path.or_else(|| fs::read_link("/proc/self/exe").ok()).unwrap_or_default()
+}
+
+/// The arguments that this program was started with.
+#[must_use]
+pub fn args() -> Vec<CString> {
+    env::args_os().filter_map(|arg| CString::new(arg.into_vec()).ok()).collect()
+}
+
+/// The environment that it was started with, and where a state is.
+#[must_use]
+pub fn envs(name: &str, fd: RawFd) -> Vec<CString> {
+    let is_ours = |(name, _): &(OsString, OsString)| name != RESUMED && name != CHECKED;
+    let others = env::vars_os().filter(is_ours);
+    let others = others.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let own = format!("{name}={fd}").into_bytes();
+    others.chain([own]).filter_map(|text| CString::new(text).ok()).collect()
 }
 
 /// This process becomes `program`, with the state in `file` and all descriptors of it. Returns only
@@ -217,15 +260,7 @@ pub fn become_program(program: &CString, state: &State, file: &OwnedFd) -> io::E
         // One that is gone is missed by the next process, which says so.
         let _ = sys::set_close_on_exec(*fd, false);
     }
-    let args = env::args_os().filter_map(|arg| CString::new(arg.into_vec()).ok());
-    let args: Vec<_> = args.collect();
-    let is_ours = |(name, _): &(OsString, OsString)| name != RESUMED && name != CHECKED;
-    let others = env::vars_os().filter(is_ours);
-    let others = others.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
-    let own = format!("{RESUMED}={}", file.as_raw_fd()).into_bytes();
-    let envs = others.chain([own]).filter_map(|text| CString::new(text).ok());
-    let envs: Vec<_> = envs.collect();
-    let Err(errno) = execve(program, &args, &envs);
+    let Err(errno) = execve(program, &args(), &envs(RESUMED, file.as_raw_fd()));
     for fd in &fds {
         let _ = sys::set_close_on_exec(*fd, true);
     }

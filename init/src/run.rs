@@ -37,8 +37,8 @@ use crate::limits::{BACKLOG, MAX_CONNECTIONS, MAX_JOBS, MAX_SPECS, TROUBLE};
 use crate::machine::Watchdog;
 use crate::notice::{Ears, Message, QUEUE};
 use crate::options::{self, Instead, Options};
-use crate::reactor::{Facts, Reactor, Renewal, RenewalStage, SLOW_START};
-use crate::renew::{Handed, State, Unreadable, become_program};
+use crate::reactor::{FINISHING, Facts, Reactor, Renewal, RenewalStage, SLOW_START};
+use crate::renew::{self, Handed, State, Unreadable, become_program};
 use crate::shutdown::BootExit;
 use crate::signal::Signal;
 use crate::signals::{self, Signals};
@@ -158,6 +158,15 @@ pub fn options(in_vm: bool) -> Result<Options, Instead> {
     options::parse(env::args_os().skip(1), env::var("INIT_LISTEN").ok(), in_vm, names_program)
 }
 
+/// Whether an init with these options could go on: they are known, and what they name is there.
+pub fn try_options(in_vm: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let options = options(in_vm)?;
+    if !in_vm {
+        access(&options, getuid().as_raw())?;
+    }
+    Ok(())
+}
+
 fn names_program(word: &str) -> bool {
     let path = env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.into());
     let mut places = path.split(':').map(|folder| format!("{folder}/{word}"));
@@ -231,8 +240,7 @@ impl Init {
             Some((state, _)) => Spawner::restore(stdin, (state.oom, state.nofile)),
             None => Spawner::new(stdin, descriptor::raise_limit()),
         };
-        let cwd = env::current_dir().unwrap_or_else(|_| "/".into());
-        let facts = Facts { listener: listener.as_raw_fd(), cwd };
+        let facts = facts(&listener, resumed.as_ref().map(|(state, _)| state.as_ref()));
         let table = Table::new(rules);
         let mut reactor = Reactor::new(table, spawner, ears, strangers, in_vm, facts);
         let is_pid_1 = getpid().as_raw() == 1;
@@ -240,8 +248,8 @@ impl Init {
         let own = (getuid().as_raw(), getgid().as_raw());
         let (door, knocks) = Door::new();
         let access = match access(&options, own.0) {
-            // Whom it would have let in stays outside; the machine comes up.
-            Err(error) if in_vm => {
+            // Whom it would have let in stays outside; the machine comes up, and the jobs go on.
+            Err(error) if in_vm || resumed.is_some() => {
                 error!("{error}; nobody gets what it grants");
                 Access { own: own.0, insists: options.insists, ..Access::default() }
             }
@@ -253,7 +261,9 @@ impl Init {
         if let Some((state, mut bytes)) = resumed {
             door.go_on_after(state.tickets);
             let mut state = *state;
-            for handed in std::mem::take(&mut state.conversations) {
+            let handed = std::mem::take(&mut state.conversations);
+            reactor.keep_replies(handed.iter().filter_map(Handed::ticket));
+            for handed in handed {
                 handover.hand(handed.claim(&mut inherited)?);
             }
             reactor.resume(state, rules, &mut bytes, &mut inherited)?;
@@ -358,11 +368,12 @@ impl Life {
         if *self.handover.phase().borrow() == Phase::None {
             self.handover.enter(Phase::Finish);
         }
+        let is_overdue = *by + FINISHING <= Instant::now();
         let all_wait = self.handover.open() == self.handover.waiting();
-        let is_calm = all_wait && self.knocks.is_empty() && self.signals.is_empty();
-        if !self.reactor.is_starting() && (is_calm || is_late) {
+        let is_handled = self.knocks.is_empty() && self.signals.is_empty();
+        if !self.reactor.is_starting() && is_handled && (all_wait || is_late) {
             self.renew().await;
-        } else if is_late {
+        } else if is_overdue {
             self.stay(SLOW_START.into());
         }
     }
@@ -374,6 +385,14 @@ impl Life {
         else {
             return;
         };
+        for _ in 0..LAST_TURNS {
+            // Who has just come, or has just been answered, has a turn; and so has what jobs have said.
+            self.hear_last_words().await;
+        }
+        let is_calm = self.knocks.is_empty() && self.signals.is_empty();
+        if !is_calm || self.reactor.is_starting() {
+            return;
+        }
         self.handover.enter(Phase::Now);
         let by = Instant::now() + HANDING;
         while self.handover.open() > 0 && Instant::now() < by {
@@ -383,10 +402,16 @@ impl Life {
         if cut_off > 0 {
             warn!("{cut_off} API connections were in the middle of something, and are cut off");
         }
-        while let Ok(message) = self.messages.try_recv() {
-            self.handle(Happened::Message(message));
-        }
         let conversations = self.handover.take();
+        // What is answered from now on, nobody is there to hear.
+        let pending = conversations.iter().filter_map(|back| back.pending?.ticket);
+        self.reactor.keep_replies(pending);
+        while let Ok(knock) = self.knocks.try_recv() {
+            self.handle(Happened::Knock(knock));
+        }
+        for _ in 0..LAST_TURNS {
+            self.hear_last_words().await;
+        }
         let handed = conversations.iter().map(Handed::of).collect();
         let terminal = self.pause.is_held();
         let state = self.reactor.save(handed, self.door.last_ticket(), terminal);
@@ -451,7 +476,9 @@ impl Life {
         };
         self.of_clients =
             if matches!(happened, Happened::Knock(_)) { self.of_clients + 1 } else { 0 };
-        if matches!(happened, Happened::Signal(libc::SIGCHLD)) && self.reactor.listens() {
+        // Before somebody counts as ended, or as silent for too long.
+        let judges = matches!(happened, Happened::Signal(libc::SIGCHLD) | Happened::Deadline);
+        if judges && self.reactor.listens() {
             self.hear_last_words().await;
         }
         self.handle(happened);
@@ -584,6 +611,13 @@ impl Alarm {
         self.sleep.as_mut().await;
         self.set_to = None;
     }
+}
+
+fn facts(listener: &TcpListener, resumed: Option<&State>) -> Facts {
+    let cwd = env::current_dir().unwrap_or_else(|_| "/".into());
+    let program = resumed.map(|state| state.program.clone());
+    let program = program.unwrap_or_else(|| renew::program(&cwd));
+    Facts { listener: listener.as_raw_fd(), cwd, program }
 }
 
 fn rules(options: &Options, in_vm: bool) -> Rules {

@@ -76,7 +76,8 @@ impl Signals {
     }
 }
 
-/// The number of a `signalfd_siginfo`, unless it is a SIGPIPE of init's own making.
+/// The number of a `signalfd_siginfo`, unless it is of init's own making: it has written to who has hung
+/// up, or more than it may.
 fn number(signal: &[u8]) -> Option<i32> {
     let field = |at| signal.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
     let (number, pid) = (
@@ -84,5 +85,6 @@ fn number(signal: &[u8]) -> Option<i32> {
         field(offset_of!(libc::signalfd_siginfo, ssi_pid))?,
     );
     let number = number.cast_signed();
-    (number != libc::SIGPIPE || pid != std::process::id()).then_some(number)
+    let is_own = pid == std::process::id() && matches!(number, libc::SIGPIPE | libc::SIGXFSZ);
+    (!is_own).then_some(number)
 }

@@ -83,12 +83,20 @@ impl Client {
     }
 
     fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        self.send(method, path, body);
+        self.receive()
+    }
+
+    fn send(&mut self, method: &str, path: &str, body: &str) {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         self.0.get_mut().write_all(head.as_bytes()).unwrap();
+    }
+
+    fn receive(&mut self) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert_ne!(self.0.read_line(&mut head).unwrap(), 0, "cut off: {head:?}");
@@ -408,4 +416,95 @@ fn i10_who_follows_goes_on_where_he_was() {
     let next = follow(&place).next().unwrap();
     assert_eq!((&next["event"], &next["job"]["id"]), (&json!("job"), &json!("after")), "{next}");
     assert_eq!(next["seq"].as_u64().unwrap(), seen["seq"].as_u64().unwrap() + 1);
+}
+
+#[test]
+fn i10_what_is_left_of_a_body_is_no_request() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    init.launch_job("cat", &json!({"exec": "cat", "stdin": "pipe"}));
+    let smuggled = "PUT /job/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
+        application/json\r\nContent-Length: 15\r\n\r\n{\"exec\":\"true\"}";
+    for round in 0..20 {
+        let mut stream = TcpStream::connect(init.api()).unwrap();
+        let path = if round % 2 == 0 { "/job/cat/stdin" } else { "/job/cat/sig/0" };
+        let head =
+            format!("PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let text = smuggled.repeat(20);
+        stream.write_all(text.as_bytes()).unwrap();
+        renew(&init);
+        // It may be closed by now.
+        let _ = stream.write_all(text.as_bytes());
+    }
+    assert_eq!(init.get("/job/smuggled").status, 404);
+}
+
+#[test]
+fn i10_options_that_do_not_hold_any_more_keep_the_old_one() {
+    let disk = Disk::new();
+    let tokens = disk.0.path().join("tokens");
+    fs::write(&tokens, "0123456789abcdef control\n").unwrap();
+    fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
+    let init = disk.start(&["--token-file", tokens.to_str().unwrap()]);
+    renew(&init);
+    fs::remove_file(&tokens).unwrap();
+    let answer = init.put("/job/init/restart");
+    assert_eq!((answer.status, &answer.json()["error"]), (409, &json!("cannot_restart")));
+    assert_eq!(init.get("/jobs").status, 200);
+}
+
+#[test]
+fn i10_all_who_wait_are_answered() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    let mut clients: Vec<_> = (0..60)
+        .map(|n| {
+            let mut client = Client::connect(init.api());
+            let spec = json!({"exec": "sleep", "args": ["1000"]}).to_string();
+            client.send("PUT", &format!("/job/w{n}?wait=exit"), &spec);
+            client
+        })
+        .collect();
+    wait::until("all to run", || {
+        let jobs = init.get("/jobs").json();
+        (jobs.as_array().unwrap().iter().filter(|job| job["status"] == "running").count() == 60)
+            .then_some(())
+    });
+    let pids: Vec<_> =
+        (0..60).map(|n| init.job(&format!("w{n}"))["pid"].as_i64().unwrap()).collect();
+    thread::scope(|scope| {
+        scope.spawn(|| renew(&init));
+        for pid in pids {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+            nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+        }
+    });
+    for client in &mut clients {
+        let answer = client.receive();
+        assert_eq!((answer.status, &answer.json()["lastExit"]), (201, &json!("SIGKILL")));
+    }
+}
+
+#[test]
+fn i10_the_program_is_the_one_that_the_path_names_now() {
+    let disk = Disk::new();
+    let link = disk.0.path().join("link");
+    std::os::unix::fs::symlink(disk.path(), &link).unwrap();
+    let mut command = Command::new(&link);
+    command.args(["--listen", "127.0.0.1:0"]);
+    let init = Init::launch(command);
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(another_version(), &link).unwrap();
+    assert!(renew(&init)["version"].as_str().unwrap().ends_with("+debug"));
+}
+
+#[test]
+fn i10_a_variable_that_says_nothing_is_nothing() {
+    for name in ["INIT_STATE", "INIT_STATE_CHECK"] {
+        let mut command = Command::new(program("init"));
+        command.args(["--listen", "127.0.0.1:0", "--", "sleep", "1000"]).env(name, "77");
+        let init = Init::launch(command);
+        assert_eq!(init.job("boot")["status"], "running", "{name}");
+    }
 }

@@ -138,3 +138,24 @@ fn i08_a_restarted_job_has_a_new_terminal() {
     shown(&init, "t", "\nagain");
     assert_eq!(init.wait_for("t", "failed")["lastExit"], 3);
 }
+
+#[test]
+fn i08_a_terminal_that_its_job_has_closed_costs_nothing() {
+    let init = Init::start(&[]);
+    let spec = json!({
+        "exec": "/bin/sh",
+        "args": ["-c", "echo here; exec <&- >&- 2>&-; exec sleep 1000"],
+        "envs": {"PATH": "/usr/bin:/bin"},
+        "tty": true,
+    });
+    init.launch_job("t", &spec);
+    shown(&init, "t", "here");
+    let used = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/schedstat", init.pid())).unwrap();
+        stat.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let before = used();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(used() - before < 100_000_000, "{} ns", used() - before);
+}

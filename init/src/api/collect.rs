@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
 use init_wire::OutputEvent;
+use tokio::task::yield_now;
 
 use super::answer::{Answer, Payload, typed};
 use crate::chronicle::{Life, Place};
@@ -59,6 +60,8 @@ impl Reader {
             );
             return Some(text.into());
         }
+        // There may be more without end.
+        yield_now().await;
         loop {
             let more = outputs.watch_all().notified();
             if self.at >= self.until {

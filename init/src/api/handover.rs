@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use http::{Method, Request, Version, header};
+use hyper::body::Body;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
@@ -168,6 +169,13 @@ impl Shape {
 }
 
 impl Pending {
+    /// One that nobody waits for.
+    #[must_use]
+    pub fn sample() -> Self {
+        let shape = Shape { is_head: false, is_old: false, keeps: Some(true) };
+        Self { ticket: Some(Ticket(0)), shape }
+    }
+
     /// A request that is answered as the pending one is to be.
     #[must_use]
     pub fn request(&self) -> String {
@@ -190,6 +198,9 @@ pub(super) struct NotNow;
 #[derive(Clone, Debug)]
 pub(super) struct Talk {
     doing: Arc<Mutex<Doing>>,
+    /// Whether bytes of the last request's body may be yet to come. They are not to be taken for a
+    /// request.
+    is_open: Arc<AtomicBool>,
     handover: Handover,
 }
 
@@ -208,19 +219,32 @@ enum Doing {
 
 impl Talk {
     pub(super) fn new(handover: &Handover) -> Self {
-        Self { doing: Arc::default(), handover: handover.clone() }
+        Self { doing: Arc::default(), is_open: Arc::default(), handover: handover.clone() }
     }
 
     /// A request begins.
-    pub(super) fn begin<B>(&self, request: &Request<B>) -> Busy {
+    pub(super) fn begin<B: Body>(&self, request: &Request<B>) -> Busy {
+        self.is_open.store(!request.body().is_end_stream(), Ordering::Relaxed);
         self.set(Doing::Answers(Shape::of(request)));
         Busy(self.clone())
     }
 
-    /// The request, all of which has been read, waits for this.
+    /// The body has been read to its end.
+    pub(super) fn has_read_all(&self) {
+        self.is_open.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a body was not read to its end: then nothing that comes is what it seems.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
+    /// The request waits for this.
     pub(super) fn waits_for(&self, ticket: Option<Ticket>) {
         let doing = *self.doing();
-        if let Doing::Answers(shape) = doing {
+        if let Doing::Answers(shape) = doing
+            && !self.is_open()
+        {
             self.set(Doing::Waits(Pending { ticket, shape }));
         }
     }
@@ -233,6 +257,11 @@ impl Talk {
         }
     }
 
+    /// Whether it is between two requests, the first of which was not read to its end.
+    pub(super) fn is_spoilt(&self) -> bool {
+        self.is_open() && matches!(*self.doing(), Doing::Nothing)
+    }
+
     /// Whether it goes on elsewhere.
     pub(super) fn is_handed(&self) -> bool {
         matches!(*self.doing(), Doing::Handed)
@@ -240,6 +269,9 @@ impl Talk {
 
     /// Hands it over, with what is pending, if that can be in this phase.
     pub(super) fn hand(&self, phase: Phase) -> Result<Option<Pending>, NotNow> {
+        if self.is_open() {
+            return Err(NotNow);
+        }
         let doing = *self.doing();
         let pending = match (doing, phase) {
             (Doing::Nothing, Phase::Finish | Phase::Now) => None,

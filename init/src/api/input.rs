@@ -6,10 +6,13 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use nix::errno::Errno;
+use tokio::time::{Instant, sleep};
 
 use super::answer::{Answer, Refused, empty};
+use super::handover::Talk;
 use crate::id::JobId;
 use crate::input::{Input, Inputs};
+use crate::limits::STALLED;
 
 /// Writes the body to the job as it comes; answers when the last byte is written.
 pub(super) async fn write(
@@ -17,7 +20,7 @@ pub(super) async fn write(
     job: &JobId,
     close: bool,
     request: Request<Incoming>,
-    ends: impl Future<Output = ()>,
+    (talk, ends): (&Talk, impl Future<Output = ()>),
 ) -> Result<Answer, Refused> {
     let input = find(inputs, job)?;
     let mut body = request.into_body();
@@ -26,12 +29,7 @@ pub(super) async fn write(
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
-            () = &mut ends => {
-                let message = format!(
-                    "init makes room for another one; {written} bytes are written, send the rest again"
-                );
-                return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "restarting", message));
-            }
+            () = &mut ends => return Err(makes_room(written)),
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| {
@@ -39,9 +37,28 @@ pub(super) async fn write(
             Refused::new(StatusCode::BAD_REQUEST, "broken_body", message)
         })?;
         let Ok(bytes) = frame.into_data() else { continue };
-        input.write(&bytes).await.map_err(|errno| refusal(job, errno, written))?;
-        written += bytes.len();
+        let before = written;
+        let mut seen = before;
+        let mut quiet = pin!(sleep(STALLED));
+        loop {
+            let bytes = bytes.get(written - before..).unwrap_or_default();
+            let result = tokio::select! {
+                result = input.write(bytes, &mut written) => result,
+                () = &mut ends => return Err(makes_room(written)),
+                // Whoever has hung up meanwhile is not seen while the job does not read.
+                () = &mut quiet => Err(Errno::ETIMEDOUT),
+            };
+            match result {
+                Ok(()) => break,
+                Err(Errno::ETIMEDOUT) if written > seen => {
+                    seen = written;
+                    quiet.as_mut().reset(Instant::now() + STALLED);
+                }
+                Err(errno) => return Err(refusal(job, errno, written)),
+            }
+        }
     }
+    talk.has_read_all();
     if close && input.is_terminal {
         input.end().await.map_err(|errno| refusal(job, errno, written))?;
     } else if close {
@@ -65,6 +82,13 @@ pub(super) fn resize(
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
+fn makes_room(written: usize) -> Refused {
+    let message = format!(
+        "init makes room for another one; {written} bytes are written, send the rest again"
+    );
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "restarting", message)
+}
+
 fn find(inputs: &Inputs, job: &JobId) -> Result<Input, Refused> {
     inputs.find(job).ok_or_else(|| {
         let message = format!(
@@ -77,7 +101,7 @@ fn find(inputs: &Inputs, job: &JobId) -> Result<Input, Refused> {
 
 fn refusal(job: &JobId, errno: Errno, written: usize) -> Refused {
     let message = format!(
-        "job `{job}` reads no more, after some of {written} bytes or more: {} ({errno:?})",
+        "job `{job}` does not read what comes after {written} bytes: {} ({errno:?})",
         errno.desc()
     );
     Refused::new(StatusCode::CONFLICT, "no_input", message)

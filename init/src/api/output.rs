@@ -7,6 +7,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use init_wire::{Channel, LogLine};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 
 use super::answer::{Answer, Payload, Refused, empty, typed};
 use super::lines::Lines;
@@ -16,6 +17,13 @@ use crate::output::{Next, Outputs, Standing, StreamId};
 /// The offset of the oldest byte that is kept, and the one after the newest.
 const START: HeaderName = HeaderName::from_static("output-start");
 const END: HeaderName = HeaderName::from_static("output-end");
+
+/// Bytes of a stream sent at once.
+const A_PIECE: usize = 64 * 1024;
+/// The same where each line becomes an object of its own.
+const A_PIECE_OF_LINES: usize = 4096;
+/// Bytes that are copied for one answer. What is more is sent bit by bit, or in parts.
+const AT_ONCE: u64 = 256 * 1024;
 
 /// What of a stream is asked for.
 #[derive(Debug, Default)]
@@ -75,7 +83,7 @@ fn whole(
 ) -> Answer {
     const TEXT: &str = "text/plain; charset=utf-8";
     const JSON: &str = "application/x-ndjson";
-    if !wanted.follow && !wanted.json {
+    if !wanted.follow && !wanted.json && until.saturating_sub(from) <= AT_ONCE {
         return typed(StatusCode::OK, TEXT, outputs.bytes(id, from, until).into());
     }
     let (outputs, news) = (outputs.clone(), outputs.watch(id));
@@ -101,10 +109,13 @@ struct Reader {
 impl Reader {
     async fn next(&mut self) -> Option<Bytes> {
         let news = Arc::clone(&self.news);
+        // There may be more without end.
+        yield_now().await;
+        let most = if self.lines.is_some() { A_PIECE_OF_LINES } else { A_PIECE };
         loop {
             let more = news.notified();
             let next = if self.at < self.until {
-                self.outputs.next(self.id, self.at)
+                self.outputs.next(self.id, self.at, most)
             } else {
                 Next::Ended
             };
@@ -176,6 +187,7 @@ fn part(outputs: &Outputs, standing: Standing, range: Range) -> Answer {
         Range::Last(count) => (end.saturating_sub(count).max(start), end),
     };
     let (mut answer, range) = if (start..until).contains(&first) {
+        let until = until.min(first + AT_ONCE);
         let bytes = outputs.bytes(id, first, until);
         let answer = typed(StatusCode::PARTIAL_CONTENT, "text/plain; charset=utf-8", bytes.into());
         (answer, format!("bytes {first}-{}/{end}", until - 1))

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode, Uri, header};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use init_wire::Channel;
 use percent_encoding::percent_decode_str;
 
@@ -133,12 +133,10 @@ impl Api {
         reply.map_or_else(|closed| Refused::from(closed).into_answer(), Answer::from)
     }
 
-    /// Asks for what a client wants, whose request has been read as a whole if `is_whole`.
-    async fn ask(&self, command: Command, talk: &Talk, is_whole: bool) -> Result<Answer, Refused> {
+    /// Asks for what a client wants.
+    async fn ask(&self, command: Command, talk: &Talk) -> Result<Answer, Refused> {
         let ticket = self.door.ticket();
-        if is_whole {
-            talk.waits_for(Some(ticket));
-        }
+        talk.waits_for(Some(ticket));
         let reply = self.door.ask(ticket, command, || talk.is_handed()).await;
         talk.answers();
         Ok(reply?.into())
@@ -152,12 +150,11 @@ impl Api {
         talk: &Talk,
     ) -> Result<Answer, Refused> {
         let uri = request.uri();
-        let is_whole = request.body().is_end_stream();
         let command = match what {
             What::List => return self.list(uri).await,
             What::StartUnnamed => return self.launch(None, request, talk).await,
             What::StartNamed => return self.launch(Some(JobId::parse(&id)?), request, talk).await,
-            What::Show => return self.show(JobId::parse(&id)?, uri, (talk, is_whole)).await,
+            What::Show => return self.show(JobId::parse(&id)?, uri, talk).await,
             What::Stats => {
                 return stats::of_one(&self.door, JobId::parse(&id)?, with_pss(uri)?).await;
             }
@@ -168,6 +165,10 @@ impl Api {
             }
             What::Renew => {
                 let [] = query(uri, [])?;
+                if talk.is_open() {
+                    let message = "this takes no body";
+                    return Err(Refused::new(StatusCode::BAD_REQUEST, "bad_body", message));
+                }
                 talk.waits_for(None);
                 // If all goes well, the answer is the next process's.
                 let refused = self.door.renew().await?;
@@ -207,7 +208,7 @@ impl Api {
                     return Err(Refusal::UnknownJob(id).into());
                 }
                 let ends = self.handover.clone().begins();
-                return input::write(&self.inputs, &id, close, request, ends).await;
+                return input::write(&self.inputs, &id, close, request, (talk, ends)).await;
             }
             What::Resize => {
                 let id = JobId::parse(&id)?;
@@ -223,7 +224,7 @@ impl Api {
             }
             What::Detach => Command::Detach(only_id(&id, uri)?),
         };
-        self.ask(command, talk, is_whole).await
+        self.ask(command, talk).await
     }
 
     async fn is_unknown(&self, id: &JobId) -> Result<bool, Refused> {
@@ -251,6 +252,7 @@ impl Api {
     ) -> Result<Answer, Refused> {
         let until = until(request.uri())?.unwrap_or(Until::Up);
         let wire = body::spec(request).await?;
+        talk.has_read_all();
         let names_account = wire.user.is_some()
             || wire.group.is_some()
             || wire.groups.is_some()
@@ -258,17 +260,12 @@ impl Api {
         let accounts = if names_account { Accounts::read() } else { Ok(Accounts::default()) };
         let accounts = accounts.map_err(SpecError::account)?;
         let spec = Arc::new(Spec::check(&wire, &accounts, self.own)?.with(wire));
-        self.ask(Command::Start { id, spec, until }, talk, true).await
+        self.ask(Command::Start { id, spec, until }, talk).await
     }
 
-    async fn show(
-        &self,
-        id: JobId,
-        uri: &Uri,
-        (talk, is_whole): (&Talk, bool),
-    ) -> Result<Answer, Refused> {
+    async fn show(&self, id: JobId, uri: &Uri, talk: &Talk) -> Result<Answer, Refused> {
         if let Some(until) = until(uri)? {
-            return self.ask(Command::Await(id, until), talk, is_whole).await;
+            return self.ask(Command::Await(id, until), talk).await;
         }
         match self.door.info(id.clone()).await? {
             Some(job) => Ok(json(StatusCode::OK, &job)),

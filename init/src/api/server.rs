@@ -132,7 +132,10 @@ impl Host {
     fn lead(&self, conversation: Conversation, seat: Seat) {
         let Conversation { stream, user, unread, pending } = conversation;
         let (api, peer) = (self.api.clone(), Peer { user, access: Arc::clone(&self.access) });
+        // From now on, not from its first turn on.
+        let member = api.handover.join();
         tokio::spawn(async move {
+            let _member = member;
             let handover = api.handover.clone();
             let stream = match awake(stream) {
                 Ok(stream) => stream,
@@ -164,9 +167,9 @@ impl Host {
         let mut phases = self.api.handover.phase();
         if *phases.borrow() != Phase::None {
             let _ = phases.wait_for(|phase| *phase == Phase::None).await;
-            for back in self.api.handover.take() {
-                self.go_on(back);
-            }
+        }
+        for back in self.api.handover.take() {
+            self.go_on(back);
         }
     }
 }
@@ -228,7 +231,6 @@ pub async fn converse<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let _member = api.handover.join();
     let talk = Talk::new(&api.handover);
     let first = Mutex::new(pending);
     let (api, peer, seat, own) = (&api, &peer, &seat, &talk);
@@ -270,6 +272,9 @@ where
         let phase = *phases.borrow_and_update();
         if !is_clean.load(Ordering::Relaxed) {
             return Poll::Pending;
+        }
+        if phase != Phase::None && talk.is_spoilt() {
+            return Poll::Ready(Err(Ok(())));
         }
         talk.hand(phase).map_or(Poll::Pending, |pending| Poll::Ready(Ok(pending)))
     });

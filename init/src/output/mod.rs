@@ -11,7 +11,8 @@ pub mod drain;
 pub mod ring;
 mod stream;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -234,16 +235,16 @@ impl Outputs {
         self.open().streams.get(&id).map_or(0, |stream| stream.ring.tail(lines))
     }
 
-    /// What comes at `from` for somebody who follows a stream.
+    /// What comes at `from` for somebody who follows a stream, `most` bytes of it.
     #[must_use]
-    pub fn next(&self, id: StreamId, from: u64) -> Next {
+    pub fn next(&self, id: StreamId, from: u64, most: usize) -> Next {
         let mut store = self.open();
-        loop {
+        for _ in 0..MOST_READS {
             let Store { streams, readable: Some(readable), .. } = &mut *store else {
                 return Next::Ended;
             };
             let Some(stream) = streams.get_mut(&id) else { return Next::Ended };
-            if let Some(piece) = stream.ring.piece(from, A_PIECE) {
+            if let Some(piece) = stream.ring.piece(from, most) {
                 stream.taken(piece.mark.offset + piece.bytes.len() as u64, readable, id);
                 return Next::Piece(piece);
             }
@@ -255,6 +256,7 @@ impl Outputs {
                 return Next::Ended;
             }
         }
+        Next::Ended
     }
 
     /// What is told when a stream has more, or has ended.
@@ -274,21 +276,36 @@ impl Outputs {
     #[must_use]
     pub fn news(&self, from: u64) -> Vec<News> {
         let mut store = self.open();
-        let newer: Vec<_> = store.latest.range(from..).map(|(_, id)| *id).collect();
         let mut found = Vec::new();
-        for id in newer {
+        // The place of each stream's next piece, the earliest first.
+        let mut next: BinaryHeap<_> = store
+            .latest
+            .range(from..)
+            .filter_map(|(_, id)| {
+                let ring = &store.streams.get(id)?.ring;
+                let offset = ring.at_position(from);
+                Some(Reverse((
+                    ring.piece(offset, 0)?.mark.position,
+                    *id,
+                    offset,
+                    ring.gone() > from,
+                )))
+            })
+            .collect();
+        let (mut size, mut most) = (0, MOST_NEWS);
+        while size < A_BATCH
+            && most > 0
+            && let Some(Reverse((_, id, offset, after_gap))) = next.pop()
+        {
             let Some(stream) = store.streams.get(&id) else { continue };
-            stream.since(id, from, A_BATCH, &mut found);
+            let Some(news) = stream.news(id, offset, A_BATCH - size, after_gap) else { continue };
+            let offset = offset.max(news.piece.mark.offset) + news.piece.bytes.len() as u64;
+            (size, most) = (size + news.piece.bytes.len(), most - 1);
+            found.push(news);
+            if let Some(piece) = stream.ring.piece(offset, 0) {
+                next.push(Reverse((piece.mark.position, id, offset, false)));
+            }
         }
-        found.sort_unstable_by_key(|news| news.piece.mark.position);
-        let mut size = 0;
-        let fits = found.iter().take_while(|news| {
-            let before = size;
-            size += news.piece.bytes.len();
-            before < A_BATCH
-        });
-        let count = fits.count();
-        found.truncate(count);
         let Store { streams, readable: Some(readable), .. } = &mut *store else { return found };
         for news in &found {
             let end = news.piece.mark.offset + news.piece.bytes.len() as u64;
@@ -443,10 +460,10 @@ impl Outputs {
     }
 }
 
-/// Bytes handed to a follower at once.
-const A_PIECE: usize = 64 * 1024;
 /// Bytes handed to who follows all streams at once.
-const A_BATCH: usize = 256 * 1024;
+const A_BATCH: usize = 64 * 1024;
+/// Pieces handed to him at once.
+const MOST_NEWS: usize = 256;
 /// Reads of one stream when its job has ended.
 const MOST_READS: usize = 32;
 
@@ -465,9 +482,10 @@ impl Store {
     }
 
     fn depart(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        self.ends -= stream.ends();
-        stream.close();
+        let Self { streams, readable: Some(readable), ends, .. } = self else { return };
+        let Some(stream) = streams.get_mut(&id) else { return };
+        *ends -= stream.ends();
+        stream.close(readable);
         self.departed_size += stream.ring.size();
         self.departed.push_back(id);
         let is_silent = stream.ring.end() == 0;

@@ -138,6 +138,12 @@ impl Ring {
         self.most_marks = bytes / BYTES_A_MARK;
     }
 
+    /// Whether the next piece takes the place of an old one, however short it is.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.marks.len() >= self.most_marks.max(1)
+    }
+
     /// Makes room for so many bytes, or leaves everything as it is if there is no memory for that.
     pub fn grow(&mut self, room: usize) {
         let mut bytes = Vec::new();

@@ -57,6 +57,8 @@ pub(super) enum Writer {
 
 /// The most ends of a stream. With one more, the oldest is closed.
 const MOST_ENDS: usize = 2;
+/// The same where runs wait to be read.
+const MOST_UNREAD_ENDS: usize = 16;
 
 /// What has come of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,8 +166,9 @@ impl Stream {
 
     /// Reads from one end more.
     pub(super) fn add(&mut self, end: OwnedFd, readable: &Readable, id: StreamId) {
-        if self.ends.len() >= MOST_ENDS {
-            self.ends.remove(0);
+        let most = if self.waits { MOST_UNREAD_ENDS } else { MOST_ENDS };
+        if self.ends.len() >= most {
+            self.drop_first(readable);
         }
         if !self.is_full
             && let Err(errno) = readable.add(&end, id)
@@ -176,9 +179,18 @@ impl Stream {
         self.ends.push(end);
     }
 
+    /// Closes the first end. A terminal's is not the only one of its open file, so that the kernel would
+    /// go on telling of it.
+    fn drop_first(&mut self, readable: &Readable) {
+        let end = self.ends.remove(0);
+        readable.remove(&end);
+    }
+
     /// Reads no more.
-    pub(super) fn close(&mut self) {
-        self.ends = Vec::new();
+    pub(super) fn close(&mut self, readable: &Readable) {
+        while !self.ends.is_empty() {
+            self.drop_first(readable);
+        }
         self.writer = Writer::Ended;
         self.tell();
     }
@@ -213,12 +225,15 @@ impl Stream {
             };
             match read {
                 Ok(1..) => {
-                    self.ends.rotate_left(1);
+                    // What is to be read as a whole is read in order.
+                    if !self.waits {
+                        self.ends.rotate_left(1);
+                    }
                     return Read::More;
                 }
                 Err(Errno::EAGAIN | Errno::EINTR) => self.ends.rotate_left(1),
                 // The last who could write has let go; a terminal says so by an error.
-                Ok(_) | Err(_) => drop(self.ends.remove(0)),
+                Ok(_) | Err(_) => self.drop_first(readable),
             }
         }
         Read::Nothing
@@ -226,9 +241,12 @@ impl Stream {
 
     /// Bytes that may be read now.
     fn room(&mut self, may_grow: bool) -> usize {
-        self.ring.bound(if may_grow { self.limit } else { LEAST.min(self.limit) });
+        self.ring.bound(if may_grow { self.limit } else { self.ring.room().max(LEAST) });
         if self.waits {
             self.ring.grow(if may_grow { self.limit } else { LEAST });
+        }
+        if self.waits && self.ring.is_crowded() && self.taken <= self.ring.start() {
+            return 0;
         }
         if self.waits && self.ring.room() > 0 {
             let kept = self.ring.end() - self.taken.max(self.ring.start());
@@ -275,19 +293,15 @@ impl Stream {
         }
     }
 
-    /// Adds what has come from a position on to `found`, `most` bytes or a bit more.
-    pub(super) fn since(&self, id: StreamId, from: u64, most: usize, found: &mut Vec<News>) {
-        let mut offset = self.ring.at_position(from);
-        let mut after_gap = self.ring.gone() > from;
-        let mut size = 0;
-        while size < most
-            && let Some(piece) = self.ring.piece(offset, most)
-        {
-            offset = piece.mark.offset + piece.bytes.len() as u64;
-            size += piece.bytes.len();
-            let (job, channel) = (self.job.clone(), self.channel);
-            found.push(News { id, job, channel, piece, after_gap });
-            after_gap = false;
-        }
+    /// The piece at `offset`, `most` bytes of it.
+    pub(super) fn news(
+        &self,
+        id: StreamId,
+        offset: u64,
+        most: usize,
+        after_gap: bool,
+    ) -> Option<News> {
+        let piece = self.ring.piece(offset, most)?;
+        Some(News { id, job: self.job.clone(), channel: self.channel, piece, after_gap })
     }
 }

@@ -4,6 +4,8 @@
 use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use init_wire::InitInfo;
@@ -15,11 +17,13 @@ use tracing::{info, warn};
 use super::Reactor;
 use crate::chronicle::Chronicle;
 use crate::descriptor::raised;
+use crate::event::{Reply, Ticket};
+use crate::id::JobId;
 use crate::id::Pid;
 use crate::inherit::Inherited;
 use crate::listen::Keeper;
 use crate::output::Outputs;
-use crate::renew::{self, CHECKED, PROOF, State, Unreadable};
+use crate::renew::{self, Answered, CHECKED, PROOF, State, Unreadable};
 use crate::signal::{Exit, Signal};
 use crate::spec::Confinement;
 use crate::store::Store;
@@ -31,7 +35,7 @@ use crate::{input, process};
 /// How long the new program may take to read the state.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long conversations may take to come to a point where they can be handed over.
-const FINISHING: Duration = Duration::from_secs(1);
+pub const FINISHING: Duration = Duration::from_millis(500);
 
 /// Why there is no renewal while a job's program is being loaded.
 pub const SLOW_START: &str =
@@ -77,7 +81,9 @@ pub struct Facts {
     /// The descriptor of the API's listener.
     pub listener: i32,
     /// Where init was started.
-    pub cwd: std::path::PathBuf,
+    pub cwd: PathBuf,
+    /// What it was started as.
+    pub program: PathBuf,
 }
 
 impl Reactor {
@@ -99,11 +105,11 @@ impl Reactor {
     }
 
     fn begin_check(&mut self) -> Result<(CString, Stage), String> {
-        let program = renew::program().map_err(|error| {
-            format!("init cannot find its own program: {error}; is /proc mounted?")
-        })?;
-        let state = self.save(Vec::new(), 0, None);
-        let file = state.write(&self.outputs).map_err(|error| {
+        let program = CString::new(self.facts.program.as_os_str().as_bytes());
+        let program = program.map_err(|_| "init does not know its own program")?;
+        let state = self.save(vec![renew::Handed::sample()], 0, Some(true));
+        // Without the bytes that jobs have written: it is not they that could be unreadable.
+        let file = state.write(&Outputs::default()).map_err(|error| {
             format!("the state of all jobs cannot be written down now: {error}; try again")
         })?;
         let failed = |what: &str| format!("the new program cannot be tried: {what}");
@@ -116,10 +122,10 @@ impl Reactor {
         let null = raised(null.into()).map_err(|errno| failed(errno.desc()))?;
         let image = Image {
             candidates: vec![program.clone()],
-            argv: vec![c"init".into()],
-            envp: vec![CString::new(format!("{CHECKED}=3")).unwrap_or_default()],
+            argv: renew::args(),
+            envp: renew::envs(CHECKED, 3),
             listen_pid: false,
-            cwd: None,
+            cwd: CString::new(self.facts.cwd.as_os_str().as_bytes()).ok(),
             identity: None,
             fds: vec![(null.as_raw_fd(), 0), (mouth.as_raw_fd(), 1), (2, 2), (file.as_raw_fd(), 3)],
             terminal: None,
@@ -212,6 +218,30 @@ impl Reactor {
         self.failed_renewal.take().map_or_else(|| Ok(self.about()), Err)
     }
 
+    /// The answers that nobody was there to hear.
+    fn answered(&self) -> Vec<Answered> {
+        let answered = |(ticket, reply): (&Ticket, &Option<Reply>)| {
+            let (view, is_new) = match reply.as_ref()? {
+                Reply::Created(view) => (view, true),
+                Reply::Job(view) => (view, false),
+                Reply::Done | Reply::Ending | Reply::Refused(_) => return None,
+            };
+            Some(Answered { ticket: *ticket, job: view.id.clone(), is_new })
+        };
+        self.unclaimed.iter().filter_map(answered).collect()
+    }
+
+    /// Keeps them for those who will ask again.
+    fn answer_again(&mut self, answered: Vec<Answered>) {
+        for Answered { ticket, job, is_new } in answered {
+            let Some(view) = JobId::parse(&job).ok().and_then(|id| self.table.info(&id)) else {
+                continue;
+            };
+            let reply = if is_new { Reply::Created(view) } else { Reply::Job(view) };
+            self.unclaimed.insert(ticket, Some(reply));
+        }
+    }
+
     /// Whether a start is on its way.
     #[must_use]
     pub fn is_starting(&self) -> bool {
@@ -232,6 +262,9 @@ impl Reactor {
             pid: std::process::id(),
             started: self.started,
             cwd: self.facts.cwd.clone(),
+            program: self.facts.program.clone(),
+            in_vm: self.in_vm,
+            answered: self.answered(),
             listener: self.facts.listener,
             conversations,
             tickets,
@@ -273,6 +306,7 @@ impl Reactor {
         self.keeper = Keeper::restore(state.sockets, inherited)?;
         self.store = Store::restore(state.stored, inherited)?;
         self.ears.restore(state.ears, inherited)?;
+        self.answer_again(state.answered);
         self.chronicle = Chronicle::restore(state.chronicle);
         self.inputs = input::Inputs::restore(state.inputs, inherited)?;
         self.outputs = Outputs::restore(state.outputs, bytes, inherited)?;

@@ -9,7 +9,7 @@ mod clone;
 pub mod memory;
 
 use std::arch::asm;
-use std::ffi::{c_long, c_void};
+use std::ffi::{CStr, CString, c_char, c_long, c_void};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -199,6 +199,17 @@ pub fn keep_from_children(first: RawFd) {
     }
 }
 
+/// Closes every descriptor from `first` on. To be called before anybody has any.
+pub fn close_all(first: RawFd) {
+    let (first, last) = (c_long::from(first), c_long::from(u32::MAX));
+    if syscall(libc::SYS_close_range, [first, last, 0, 0]) < 0 {
+        // A kernel before 5.9.
+        for fd in first..1024 {
+            syscall(libc::SYS_close, [fd, 0, 0, 0]);
+        }
+    }
+}
+
 /// Writes without waiting for room, whatever the descriptor's own flags say.
 pub fn write_now(file: &impl AsRawFd, text: &[u8]) -> Result<usize, Errno> {
     let part = libc::iovec { iov_base: text.as_ptr().cast_mut().cast(), iov_len: text.len() };
@@ -222,6 +233,15 @@ pub fn claim(fd: RawFd) -> Result<OwnedFd, Errno> {
     }
     // SAFETY: it is open, and the only caller keeps a list of those that are taken.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The path that this program was exec'ed by, as the kernel tells it.
+#[must_use]
+pub fn started_as() -> Option<CString> {
+    // SAFETY: only asks.
+    let path = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const c_char;
+    // SAFETY: the kernel has put a text there, which stays as long as the process.
+    (!path.is_null()).then(|| unsafe { CStr::from_ptr(path) }.to_owned())
 }
 
 /// Whether a descriptor is to be closed by an exec.
