@@ -26,13 +26,13 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use serde::{Deserialize, Serialize};
 use tracing::{error, info};
 
 use crate::descriptor;
 use crate::id::JobId;
 use crate::inherit::{Inherited, Lost};
 use crate::sys::errno;
-use serde::{Deserialize, Serialize};
 
 /// Where the hierarchy is mounted: alone, or beside the older ones.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::adoption::NotAdoptable;
 use crate::clock::Moment;
@@ -11,7 +12,6 @@ use crate::job::{Notice, Tree, View};
 use crate::signal::{Exit, Signal};
 use crate::snag::Snag;
 use crate::spec::Spec;
-use serde::{Deserialize, Serialize};
 
 /// Names a request that waits for its answer. Each is answered exactly once, or abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -6,13 +6,13 @@ use std::time::Duration;
 use nix::sys::signal as os;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid as OsPid, SysconfVar, sysconf};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
 use crate::detached::Spared;
 use crate::id::Pid;
 use crate::signal::{Exit, Signal};
 use crate::sys;
-use serde::{Deserialize, Serialize};
 
 /// The kernel's flag of a process that has forked and not exec'ed.
 const PF_FORKNOEXEC: u32 = 0x40;

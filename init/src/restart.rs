@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use init_wire::{Policy, Restart};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::mono;
 use crate::signal::Exit;
-use serde::{Deserialize, Serialize};
 
 /// What a job's restarts so far have been.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -8,10 +8,11 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::mono;
 use crate::event::Ending;
 use crate::signal::Exit;
-use serde::{Deserialize, Serialize};
 
 /// How long SIGKILL may take. What it cannot end by then, such as a process that waits for a
 /// dead disk, does not keep init.

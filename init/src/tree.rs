@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 
 use init_wire::Cgroup as Settings;
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::cgroup::{self, Cgroups, Counters, Group, Handle};
@@ -21,7 +22,6 @@ use crate::job::Tree as Seen;
 use crate::limits::MAX_DETACHED;
 use crate::process::{self, Process};
 use crate::signal::Signal;
-use serde::{Deserialize, Serialize};
 
 /// Processes that are named where a job's end takes long.
 const NAMED: usize = 5;

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use init_wire::{JobInfo, Ready, Status};
+use serde::{Deserialize, Serialize};
 
 use crate::adoption::NotAdoptable;
 use crate::clock::{Moment, mono, rfc3339};
@@ -29,7 +30,6 @@ use crate::id::{JobId, Pid};
 use crate::restart::History;
 use crate::signal::Exit;
 use crate::spec::{self, Shown, Spec};
-use serde::{Deserialize, Serialize};
 
 /// A job as the API shows it.
 pub type View = JobInfo<Shown>;

@@ -1,10 +1,10 @@
 //! What a process may do and what it may use up: umask, priority, bounds, capabilities.
 
 use init_wire::{Bound, Cgroup, JobSpec, Rlimit, RlimitHalves, RlimitName, Setting};
+use serde::{Deserialize, Serialize};
 
 use super::SpecError;
 use crate::capability::Capabilities;
-use serde::{Deserialize, Serialize};
 
 /// The longest value of a control group's file.
 const MAX_SETTING: usize = 255;
