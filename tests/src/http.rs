@@ -1,10 +1,12 @@
 //! A client that sends what it is told and shows what comes back.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::wait;
 
 /// An answer.
 #[derive(Debug)]
@@ -67,4 +69,89 @@ pub fn request(to: SocketAddr, method: &str, path: &str, headers: &str, body: &s
     Answer::parse(&bytes).unwrap_or_else(|| {
         panic!("{method} {path}: no answer in {:?}", String::from_utf8_lossy(&bytes))
     })
+}
+
+/// A connection that is kept.
+pub struct Client(BufReader<TcpStream>);
+
+impl Client {
+    pub fn connect(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).expect("somebody listens");
+        stream.set_read_timeout(Some(wait::PATIENCE)).expect("a socket option");
+        Self(BufReader::new(stream))
+    }
+
+    /// One request and its answer.
+    #[track_caller]
+    pub fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        self.send(method, path, body);
+        self.receive()
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, method: &str, path: &str, body: &str) {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.0.get_mut().write_all(head.as_bytes()).expect("the connection is open");
+    }
+
+    #[track_caller]
+    pub fn receive(&mut self) -> Answer {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(self.0.read_line(&mut head).expect("an answer"), 0, "cut off: {head:?}");
+        }
+        let mut answer = Answer::parse(head.as_bytes()).expect("a whole head");
+        let length = answer.header("content-length").map_or(0, |n| n.parse().expect("a number"));
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("a whole body");
+        answer.body = String::from_utf8(body).expect("text");
+        answer
+    }
+}
+
+/// An answer's body as it comes.
+pub struct Follower(BufReader<TcpStream>);
+
+impl Follower {
+    /// Asks for `path`, which is there.
+    #[track_caller]
+    pub fn start(to: SocketAddr, path: &str) -> Self {
+        let mut stream = TcpStream::connect(to).expect("somebody listens");
+        stream.set_read_timeout(Some(wait::PATIENCE)).expect("a socket option");
+        // HTTP/1.0: the body has no frames and ends with the connection.
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("it is open");
+        let mut follower = Self(BufReader::new(stream));
+        let status = follower.line();
+        assert!(status.contains(" 200 "), "{status}");
+        while follower.line() != "\r\n" {}
+        follower
+    }
+
+    /// The next line with its end; an empty one when the answer has ended.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("more of the answer");
+        line
+    }
+
+    /// The next line's JSON; `None` when the answer has ended.
+    #[track_caller]
+    pub fn json(&mut self) -> Option<Value> {
+        let line = self.line();
+        let json = || serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e} in {line:?}"));
+        (!line.is_empty()).then(json)
+    }
+
+    /// All that comes until the answer has ended.
+    #[track_caller]
+    pub fn rest(mut self) -> String {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).expect("more of the answer");
+        String::from_utf8_lossy(&rest).into_owned()
+    }
 }

@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use jobinit_tests::http;
+use jobinit_tests::http::{self, Follower};
 use jobinit_tests::init::{Init, is_alive};
 use jobinit_tests::wait;
 use serde_json::{Value, json};
@@ -25,44 +23,6 @@ fn script(script: &str) -> Value {
 
 fn lines(count: u32, line: impl Fn(u32) -> String) -> String {
     (0..count).map(line).collect()
-}
-
-/// An answer's body as it comes.
-struct Follower(BufReader<TcpStream>);
-
-impl Follower {
-    fn start(init: &Init, path: &str) -> Self {
-        let mut stream = TcpStream::connect(init.api()).unwrap();
-        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-        // HTTP/1.0: the body has no frames and ends with the connection.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", init.api()).unwrap();
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        assert!(line.contains(" 200 "), "{line}");
-        while line != "\r\n" {
-            line.clear();
-            reader.read_line(&mut line).unwrap();
-        }
-        Self(reader)
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        line
-    }
-
-    fn json(&mut self) -> Option<Value> {
-        let line = self.line();
-        (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
-    }
-
-    fn rest(mut self) -> String {
-        let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest).unwrap();
-        String::from_utf8_lossy(&rest).into_owned()
-    }
 }
 
 #[test]
@@ -114,7 +74,7 @@ fn z06_odd_bytes_and_long_lines_come_through() {
     let body = raw.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
     assert_eq!(&raw[body..body + 6], b"a\0b\xffc\n");
     assert_eq!(raw.len() - body, 10_000_006);
-    let mut lines = Follower::start(&init, "/job/odd/stdout?format=json");
+    let mut lines = Follower::start(init.api(), "/job/odd/stdout?format=json");
     let first = lines.json().unwrap();
     assert_eq!((&first["offset"], &first["text"]), (&json!(0), &json!("a\0b\u{fffd}c")));
     let mut next = 6;
@@ -147,7 +107,7 @@ fn b22_what_a_job_writes_is_there_as_it_writes_it() {
     let mut spec = script("while read word; do echo \"$word\"; done");
     spec["stdin"] = json!("pipe");
     init.launch_job("e", &spec);
-    let mut follower = Follower::start(&init, "/job/e/stdout?follow");
+    let mut follower = Follower::start(init.api(), "/job/e/stdout?follow");
     for word in ["one", "two", "three"] {
         http::request(init.api(), "PUT", "/job/e/stdin", "", &format!("{word}\n"));
         assert_eq!(follower.line(), format!("{word}\n"));
@@ -161,7 +121,7 @@ fn b22_a_follower_that_goes_away_harms_nothing() {
     let init = Init::start(&[]);
     let pid = init.launch_job("f", &json!({"exec": FLOODS, "args": ["0"], "stdout": "log"}));
     for _ in 0..20 {
-        let mut follower = Follower::start(&init, "/job/f/stdout?follow");
+        let mut follower = Follower::start(init.api(), "/job/f/stdout?follow");
         follower.line();
     }
     assert!(is_alive(pid));
@@ -182,7 +142,7 @@ fn b22_a_slow_reader_holds_nobody_up_and_is_told_what_it_missed() {
         "stdout": "log",
     });
     init.launch_job("f", &gate);
-    let mut follower = Follower::start(&init, "/job/f/stdout?follow&format=json");
+    let mut follower = Follower::start(init.api(), "/job/f/stdout?follow&format=json");
     http::request(init.api(), "PUT", "/job/f/stdin", "", "go\n");
     // It reads nothing, and the job ends all the same.
     init.wait_for("f", "success");
@@ -218,7 +178,7 @@ fn b22_a_job_may_ask_to_wait_for_its_reader() {
     });
     assert_eq!(kept, "8192");
     assert_eq!(init.job("f")["status"], "running");
-    let all = Follower::start(&init, "/job/f/stdout?follow").rest();
+    let all = Follower::start(init.api(), "/job/f/stdout?follow").rest();
     let expected = lines(50_000, |line| format!("{line:099}\n"));
     assert!(all == expected, "not a byte is missed: {} of {}", all.len(), expected.len());
     init.wait_for("f", "success");
@@ -283,7 +243,7 @@ fn o12_a_collector_that_comes_back_gets_each_byte_once() {
     for visit in 0.. {
         assert!(Instant::now() < by, "it comes to an end");
         let path = format!("/jobs/output?follow&from={life}:{position}");
-        let mut follower = Follower::start(&init, &path);
+        let mut follower = Follower::start(init.api(), &path);
         let ready = follower.json().unwrap();
         assert_eq!((&ready["event"], &ready["position"]), (&json!("ready"), &json!(position)));
         life = ready["life"].as_str().unwrap().to_owned();
@@ -321,13 +281,13 @@ fn o12_a_collector_is_told_what_it_missed() {
         "stdout": "log",
     });
     init.launch_job("f", &gate);
-    let mut follower = Follower::start(&init, "/jobs/output?follow");
+    let mut follower = Follower::start(init.api(), "/jobs/output?follow");
     let life = follower.json().unwrap()["life"].as_str().unwrap().to_owned();
     assert_eq!(follower.json().unwrap()["text"], "first\n");
     drop(follower);
     http::request(init.api(), "PUT", "/job/f/stdin", "", "go\n");
     init.wait_for("f", "success");
-    let mut late = Follower::start(&init, &format!("/jobs/output?from={life}:6"));
+    let mut late = Follower::start(init.api(), &format!("/jobs/output?from={life}:6"));
     assert_eq!(late.json().unwrap()["position"], 6);
     let missed = late.json().unwrap();
     let gap = json!({"event": "missed", "job": "f", "stream": "stdout", "offset": 934_470});
@@ -344,7 +304,7 @@ fn o12_a_collector_is_told_what_it_missed() {
 fn o12_bytes_that_are_no_text_come_through_exactly() {
     let init = Init::start(&[]);
     assert_eq!(init.send("PUT", "/job/b?wait=exit", &script("printf '\\377\\000'")).status, 201);
-    let mut all = Follower::start(&init, "/jobs/output");
+    let mut all = Follower::start(init.api(), "/jobs/output");
     all.json();
     let event = all.json().unwrap();
     assert_eq!((&event["base64"], event.get("text")), (&json!("/wA="), None));
