@@ -61,6 +61,12 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Without its bytes, which are gone then.
+    pub fn forget_bytes(&mut self) {
+        (self.start, self.room) = (self.end, 0);
+        self.marks.clear();
+    }
+
     /// Bytes that it kept.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -6,7 +6,9 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use super::crash;
 
 /// Far more than handling the largest request takes. It is never written to, so it takes address
 /// space and no memory.
@@ -81,9 +83,47 @@ impl Ballast {
     }
 }
 
-// SAFETY: all is the system's allocator's own work.
+/// The memory of a crashed init's copy: taken one after the other, and never given back. The system's
+/// allocator may be what is broken, or have been in the middle of something.
+struct Slab {
+    next: AtomicUsize,
+    end: AtomicUsize,
+}
+
+static SLAB: Slab = Slab { next: AtomicUsize::new(0), end: AtomicUsize::new(0) };
+
+impl Slab {
+    const LEAST: usize = 4 * 1024 * 1024;
+
+    /// There is one thread.
+    fn take(&self, layout: Layout) -> *mut u8 {
+        let size = layout.size().saturating_add(layout.align());
+        let mut next = self.next.load(Ordering::Relaxed);
+        if self.end.load(Ordering::Relaxed).saturating_sub(next) < size {
+            let more = size.max(Self::LEAST);
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            let rights = libc::PROT_READ | libc::PROT_WRITE;
+            // SAFETY: a new mapping.
+            let taken = unsafe { libc::mmap(ptr::null_mut(), more, rights, flags, -1, 0) };
+            if taken == libc::MAP_FAILED {
+                return ptr::null_mut();
+            }
+            next = taken as usize;
+            self.end.store(next + more, Ordering::Relaxed);
+        }
+        let place = next.next_multiple_of(layout.align());
+        self.next.store(place + layout.size(), Ordering::Relaxed);
+        place as *mut u8
+    }
+}
+
+// SAFETY: all is the system's allocator's own work, but for that of the copy, which has one that gives
+// each place once.
 unsafe impl GlobalAlloc for Ballast {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if crash::is_copy() {
+            return SLAB.take(layout);
+        }
         // SAFETY: as the caller promises.
         let taken = unsafe { System.alloc(layout) };
         if taken.is_null() && self.throw_off() {
@@ -94,11 +134,25 @@ unsafe impl GlobalAlloc for Ballast {
     }
 
     unsafe fn dealloc(&self, taken: *mut u8, layout: Layout) {
+        if crash::is_copy() {
+            return;
+        }
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(taken, layout) };
     }
 
     unsafe fn realloc(&self, taken: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if crash::is_copy() {
+            // SAFETY: the caller promises that both layouts are sound; the old place is as long as the
+            // old one, and the new one lies elsewhere.
+            return unsafe {
+                let grown = SLAB.take(Layout::from_size_align_unchecked(size, layout.align()));
+                if !grown.is_null() {
+                    ptr::copy_nonoverlapping(taken, grown, layout.size().min(size));
+                }
+                grown
+            };
+        }
         // SAFETY: as the caller promises.
         let grown = unsafe { System.realloc(taken, layout, size) };
         if grown.is_null() && self.throw_off() {
@@ -109,6 +163,10 @@ unsafe impl GlobalAlloc for Ballast {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if crash::is_copy() {
+            // As the kernel gives it.
+            return SLAB.take(layout);
+        }
         // SAFETY: as the caller promises.
         let taken = unsafe { System.alloc_zeroed(layout) };
         if taken.is_null() && self.throw_off() {
