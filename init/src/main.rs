@@ -58,8 +58,8 @@ fn main() -> ExitCode {
         },
         (None, Some(crash)) => {
             error!(
-                "a defect in init: it has crashed {} times in a row, and goes on without what it knew; \
-                 the jobs that there are go on without init",
+                "a defect in init: it crashed, {} in a row, and what it knew is lost; the jobs that there \
+                 are go on without init",
                 crash.count
             );
             sys::close_all_but([crash.listener]);

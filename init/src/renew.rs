@@ -50,6 +50,9 @@ pub const PROOF: &str = "init can read this state\n";
 /// could not make sense of it any more.
 const FORMAT: &str = "jobinit-state 1 ";
 
+/// Bytes that are written at once.
+const A_WRITE: usize = 64 * 1024;
+
 /// All that init knows.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct State {
@@ -230,13 +233,23 @@ impl State {
     }
 
     /// Writes it to where a file stands.
-    pub fn write_to(&self, file: impl Write, outputs: &output::Outputs) -> io::Result<()> {
-        let mut to = BufWriter::new(file);
-        let json = serde_json::to_vec(self)?;
-        writeln!(to, "{FORMAT}{}", json.len())?;
-        to.write_all(&json)?;
+    pub fn write_to(
+        &self,
+        mut file: impl Write + Seek,
+        outputs: &output::Outputs,
+    ) -> io::Result<()> {
+        // The length is known in the end: what breaks off before says that it is nothing.
+        let head = |length: u64| format!("{FORMAT}{length:020}\n");
+        file.write_all(head(0).as_bytes())?;
+        let begin = file.stream_position()?;
+        let mut to = BufWriter::with_capacity(A_WRITE, &mut file);
+        serde_json::to_writer(&mut to, self)?;
+        let length = to.stream_position()? - begin;
         outputs.write_bytes(&self.outputs, &mut to)?;
-        to.flush()
+        to.flush()?;
+        drop(to);
+        file.rewind()?;
+        file.write_all(head(length).as_bytes())
     }
 }
 

@@ -438,9 +438,15 @@ impl Outputs {
         }
         outputs.prepare().map_err(io::Error::from)?;
         let mut store = outputs.open();
+        store.position = saved.position;
         for (id, stream) in saved.streams {
             let id = StreamId(id);
-            let stream = Stream::restore(stream, bytes, inherited)?;
+            let mut stream = Stream::restore(stream, bytes, inherited)?;
+            if let Some(position) = stream.ring.end_position() {
+                // Which says more than what is only noted beside it, if a crash came between the two.
+                stream.last = Some(position.saturating_sub(1));
+                store.position = store.position.max(position);
+            }
             if let Some((job, channel)) = stream.owner()
                 && !saved.departed.contains(&id.0)
             {
@@ -460,7 +466,7 @@ impl Outputs {
         store.departed = saved.departed.into_iter().map(StreamId).collect();
         let gone = store.departed.iter().filter_map(|id| store.streams.get(id));
         store.departed_size = gone.map(|stream| stream.ring.size()).sum();
-        (store.position, store.last_id) = (saved.position, saved.last_id);
+        store.last_id = saved.last_id;
         drop(store);
         Ok(outputs)
     }

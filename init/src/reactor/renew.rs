@@ -2,7 +2,7 @@
 //! there is, and writing that down.
 
 use std::ffi::CString;
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -109,6 +109,12 @@ impl Reactor {
     /// The program that init is to become.
     pub fn program(&self) -> std::io::Result<CString> {
         Ok(CString::new(self.facts.program.as_os_str().as_bytes())?)
+    }
+
+    /// How many jobs there are.
+    #[must_use]
+    pub fn count_jobs(&self) -> usize {
+        self.table.len()
     }
 
     /// The descriptor of the API's listener.
@@ -315,7 +321,7 @@ impl Reactor {
     }
 
     /// The same, to where a file stands.
-    pub fn write_to(&self, state: &State, file: impl std::io::Write) -> std::io::Result<()> {
+    pub fn write_to(&self, state: &State, file: impl Write + Seek) -> std::io::Result<()> {
         state.write_to(file, &self.outputs)
     }
 

@@ -40,6 +40,8 @@ const LONGEST_PAUSE: u32 = 5;
 /// The least time between two notes, and how much longer than one takes to write.
 const NOTES_APART: Duration = Duration::from_secs(1);
 const TIMES_APART: u32 = 1000;
+/// Bytes that a job's copy takes, and more.
+const A_JOB: usize = 1024;
 
 /// Prepares for a crash; `good` is what has been gone on with, if anything has.
 pub(super) fn be_prepared(reactor: &Reactor, crash: Option<Crash>, good: Option<OwnedFd>) {
@@ -114,17 +116,23 @@ impl Notes {
         (reactor.changes() != self.noted).then_some(self.not_before)
     }
 
-    /// Makes it.
-    pub(super) fn write(&mut self, changes: u64, state: State) {
+    /// Makes it, of what `state` says.
+    fn write(&mut self, reactor: &Reactor, state: impl FnOnce(&Reactor) -> State) {
         let begun = Instant::now();
-        self.noted = changes;
-        if let Some(paper) = scratch() {
-            let mut state = state;
-            state.mark();
-            match state.write_to(paper, &Outputs::default()) {
-                Ok(()) => keep_scratch(),
-                Err(error) => warn!("cannot note what init knows: {error}"),
+        self.noted = reactor.changes();
+        let written = scratch().map(|paper| {
+            // It is copied first.
+            if !sys::memory::has_room(reactor.count_jobs() * A_JOB) {
+                return Err(io::ErrorKind::OutOfMemory.into());
             }
+            let mut state = state(reactor);
+            state.mark();
+            state.write_to(paper, &Outputs::default())
+        });
+        match written {
+            None => {}
+            Some(Ok(())) => keep_scratch(),
+            Some(Err(error)) => warn!("cannot note what init knows: {error}"),
         }
         let cost = begun.elapsed();
         self.not_before = begun + NOTES_APART.max(cost * TIMES_APART);
@@ -136,9 +144,8 @@ impl Life {
     pub(super) fn take_note(&mut self) {
         let due = self.notes.next(&self.reactor);
         if due.is_some_and(|at| at <= Instant::now()) {
-            let state =
-                self.reactor.save(Vec::new(), self.door.last_ticket(), self.pause.is_held());
-            self.notes.write(self.reactor.changes(), state);
+            let (tickets, terminal) = (self.door.last_ticket(), self.pause.is_held());
+            self.notes.write(&self.reactor, |reactor| reactor.save(Vec::new(), tickets, terminal));
         }
     }
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, 
 
 use nix::errno::Errno;
 
-use super::syscall;
+use super::{memory, syscall};
 
 /// Faults, and what an abort raises.
 const FAULTS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT];
@@ -56,6 +56,19 @@ impl io::Write for Paper {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl io::Seek for Paper {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        let (offset, from) = match to {
+            io::SeekFrom::Start(offset) => (offset.cast_signed(), libc::SEEK_SET),
+            io::SeekFrom::End(offset) => (offset, libc::SEEK_END),
+            io::SeekFrom::Current(offset) => (offset, libc::SEEK_CUR),
+        };
+        // SAFETY: touches no memory.
+        let place = unsafe { libc::lseek(self.0, offset, from) };
+        u64::try_from(place).map_err(|_| io::Error::last_os_error())
     }
 }
 
@@ -136,6 +149,7 @@ pub fn prepare(plan: Plan) -> Result<(), Errno> {
     if stack == libc::MAP_FAILED {
         return Err(Errno::last());
     }
+    memory::reserve_for_copy();
     let stack = libc::stack_t { ss_sp: stack, ss_flags: 0, ss_size: STACK };
     // SAFETY: nobody else uses it.
     Errno::result(unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) })?;

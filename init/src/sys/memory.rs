@@ -92,25 +92,45 @@ struct Slab {
 
 static SLAB: Slab = Slab { next: AtomicUsize::new(0), end: AtomicUsize::new(0) };
 
+/// Takes address space for it while there is some: a process that has crashed may have none left.
+pub(super) fn reserve_for_copy() {
+    SLAB.extend(Slab::LEAST);
+}
+
+/// Whether there is memory for so much, which is not taken.
+#[must_use]
+pub fn has_room(bytes: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+}
+
 impl Slab {
-    const LEAST: usize = 4 * 1024 * 1024;
+    const LEAST: usize = 8 * 1024 * 1024;
+
+    /// Answers whether it could be.
+    fn extend(&self, size: usize) -> bool {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let rights = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping.
+        let taken = unsafe { libc::mmap(ptr::null_mut(), size, rights, flags, -1, 0) };
+        let is_there = taken != libc::MAP_FAILED;
+        if is_there {
+            self.next.store(taken as usize, Ordering::Relaxed);
+            self.end.store(taken as usize + size, Ordering::Relaxed);
+        }
+        is_there
+    }
 
     /// There is one thread.
     fn take(&self, layout: Layout) -> *mut u8 {
         let size = layout.size().saturating_add(layout.align());
-        let mut next = self.next.load(Ordering::Relaxed);
-        if self.end.load(Ordering::Relaxed).saturating_sub(next) < size {
-            let more = size.max(Self::LEAST);
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-            let rights = libc::PROT_READ | libc::PROT_WRITE;
-            // SAFETY: a new mapping.
-            let taken = unsafe { libc::mmap(ptr::null_mut(), more, rights, flags, -1, 0) };
-            if taken == libc::MAP_FAILED {
-                return ptr::null_mut();
-            }
-            next = taken as usize;
-            self.end.store(next + more, Ordering::Relaxed);
+        let left = || {
+            let next = self.next.load(Ordering::Relaxed);
+            self.end.load(Ordering::Relaxed).saturating_sub(next)
+        };
+        if left() < size && !self.extend(size.max(Self::LEAST)) {
+            return ptr::null_mut();
         }
+        let next = self.next.load(Ordering::Relaxed);
         let place = next.next_multiple_of(layout.align());
         self.next.store(place + layout.size(), Ordering::Relaxed);
         place as *mut u8
