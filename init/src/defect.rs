@@ -16,6 +16,10 @@ pub enum Place {
 }
 
 /// Does what `name` says, if it says something that is done here.
+///
+/// # Panics
+///
+/// If it says so.
 pub fn here(place: Place, name: &str) {
     if !cfg!(debug_assertions) {
         return;

@@ -1,6 +1,7 @@
 //! The program `init`.
 
 use std::os::fd::{OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use init::inherit::Inherited;
 use init::options::{HELP, Instead, Options};
 use init::renew::{self, CHECKED, RESUMED, Unreadable};
-use init::run::{Init, Past};
+use init::run::{Init, Past, StartError};
 use init::{log, machine, run, sys};
 use tracing::error;
 
@@ -17,7 +18,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     if let Some(state) = renew::descriptor(CHECKED).and_then(state) {
-        return check(state);
+        return check(&state);
     }
     run::prepare();
     let in_vm = machine::is_ours();
@@ -49,8 +50,8 @@ fn main() -> ExitCode {
     // the API.
     let alone = Options { command: Vec::new(), ..options.clone() };
     match (own, crash) {
-        (Some(past), _) => match Init::resume(options, in_vm, past) {
-            Ok(init) => return init.run(),
+        (Some(past), _) => match resume(options, in_vm, past) {
+            Ok(init) => init.run(),
             Err(error) => {
                 error!("{error}; the jobs that there are go on without init");
                 start(&alone, in_vm, None)
@@ -68,6 +69,12 @@ fn main() -> ExitCode {
         }
         (None, None) => start(&options, in_vm, None),
     }
+}
+
+/// A panic on the way is as good as a crash.
+fn resume(options: Options, in_vm: bool, past: Past) -> Result<Init, StartError> {
+    let resume = AssertUnwindSafe(|| Init::resume(options, in_vm, past));
+    catch_unwind(resume).unwrap_or_else(|_| std::process::abort())
 }
 
 /// Begins anew, in a machine until that succeeds: the end of its first process is a kernel panic, and
@@ -101,7 +108,7 @@ fn state(fd: RawFd) -> Option<Past> {
 }
 
 /// Says whether this program can go on with a state, and with the options that go with it.
-fn check(past: Past) -> ExitCode {
+fn check(past: &Past) -> ExitCode {
     let able = run::try_options(past.state.in_vm).map_err(|error| error.to_string());
     match able.and_then(|()| renew::prove().map_err(|error| error.to_string())) {
         Ok(()) => ExitCode::SUCCESS,

@@ -50,7 +50,7 @@ pub struct Piece {
 }
 
 /// A ring as it is written down; its bytes are elsewhere.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Saved {
     room: usize,
     start: u64,
@@ -61,6 +61,12 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Whether nothing has ever been written to it.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.end == 0 && self.room == 0
+    }
+
     /// Without its bytes, which are gone then.
     pub fn forget_bytes(&mut self) {
         (self.start, self.room) = (self.end, 0);

@@ -74,6 +74,7 @@ pub(super) enum Read {
 pub(super) struct Saved {
     job: JobId,
     channel: Channel,
+    #[serde(default, skip_serializing_if = "ring::Saved::is_fresh")]
     ring: ring::Saved,
     limit: usize,
     waits: bool,

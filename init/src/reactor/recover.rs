@@ -1,5 +1,6 @@
 //! The reactor's part in going on after a crash or a panic: what was under way is brought to an end.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -60,9 +61,11 @@ impl Reactor {
             });
         }
         for job in leaving {
-            let mut events = std::collections::VecDeque::new();
+            let mut events = VecDeque::new();
             self.perform(Effect::Probe(job), &mut events);
-            events.into_iter().for_each(|event| self.handle(event));
+            for event in events {
+                self.handle(event);
+            }
         }
     }
 

@@ -117,7 +117,7 @@ impl Life {
         }
         if self.thrift.is_some_and(|at| at <= Instant::now()) {
             self.thrift = None;
-            sys::memory::let_go_of_program();
+            sys::memory::let_go_of_rest();
         }
         self.take_note();
         let expects = self.reactor.expects();

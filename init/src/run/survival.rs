@@ -33,7 +33,7 @@ const CALM: Duration = Duration::from_secs(10);
 const FEW: u32 = 3;
 const MOST: u32 = 6;
 /// How long restarts are held back.
-const HOLD: Duration = Duration::from_secs(60);
+const HOLD: Duration = Duration::from_mins(1);
 /// The longest pause before a life without a past.
 const LONGEST_PAUSE: u32 = 5;
 
@@ -146,6 +146,8 @@ impl Life {
         if due.is_some_and(|at| at <= Instant::now()) {
             let (tickets, terminal) = (self.door.last_ticket(), self.pause.is_held());
             self.notes.write(&self.reactor, |reactor| reactor.save(Vec::new(), tickets, terminal));
+            // Writing has mapped parts of the program that nothing else needs.
+            self.thrift = Some(Instant::now());
         }
     }
 }

@@ -22,7 +22,11 @@ pub struct Cell<T> {
 unsafe impl<T: Send> Sync for Cell<T> {}
 
 impl<T> Cell<T> {
-    /// The value, until the answer is dropped. Who opens it within that is a defect, and panics.
+    /// The value, until the answer is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If it is open, which is a defect.
     pub fn open(&self) -> Open<'_, T> {
         let is_free = !self.is_open.swap(true, Ordering::Acquire) || crash::is_copy();
         assert!(is_free, "opened within itself");

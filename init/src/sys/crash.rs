@@ -7,7 +7,7 @@
 //!
 //! The handler itself does nothing but system calls on what was prepared before.
 
-use std::ffi::{CString, c_char, c_int, c_long, c_void};
+use std::ffi::{CString, c_char, c_int, c_long};
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -226,10 +226,12 @@ pub fn scratch() -> Option<Paper> {
     Some(SCRATCH.load(Ordering::Relaxed)).filter(|fd| *fd >= 0).map(Paper::blank)
 }
 
-/// That has been written. What was written before it is overwritten next.
+/// That has been written. What was written before it is let go of.
 pub fn keep_scratch() {
     let written = SCRATCH.load(Ordering::Relaxed);
-    SCRATCH.store(GOOD.swap(written, Ordering::Relaxed), Ordering::Relaxed);
+    let old = GOOD.swap(written, Ordering::Relaxed);
+    SCRATCH.store(old, Ordering::Relaxed);
+    Paper::blank(old);
 }
 
 /// Signals of faults that somebody has sent, which are none, since the last call.
@@ -238,7 +240,11 @@ pub fn sent() -> impl Iterator<Item = c_int> {
     FAULTS.into_iter().filter(move |signal| bits & 1 << signal != 0)
 }
 
-extern "C" fn on_fault(signal: c_int, info: *const libc::siginfo_t, _: *const c_void) {
+extern "C" fn on_fault(
+    signal: c_int,
+    info: *const libc::siginfo_t,
+    context: *const libc::ucontext_t,
+) {
     let own = OWN.load(Ordering::Relaxed);
     let pid = own_pid();
     // SAFETY: the kernel hands one in.
@@ -258,15 +264,17 @@ extern "C" fn on_fault(signal: c_int, info: *const libc::siginfo_t, _: *const c_
     if let Some(prepared) = unsafe { PREPARED.load(Ordering::Acquire).as_ref() }
         && depth < 3
     {
-        say(match signal {
-            libc::SIGSEGV => "init: crashed by SIGSEGV; going on with what it knew\n",
-            libc::SIGBUS => "init: crashed by SIGBUS; going on with what it knew\n",
-            libc::SIGILL => "init: crashed by SIGILL; going on with what it knew\n",
-            libc::SIGFPE => "init: crashed by SIGFPE; going on with what it knew\n",
-            _ => "init: crashed by SIGABRT; going on with what it knew\n",
-        });
+        // SAFETY: the kernel hands them in; of an abort the address means something else.
+        let (at, of) = unsafe { (instruction(&*context), (*info).si_addr() as usize) };
+        let mut text = Text::new();
+        text.add(b"init: crashed by signal ").number(signal.cast_unsigned());
+        text.add(b" at instruction ").hex(at);
+        if signal != libc::SIGABRT {
+            text.add(b", address ").hex(of);
+        }
+        say(text.add(b"\n"));
         prepared.go_on(signal, depth);
-        say("init: its program cannot be run any more\n");
+        say(Text::new().add(b"init: its program cannot be run any more\n"));
     }
     die(signal, pid);
 }
@@ -381,9 +389,21 @@ fn own_pid() -> c_int {
     c_int::try_from(syscall(libc::SYS_getpid, [0; 4])).unwrap_or(0)
 }
 
-fn say(text: &str) {
-    let length = c_long::try_from(text.len()).unwrap_or(0);
-    syscall(libc::SYS_write, [2, text.as_ptr() as c_long, length, 0]);
+fn say(text: &Text) {
+    let length = c_long::try_from(text.1).unwrap_or(0);
+    syscall(libc::SYS_write, [2, text.0.as_ptr() as c_long, length, 0]);
+}
+
+/// Where the process was.
+fn instruction(context: &libc::ucontext_t) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    let at = usize::try_from(libc::REG_RIP)
+        .ok()
+        .and_then(|place| context.uc_mcontext.gregs.get(place))
+        .map_or(0, |at| at.cast_unsigned());
+    #[cfg(target_arch = "aarch64")]
+    let at = context.uc_mcontext.pc;
+    usize::try_from(at).unwrap_or_default()
 }
 
 /// By the clock that does not jump.
@@ -404,17 +424,19 @@ fn identity(path: *const c_char) -> Option<(u64, u64)> {
 }
 
 /// A short text that ends with a NUL.
-struct Text([u8; 64], usize);
+struct Text([u8; TEXT], usize);
+
+const TEXT: usize = 128;
 
 impl Text {
     fn new() -> Self {
-        Self([0; 64], 0)
+        Self([0; TEXT], 0)
     }
 
     fn add(&mut self, text: &[u8]) -> &mut Self {
         for byte in text {
             // The last one stays 0.
-            if let Some(place) = self.0.get_mut(self.1).filter(|_| self.1 < 63) {
+            if let Some(place) = self.0.get_mut(self.1).filter(|_| self.1 < TEXT - 1) {
                 *place = *byte;
                 self.1 += 1;
             }
@@ -427,6 +449,16 @@ impl Text {
             self.number(number / 10);
         }
         self.add(&[b'0' + u8::try_from(number % 10).unwrap_or(0)])
+    }
+
+    fn hex(&mut self, number: usize) -> &mut Self {
+        self.add(b"0x");
+        let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
+        for place in (0..digits).rev() {
+            let digit = b"0123456789abcdef".get(number >> (4 * place) & 15);
+            self.add(digit.map_or(&[], std::slice::from_ref));
+        }
+        self
     }
 }
 

@@ -41,11 +41,14 @@ pub fn is_enough() -> bool {
     !taken.is_null()
 }
 
-/// Lets go of the pages of this program that the kernel has mapped so far. They stay in its cache, and
+/// Lets go of memory that is free, and of the pages of this program that the kernel has mapped so far. They stay in its cache, and
 /// what is used again is mapped again, sixteen pages a time; what only a start needs is not.
-pub fn let_go_of_program() {
+pub fn let_go_of_rest() {
     // SAFETY: the function below is of the kind that is called, and the data is not used.
-    unsafe { libc::dl_iterate_phdr(Some(let_go_of_parts), ptr::null_mut()) };
+    unsafe {
+        libc::malloc_trim(0);
+        libc::dl_iterate_phdr(Some(let_go_of_parts), ptr::null_mut());
+    }
 }
 
 extern "C" fn let_go_of_parts(
