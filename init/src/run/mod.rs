@@ -9,7 +9,7 @@ mod storm;
 mod survival;
 
 use std::env;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ impl Init {
     pub fn run(self) -> ExitCode {
         let Self { runtime, api, life } = self;
         let in_vm = life.forward.in_vm;
-        let served = runtime.block_on(async move {
+        let serve = async move {
             tokio::spawn(async move {
                 if AssertUnwindSafe(api).catch_unwind().await.is_err() {
                     // Nobody could reach init any more; the next life can be.
@@ -107,7 +107,10 @@ impl Init {
                 (end, life.watchdog.take(), life.reactor.spared())
             });
             life.await
-        });
+        };
+        let served = catch_unwind(AssertUnwindSafe(|| runtime.block_on(serve)));
+        // The event loop itself has failed; all that it has driven is still there.
+        let served = served.unwrap_or_else(|_| std::process::abort());
         // Only a note of what init knew is left then, which the next life goes on with.
         let ((ending, code), watchdog, spared) = served.unwrap_or_else(|_| std::process::abort());
         drop(runtime);
