@@ -102,6 +102,42 @@ fn z06_a_stream_goes_on_over_restarts() {
 }
 
 #[test]
+fn z06_a_ring_that_may_be_no_more_so_large_is_no_more_so_large() {
+    let init = Init::start(&[]);
+    let spec = |bytes: u32| json!({"exec": FLOODS, "args": ["100000"], "stdout": "log", "log": {"bytes": bytes}});
+    assert_eq!(init.send("PUT", "/job/f?wait=exit", &spec(65_536)).status, 201);
+    assert_eq!(init.get("/job/f/stdout").header("output-start"), Some("34464"));
+    // The first bytes go at once, though nobody writes any more.
+    let mut silent = spec(8192);
+    silent["exec"] = json!("true");
+    assert_eq!(init.send("PUT", "/job/f?wait=exit", &silent).status, 201);
+    let answer = init.get("/job/f/stdout?from=0");
+    assert_eq!(answer.header("output-start"), Some("91808"), "{answer:?}");
+    assert!(answer.body.ends_with(&format!("{:099}\n", 999)));
+    let missed = Follower::start(init.api(), "/job/f/stdout?from=0&format=json").json().unwrap();
+    assert_eq!(missed, json!({"missed": 91_808, "offset": 91_808}));
+    assert_eq!(init.send("PUT", "/job/f?wait=exit", &spec(4096)).status, 201);
+    let answer = init.get("/job/f/stdout");
+    assert_eq!((answer.body.len(), answer.header("output-end")), (4096, Some("200000")));
+}
+
+#[test]
+fn b22_a_smaller_ring_takes_nothing_from_who_is_waited_for() {
+    let init = Init::start(&[]);
+    let spec = |bytes: u32| {
+        let log = json!({"bytes": bytes, "when_full": "wait"});
+        json!({"exec": FLOODS, "args": ["60000"], "stdout": "log", "log": log})
+    };
+    assert_eq!(init.send("PUT", "/job/f?wait=exit", &spec(65_536)).status, 201);
+    init.launch_job("f", &spec(4096));
+    let all = Follower::start(init.api(), "/job/f/stdout?follow").rest();
+    let once = lines(600, |line| format!("{line:099}\n"));
+    assert!(all == [once.as_str(), &once].concat(), "not a byte is missed: {}", all.len());
+    init.wait_for("f", "success");
+    assert_eq!(init.get("/job/f/stdout").body.len(), 4096);
+}
+
+#[test]
 fn b22_what_a_job_writes_is_there_as_it_writes_it() {
     let init = Init::start(&[]);
     let mut spec = script("while read word; do echo \"$word\"; done");

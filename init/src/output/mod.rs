@@ -123,13 +123,18 @@ impl Outputs {
     pub fn capture(&self, job: &JobId, channel: Channel, log: &Log, end: OwnedFd) {
         let mut store = self.open();
         let id = store.stream(job, channel);
-        let Store { streams, readable: Some(readable), ends, .. } = &mut *store else { return };
+        let Store { streams, readable: Some(readable), ends, size, .. } = &mut *store else {
+            return;
+        };
         let Some(stream) = streams.get_mut(&id) else { return };
         *ends -= stream.ends();
+        *size = size.saturating_sub(stream.ring.size());
         stream.limit = log.bytes as usize;
         stream.waits = log.when_full == WhenFull::Wait;
         stream.writer = Writer::Live;
+        stream.fit();
         stream.add(end, readable, id);
+        *size += stream.ring.size();
         *ends += stream.ends();
     }
 

@@ -239,8 +239,22 @@ impl Stream {
         Read::Nothing
     }
 
+    /// Keeps no more than it may. Who is waited for loses nothing: he has to read it first.
+    pub(super) fn fit(&mut self) {
+        if !self.waits || self.unread() <= self.limit {
+            self.ring.shrink(self.limit);
+        }
+    }
+
+    /// Bytes that are kept and nobody has read.
+    fn unread(&self) -> usize {
+        let kept = self.ring.end() - self.taken.max(self.ring.start()).min(self.ring.end());
+        usize::try_from(kept).unwrap_or(usize::MAX)
+    }
+
     /// Bytes that may be read now.
     fn room(&mut self, may_grow: bool) -> usize {
+        self.fit();
         self.ring.bound(if may_grow { self.limit } else { self.ring.room().max(LEAST) });
         if self.waits {
             self.ring.grow(if may_grow { self.limit } else { LEAST });
@@ -249,8 +263,7 @@ impl Stream {
             return 0;
         }
         if self.waits && self.ring.room() > 0 {
-            let kept = self.ring.end() - self.taken.max(self.ring.start());
-            self.ring.room().saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX))
+            self.ring.room().min(self.limit).saturating_sub(self.unread())
         } else {
             if !may_grow {
                 self.ring.grow(LEAST.min(self.limit));
