@@ -358,6 +358,91 @@ fn o12_last_words_of_a_cleared_job_can_be_collected() {
 }
 
 #[test]
+fn o12_who_comes_back_too_late_is_told_of_cleared_jobs() {
+    let init = Init::start(&[]);
+    let gate = json!({
+        "exec": "/bin/sh",
+        "args": ["-c", format!("echo first; read go; exec {FLOODS} 1000000")],
+        "stdin": "pipe",
+        "stdout": "log",
+        "log": {"bytes": 1_048_576},
+    });
+    init.launch_job("half", &gate);
+    let mut follower = Follower::start(init.api(), "/jobs/output?follow");
+    let life = follower.json().unwrap()["life"].as_str().unwrap().to_owned();
+    assert_eq!(follower.json().unwrap()["text"], "first\n");
+    drop(follower);
+    http::request(init.api(), "PUT", "/job/half/stdin", "", "go\n");
+    init.wait_for("half", "success");
+    let flood = json!({
+        "exec": FLOODS,
+        "args": ["1000000"],
+        "stdout": "log",
+        "log": {"bytes": 1_048_576},
+    });
+    assert_eq!(init.send("PUT", "/job/whole?wait=exit", &flood).status, 201);
+    for job in ["half", "whole"] {
+        assert_eq!(init.delete(&format!("/job/{job}")).status, 204);
+    }
+    // These take the place of both.
+    for job in 0..3 {
+        assert_eq!(init.send("PUT", &format!("/job/f{job}?wait=exit"), &flood).status, 201);
+        assert_eq!(init.delete(&format!("/job/f{job}")).status, 204);
+    }
+    assert_eq!(init.put("/job/init/restart").status, 200);
+    let told = |from: &str| {
+        let mut late = Follower::start(init.api(), &format!("/jobs/output?{from}"));
+        let is_missed = |event: &Value| event["event"] == "missed";
+        std::iter::from_fn(move || late.json()).filter(is_missed).collect::<Vec<_>>()
+    };
+    let missed = |job: &str, offset: u64| json!({"event": "missed", "job": job, "stream": "stdout", "offset": offset});
+    let (half, mut whole) = (missed("half", 1_000_006), missed("whole", 1_000_000));
+    whole["count"] = json!(1_000_000);
+    assert_eq!(told(&format!("from={life}:6")), [half.clone(), whole.clone()]);
+    assert_eq!(told(&format!("from={life}:1000006")), [whole]);
+    assert_eq!(told(&format!("from={life}:2000006")), [] as [Value; 0]);
+    assert_eq!(told(""), [] as [Value; 0], "who begins has missed nothing");
+}
+
+/// What a slow reader gets and what he is told to have missed is all there was, of each job.
+#[test]
+fn o12_a_slow_collector_is_told_of_cleared_jobs() {
+    let init = Init::start(&[]);
+    let mut follower = Follower::start(init.api(), "/jobs/output?follow");
+    let (jobs, bytes) = (30, 1_000_000);
+    let flood = json!({
+        "exec": FLOODS,
+        "args": [bytes.to_string()],
+        "stdout": "log",
+        "log": {"bytes": 1_048_576},
+    });
+    for job in 0..jobs {
+        assert_eq!(init.send("PUT", &format!("/job/f{job}?wait=exit"), &flood).status, 201);
+        assert_eq!(init.delete(&format!("/job/f{job}")).status, 204);
+    }
+    assert_eq!(init.send("PUT", "/job/end?wait=exit", &script("echo end")).status, 201);
+    let mut known: HashMap<String, u64> = HashMap::new();
+    let mut missed = 0;
+    loop {
+        let event = follower.json().unwrap();
+        let count = match event["event"].as_str().unwrap() {
+            "ready" => continue,
+            "missed" => event["count"].as_u64().unwrap(),
+            _ if event["job"] == "end" => break,
+            _ => event["text"].as_str().unwrap().len() as u64,
+        };
+        let known = known.entry(event["job"].as_str().unwrap().to_owned()).or_default();
+        *known += count;
+        if event["event"] == "missed" {
+            assert_eq!(event["offset"].as_u64(), Some(*known), "{event}");
+            missed += 1;
+        }
+    }
+    assert!(missed > 0 && known.len() == jobs, "{missed}: {known:?}");
+    assert!(known.values().all(|known| *known == bytes), "{known:?}");
+}
+
+#[test]
 fn z06_a_hundred_floods_leave_the_api_quick() {
     let init = Init::start(&[]);
     let spec = json!({"exec": FLOODS, "args": ["0"], "nice": 19, "stdout": "log"});

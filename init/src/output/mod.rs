@@ -8,6 +8,7 @@
 //! one thread, so the lock is never waited for.
 
 pub mod drain;
+mod gone;
 pub mod ring;
 mod stream;
 
@@ -23,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use self::drain::Readable;
+use self::gone::Gone;
+pub use self::gone::Losses;
 use self::ring::{LEAST, Piece};
 use self::stream::{Read, Stream, Writer};
 use crate::id::JobId;
@@ -31,7 +34,7 @@ use crate::limits::{MAX_DEPARTED, MAX_OUTPUT};
 use crate::{clock, sys};
 
 /// Names a stream, as long as init lives. No other one ever has the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamId(u64);
 
 /// All captured output. Cheap to clone.
@@ -50,6 +53,8 @@ struct Store {
     jobs: BTreeMap<JobId, Channels>,
     /// Streams of cleared jobs, the first cleared first.
     departed: VecDeque<StreamId>,
+    /// And those of which nothing is left.
+    gone: Gone,
     /// Streams by the position of their last byte.
     latest: BTreeMap<u64, StreamId>,
     /// Bytes of all streams, ever.
@@ -321,6 +326,18 @@ impl Outputs {
         found
     }
 
+    /// How many streams have gone for good.
+    #[must_use]
+    pub fn gone(&self) -> u64 {
+        self.open().gone.count()
+    }
+
+    /// What somebody has missed by that, who is at `position` and was told of the first `count`.
+    #[must_use]
+    pub fn losses(&self, count: u64, position: u64) -> Losses {
+        self.open().gone.since(count, position)
+    }
+
     /// Whether there is still such a stream.
     #[must_use]
     pub fn is_there(&self, id: StreamId) -> bool {
@@ -354,6 +371,7 @@ impl Outputs {
         *size = (*size + stream.ring.size()).saturating_sub(before.0);
         let count = stream.ring.end() - before.1;
         if count > 0 {
+            stream.first.get_or_insert(*position);
             if let Some(last) = stream.last.replace(*position + count - 1) {
                 latest.remove(&last);
             }
@@ -378,6 +396,8 @@ impl Outputs {
 pub struct Saved {
     streams: Vec<(u64, stream::Saved)>,
     departed: Vec<u64>,
+    #[serde(default)]
+    gone: Gone,
     position: u64,
     last_id: u64,
 }
@@ -411,7 +431,8 @@ impl Outputs {
         let mut streams: Vec<_> = store.streams.iter().map(|(id, s)| (id.0, s.save())).collect();
         streams.sort_unstable_by_key(|(id, _)| *id);
         let departed = store.departed.iter().map(|id| id.0).collect();
-        Saved { streams, departed, position: store.position, last_id: store.last_id }
+        let gone = store.gone.clone();
+        Saved { streams, departed, gone, position: store.position, last_id: store.last_id }
     }
 
     /// Writes the bytes of all streams, in the order of what was saved.
@@ -431,11 +452,9 @@ impl Outputs {
         inherited: &mut Inherited,
     ) -> Result<Self, Unreadable> {
         let outputs = Self::default();
-        if saved.streams.is_empty() {
-            outputs.open().position = saved.position;
-            return Ok(outputs);
+        if !saved.streams.is_empty() {
+            outputs.prepare().map_err(io::Error::from)?;
         }
-        outputs.prepare().map_err(io::Error::from)?;
         let mut store = outputs.open();
         for (id, stream) in saved.streams {
             let id = StreamId(id);
@@ -459,7 +478,7 @@ impl Outputs {
         store.departed = saved.departed.into_iter().map(StreamId).collect();
         let gone = store.departed.iter().filter_map(|id| store.streams.get(id));
         store.departed_size = gone.map(|stream| stream.ring.size()).sum();
-        (store.position, store.last_id) = (saved.position, saved.last_id);
+        (store.position, store.last_id, store.gone) = (saved.position, saved.last_id, saved.gone);
         drop(store);
         Ok(outputs)
     }
@@ -495,8 +514,9 @@ impl Store {
         self.departed.push_back(id);
         let is_silent = stream.ring.end() == 0;
         while is_silent || self.departed_size > MAX_DEPARTED {
-            let gone = if is_silent { self.departed.pop_back() } else { self.departed.pop_front() };
-            let Some(stream) = gone.and_then(|gone| self.streams.remove(&gone)) else { return };
+            let id = if is_silent { self.departed.pop_back() } else { self.departed.pop_front() };
+            let Some(id) = id else { return };
+            let Some(stream) = self.streams.remove(&id) else { return };
             self.departed_size -= stream.ring.size();
             self.size = self.size.saturating_sub(stream.ring.size());
             if let Some(last) = stream.last {
@@ -504,6 +524,9 @@ impl Store {
             }
             if is_silent {
                 return;
+            }
+            if let Some(gone) = stream.gone(id) {
+                self.gone.add(gone);
             }
         }
     }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::drain::Readable;
+use super::gone::GoneStream;
 use super::ring::{self, LEAST, Ring};
 use super::{News, StreamId, Unreadable};
 use crate::id::JobId;
@@ -32,7 +33,8 @@ pub(super) struct Stream {
     /// Whether the job is to wait until somebody has read what is kept.
     pub(super) waits: bool,
     pub(super) writer: Writer,
-    /// The position of the last byte, if there is one.
+    /// The positions of the first byte and of the last one, if there are any.
+    pub(super) first: Option<u64>,
     pub(super) last: Option<u64>,
     /// The offset up to which somebody has read.
     taken: u64,
@@ -79,6 +81,8 @@ pub(super) struct Saved {
     waits: bool,
     is_live: bool,
     is_adrift: bool,
+    #[serde(default)]
+    first: Option<u64>,
     last: Option<u64>,
     taken: u64,
     ends: Vec<RawFd>,
@@ -101,6 +105,7 @@ impl Stream {
             waits: self.waits,
             is_live: self.writer == Writer::Live,
             is_adrift: self.writer == Writer::Adrift,
+            first: self.first,
             last: self.last,
             taken: self.taken,
             ends: self.ends.iter().map(AsRawFd::as_raw_fd).collect(),
@@ -113,8 +118,8 @@ impl Stream {
         bytes: &mut impl io::Read,
         inherited: &mut Inherited,
     ) -> Result<Self, Unreadable> {
-        let Saved { job, channel, ring, limit, waits, is_live, is_adrift, last, taken, ends } =
-            saved;
+        let Saved { job, channel, ring, limit, waits, is_live, is_adrift, .. } = saved;
+        let Saved { first, last, taken, ends, .. } = saved;
         let mut kept = vec![0; ring.count()];
         bytes.read_exact(&mut kept)?;
         let ring = Ring::restore(ring, &kept).ok_or(Unreadable::Ring)?;
@@ -126,7 +131,20 @@ impl Stream {
             (false, false) => Writer::Ended,
         };
         let (is_full, watch) = (false, None);
-        Ok(Self { job, channel, ring, limit, waits, writer, last, taken, ends, is_full, watch })
+        Ok(Self {
+            job,
+            channel,
+            ring,
+            limit,
+            waits,
+            writer,
+            first,
+            last,
+            taken,
+            ends,
+            is_full,
+            watch,
+        })
     }
 
     /// Whose it is, unless it is nobody's any more.
@@ -151,6 +169,7 @@ impl Stream {
             limit: LEAST,
             waits: false,
             writer: Writer::Live,
+            first: None,
             last: None,
             taken: 0,
             ends: Vec::new(),
@@ -304,6 +323,12 @@ impl Stream {
         if let Some(watch) = &self.watch {
             watch.notify_waiters();
         }
+    }
+
+    /// What is known of it when it has gone, if there was anything.
+    pub(super) fn gone(self, id: StreamId) -> Option<GoneStream> {
+        let Self { job, channel, first, ring, .. } = self;
+        Some(GoneStream { id, job, channel, first, last: self.last?, end: ring.end() })
     }
 
     /// The piece at `offset`, `most` bytes of it.
