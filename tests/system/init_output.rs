@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use jobinit_tests::http::{self, Follower};
@@ -248,6 +250,72 @@ fn b22_ranges_are_answered_as_http_has_them() {
         assert_eq!(answer.header("content-range"), Some("bytes */10000"));
     }
     assert_eq!(ask("x").status, 200, "what is no range is ignored");
+}
+
+/// The last chunk of an answer.
+const END: &[u8] = b"\r\n0\r\n\r\n";
+
+/// A connection that is kept, on which something was asked.
+fn ask(init: &Init, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(init.api()).unwrap();
+    stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    stream
+}
+
+/// What comes until that is the last that has come, or to the connection's end.
+fn read_to(stream: &mut TcpStream, last: &[u8]) -> Vec<u8> {
+    let (mut all, mut some) = (Vec::new(), [0; 16_384]);
+    while !all.ends_with(last) {
+        let count = stream.read(&mut some).unwrap();
+        if count == 0 {
+            break;
+        }
+        all.extend_from_slice(&some[..count]);
+    }
+    all
+}
+
+#[test]
+fn b22_another_init_does_not_look_like_the_jobs_end() {
+    let init = Init::start(&[]);
+    let mut spec = script("echo before; read go; echo after");
+    spec["stdin"] = json!("pipe");
+    let pid = init.launch_job("j", &spec);
+    for format in ["text", "json"] {
+        let mut stream = ask(&init, &format!("/job/j/stdout?follow&format={format}"));
+        let end: &[u8] = if format == "text" { b"before\n\r\n" } else { b"}\n\r\n" };
+        read_to(&mut stream, end);
+        assert_eq!(init.put("/job/init/restart").status, 200);
+        let rest = read_to(&mut stream, END);
+        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
+    }
+    assert_eq!(init.job("j")["pid"], pid);
+    let mut stream = ask(&init, "/job/j/stdout?follow&from=7");
+    http::request(init.api(), "PUT", "/job/j/stdin", "", "go\n");
+    let got = read_to(&mut stream, END);
+    let text = String::from_utf8_lossy(&got);
+    assert!(text.contains("output-from: 7\r\n") && text.contains("after\n"), "{text}");
+    assert!(got.ends_with(END), "the job has ended: {text}");
+}
+
+#[test]
+fn b22_what_has_an_end_comes_to_it_though_init_becomes_another_one() {
+    let init = Init::start(&[]);
+    let spec = json!({
+        "exec": FLOODS,
+        "args": ["10000000"],
+        "stdout": "log",
+        "log": {"bytes": 16_777_216},
+    });
+    assert_eq!(init.send("PUT", "/job/f?wait=exit", &spec).status, 201);
+    let mut stream = ask(&init, "/job/f/stdout");
+    std::thread::scope(|scope| {
+        let renewed = scope.spawn(|| init.put("/job/init/restart"));
+        let got = read_to(&mut stream, END);
+        assert!(got.ends_with(END) && got.len() > 10_000_000, "{}", got.len());
+        assert_eq!(renewed.join().unwrap().status, 200);
+    });
 }
 
 #[test]

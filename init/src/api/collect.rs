@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use init_wire::{Channel, OutputEvent};
 use tokio::task::yield_now;
@@ -36,7 +36,10 @@ pub(super) fn answer(
     let (first, seen, begun) = (at, HashMap::new(), false);
     let reader = Reader { outputs, life, first, at, until, told, seen, begun };
     let batches = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
-    typed(StatusCode::OK, "application/x-ndjson", Payload::stream(batches, ends))
+    // What has an end of its own comes to that.
+    let payload =
+        if follow { Payload::stream(batches.take_until(ends)) } else { Payload::stream(batches) };
+    typed(StatusCode::OK, "application/x-ndjson", payload)
 }
 
 struct Reader {
