@@ -140,6 +140,36 @@ fn i08_a_restarted_job_has_a_new_terminal() {
 }
 
 #[test]
+fn i08_a_terminal_that_is_opened_again_is_read_again() {
+    let init = Init::start(&[]);
+    let script = "terminal=$(tty); echo open\n\
+        for round in 1 2 3; do\n\
+        exec <&- >&- 2>&-; sleep 0.1; exec >$terminal; echo again $round\n\
+        done; exec >&-; sleep 0.1; exec >$terminal; read go <$terminal; echo went $go";
+    let spec = json!({
+        "exec": "/bin/sh",
+        "args": ["-c", script],
+        "envs": {"PATH": "/usr/bin:/bin"},
+        "tty": true,
+    });
+    for run in 1..=2 {
+        assert_eq!(init.send("PUT", "/job/t", &spec).status, 201);
+        wait::until("it to be read again", || {
+            let shown = init.get("/job/t/stdout").body;
+            (shown.matches("again 3").count() == run).then_some(())
+        });
+        // The next init has to look for that anew.
+        assert_eq!(init.put("/job/init/restart").status, 200);
+        write(&init, "/job/t/stdin", "there\n");
+        init.wait_for("t", "success");
+    }
+    let shown = init.get("/job/t/stdout").body;
+    let told: Vec<_> = shown.lines().filter(|line| *line != "there").collect();
+    let once = ["open", "again 1", "again 2", "again 3", "went there"];
+    assert_eq!(told, [once, once].concat(), "{shown:?}");
+}
+
+#[test]
 fn i08_a_terminal_that_its_job_has_closed_costs_nothing() {
     let init = Init::start(&[]);
     let spec = json!({

@@ -175,8 +175,14 @@ impl Outputs {
         let mut store = self.open();
         let Some(Channels(channels)) = store.jobs.get(job) else { return };
         for id in (*channels).into_iter().flatten() {
-            if let Some(stream) = store.streams.get_mut(&id) {
+            let Store { streams, readable: Some(readable), ends, .. } = &mut *store else { return };
+            if let Some(stream) = streams.get_mut(&id) {
                 stream.writer = if is_live { Writer::Live } else { Writer::Ended };
+                if !is_live {
+                    *ends -= stream.ends();
+                    stream.drop_closed(readable);
+                    *ends += stream.ends();
+                }
                 stream.tell();
             }
         }
@@ -366,7 +372,7 @@ impl Outputs {
         let before = (stream.ring.size(), stream.ring.end());
         *ends -= stream.ends();
         let may_grow = *size < MAX_OUTPUT || stream.ring.room() < LEAST;
-        let read = stream.read((*position, clock::millis()), may_grow, buffer, readable);
+        let read = stream.read((*position, clock::millis()), may_grow, buffer, (readable, id));
         *ends += stream.ends();
         *size = (*size + stream.ring.size()).saturating_sub(before.0);
         let count = stream.ring.end() - before.1;
@@ -458,7 +464,7 @@ impl Outputs {
         let mut store = outputs.open();
         for (id, stream) in saved.streams {
             let id = StreamId(id);
-            let stream = Stream::restore(stream, bytes, inherited)?;
+            let mut stream = Stream::restore(stream, bytes, inherited)?;
             if let Some((job, channel)) = stream.owner()
                 && !saved.departed.contains(&id.0)
             {

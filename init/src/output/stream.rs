@@ -40,10 +40,24 @@ pub(super) struct Stream {
     taken: u64,
     /// Where it comes from, the one that is next first. There are two where somebody has inherited
     /// an earlier run's and outlives it.
-    ends: Vec<OwnedFd>,
+    ends: Vec<End>,
     /// Whether the ends are not looked at, because there is no room.
     is_full: bool,
     watch: Option<Arc<Notify>>,
+}
+
+/// Where a stream is read from.
+#[derive(Debug)]
+struct End {
+    fd: OwnedFd,
+    /// Whether it is a terminal that nobody has open. Somebody may open it again.
+    is_closed: bool,
+}
+
+impl From<OwnedFd> for End {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd, is_closed: false }
+    }
 }
 
 /// How it is with the job that writes to a stream.
@@ -108,7 +122,7 @@ impl Stream {
             first: self.first,
             last: self.last,
             taken: self.taken,
-            ends: self.ends.iter().map(AsRawFd::as_raw_fd).collect(),
+            ends: self.ends.iter().map(|end| end.fd.as_raw_fd()).collect(),
         }
     }
 
@@ -123,7 +137,7 @@ impl Stream {
         let mut kept = vec![0; ring.count()];
         bytes.read_exact(&mut kept)?;
         let ring = Ring::restore(ring, &kept).ok_or(Unreadable::Ring)?;
-        let ends = ends.into_iter().map(|end| inherited.claim(end));
+        let ends = ends.into_iter().map(|end| inherited.claim(end).map(End::from));
         let ends = ends.collect::<Result<_, Lost>>()?;
         let writer = match (is_adrift, is_live) {
             (true, _) => Writer::Adrift,
@@ -153,9 +167,10 @@ impl Stream {
     }
 
     /// Begins to look at its ends.
-    pub(super) fn look(&self, readable: &Readable, id: StreamId) {
-        for end in &self.ends {
-            if let Err(errno) = readable.add(end, id) {
+    pub(super) fn look(&mut self, readable: &Readable, id: StreamId) {
+        for end in &mut self.ends {
+            end.is_closed = false;
+            if let Err(errno) = readable.add(&end.fd, id) {
                 warn!("job `{}`: its output is read only when it ends: {}", self.job, errno.desc());
             }
         }
@@ -185,6 +200,8 @@ impl Stream {
 
     /// Reads from one end more.
     pub(super) fn add(&mut self, end: OwnedFd, readable: &Readable, id: StreamId) {
+        // Who could open it again was of an earlier run.
+        self.drop_closed(readable);
         let most = if self.waits { MOST_UNREAD_ENDS } else { MOST_ENDS };
         if self.ends.len() >= most {
             self.drop_first(readable);
@@ -195,14 +212,21 @@ impl Stream {
             warn!("job `{}`: its output is read only when it ends: {}", self.job, errno.desc());
         }
         self.ends.reserve_exact(1);
-        self.ends.push(end);
+        self.ends.push(end.into());
     }
 
     /// Closes the first end. A terminal's is not the only one of its open file, so that the kernel would
     /// go on telling of it.
     fn drop_first(&mut self, readable: &Readable) {
         let end = self.ends.remove(0);
-        readable.remove(&end);
+        readable.remove(&end.fd);
+    }
+
+    /// Closes terminals that nobody has open.
+    pub(super) fn drop_closed(&mut self, readable: &Readable) {
+        for end in self.ends.extract_if(.., |end| end.is_closed) {
+            readable.remove(&end.fd);
+        }
     }
 
     /// Reads no more.
@@ -220,7 +244,7 @@ impl Stream {
         now: (u64, u64),
         may_grow: bool,
         buffer: &mut Vec<u8>,
-        readable: &Readable,
+        (readable, id): (&Readable, StreamId),
     ) -> Read {
         for _ in 0..self.ends.len() {
             let most = self.room(may_grow);
@@ -228,7 +252,8 @@ impl Stream {
                 self.pause(readable);
                 return Read::Nothing;
             }
-            let Some(end) = self.ends.first() else { return Read::Nothing };
+            let Some(End { fd: end, is_closed }) = self.ends.first() else { return Read::Nothing };
+            let is_closed = *is_closed;
             let is_final = self.ring.room() >= self.limit || !may_grow || self.waits;
             let read = if is_final && self.ring.room() > 0 {
                 let mut parts = self.ring.next(most);
@@ -244,6 +269,10 @@ impl Stream {
             };
             match read {
                 Ok(1..) => {
+                    if is_closed && let Some(end) = self.ends.first_mut() {
+                        end.is_closed = false;
+                        readable.tell_always(&end.fd, id);
+                    }
                     // What is to be read as a whole is read in order.
                     if !self.waits {
                         self.ends.rotate_left(1);
@@ -251,7 +280,15 @@ impl Stream {
                     return Read::More;
                 }
                 Err(Errno::EAGAIN | Errno::EINTR) => self.ends.rotate_left(1),
-                // The last who could write has let go; a terminal says so by an error.
+                // Nobody has the terminal open. While the job lives, it may open it again.
+                Err(Errno::EIO) if self.writer == Writer::Live => {
+                    if !is_closed && let Some(end) = self.ends.first_mut() {
+                        end.is_closed = true;
+                        readable.tell_once(&end.fd, id);
+                    }
+                    self.ends.rotate_left(1);
+                }
+                // The last who could write has let go.
                 Ok(_) | Err(_) => self.drop_first(readable),
             }
         }
@@ -300,16 +337,14 @@ impl Stream {
     /// The job has to wait: its ends are looked at again when there is room.
     fn pause(&mut self, readable: &Readable) {
         self.is_full = true;
-        self.ends.iter().for_each(|end| readable.remove(end));
+        self.ends.iter().for_each(|end| readable.remove(&end.fd));
     }
 
     /// Somebody has read so far.
     pub(super) fn taken(&mut self, offset: u64, readable: &Readable, id: StreamId) {
         self.taken = self.taken.max(offset);
         if std::mem::take(&mut self.is_full) {
-            for end in &self.ends {
-                let _ = readable.add(end, id);
-            }
+            self.look(readable, id);
         }
     }
 
