@@ -65,7 +65,7 @@ pub(super) async fn write(
     if close && input.is_terminal {
         input.end().await.map_err(|errno| refusal(job, errno, written))?;
     } else if close {
-        inputs.close(job);
+        inputs.close_run(job, &input);
     }
     Ok(empty(StatusCode::NO_CONTENT))
 }
