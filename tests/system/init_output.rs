@@ -59,10 +59,43 @@ fn z06_of_a_flood_the_newest_bytes_stay_and_memory_is_bounded() {
     assert!(answer.body.ends_with(&format!("{:099}\n", 999_999)));
     assert_eq!(answer.header("output-start"), Some("99934464"));
     assert_eq!(answer.header("output-end"), Some("100000000"));
+    assert!(memory(&init) < 16 * 1024, "{} KiB", memory(&init));
+}
+
+/// KiB of init's that are in memory.
+fn memory(init: &Init) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", init.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let rss: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(rss < 16 * 1024, "{rss} kB");
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn z06_of_many_jobs_large_rings_memory_is_bounded_and_nobody_waits() {
+    const ALL: u64 = 256 * 1024 * 1024;
+    let init = Init::start(&[]);
+    let put = |job: &str| {
+        let mut spec = script(&format!("head -c 17000000 /dev/zero; echo; echo last of {job}"));
+        spec["log"] = json!({"bytes": 16_777_216});
+        assert_eq!(init.send("PUT", &format!("/job/{job}?wait=exit"), &spec).status, 201);
+        let answer = init.get(&format!("/job/{job}/stdout?tail=1"));
+        let last = format!("last of {job}\n");
+        assert_eq!(answer.body, last);
+        let offset = |name: &str| answer.header(name).unwrap().parse::<u64>().unwrap();
+        assert_eq!(offset("output-end"), 17_000_001 + last.len() as u64, "all of it was read");
+        offset("output-end") - offset("output-start")
+    };
+    let jobs: Vec<_> = (0..20).map(|job| format!("j{job}")).collect();
+    let kept: Vec<_> = jobs.iter().map(|job| put(job)).collect();
+    let sum: u64 = kept.iter().sum();
+    assert!(kept[0] == 16_777_216 && kept[19] == 4096, "{kept:?}");
+    assert!(sum <= ALL && sum > ALL / 2, "{kept:?}");
+    // Its own program and heap, and what it takes to copy a ring into a larger one.
+    assert!(memory(&init) < (ALL >> 10) + 32 * 1024, "{} KiB", memory(&init));
+    for job in &jobs {
+        assert_eq!(init.delete(&format!("/job/{job}")).status, 204);
+    }
+    assert!(memory(&init) < 32 * 1024, "{} KiB", memory(&init));
+    assert_eq!(put("again"), 16_777_216, "there is room again");
 }
 
 #[test]
@@ -423,6 +456,21 @@ fn o12_last_words_of_a_cleared_job_can_be_collected() {
     let all = init.get("/jobs/output").body;
     assert!(all.contains("last words") && all.contains("another"), "{all}");
     assert_eq!(init.get("/job/gone/stdout").body, "another\n");
+}
+
+#[test]
+fn o12_what_a_cleared_job_has_said_goes_with_4_mib_of_later_ones() {
+    let init = Init::start(&[]);
+    assert_eq!(init.send("PUT", "/job/gone?wait=exit", &script("echo last words")).status, 201);
+    assert_eq!(init.delete("/job/gone").status, 204);
+    let mut spec = script("head -c 1048576 /dev/zero");
+    spec["log"] = json!({"bytes": 1_048_576});
+    for later in 1..=4 {
+        assert_eq!(init.send("PUT", "/job/later?wait=exit", &spec).status, 201);
+        assert_eq!(init.delete("/job/later").status, 204);
+        let is_there = init.get("/jobs/output").body.contains("last words");
+        assert_eq!(is_there, later < 4, "{later} MiB");
+    }
 }
 
 #[test]

@@ -138,6 +138,11 @@ impl Ring {
         self.most_marks = bytes / BYTES_A_MARK;
     }
 
+    /// No more pieces than there are places for, but for a few.
+    pub fn hold(&mut self) {
+        self.most_marks = self.most_marks.min(self.marks.capacity().max(LEAST / BYTES_A_MARK));
+    }
+
     /// Whether the next piece takes the place of an old one, however short it is.
     #[must_use]
     pub fn is_crowded(&self) -> bool {

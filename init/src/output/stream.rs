@@ -238,23 +238,25 @@ impl Stream {
         self.tell();
     }
 
-    /// Reads once, what comes first in `now`: the position and the time.
+    /// Reads once, what comes first in `now`: the position and the time. It may take so much more
+    /// memory.
     pub(super) fn read(
         &mut self,
         now: (u64, u64),
-        may_grow: bool,
+        spare: usize,
         buffer: &mut Vec<u8>,
         (readable, id): (&Readable, StreamId),
     ) -> Read {
         for _ in 0..self.ends.len() {
-            let most = self.room(may_grow);
+            let limit = self.limit.min(self.ring.room().saturating_add(spare).max(LEAST));
+            let most = self.room(limit, spare);
             if most == 0 {
                 self.pause(readable);
                 return Read::Nothing;
             }
             let Some(End { fd: end, is_closed }) = self.ends.first() else { return Read::Nothing };
             let is_closed = *is_closed;
-            let is_final = self.ring.room() >= self.limit || !may_grow || self.waits;
+            let is_final = self.ring.room() >= limit || self.waits;
             let read = if is_final && self.ring.room() > 0 {
                 let mut parts = self.ring.next(most);
                 let count = readv(end, &mut parts);
@@ -263,7 +265,7 @@ impl Stream {
                 buffer.resize(A_READ, 0);
                 read(end, buffer).inspect(|count| {
                     let bytes = buffer.get(..*count).unwrap_or_default();
-                    self.grow_for(bytes.len());
+                    self.grow_for(bytes.len(), limit);
                     self.ring.append(bytes, now.0, now.1);
                 })
             };
@@ -308,12 +310,15 @@ impl Stream {
         usize::try_from(kept).unwrap_or(usize::MAX)
     }
 
-    /// Bytes that may be read now.
-    fn room(&mut self, may_grow: bool) -> usize {
+    /// Bytes that may be read now into a ring of `limit` bytes at most.
+    fn room(&mut self, limit: usize, spare: usize) -> usize {
         self.fit();
-        self.ring.bound(if may_grow { self.limit } else { self.ring.room().max(LEAST) });
-        if self.waits {
-            self.ring.grow(if may_grow { self.limit } else { LEAST });
+        self.ring.bound(limit);
+        if spare == 0 {
+            self.ring.hold();
+        }
+        if self.waits || limit <= LEAST {
+            self.ring.grow(limit);
         }
         if self.waits && self.ring.is_crowded() && self.taken <= self.ring.start() {
             return 0;
@@ -321,17 +326,14 @@ impl Stream {
         if self.waits && self.ring.room() > 0 {
             self.ring.room().min(self.limit).saturating_sub(self.unread())
         } else {
-            if !may_grow {
-                self.ring.grow(LEAST.min(self.limit));
-            }
             A_READ
         }
     }
 
-    fn grow_for(&mut self, more: usize) {
+    fn grow_for(&mut self, more: usize, limit: usize) {
         let kept = usize::try_from(self.ring.end() - self.ring.start()).unwrap_or(usize::MAX);
         let wanted = kept.saturating_add(more).max(LEAST).next_power_of_two();
-        self.ring.grow(wanted.min(self.limit));
+        self.ring.grow(wanted.min(limit));
     }
 
     /// The job has to wait: its ends are looked at again when there is room.
