@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use init_wire::{ErrorBody, InitInfo, JobEvent, JobInfo, JobSpec};
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc::Sender;
 
 use crate::event::Event;
 use crate::http::{Answer, HttpError, Server, segment};
@@ -109,23 +109,57 @@ impl Init {
     }
 
     /// The last lines of what a job has written, and what it writes from now on.
-    pub(crate) async fn open_output(&self, id: &str, lines: usize) -> Result<Incoming, InitError> {
-        let path = format!("/job/{}/stdout?follow&tail={lines}", segment(id));
-        let response = self.server.open(&path).await.map_err(|e| self.unreachable(e))?;
-        let good = response.status() == StatusCode::OK;
-        if good { Ok(response.into_body()) } else { Err(self.refused(response).await) }
+    pub(crate) async fn open_output(&self, id: &str, lines: usize) -> Result<Output, InitError> {
+        self.output(id, &format!("tail={lines}")).await
     }
 
-    /// Writes to a job whatever comes, and then ends its input.
-    pub(crate) async fn write_input(
+    /// The same from where `output` broke off.
+    pub(crate) async fn reopen_output(
         &self,
         id: &str,
-        bytes: mpsc::Receiver<Bytes>,
-    ) -> Result<(), InitError> {
-        let path = format!("/job/{}/stdin?close", segment(id));
-        let sent = self.server.stream(&path, bytes).await;
-        let response = sent.map_err(|e| self.unreachable(e))?;
-        if response.status().is_success() { Ok(()) } else { Err(self.refused(response).await) }
+        output: &Output,
+    ) -> Result<Output, InitError> {
+        self.output(id, &format!("from={}", output.at)).await
+    }
+
+    async fn output(&self, id: &str, from: &str) -> Result<Output, InitError> {
+        let path = format!("/job/{}/stdout?follow&{from}", segment(id));
+        let response = self.server.open(&path).await.map_err(|e| self.unreachable(e))?;
+        if response.status() != StatusCode::OK {
+            return Err(self.refused(response).await);
+        }
+        let Some(at) = number(response.headers(), "output-from") else {
+            let what = "it does not say where a job's output begins".to_owned();
+            return Err(InitError::Trouble(response.status(), what));
+        };
+        Ok(Output { body: response.into_body(), at })
+    }
+
+    /// Writes to a job.
+    pub(crate) async fn write_input(&self, id: &str, bytes: Bytes) -> Result<(), InitError> {
+        self.put_input(&format!("/job/{}/stdin", segment(id)), bytes).await
+    }
+
+    /// Ends a job's input.
+    pub(crate) async fn end_input(&self, id: &str) -> Result<(), InitError> {
+        self.put_input(&format!("/job/{}/stdin?close", segment(id)), Bytes::new()).await
+    }
+
+    /// What is not written when init becomes another one is the next one's.
+    async fn put_input(&self, path: &str, mut bytes: Bytes) -> Result<(), InitError> {
+        loop {
+            let sent = self.server.put(path, bytes.clone()).await;
+            let response = sent.map_err(|e| self.unreachable(e))?;
+            if response.status().is_success() {
+                return Ok(());
+            }
+            let written = number(response.headers(), "input-written");
+            let written = written.and_then(|count| usize::try_from(count).ok());
+            match written.filter(|_| response.status() == StatusCode::SERVICE_UNAVAILABLE) {
+                Some(count) => drop(bytes.split_to(count.min(bytes.len()))),
+                None => return Err(self.refused(response).await),
+            }
+        }
     }
 
     /// Sets the size of a job's window.
@@ -173,6 +207,35 @@ fn judge(answer: &Answer) -> Result<(), InitError> {
         Ok(body) if answer.status.is_client_error() => Err(InitError::Refused(body)),
         Ok(body) => Err(InitError::Trouble(answer.status, body.message)),
         Err(error) => Err(InitError::Trouble(answer.status, error.to_string())),
+    }
+}
+
+/// A number that a header says.
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+/// What a job writes.
+pub(crate) struct Output {
+    body: Incoming,
+    /// The offset of what comes next. Where init says that bytes are missing, that counts as if the job
+    /// had said it: who goes on from there sees a little twice.
+    at: u64,
+}
+
+impl Output {
+    /// What comes next; `None` when the job has ended, an error when it breaks off.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, HttpError>> {
+        loop {
+            let frame = match self.body.frame().await? {
+                Ok(frame) => frame,
+                Err(error) => return Some(Err(error.into())),
+            };
+            if let Ok(bytes) = frame.into_data() {
+                self.at += bytes.len() as u64;
+                return Some(Ok(bytes));
+            }
+        }
     }
 }
 

@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
-use hyper::body::{Body, Frame, Incoming};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// The largest answer that is read: far more than a full table of jobs.
@@ -106,18 +105,13 @@ impl Server {
         self.exchange(request.body(body)?).await
     }
 
-    /// Puts a body that comes bit by bit.
-    pub(crate) async fn stream(
+    /// Puts bytes of no certain type, however long that takes.
+    pub(crate) async fn put(
         &self,
         path: &str,
-        parts: mpsc::Receiver<Bytes>,
+        body: Bytes,
     ) -> Result<Response<Incoming>, HttpError> {
-        let frames = futures_util::stream::unfold(parts, async |mut parts| {
-            let part = parts.recv().await?;
-            Some((Ok::<_, Infallible>(Frame::data(part)), parts))
-        });
-        let body = StreamBody::new(Box::pin(frames));
-        self.exchange(self.request(Method::PUT, path).body(body)?).await
+        self.exchange(self.request(Method::PUT, path).body(Full::new(body))?).await
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {

@@ -22,7 +22,15 @@ pub fn raised(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     if fd.as_raw_fd() >= ABOVE_TARGETS {
         return Ok(fd);
     }
-    sys::duplicate_above(&fd, ABOVE_TARGETS)
+    above_targets(&fd)
+}
+
+fn above_targets(fd: &OwnedFd) -> Result<OwnedFd, Errno> {
+    sys::duplicate_above(fd, ABOVE_TARGETS).map_err(|errno| match errno {
+        // That is what the kernel says where the limit is below that place.
+        Errno::EINVAL => Errno::EMFILE,
+        errno => errno,
+    })
 }
 
 /// Before a socket is closed that a job has had in its hands: that would wait until its last bytes
@@ -40,7 +48,7 @@ impl Foreign {
     /// Puts it above all targets.
     pub fn raise(&mut self) -> Result<(), Errno> {
         if self.0.as_raw_fd() < ABOVE_TARGETS {
-            self.0 = sys::duplicate_above(&self.0, ABOVE_TARGETS)?;
+            self.0 = above_targets(&self.0)?;
         }
         Ok(())
     }

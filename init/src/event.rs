@@ -292,6 +292,10 @@ impl Fault {
                 "; only an init that runs as root can start a job as somebody else"
             }
             (Stage::Rlimits, Errno::EPERM) => "; only root may raise a hard limit",
+            (_, Errno::EMFILE) => {
+                "; init keeps no more descriptors for jobs than its own limit (RLIMIT_NOFILE) leaves it: \
+                 end some jobs, or start init with a higher one, 1024 or more"
+            }
             (Stage::Clone, Errno::EAGAIN) => {
                 "; there are as many processes, or as many starts under way, as there may be"
             }

@@ -81,6 +81,14 @@ impl Inputs {
         self.all().remove(job);
     }
 
+    /// The run of the job that reads from there gets no more. A later one is not meant.
+    pub fn close_run(&self, job: &JobId, input: &Input) {
+        let mut all = self.all();
+        if all.get(job).is_some_and(|current| Arc::ptr_eq(&current.end, &input.end)) {
+            all.remove(job);
+        }
+    }
+
     /// How many ends there are.
     #[must_use]
     pub fn count(&self) -> usize {

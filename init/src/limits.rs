@@ -54,6 +54,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub const MAX_OUTPUT: usize = 256 * 1024 * 1024;
 /// Bytes of the output of cleared jobs, for who follows all output. The longest cleared goes first.
 pub const MAX_DEPARTED: usize = 4 * 1024 * 1024;
+/// Cleared jobs' streams without output that are known by name, for who was behind. Of older ones he is
+/// told only that there were some.
+pub const MAX_GONE: usize = 1024;
 /// How long what is written to a job waits for the job to read. Then the request is refused with 409,
 /// and says how much was written.
 pub const STALLED: Duration = Duration::from_secs(30);

@@ -1,5 +1,6 @@
 //! `bootctl attach`: a terminal becomes a job's.
 
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use jobinit_tests::binaries::program;
@@ -87,10 +88,69 @@ fn i08_a_job_without_a_terminal_can_be_talked_to() {
     let mut command = Command::new(program("bootctl"));
     command.args(["attach", "c", "--init", &init.api().to_string()]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"some\nlines\n").unwrap();
+    child.stdin.take().unwrap().write_all(b"some\nlines\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.stdout, b"some\nlines\n");
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn i08_another_init_is_not_noticed() {
+    let init = Init::start(&[]);
+    init.launch_job("t", &shell());
+    let mut pty = attach(&init, &["t"]);
+    pty.expect("job$ ");
+    for round in 0..5 {
+        assert_eq!(init.put("/job/init/restart").status, 200);
+        pty.keys(&format!("echo $(({round}+10))\r"));
+        let shown = [pty.expect(&format!("\n{}\r\n", round + 10)), pty.expect("job$ ")].concat();
+        assert_eq!(shown, format!("echo $(({round}+10))\r"), "nothing twice, nothing of init");
+    }
+    pty.keys("exit 7\r");
+    pty.expect("t has ended with exit code 7");
+    assert_eq!(pty.wait_end().code(), Some(7));
+}
+
+#[test]
+fn i08_not_a_byte_is_lost_to_another_init() {
+    let init = Init::start(&[]);
+    // It says after each line that it had it, so that what is typed is on its way all the time.
+    let script = "while read word; do echo \"$word\"; sleep 0.001; done";
+    let spec = json!({
+        "exec": "/bin/sh",
+        "args": ["-c", script],
+        "envs": {"PATH": "/usr/bin:/bin"},
+        "stdin": "pipe",
+        "stdout": "log",
+    });
+    init.launch_job("echo", &spec);
+    let mut command = Command::new(program("bootctl"));
+    command.args(["attach", "echo", "--init", &init.api().to_string()]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut keys = child.stdin.take().unwrap();
+    let lines: Vec<_> = (0..1500).map(|line| format!("{line:0199}\n")).collect();
+    let text = lines.concat();
+    let mut shown = child.stdout.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // More than the pipes on the way hold, so some of it waits for the job.
+            keys.write_all(text.as_bytes()).unwrap();
+            drop(keys);
+        });
+        let shown = scope.spawn(|| {
+            let mut all = String::new();
+            shown.read_to_string(&mut all).unwrap();
+            all
+        });
+        let mut renewals = 0;
+        while !shown.is_finished() {
+            assert_eq!(init.put("/job/init/restart").status, 200);
+            renewals += 1;
+        }
+        assert!(renewals > 1, "{renewals}");
+        assert!(shown.join().unwrap() == text, "each line came, and once");
+    });
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -195,3 +195,19 @@ fn b20_a_body_that_is_no_object_says_so() {
         assert!(answer.json()["message"].as_str().unwrap().contains(message), "{answer:?}");
     }
 }
+
+#[test]
+fn b20_too_few_descriptors_are_said_to_be_too_few() {
+    let mut command = Command::new("sh");
+    let script = "ulimit -n 64; exec \"$0\" --listen 127.0.0.1:0";
+    command.args(["-c", script]).arg(program("init"));
+    let init = Init::launch(command);
+    for stdout in ["log", "null"] {
+        let answer = init.send("PUT", "/job/x", &json!({"exec": "true", "stdout": stdout}));
+        let json = answer.json();
+        assert_eq!((answer.status, &json["errno"]), (503, &json!("EMFILE")), "{json}");
+        let message = json["message"].as_str().unwrap();
+        assert!(message.contains("RLIMIT_NOFILE") && message.contains("1024"), "{message}");
+    }
+    assert_eq!(init.get("/jobs").json(), json!([]));
+}

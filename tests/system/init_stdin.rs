@@ -1,6 +1,6 @@
 //! What is written to jobs, and jobs with a terminal of their own.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use jobinit_tests::http::{self, Answer};
@@ -67,6 +67,26 @@ fn b22_a_job_that_ends_lets_its_writer_go() {
     init.launch_job("h", &json!({"exec": "head", "args": ["-c", "1"], "stdin": "pipe"}));
     let answer = write(&init, "/job/h/stdin", &"x".repeat(300_000));
     assert_eq!((answer.status, &answer.json()["error"]), (409, &json!("no_input")), "{answer:?}");
+}
+
+#[test]
+fn b22_the_end_of_one_runs_input_is_not_the_next_ones() {
+    let init = Init::start(&[]);
+    init.launch_job("c", &json!({"exec": "cat", "stdin": "pipe", "stdout": "log"}));
+    let mut stream = TcpStream::connect(init.api()).unwrap();
+    let head = format!("PUT /job/c/stdin?close HTTP/1.1\r\nHost: {}\r\n", init.api());
+    write!(stream, "{head}Transfer-Encoding: chunked\r\n\r\n6\r\nfirst\n\r\n").unwrap();
+    shown(&init, "c", "first");
+    assert_eq!(init.put("/job/c/restart").status, 200);
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    let mut answer = [0; 64];
+    let count = stream.read(&mut answer).unwrap();
+    assert!(answer[..count].starts_with(b"HTTP/1.1 204"), "all it had was written");
+    assert_eq!(write(&init, "/job/c/stdin", "second\n").status, 204);
+    shown(&init, "c", "second");
+    assert_eq!(write(&init, "/job/c/stdin?close", "").status, 204);
+    init.wait_for("c", "success");
 }
 
 #[test]
@@ -137,6 +157,36 @@ fn i08_a_restarted_job_has_a_new_terminal() {
     write(&init, "/job/t/stdin", "echo again; exit 3\n");
     shown(&init, "t", "\nagain");
     assert_eq!(init.wait_for("t", "failed")["lastExit"], 3);
+}
+
+#[test]
+fn i08_a_terminal_that_is_opened_again_is_read_again() {
+    let init = Init::start(&[]);
+    let script = "terminal=$(tty); echo open\n\
+        for round in 1 2 3; do\n\
+        exec <&- >&- 2>&-; sleep 0.1; exec >$terminal; echo again $round\n\
+        done; exec >&-; sleep 0.1; exec >$terminal; read go <$terminal; echo went $go";
+    let spec = json!({
+        "exec": "/bin/sh",
+        "args": ["-c", script],
+        "envs": {"PATH": "/usr/bin:/bin"},
+        "tty": true,
+    });
+    for run in 1..=2 {
+        assert_eq!(init.send("PUT", "/job/t", &spec).status, 201);
+        wait::until("it to be read again", || {
+            let shown = init.get("/job/t/stdout").body;
+            (shown.matches("again 3").count() == run).then_some(())
+        });
+        // The next init has to look for that anew.
+        assert_eq!(init.put("/job/init/restart").status, 200);
+        write(&init, "/job/t/stdin", "there\n");
+        init.wait_for("t", "success");
+    }
+    let shown = init.get("/job/t/stdout").body;
+    let told: Vec<_> = shown.lines().filter(|line| *line != "there").collect();
+    let once = ["open", "again 1", "again 2", "again 3", "went there"];
+    assert_eq!(told, [once, once].concat(), "{shown:?}");
 }
 
 #[test]

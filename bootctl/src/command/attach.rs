@@ -1,7 +1,8 @@
 //! `bootctl attach JOB`: this terminal becomes the job's.
 //!
-//! What the job writes comes by one request, what is typed goes by another. Either may break off and
-//! the job goes on; so detaching is nothing but leaving.
+//! What the job writes comes by one request, what is typed goes by others. Each may break off and
+//! the job goes on; so detaching is nothing but leaving, and when init becomes another one, all goes on
+//! from where it was.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
@@ -10,8 +11,6 @@ use std::process::ExitCode;
 use std::thread;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use init_wire::LastExit;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use terminal_size::{Height, Width, terminal_size};
@@ -20,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::boot::{BadAddress, init_address};
 use crate::cli::Attach;
-use crate::client::{Init, InitError};
+use crate::client::{Init, InitError, Output};
 use crate::token::{Token, TokenError};
 
 /// Lines of what the job has written before that are shown.
@@ -95,7 +94,7 @@ async fn converse(init: &Init, attach: &Attach) -> Result<End, AttachError> {
     let leave = raw.is_some().then_some(attach.detach_key);
     let mut left = leave_with(leave, takes_input.then_some(typed));
     let ended = tokio::select! {
-        over = show(output) => over,
+        over = show(init, &attach.job, output) => over,
         over = follow_size(init, &attach.job, is_screen) => over,
         over = write(init, &attach.job, keys, takes_input) => over,
         Some(()) = left.recv() => return Ok(End::Detached),
@@ -106,25 +105,33 @@ async fn converse(init: &Init, attach: &Attach) -> Result<End, AttachError> {
 }
 
 /// Shows what the job writes, until it has ended.
-async fn show(mut output: Incoming) -> Result<(), AttachError> {
+async fn show(init: &Init, job: &str, mut output: Output) -> Result<(), AttachError> {
     let mut screen = io::stdout();
-    while let Some(frame) = output.frame().await {
-        let Ok(Ok(bytes)) = frame.map(hyper::body::Frame::into_data) else { break };
-        screen.write_all(&bytes)?;
-        screen.flush()?;
+    loop {
+        match output.next().await {
+            Some(Ok(bytes)) => {
+                screen.write_all(&bytes)?;
+                screen.flush()?;
+            }
+            // If init has not become another one, but ended, this says so.
+            Some(Err(_)) => output = init.reopen_output(job, &output).await?,
+            None => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 /// Writes what is typed to the job. At its end the job may go on.
 async fn write(
     init: &Init,
     job: &str,
-    keys: mpsc::Receiver<Bytes>,
+    mut keys: mpsc::Receiver<Bytes>,
     takes_input: bool,
 ) -> Result<(), AttachError> {
     if takes_input {
-        init.write_input(job, keys).await?;
+        while let Some(bytes) = keys.recv().await {
+            init.write_input(job, bytes).await?;
+        }
+        init.end_input(job).await?;
     }
     std::future::pending().await
 }

@@ -1,11 +1,14 @@
 //! What answers look like on the wire, and with which status.
 
-use std::convert::Infallible;
+use std::future::ready;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::stream::once;
+use futures_util::{FutureExt, Stream, StreamExt};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 use init_wire::ErrorBody;
@@ -34,20 +37,46 @@ enum Content {
     /// All there is; `None` once it has been sent.
     Whole(Option<Bytes>),
     /// What comes, as long as it comes.
-    Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send>>),
 }
+
+/// The answer has not come to its end. The connection is closed without its last chunk, so that the
+/// client sees that.
+#[derive(Debug, thiserror::Error)]
+#[error("broken off")]
+pub(super) struct BrokenOff;
 
 impl Payload {
     fn empty() -> Self {
         Self { content: Content::Whole(None), busy: None }
     }
 
-    /// What comes, as long as it comes and nothing `ends` it.
-    pub(super) fn stream(
+    /// What comes, to its end.
+    pub(super) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self { content: Content::Stream(Box::pin(stream.map(Ok))), busy: None }
+    }
+
+    /// The same, unless there is to be an end before its own: then, once all is on its way that was
+    /// sent, it breaks off.
+    pub(super) fn breaking(
         stream: impl Stream<Item = Bytes> + Send + 'static,
         ends: impl Future<Output = ()> + Send + 'static,
+        sent: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
-        Self { content: Content::Stream(Box::pin(stream.take_until(ends))), busy: None }
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = {
+            let is_over = Arc::clone(&is_over);
+            ends.map(move |()| is_over.store(true, Ordering::Relaxed))
+        };
+        let last = once(async move {
+            if !is_over.load(Ordering::Relaxed) {
+                return None;
+            }
+            sent.await;
+            Some(Err(BrokenOff))
+        });
+        let stream = stream.map(Ok).take_until(over).chain(last.filter_map(ready));
+        Self { content: Content::Stream(Box::pin(stream)), busy: None }
     }
 
     /// Keeps `busy` until the last byte is on its way.
@@ -65,17 +94,17 @@ impl From<Vec<u8>> for Payload {
 
 impl Body for Payload {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let bytes = match &mut self.get_mut().content {
-            Content::Whole(bytes) => Poll::Ready(bytes.take()),
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Content::Stream(stream) => stream.as_mut().poll_next(context),
         };
-        bytes.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        bytes.map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::StatusCode;
-use init_wire::OutputEvent;
+use init_wire::{Channel, OutputEvent};
 use tokio::task::yield_now;
 
 use super::answer::{Answer, Payload, typed};
 use crate::chronicle::{Life, Place};
 use crate::clock::rfc3339;
-use crate::output::{News, Outputs, StreamId};
+use crate::output::{Losses, News, Outputs, StreamId};
 
 /// Streams whose place is remembered, beyond those there are.
 const MOST_FORGOTTEN: usize = 1024;
@@ -30,18 +30,28 @@ pub(super) fn answer(
 ) -> Answer {
     let outputs = outputs.clone();
     let until = if follow { u64::MAX } else { outputs.position() };
+    // Who does not come back has missed nothing of what there was before.
+    let told = if from.is_some() { 0 } else { outputs.gone() };
     let at = from.filter(|place| place.life == life).map_or(0, |place| place.seq);
-    let reader = Reader { outputs, life, at, until, seen: HashMap::new(), begun: false };
+    let (first, seen, begun) = (at, HashMap::new(), false);
+    let reader = Reader { outputs, life, first, at, until, told, seen, begun };
     let batches = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
-    typed(StatusCode::OK, "application/x-ndjson", Payload::stream(batches, ends))
+    // What has an end of its own comes to that.
+    let payload =
+        if follow { Payload::stream(batches.take_until(ends)) } else { Payload::stream(batches) };
+    typed(StatusCode::OK, "application/x-ndjson", payload)
 }
 
 struct Reader {
     outputs: Outputs,
     life: Life,
+    /// Where he has begun.
+    first: u64,
     /// The position of what comes next.
     at: u64,
     until: u64,
+    /// The streams that have gone for good and that he has been told of, or need not be.
+    told: u64,
     /// The offset of what comes next of each stream that something has come of.
     seen: HashMap<StreamId, u64>,
     begun: bool,
@@ -67,7 +77,12 @@ impl Reader {
             if self.at >= self.until {
                 return None;
             }
+            let mut text = Vec::new();
+            self.tell_losses(&mut text);
             let news = outputs.news(self.at);
+            if news.is_empty() && !text.is_empty() {
+                return Some(text.into());
+            }
             if news.is_empty() && self.until < u64::MAX {
                 return None;
             }
@@ -75,7 +90,6 @@ impl Reader {
                 more.await;
                 continue;
             }
-            let mut text = Vec::new();
             for news in news {
                 self.tell(news, &mut text);
             }
@@ -87,6 +101,25 @@ impl Reader {
         }
     }
 
+    /// Streams of cleared jobs may have gone before he came to their last bytes.
+    fn tell_losses(&mut self, text: &mut Vec<u8>) {
+        let told = std::mem::replace(&mut self.told, self.outputs.gone());
+        if told == self.told {
+            return;
+        }
+        let Losses { more, streams } = self.outputs.losses(told, self.at);
+        if more {
+            let nobody = OutputEvent::Missed { job: None, stream: None, offset: None, count: None };
+            write(&nobody, text);
+        }
+        for gone in streams {
+            let is_all = gone.first.is_some_and(|first| first >= self.first);
+            let had = self.seen.remove(&gone.id).or_else(|| is_all.then_some(0));
+            let count = had.map(|had| gone.end - had);
+            write(&missed(gone.job.to_string(), gone.channel, gone.end, count), text);
+        }
+    }
+
     fn tell(&mut self, news: News, text: &mut Vec<u8>) {
         let News { id, job, channel: stream, piece, after_gap } = news;
         let (job, offset) = (job.to_string(), piece.mark.offset);
@@ -94,7 +127,7 @@ impl Reader {
         let seen = self.seen.insert(id, offset + length);
         if after_gap {
             let count = seen.map(|seen| offset - seen);
-            write(&OutputEvent::Missed { job: job.clone(), stream, offset, count }, text);
+            write(&missed(job.clone(), stream, offset, count), text);
         }
         self.at = piece.mark.position + length;
         let time = rfc3339(SystemTime::UNIX_EPOCH + Duration::from_millis(piece.mark.millis));
@@ -108,6 +141,10 @@ impl Reader {
             text,
         );
     }
+}
+
+fn missed(job: String, stream: Channel, offset: u64, count: Option<u64>) -> OutputEvent {
+    OutputEvent::Missed { job: Some(job), stream: Some(stream), offset: Some(offset), count }
 }
 
 fn write(event: &OutputEvent, text: &mut Vec<u8>) {

@@ -4,7 +4,7 @@
 use std::vec;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use init_wire::JobEvent;
 
@@ -34,7 +34,7 @@ pub(super) fn answer(
         let line = follower.next().await?;
         Some((line, follower))
     });
-    typed(StatusCode::OK, "application/x-ndjson", Payload::stream(lines, ends))
+    typed(StatusCode::OK, "application/x-ndjson", Payload::stream(lines.take_until(ends)))
 }
 
 /// A client, and what it is to be told, which is written only when it takes it.

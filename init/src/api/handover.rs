@@ -1,7 +1,7 @@
 //! Conversations that outlive the process that leads them.
 //!
 //! When init execs itself, its clients are not to notice. What is being answered is answered first;
-//! answers without an end end. Then each connection is taken back from the HTTP library between two
+//! answers without an end end, and what would have ended with a job breaks off. Then each connection is taken back from the HTTP library between two
 //! requests, or while its only request waits for something that a job will do, and goes on in the new
 //! process, or in this one if there is no new one after all.
 
@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{Method, Request, Version, header};
@@ -17,8 +18,13 @@ use hyper::body::Body;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
+use tokio::task::yield_now;
+use tokio::time::sleep;
 
 use crate::event::Ticket;
+
+/// The pause before it is looked again whether a client has taken what was written.
+const A_MOMENT: Duration = Duration::from_millis(1);
 
 /// How far a handover is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +207,8 @@ pub(super) struct Talk {
     /// Whether bytes of the last request's body may be yet to come. They are not to be taken for a
     /// request.
     is_open: Arc<AtomicBool>,
+    /// Whether all that was written is on its way.
+    is_clean: Arc<AtomicBool>,
     handover: Handover,
 }
 
@@ -218,8 +226,24 @@ enum Doing {
 }
 
 impl Talk {
-    pub(super) fn new(handover: &Handover) -> Self {
-        Self { doing: Arc::default(), is_open: Arc::default(), handover: handover.clone() }
+    /// One on the line that tells whether it is clean.
+    pub(super) fn new(handover: &Handover, is_clean: Arc<AtomicBool>) -> Self {
+        let (doing, is_open) = Default::default();
+        Self { doing, is_open, is_clean, handover: handover.clone() }
+    }
+
+    /// Resolves when all is on its way that an answer consists of so far.
+    pub(super) async fn sent(self) {
+        // What was made last has not even been written yet.
+        yield_now().await;
+        while !self.is_clean() {
+            sleep(A_MOMENT).await;
+        }
+    }
+
+    /// Whether all that was written is on its way.
+    pub(super) fn is_clean(&self) -> bool {
+        self.is_clean.load(Ordering::Relaxed)
     }
 
     /// A request begins.

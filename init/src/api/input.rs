@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use http::{Request, StatusCode};
+use http::{HeaderName, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use nix::errno::Errno;
@@ -13,6 +13,9 @@ use super::handover::Talk;
 use crate::id::JobId;
 use crate::input::{Input, Inputs};
 use crate::limits::STALLED;
+
+/// How many bytes were written, where not all were.
+const WRITTEN: HeaderName = HeaderName::from_static("input-written");
 
 /// Writes the body to the job as it comes; answers when the last byte is written.
 pub(super) async fn write(
@@ -62,7 +65,7 @@ pub(super) async fn write(
     if close && input.is_terminal {
         input.end().await.map_err(|errno| refusal(job, errno, written))?;
     } else if close {
-        inputs.close(job);
+        inputs.close_run(job, &input);
     }
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -87,6 +90,7 @@ fn makes_room(written: usize) -> Refused {
         "init makes room for another one; {written} bytes are written, send the rest again"
     );
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, "restarting", message)
+        .with(WRITTEN, &written.to_string())
 }
 
 fn find(inputs: &Inputs, job: &JobId) -> Result<Input, Refused> {
@@ -104,5 +108,5 @@ fn refusal(job: &JobId, errno: Errno, written: usize) -> Refused {
         "job `{job}` does not read what comes after {written} bytes: {} ({errno:?})",
         errno.desc()
     );
-    Refused::new(StatusCode::CONFLICT, "no_input", message)
+    Refused::new(StatusCode::CONFLICT, "no_input", message).with(WRITTEN, &written.to_string())
 }

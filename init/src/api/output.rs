@@ -10,10 +10,13 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use super::answer::{Answer, Payload, Refused, empty, typed};
+use super::handover::Talk;
 use super::lines::Lines;
 use crate::id::JobId;
 use crate::output::{Next, Outputs, Standing, StreamId};
 
+/// Where the answer begins.
+const FROM: HeaderName = HeaderName::from_static("output-from");
 /// The offset of the oldest byte that is kept, and the one after the newest.
 const START: HeaderName = HeaderName::from_static("output-start");
 const END: HeaderName = HeaderName::from_static("output-end");
@@ -44,7 +47,7 @@ pub(super) fn answer(
     (job, channel): (&JobId, Channel),
     wanted: &Wanted,
     headers: &HeaderMap,
-    ends: impl Future<Output = ()> + Send + 'static,
+    (talk, ends): (&Talk, impl Future<Output = ()> + Send + 'static),
 ) -> Result<Answer, Refused> {
     let Some(standing) = outputs.find(job, channel) else {
         let stream = if channel == Channel::Stdout { "stdout" } else { "stderr" };
@@ -65,7 +68,9 @@ pub(super) fn answer(
             None => wanted.from.unwrap_or(start),
         };
         let until = if wanted.follow { u64::MAX } else { end };
-        whole(outputs, id, (from, until), wanted, ends)
+        let mut answer = whole(outputs, id, (from, until), wanted, (talk, ends));
+        answer.headers_mut().insert(FROM, from.into());
+        answer
     };
     let headers = answer.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -79,7 +84,7 @@ fn whole(
     id: StreamId,
     (from, until): (u64, u64),
     wanted: &Wanted,
-    ends: impl Future<Output = ()> + Send + 'static,
+    (talk, ends): (&Talk, impl Future<Output = ()> + Send + 'static),
 ) -> Answer {
     const TEXT: &str = "text/plain; charset=utf-8";
     const JSON: &str = "application/x-ndjson";
@@ -91,7 +96,13 @@ fn whole(
     let reader = Reader { outputs, news, id, at: from, until, lines };
     let pieces = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
     let media_type = if wanted.json { JSON } else { TEXT };
-    typed(StatusCode::OK, media_type, Payload::stream(pieces, ends))
+    let payload = if wanted.follow {
+        // It ends with the job; any other end must not look like that.
+        Payload::breaking(pieces, ends, talk.clone().sent())
+    } else {
+        Payload::stream(pieces)
+    };
+    typed(StatusCode::OK, media_type, payload)
 }
 
 /// Who reads a stream to its end, or on and on.

@@ -202,7 +202,8 @@ impl Api {
                 }
                 let ends = self.handover.clone().begins();
                 let stream = (&id, channel);
-                return output::answer(&self.outputs, stream, &wanted, request.headers(), ends);
+                let (outputs, headers) = (&self.outputs, request.headers());
+                return output::answer(outputs, stream, &wanted, headers, (talk, ends));
             }
             What::AllOutput => {
                 let [from, follow] = query(uri, ["from", "follow"])?;

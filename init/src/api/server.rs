@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::{Pin, pin};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
@@ -231,7 +230,9 @@ pub async fn converse<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let talk = Talk::new(&api.handover);
+    let head = pending.map(|pending| pending.request()).unwrap_or_default();
+    let (line, is_clean) = Line::new([head.as_bytes(), &unread].concat().into(), stream);
+    let talk = Talk::new(&api.handover, is_clean);
     let first = Mutex::new(pending);
     let (api, peer, seat, own) = (&api, &peer, &seat, &talk);
     let service = service_fn(|request: Request<Incoming>| {
@@ -252,8 +253,6 @@ where
             Ok::<_, Infallible>(answer)
         }
     });
-    let head = pending.map(|pending| pending.request()).unwrap_or_default();
-    let (line, is_clean) = Line::new([head.as_bytes(), &unread].concat().into(), stream);
     let mut connection = http1::Builder::new()
         .timer(Patience::default())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -270,7 +269,7 @@ where
         }
         let _ = changes.as_mut().poll(context);
         let phase = *phases.borrow_and_update();
-        if !is_clean.load(Ordering::Relaxed) {
+        if !talk.is_clean() {
             return Poll::Pending;
         }
         if phase != Phase::None && talk.is_spoilt() {

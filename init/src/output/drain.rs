@@ -35,6 +35,19 @@ impl Readable {
         self.0.add(end, EpollEvent::new(EpollFlags::EPOLLIN, id.0))
     }
 
+    /// Tells of that end from now on only when something happens to it: what nobody writes to at
+    /// present would be told of without end.
+    pub(super) fn tell_once(&self, end: &impl AsFd, id: StreamId) {
+        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        // One that was never added is only read when its job ends.
+        let _ = self.0.modify(end, &mut EpollEvent::new(edges, id.0));
+    }
+
+    /// Tells of it as long as there is something, as at first.
+    pub(super) fn tell_always(&self, end: &impl AsFd, id: StreamId) {
+        let _ = self.0.modify(end, &mut EpollEvent::new(EpollFlags::EPOLLIN, id.0));
+    }
+
     /// Looks at it no more.
     pub(super) fn remove(&self, end: &impl AsFd) {
         // One that was never added is as well removed.

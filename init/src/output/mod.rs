@@ -8,13 +8,14 @@
 //! one thread.
 
 pub mod drain;
+mod gone;
 pub mod ring;
+mod saved;
 mod stream;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
-use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use init_wire::{Channel, Log, WhenFull};
@@ -23,16 +24,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use self::drain::Readable;
-use self::ring::{LEAST, Piece};
+use self::gone::Gone;
+pub use self::gone::Losses;
+use self::ring::Piece;
+pub use self::saved::{Saved, Unreadable};
 use self::stream::{Read, Stream, Writer};
 use crate::id::JobId;
-use crate::inherit::{Inherited, Lost};
 use crate::limits::{MAX_DEPARTED, MAX_OUTPUT};
 use crate::sys::cell::{Cell, Open};
 use crate::{clock, sys};
 
 /// Names a stream, as long as init lives. No other one ever has the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamId(u64);
 
 /// All captured output. Cheap to clone.
@@ -51,6 +54,8 @@ struct Store {
     jobs: BTreeMap<JobId, Channels>,
     /// Streams of cleared jobs, the first cleared first.
     departed: VecDeque<StreamId>,
+    /// And those of which nothing is left.
+    gone: Gone,
     /// Streams by the position of their last byte.
     latest: BTreeMap<u64, StreamId>,
     /// Bytes of all streams, ever.
@@ -124,13 +129,18 @@ impl Outputs {
     pub fn capture(&self, job: &JobId, channel: Channel, log: &Log, end: OwnedFd) {
         let mut store = self.open();
         let id = store.stream(job, channel);
-        let Store { streams, readable: Some(readable), ends, .. } = &mut *store else { return };
+        let Store { streams, readable: Some(readable), ends, size, .. } = &mut *store else {
+            return;
+        };
         let Some(stream) = streams.get_mut(&id) else { return };
         *ends -= stream.ends();
+        *size = size.saturating_sub(stream.ring.size());
         stream.limit = log.bytes as usize;
         stream.waits = log.when_full == WhenFull::Wait;
         stream.writer = Writer::Live;
+        stream.fit();
         stream.add(end, readable, id);
+        *size += stream.ring.size();
         *ends += stream.ends();
     }
 
@@ -166,8 +176,14 @@ impl Outputs {
         let mut store = self.open();
         let Some(Channels(channels)) = store.jobs.get(job) else { return };
         for id in (*channels).into_iter().flatten() {
-            if let Some(stream) = store.streams.get_mut(&id) {
+            let Store { streams, readable: Some(readable), ends, .. } = &mut *store else { return };
+            if let Some(stream) = streams.get_mut(&id) {
                 stream.writer = if is_live { Writer::Live } else { Writer::Ended };
+                if !is_live {
+                    *ends -= stream.ends();
+                    stream.drop_closed(readable);
+                    *ends += stream.ends();
+                }
                 stream.tell();
             }
         }
@@ -317,6 +333,18 @@ impl Outputs {
         found
     }
 
+    /// How many streams have gone for good.
+    #[must_use]
+    pub fn gone(&self) -> u64 {
+        self.open().gone.count()
+    }
+
+    /// What somebody has missed by that, who is at `position` and was told of the first `count`.
+    #[must_use]
+    pub fn losses(&self, count: u64, position: u64) -> Losses {
+        self.open().gone.since(count, position)
+    }
+
     /// Whether there is still such a stream.
     #[must_use]
     pub fn is_there(&self, id: StreamId) -> bool {
@@ -344,12 +372,13 @@ impl Outputs {
         };
         let before = (stream.ring.size(), stream.ring.end());
         *ends -= stream.ends();
-        let may_grow = *size < MAX_OUTPUT || stream.ring.room() < LEAST;
-        let read = stream.read((*position, clock::millis()), may_grow, buffer, readable);
+        let spare = MAX_OUTPUT.saturating_sub(*size);
+        let read = stream.read((*position, clock::millis()), spare, buffer, (readable, id));
         *ends += stream.ends();
         *size = (*size + stream.ring.size()).saturating_sub(before.0);
         let count = stream.ring.end() - before.1;
         if count > 0 {
+            stream.first.get_or_insert(*position);
             if let Some(last) = stream.last.replace(*position + count - 1) {
                 latest.remove(&last);
             }
@@ -366,109 +395,6 @@ impl Outputs {
 
     fn open(&self) -> Open<'_, Store> {
         self.store.open()
-    }
-}
-
-/// All output as it is written down, without its bytes.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Saved {
-    streams: Vec<(u64, stream::Saved)>,
-    departed: Vec<u64>,
-    position: u64,
-    last_id: u64,
-}
-
-/// Why what was written down cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
-    /// There is less of it than it says.
-    #[error("the bytes of a stream are not there: {0}")]
-    Bytes(#[from] io::Error),
-    /// It contradicts itself.
-    #[error("a stream is not as it says")]
-    Ring,
-    /// A descriptor is not there.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-}
-
-impl Saved {
-    /// Without the bytes, and without the ends that are not there any more.
-    pub fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
-        self.streams.iter_mut().for_each(|(_, stream)| stream.leave_out(&is_there));
-    }
-
-    /// The descriptors that are a part of it.
-    pub fn fds(&self) -> impl Iterator<Item = RawFd> {
-        self.streams.iter().flat_map(|(_, stream)| stream.fds())
-    }
-}
-
-impl Outputs {
-    /// All output, to be written down.
-    #[must_use]
-    pub fn save(&self) -> Saved {
-        let store = self.open();
-        let mut streams: Vec<_> = store.streams.iter().map(|(id, s)| (id.0, s.save())).collect();
-        streams.sort_unstable_by_key(|(id, _)| *id);
-        let departed = store.departed.iter().map(|id| id.0).collect();
-        Saved { streams, departed, position: store.position, last_id: store.last_id }
-    }
-
-    /// Writes the bytes of all streams, in the order of what was saved.
-    pub fn write_bytes(&self, saved: &Saved, to: &mut impl io::Write) -> io::Result<()> {
-        let store = self.open();
-        let streams = saved.streams.iter().filter_map(|(id, _)| store.streams.get(&StreamId(*id)));
-        for part in streams.flat_map(|stream| stream.ring.kept()) {
-            to.write_all(part)?;
-        }
-        Ok(())
-    }
-
-    /// The output that was written down, with its bytes. To be called within the runtime.
-    pub fn restore(
-        saved: Saved,
-        bytes: &mut impl io::Read,
-        inherited: &mut Inherited,
-    ) -> Result<Self, Unreadable> {
-        let outputs = Self::default();
-        if saved.streams.is_empty() {
-            outputs.open().position = saved.position;
-            return Ok(outputs);
-        }
-        outputs.prepare().map_err(io::Error::from)?;
-        let mut store = outputs.open();
-        store.position = saved.position;
-        for (id, stream) in saved.streams {
-            let id = StreamId(id);
-            let mut stream = Stream::restore(stream, bytes, inherited)?;
-            if let Some(position) = stream.ring.end_position() {
-                // Which says more than what is only noted beside it, if a crash came between the two.
-                stream.last = Some(position.saturating_sub(1));
-                store.position = store.position.max(position);
-            }
-            if let Some((job, channel)) = stream.owner()
-                && !saved.departed.contains(&id.0)
-            {
-                let Channels(channels) = store.jobs.entry(job.clone()).or_default();
-                if let Some(place) = channels.get_mut(channel as usize) {
-                    *place = Some(id);
-                }
-            }
-            if let Some(readable) = &store.readable {
-                stream.look(readable, id);
-            }
-            store.latest.extend(stream.last.map(|last| (last, id)));
-            store.size += stream.ring.size();
-            store.ends += stream.ends();
-            store.streams.insert(id, Box::new(stream));
-        }
-        store.departed = saved.departed.into_iter().map(StreamId).collect();
-        let gone = store.departed.iter().filter_map(|id| store.streams.get(id));
-        store.departed_size = gone.map(|stream| stream.ring.size()).sum();
-        store.last_id = saved.last_id;
-        drop(store);
-        Ok(outputs)
     }
 }
 
@@ -502,8 +428,9 @@ impl Store {
         self.departed.push_back(id);
         let is_silent = stream.ring.end() == 0;
         while is_silent || self.departed_size > MAX_DEPARTED {
-            let gone = if is_silent { self.departed.pop_back() } else { self.departed.pop_front() };
-            let Some(stream) = gone.and_then(|gone| self.streams.remove(&gone)) else { return };
+            let id = if is_silent { self.departed.pop_back() } else { self.departed.pop_front() };
+            let Some(id) = id else { return };
+            let Some(stream) = self.streams.remove(&id) else { return };
             self.departed_size -= stream.ring.size();
             self.size = self.size.saturating_sub(stream.ring.size());
             if let Some(last) = stream.last {
@@ -511,6 +438,9 @@ impl Store {
             }
             if is_silent {
                 return;
+            }
+            if let Some(gone) = stream.gone(id) {
+                self.gone.add(gone);
             }
         }
     }

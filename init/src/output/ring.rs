@@ -160,6 +160,11 @@ impl Ring {
         self.most_marks = bytes / BYTES_A_MARK;
     }
 
+    /// No more pieces than there are places for, but for a few.
+    pub fn hold(&mut self) {
+        self.most_marks = self.most_marks.min(self.marks.capacity().max(LEAST / BYTES_A_MARK));
+    }
+
     /// Whether the next piece takes the place of an old one, however short it is.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
@@ -168,8 +173,27 @@ impl Ring {
 
     /// Makes room for so many bytes, or leaves everything as it is if there is no memory for that.
     pub fn grow(&mut self, room: usize) {
+        if room > self.room() {
+            self.take_room(room);
+        }
+    }
+
+    /// Leaves room for so many bytes. The oldest go.
+    pub fn shrink(&mut self, room: usize) {
+        if room >= self.room() {
+            return;
+        }
+        self.start = self.start.max(self.end.saturating_sub(room as u64));
+        self.bound(room);
+        self.forget();
+        self.marks.shrink_to_fit();
+        self.take_room(room);
+    }
+
+    /// Has room for so many bytes, among which are those that are kept.
+    fn take_room(&mut self, room: usize) {
         let mut bytes = Vec::new();
-        if room <= self.room() || bytes.try_reserve_exact(room).is_err() {
+        if bytes.try_reserve_exact(room).is_err() {
             return;
         }
         bytes.resize(room, 0);
@@ -400,13 +424,17 @@ mod tests {
         /// offset, position and time are those it was written with.
         #[test]
         fn z06_what_is_kept_is_true(
-            steps in vec((1_usize..300, 0_u64..3, 0_u64..2, prop_oneof![Just(0), Just(256), Just(512)]), 1..60),
+            steps in vec((1_usize..300, 0_u64..3, 0_u64..2, prop_oneof![Just(0), Just(256), Just(512)], any::<bool>()), 1..60),
         ) {
             let mut ring = ring(128);
             let mut all: Vec<(u8, Mark)> = Vec::new();
             let (mut position, mut millis) = (0, 0);
-            for (count, gap, later, room) in steps {
+            for (count, gap, later, room, shrinks) in steps {
                 ring.grow(room);
+                if shrinks {
+                    ring.shrink(room.max(128));
+                    prop_assert!(ring.room() <= room.max(128));
+                }
                 position += gap;
                 millis += later;
                 let bytes: Vec<u8> = (0..count).map(|n| u8::try_from((all.len() + n) % 251).unwrap()).collect();

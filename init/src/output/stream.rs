@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::drain::Readable;
+use super::gone::GoneStream;
 use super::ring::{self, LEAST, Ring};
 use super::{News, StreamId, Unreadable};
 use crate::id::JobId;
@@ -32,16 +33,31 @@ pub(super) struct Stream {
     /// Whether the job is to wait until somebody has read what is kept.
     pub(super) waits: bool,
     pub(super) writer: Writer,
-    /// The position of the last byte, if there is one.
+    /// The positions of the first byte and of the last one, if there are any.
+    pub(super) first: Option<u64>,
     pub(super) last: Option<u64>,
     /// The offset up to which somebody has read.
     taken: u64,
     /// Where it comes from, the one that is next first. There are two where somebody has inherited
     /// an earlier run's and outlives it.
-    ends: Vec<OwnedFd>,
+    ends: Vec<End>,
     /// Whether the ends are not looked at, because there is no room.
     is_full: bool,
     watch: Option<Arc<Notify>>,
+}
+
+/// Where a stream is read from.
+#[derive(Debug)]
+struct End {
+    fd: OwnedFd,
+    /// Whether it is a terminal that nobody has open. Somebody may open it again.
+    is_closed: bool,
+}
+
+impl From<OwnedFd> for End {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd, is_closed: false }
+    }
 }
 
 /// How it is with the job that writes to a stream.
@@ -80,6 +96,8 @@ pub(super) struct Saved {
     waits: bool,
     is_live: bool,
     is_adrift: bool,
+    #[serde(default)]
+    first: Option<u64>,
     last: Option<u64>,
     taken: u64,
     ends: Vec<RawFd>,
@@ -109,9 +127,10 @@ impl Stream {
             waits: self.waits,
             is_live: self.writer == Writer::Live,
             is_adrift: self.writer == Writer::Adrift,
+            first: self.first,
             last: self.last,
             taken: self.taken,
-            ends: self.ends.iter().map(AsRawFd::as_raw_fd).collect(),
+            ends: self.ends.iter().map(|end| end.fd.as_raw_fd()).collect(),
         }
     }
 
@@ -121,12 +140,12 @@ impl Stream {
         bytes: &mut impl io::Read,
         inherited: &mut Inherited,
     ) -> Result<Self, Unreadable> {
-        let Saved { job, channel, ring, limit, waits, is_live, is_adrift, last, taken, ends } =
-            saved;
+        let Saved { job, channel, ring, limit, waits, is_live, is_adrift, .. } = saved;
+        let Saved { first, last, taken, ends, .. } = saved;
         let mut kept = vec![0; ring.count()];
         bytes.read_exact(&mut kept)?;
         let ring = Ring::restore(ring, &kept).ok_or(Unreadable::Ring)?;
-        let ends = ends.into_iter().map(|end| inherited.claim(end));
+        let ends = ends.into_iter().map(|end| inherited.claim(end).map(End::from));
         let ends = ends.collect::<Result<_, Lost>>()?;
         let writer = match (is_adrift, is_live) {
             (true, _) => Writer::Adrift,
@@ -134,7 +153,20 @@ impl Stream {
             (false, false) => Writer::Ended,
         };
         let (is_full, watch) = (false, None);
-        Ok(Self { job, channel, ring, limit, waits, writer, last, taken, ends, is_full, watch })
+        Ok(Self {
+            job,
+            channel,
+            ring,
+            limit,
+            waits,
+            writer,
+            first,
+            last,
+            taken,
+            ends,
+            is_full,
+            watch,
+        })
     }
 
     /// Whose it is, unless it is nobody's any more.
@@ -143,9 +175,10 @@ impl Stream {
     }
 
     /// Begins to look at its ends.
-    pub(super) fn look(&self, readable: &Readable, id: StreamId) {
-        for end in &self.ends {
-            if let Err(errno) = readable.add(end, id) {
+    pub(super) fn look(&mut self, readable: &Readable, id: StreamId) {
+        for end in &mut self.ends {
+            end.is_closed = false;
+            if let Err(errno) = readable.add(&end.fd, id) {
                 warn!("job `{}`: its output is read only when it ends: {}", self.job, errno.desc());
             }
         }
@@ -159,6 +192,7 @@ impl Stream {
             limit: LEAST,
             waits: false,
             writer: Writer::Live,
+            first: None,
             last: None,
             taken: 0,
             ends: Vec::new(),
@@ -174,6 +208,8 @@ impl Stream {
 
     /// Reads from one end more.
     pub(super) fn add(&mut self, end: OwnedFd, readable: &Readable, id: StreamId) {
+        // Who could open it again was of an earlier run.
+        self.drop_closed(readable);
         let most = if self.waits { MOST_UNREAD_ENDS } else { MOST_ENDS };
         if self.ends.len() >= most {
             self.drop_first(readable);
@@ -184,14 +220,21 @@ impl Stream {
             warn!("job `{}`: its output is read only when it ends: {}", self.job, errno.desc());
         }
         self.ends.reserve_exact(1);
-        self.ends.push(end);
+        self.ends.push(end.into());
     }
 
     /// Closes the first end. A terminal's is not the only one of its open file, so that the kernel would
     /// go on telling of it.
     fn drop_first(&mut self, readable: &Readable) {
         let end = self.ends.remove(0);
-        readable.remove(&end);
+        readable.remove(&end.fd);
+    }
+
+    /// Closes terminals that nobody has open.
+    pub(super) fn drop_closed(&mut self, readable: &Readable) {
+        for end in self.ends.extract_if(.., |end| end.is_closed) {
+            readable.remove(&end.fd);
+        }
     }
 
     /// Reads no more.
@@ -203,22 +246,25 @@ impl Stream {
         self.tell();
     }
 
-    /// Reads once, what comes first in `now`: the position and the time.
+    /// Reads once, what comes first in `now`: the position and the time. It may take so much more
+    /// memory.
     pub(super) fn read(
         &mut self,
         now: (u64, u64),
-        may_grow: bool,
+        spare: usize,
         buffer: &mut Vec<u8>,
-        readable: &Readable,
+        (readable, id): (&Readable, StreamId),
     ) -> Read {
         for _ in 0..self.ends.len() {
-            let most = self.room(may_grow);
+            let limit = self.limit.min(self.ring.room().saturating_add(spare).max(LEAST));
+            let most = self.room(limit, spare);
             if most == 0 {
                 self.pause(readable);
                 return Read::Nothing;
             }
-            let Some(end) = self.ends.first() else { return Read::Nothing };
-            let is_final = self.ring.room() >= self.limit || !may_grow || self.waits;
+            let Some(End { fd: end, is_closed }) = self.ends.first() else { return Read::Nothing };
+            let is_closed = *is_closed;
+            let is_final = self.ring.room() >= limit || self.waits;
             let read = if is_final && self.ring.room() > 0 {
                 let mut parts = self.ring.next(most);
                 let count = readv(end, &mut parts);
@@ -227,12 +273,16 @@ impl Stream {
                 buffer.resize(A_READ, 0);
                 read(end, buffer).inspect(|count| {
                     let bytes = buffer.get(..*count).unwrap_or_default();
-                    self.grow_for(bytes.len());
+                    self.grow_for(bytes.len(), limit);
                     self.ring.append(bytes, now.0, now.1);
                 })
             };
             match read {
                 Ok(1..) => {
+                    if is_closed && let Some(end) = self.ends.first_mut() {
+                        end.is_closed = false;
+                        readable.tell_always(&end.fd, id);
+                    }
                     // What is to be read as a whole is read in order.
                     if !self.waits {
                         self.ends.rotate_left(1);
@@ -240,52 +290,71 @@ impl Stream {
                     return Read::More;
                 }
                 Err(Errno::EAGAIN | Errno::EINTR) => self.ends.rotate_left(1),
-                // The last who could write has let go; a terminal says so by an error.
+                // Nobody has the terminal open. While the job lives, it may open it again.
+                Err(Errno::EIO) if self.writer == Writer::Live => {
+                    if !is_closed && let Some(end) = self.ends.first_mut() {
+                        end.is_closed = true;
+                        readable.tell_once(&end.fd, id);
+                    }
+                    self.ends.rotate_left(1);
+                }
+                // The last who could write has let go.
                 Ok(_) | Err(_) => self.drop_first(readable),
             }
         }
         Read::Nothing
     }
 
-    /// Bytes that may be read now.
-    fn room(&mut self, may_grow: bool) -> usize {
-        self.ring.bound(if may_grow { self.limit } else { self.ring.room().max(LEAST) });
-        if self.waits {
-            self.ring.grow(if may_grow { self.limit } else { LEAST });
+    /// Keeps no more than it may. Who is waited for loses nothing: he has to read it first.
+    pub(super) fn fit(&mut self) {
+        if !self.waits || self.unread() <= self.limit {
+            self.ring.shrink(self.limit);
+        }
+    }
+
+    /// Bytes that are kept and nobody has read.
+    fn unread(&self) -> usize {
+        let kept = self.ring.end() - self.taken.max(self.ring.start()).min(self.ring.end());
+        usize::try_from(kept).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes that may be read now into a ring of `limit` bytes at most.
+    fn room(&mut self, limit: usize, spare: usize) -> usize {
+        self.fit();
+        self.ring.bound(limit);
+        if spare == 0 {
+            self.ring.hold();
+        }
+        if self.waits || limit <= LEAST {
+            self.ring.grow(limit);
         }
         if self.waits && self.ring.is_crowded() && self.taken <= self.ring.start() {
             return 0;
         }
         if self.waits && self.ring.room() > 0 {
-            let kept = self.ring.end() - self.taken.max(self.ring.start());
-            self.ring.room().saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX))
+            self.ring.room().min(self.limit).saturating_sub(self.unread())
         } else {
-            if !may_grow {
-                self.ring.grow(LEAST.min(self.limit));
-            }
             A_READ
         }
     }
 
-    fn grow_for(&mut self, more: usize) {
+    fn grow_for(&mut self, more: usize, limit: usize) {
         let kept = usize::try_from(self.ring.end() - self.ring.start()).unwrap_or(usize::MAX);
         let wanted = kept.saturating_add(more).max(LEAST).next_power_of_two();
-        self.ring.grow(wanted.min(self.limit));
+        self.ring.grow(wanted.min(limit));
     }
 
     /// The job has to wait: its ends are looked at again when there is room.
     fn pause(&mut self, readable: &Readable) {
         self.is_full = true;
-        self.ends.iter().for_each(|end| readable.remove(end));
+        self.ends.iter().for_each(|end| readable.remove(&end.fd));
     }
 
     /// Somebody has read so far.
     pub(super) fn taken(&mut self, offset: u64, readable: &Readable, id: StreamId) {
         self.taken = self.taken.max(offset);
         if std::mem::take(&mut self.is_full) {
-            for end in &self.ends {
-                let _ = readable.add(end, id);
-            }
+            self.look(readable, id);
         }
     }
 
@@ -299,6 +368,12 @@ impl Stream {
         if let Some(watch) = &self.watch {
             watch.notify_waiters();
         }
+    }
+
+    /// What is known of it when it has gone, if there was anything.
+    pub(super) fn gone(self, id: StreamId) -> Option<GoneStream> {
+        let Self { job, channel, first, ring, .. } = self;
+        Some(GoneStream { id, job, channel, first, last: self.last?, end: ring.end() })
     }
 
     /// The piece at `offset`, `most` bytes of it.

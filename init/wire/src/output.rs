@@ -61,12 +61,15 @@ pub enum OutputEvent {
     },
     /// Bytes of this stream were gone before the reader came to them.
     Missed {
-        /// The job.
-        job: String,
+        /// The job; none if it is not known any more which ones there were.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        job: Option<String>,
         /// Which of its streams.
-        stream: Channel,
-        /// Where what comes next begins.
-        offset: u64,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        stream: Option<Channel>,
+        /// Where what comes next begins; if the job was cleared and nothing comes, where the stream ended.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        offset: Option<u64>,
         /// How many, if this reader has had what came before.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         count: Option<u64>,

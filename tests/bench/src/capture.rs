@@ -26,8 +26,13 @@ const ROUNDS: usize = 5;
 const FIGURE: &str = "capture";
 
 pub fn measure() -> Vec<Row> {
-    let flood = tiny::build("flood", SOURCE, &[]);
+    let flood = flood();
     [1, 4].into_iter().flat_map(|writers| beside(&flood, writers)).collect()
+}
+
+/// A program that writes so many MiB.
+pub fn flood() -> PathBuf {
+    tiny::build("flood", SOURCE, &[])
 }
 
 fn beside(flood: &Path, writers: u32) -> Vec<Row> {

@@ -6,6 +6,7 @@ mod capture;
 mod client;
 mod cpu;
 mod crowd;
+mod flooded;
 mod idle;
 mod inits;
 mod launch;
@@ -50,6 +51,7 @@ const FIGURES: &[Figure] = &[
     ("listing", listing::measure),
     ("idle", idle::measure),
     ("capture", capture::measure),
+    ("flooded", flooded::measure),
     ("renewal", renewal::measure),
     ("proxied-request", proxied_request::measure),
 ];
