@@ -12,6 +12,7 @@ use init_wire::{Channel, OutputEvent};
 use tokio::task::yield_now;
 
 use super::answer::{Answer, Payload, typed};
+use super::handover::Talk;
 use crate::chronicle::{Life, Place};
 use crate::clock::rfc3339;
 use crate::output::{Losses, News, Outputs, StreamId};
@@ -26,15 +27,17 @@ pub(super) fn answer(
     life: Life,
     from: Option<Place>,
     follow: bool,
-    ends: impl Future<Output = ()> + Send + 'static,
+    (talk, ends): (&Talk, impl Future<Output = ()> + Send + 'static),
 ) -> Answer {
     let outputs = outputs.clone();
     let until = if follow { u64::MAX } else { outputs.position() };
     // Who does not come back has missed nothing of what there was before.
     let told = if from.is_some() { 0 } else { outputs.gone() };
     let at = from.filter(|place| place.life == life).map_or(0, |place| place.seq);
-    let (first, seen, begun) = (at, HashMap::new(), false);
-    let reader = Reader { outputs, life, first, at, until, told, seen, begun };
+    // He has what comes before.
+    outputs.taken_until(at);
+    let (first, seen, begun, talk, owed) = (at, HashMap::new(), false, talk.clone(), Vec::new());
+    let reader = Reader { outputs, life, first, at, until, told, seen, begun, talk, owed };
     let batches = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
     // What has an end of its own comes to that.
     let payload =
@@ -55,6 +58,9 @@ struct Reader {
     /// The offset of what comes next of each stream that something has come of.
     seen: HashMap<StreamId, u64>,
     begun: bool,
+    talk: Talk,
+    /// Jobs wait until he has so much of these streams.
+    owed: Vec<(StreamId, u64)>,
 }
 
 impl Reader {
@@ -69,6 +75,12 @@ impl Reader {
                 &mut text,
             );
             return Some(text.into());
+        }
+        if !self.owed.is_empty() {
+            self.talk.clone().sent().await;
+            for (id, end) in self.owed.drain(..) {
+                outputs.taken(id, end);
+            }
         }
         // There may be more without end.
         yield_now().await;
@@ -91,7 +103,14 @@ impl Reader {
                 continue;
             }
             for news in news {
+                let end = news.piece.mark.offset + news.piece.bytes.len() as u64;
+                if outputs.waits(news.id) {
+                    self.owed.push((news.id, end));
+                }
                 self.tell(news, &mut text);
+            }
+            if !self.owed.is_empty() {
+                self.talk.owe();
             }
             if self.seen.len() > MOST_FORGOTTEN {
                 let outputs = &self.outputs;

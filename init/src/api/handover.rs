@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{Method, Request, Version, header};
@@ -19,12 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
 use tokio::task::yield_now;
-use tokio::time::sleep;
 
 use crate::event::Ticket;
-
-/// The pause before it is looked again whether a client has taken what was written.
-const A_MOMENT: Duration = Duration::from_millis(1);
 
 /// How far a handover is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +195,14 @@ impl Pending {
 /// A conversation is in the middle of something.
 pub(super) struct NotNow;
 
+/// Whether all that was written is on its way.
+#[derive(Debug)]
+pub(super) struct Sent {
+    is_all: AtomicBool,
+    /// Told when it is.
+    changed: Notify,
+}
+
 /// What a conversation is at. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Talk {
@@ -207,8 +210,7 @@ pub(super) struct Talk {
     /// Whether bytes of the last request's body may be yet to come. They are not to be taken for a
     /// request.
     is_open: Arc<AtomicBool>,
-    /// Whether all that was written is on its way.
-    is_clean: Arc<AtomicBool>,
+    sent: Arc<Sent>,
     handover: Handover,
 }
 
@@ -227,23 +229,32 @@ enum Doing {
 
 impl Talk {
     /// One on the line that tells whether it is clean.
-    pub(super) fn new(handover: &Handover, is_clean: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(handover: &Handover, sent: Arc<Sent>) -> Self {
         let (doing, is_open) = Default::default();
-        Self { doing, is_open, is_clean, handover: handover.clone() }
+        Self { doing, is_open, sent, handover: handover.clone() }
     }
 
     /// Resolves when all is on its way that an answer consists of so far.
     pub(super) async fn sent(self) {
         // What was made last has not even been written yet.
         yield_now().await;
-        while !self.is_clean() {
-            sleep(A_MOMENT).await;
+        loop {
+            let changed = self.sent.changed.notified();
+            if self.is_clean() {
+                return;
+            }
+            changed.await;
         }
+    }
+
+    /// An answer has more to send from now on.
+    pub(super) fn owe(&self) {
+        self.sent.is_all.store(false, Ordering::Relaxed);
     }
 
     /// Whether all that was written is on its way.
     pub(super) fn is_clean(&self) -> bool {
-        self.is_clean.load(Ordering::Relaxed)
+        self.sent.is_all.load(Ordering::Relaxed)
     }
 
     /// A request begins.
@@ -340,13 +351,13 @@ impl Drop for Busy {
 pub(super) struct Line<IO> {
     unread: Bytes,
     stream: IO,
-    is_clean: Arc<AtomicBool>,
+    sent: Arc<Sent>,
 }
 
 impl<IO> Line<IO> {
-    pub(super) fn new(unread: Bytes, stream: IO) -> (Self, Arc<AtomicBool>) {
-        let is_clean = Arc::new(AtomicBool::new(true));
-        (Self { unread, stream, is_clean: Arc::clone(&is_clean) }, is_clean)
+    pub(super) fn new(unread: Bytes, stream: IO) -> (Self, Arc<Sent>) {
+        let sent = Arc::new(Sent { is_all: AtomicBool::new(true), changed: Notify::new() });
+        (Self { unread, stream, sent: Arc::clone(&sent) }, sent)
     }
 
     /// The connection, and what has not been read.
@@ -378,7 +389,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Line<IO> {
         from: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         let line = self.get_mut();
-        line.is_clean.store(false, Ordering::Relaxed);
+        line.sent.is_all.store(false, Ordering::Relaxed);
         Pin::new(&mut line.stream).poll_write(context, from)
     }
 
@@ -388,7 +399,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Line<IO> {
         from: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         let line = self.get_mut();
-        line.is_clean.store(false, Ordering::Relaxed);
+        line.sent.is_all.store(false, Ordering::Relaxed);
         Pin::new(&mut line.stream).poll_write_vectored(context, from)
     }
 
@@ -400,7 +411,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Line<IO> {
         let line = self.get_mut();
         let flushed = Pin::new(&mut line.stream).poll_flush(context);
         if matches!(flushed, Poll::Ready(Ok(()))) {
-            line.is_clean.store(true, Ordering::Relaxed);
+            let was_all = line.sent.is_all.swap(true, Ordering::Relaxed);
+            if !was_all {
+                line.sent.changed.notify_waiters();
+            }
         }
         flushed
     }

@@ -93,7 +93,12 @@ fn whole(
     }
     let (outputs, news) = (outputs.clone(), outputs.watch(id));
     let lines = wanted.json.then(Lines::default);
-    let reader = Reader { outputs, news, id, at: from, until, lines };
+    if wanted.from.is_some() {
+        // He has what comes before.
+        outputs.taken(id, from);
+    }
+    let (talk_of_reader, owes) = (talk.clone(), false);
+    let reader = Reader { outputs, news, id, at: from, until, lines, talk: talk_of_reader, owes };
     let pieces = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
     let media_type = if wanted.json { JSON } else { TEXT };
     let payload = if wanted.follow {
@@ -115,6 +120,9 @@ struct Reader {
     until: u64,
     /// Lines in the making, if he wants these.
     lines: Option<Lines>,
+    talk: Talk,
+    /// The job waits until he has what was read last.
+    owes: bool,
 }
 
 impl Reader {
@@ -122,6 +130,10 @@ impl Reader {
         let news = Arc::clone(&self.news);
         // There may be more without end.
         yield_now().await;
+        if std::mem::take(&mut self.owes) {
+            self.talk.clone().sent().await;
+            self.outputs.taken(self.id, self.at);
+        }
         let most = if self.lines.is_some() { A_PIECE_OF_LINES } else { A_PIECE };
         loop {
             let more = news.notified();
@@ -142,8 +154,13 @@ impl Reader {
                         None => [mark(missed).into_bytes(), piece.bytes].concat(),
                     };
                     if !found.is_empty() {
+                        self.owes = self.outputs.waits(self.id);
+                        if self.owes {
+                            self.talk.owe();
+                        }
                         return Some(found.into());
                     }
+                    self.outputs.taken(self.id, self.at);
                 }
                 Next::Later => more.await,
                 Next::Ended => {

@@ -210,7 +210,7 @@ impl Api {
                 let from = from.as_deref().map(place).transpose()?;
                 let follow = flag("follow", follow.as_deref())?;
                 let ends = self.handover.clone().begins();
-                return Ok(collect::answer(&self.outputs, self.life, from, follow, ends));
+                return Ok(collect::answer(&self.outputs, self.life, from, follow, (talk, ends)));
             }
             What::Input => {
                 let id = JobId::parse(&id)?;

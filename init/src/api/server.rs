@@ -231,8 +231,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let head = pending.map(|pending| pending.request()).unwrap_or_default();
-    let (line, is_clean) = Line::new([head.as_bytes(), &unread].concat().into(), stream);
-    let talk = Talk::new(&api.handover, is_clean);
+    let (line, all_sent) = Line::new([head.as_bytes(), &unread].concat().into(), stream);
+    let talk = Talk::new(&api.handover, all_sent);
     let first = Mutex::new(pending);
     let (api, peer, seat, own) = (&api, &peer, &seat, &talk);
     let service = service_fn(|request: Request<Incoming>| {

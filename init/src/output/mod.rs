@@ -257,12 +257,8 @@ impl Outputs {
     pub fn next(&self, id: StreamId, from: u64, most: usize) -> Next {
         let mut store = self.open();
         for _ in 0..MOST_READS {
-            let Store { streams, readable: Some(readable), .. } = &mut *store else {
-                return Next::Ended;
-            };
-            let Some(stream) = streams.get_mut(&id) else { return Next::Ended };
+            let Some(stream) = store.streams.get(&id) else { return Next::Ended };
             if let Some(piece) = stream.ring.piece(from, most) {
-                stream.taken(piece.mark.offset + piece.bytes.len() as u64, readable, id);
                 return Next::Piece(piece);
             }
             if stream.writer == Writer::Live {
@@ -292,7 +288,7 @@ impl Outputs {
     /// The pieces of all streams from a position on, in their order, as many as fit `A_BATCH` bytes.
     #[must_use]
     pub fn news(&self, from: u64) -> Vec<News> {
-        let mut store = self.open();
+        let store = self.open();
         let mut found = Vec::new();
         // The place of each stream's next piece, the earliest first.
         let mut next: BinaryHeap<_> = store
@@ -323,14 +319,32 @@ impl Outputs {
                 next.push(Reverse((piece.mark.position, id, offset, false)));
             }
         }
-        let Store { streams, readable: Some(readable), .. } = &mut *store else { return found };
-        for news in &found {
-            let end = news.piece.mark.offset + news.piece.bytes.len() as u64;
-            if let Some(stream) = streams.get_mut(&news.id) {
-                stream.taken(end, readable, news.id);
-            }
-        }
         found
+    }
+
+    /// Whether the stream's job waits for who reads it.
+    #[must_use]
+    pub fn waits(&self, id: StreamId) -> bool {
+        self.open().streams.get(&id).is_some_and(|stream| stream.waits)
+    }
+
+    /// Somebody has read a stream so far, and will not ask for that again.
+    pub fn taken(&self, id: StreamId, offset: u64) {
+        let mut store = self.open();
+        let Store { streams, readable: Some(readable), .. } = &mut *store else { return };
+        if let Some(stream) = streams.get_mut(&id) {
+            stream.taken(offset, readable, id);
+        }
+    }
+
+    /// Somebody has read all streams up to that position.
+    pub fn taken_until(&self, position: u64) {
+        let mut store = self.open();
+        let Store { streams, readable: Some(readable), .. } = &mut *store else { return };
+        for (id, stream) in streams.iter_mut().filter(|(_, stream)| stream.waits) {
+            let offset = stream.ring.at_position(position);
+            stream.taken(offset, readable, *id);
+        }
     }
 
     /// How many streams have gone for good.
