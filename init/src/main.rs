@@ -50,13 +50,16 @@ fn main() -> ExitCode {
     // the API.
     let alone = Options { command: Vec::new(), ..options.clone() };
     match (own, crash) {
-        (Some(past), _) => match resume(options, in_vm, past) {
-            Ok(init) => init.run(),
-            Err(error) => {
-                error!("{error}; the jobs that there are go on without init");
-                start(&alone, in_vm, None)
+        (Some(past), _) => {
+            let listener = past.listener();
+            match resume(options, in_vm, past) {
+                Ok(init) => init.run(),
+                Err(error) => {
+                    error!("{error}; the jobs that there are go on without init");
+                    start(&alone, in_vm, listener)
+                }
             }
-        },
+        }
         (None, Some(crash)) => {
             error!(
                 "a defect in init: it crashed, {} in a row, and what it knew is lost; the jobs that there \

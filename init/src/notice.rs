@@ -109,6 +109,11 @@ impl Heard {
         }
     }
 
+    /// Without what is not there any more.
+    pub fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
+        self.fds.retain(|fd| is_there(*fd));
+    }
+
     /// The descriptors that are a part of it.
     pub fn fds(&self) -> impl Iterator<Item = RawFd> {
         self.fds.iter().copied()

@@ -10,6 +10,8 @@
 //! format, then JSON whose unknown fields are skipped, then the bytes of captured output. A child that
 //! runs the new program reads it first, so that a program which cannot is never become.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -200,17 +202,16 @@ impl State {
         self.files = self.fds().into_iter().filter_map(mark).collect();
     }
 
-    /// Leaves out what may not be true any more, because it was written down a while ago: descriptors
-    /// that are gone, or others now; bytes that have been captured; what has happened lately.
-    pub fn leave_out(&mut self) {
-        let there: Vec<_> = std::mem::take(&mut self.files)
-            .into_iter()
-            .filter(|(fd, device, number)| sys::file_of(*fd) == Some((*device, *number)))
-            .map(|(fd, ..)| fd)
-            .collect();
-        let is_there = |fd: RawFd| there.contains(&fd);
-        self.conversations.clear();
-        self.answered.clear();
+    /// Leaves out descriptors that are not there, or are of other files now: it was written down in the
+    /// middle of something, or a while ago.
+    pub fn leave_out_lost(&mut self) {
+        let there = std::mem::take(&mut self.files).into_iter();
+        let is_same =
+            |&(fd, device, number): &(RawFd, u64, u64)| sys::file_of(fd) == Some((device, number));
+        let there: HashSet<_> = there.filter(is_same).map(|(fd, ..)| fd).collect();
+        let there = RefCell::new(there);
+        // What was about to change hands is its first owner's.
+        let is_there = |fd: RawFd| there.borrow_mut().remove(&fd);
         self.trees.leave_out(is_there);
         self.strangers.retain(|saved| is_there(saved.fd()));
         self.sockets.retain(|saved| is_there(saved.fd()));
@@ -219,6 +220,13 @@ impl State {
         self.inputs.retain(|saved| is_there(saved.fd()));
         self.outputs.leave_out(is_there);
         self.births.iter_mut().for_each(|saved| saved.leave_out(is_there));
+        self.heard.iter_mut().for_each(|heard| heard.leave_out(is_there));
+    }
+
+    /// Leaves out what is not true any more because it was written down a while ago: bytes that have been
+    /// captured, and what has happened lately.
+    pub fn leave_out_latest(&mut self) {
+        self.outputs.forget_bytes();
         self.heard.clear();
         self.ended = None;
         self.chronicle = chronicle::Chronicle::default().save();

@@ -272,10 +272,11 @@ fn crash_under_load(init: &Init, crash: impl Fn(usize)) {
         assert_eq!(init.job(job)["pid"], pid, "{job}");
     }
     assert!(got["counter"].lines > 10 && got["flood"].lines > 100);
-    // A run that has just begun has not written yet.
+    // A run that has just begun has not written yet; and each crash may have interrupted a start.
     wait::until("as many runs as starts", || {
         let runs = init.get("/job/crashing/stdout?from=0").body.lines().count() as u64;
-        (init.job("crashing")["respawn"].as_u64()? + 1 == runs).then_some(())
+        let starts = init.job("crashing")["respawn"].as_u64()? + 1;
+        (runs..=runs + FEW as u64).contains(&starts).then_some(())
     });
 }
 

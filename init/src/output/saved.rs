@@ -36,9 +36,14 @@ pub enum Unreadable {
 }
 
 impl Saved {
-    /// Without the bytes, and without the ends that are not there any more.
+    /// Without the ends that are not there any more.
     pub fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
         self.streams.iter_mut().for_each(|(_, stream)| stream.leave_out(&is_there));
+    }
+
+    /// Without the bytes.
+    pub fn forget_bytes(&mut self) {
+        self.streams.iter_mut().for_each(|(_, stream)| stream.forget_bytes());
     }
 
     /// The descriptors that are a part of it.

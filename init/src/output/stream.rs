@@ -104,10 +104,14 @@ pub(super) struct Saved {
 }
 
 impl Saved {
-    /// Without its bytes, and without the ends that are not there any more.
-    pub(super) fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
+    /// Without its bytes.
+    pub(super) fn forget_bytes(&mut self) {
         self.ring.forget_bytes();
         self.last = None;
+    }
+
+    /// Without the ends that are not there any more.
+    pub(super) fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
         self.ends.retain(|end| is_there(*end));
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use nix::errno::Errno;
+use tracing::warn;
 
 use super::Reactor;
 use crate::adoption::NotAdoptable;
@@ -55,6 +56,7 @@ impl Reactor {
                 // It is there; only the table has not heard of it.
                 Event::Spawned(job, child, Moment::now())
             } else {
+                warn!("job `{job}`: its start was interrupted");
                 let exec = job.to_string();
                 let (stage, errno) = (Stage::Prepare, Errno::EINTR);
                 Event::SpawnFailed(job, Fault { exec, stage, errno, snag: None })

@@ -4,7 +4,7 @@ use std::env;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,11 +59,24 @@ pub struct Past {
 }
 
 impl Past {
+    /// A descriptor more of the API's listener.
+    #[must_use]
+    pub fn listener(&self) -> Option<OwnedFd> {
+        let listener = Inherited::new([self.state.listener]).claim(self.state.listener).ok()?;
+        let same = listener.try_clone();
+        // The first one is yet to be claimed.
+        let _ = listener.into_raw_fd();
+        same.ok()
+    }
+
     /// Leaves out what is not true any more, and answers what to go on with if that fails, too. To be
     /// called before anything is opened.
     fn prepare(&mut self) -> Option<OwnedFd> {
+        if self.crash.is_some() {
+            self.state.leave_out_lost();
+        }
         if self.crash.is_some_and(|crash| crash.is_older) {
-            self.state.leave_out();
+            self.state.leave_out_latest();
             let files = [self.file.as_raw_fd(), self.bytes.get_ref().as_raw_fd()];
             sys::close_all_but(self.state.fds().into_iter().chain(files));
         }
