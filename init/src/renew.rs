@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{Conversation, Pending};
 use crate::clock::mono;
-use crate::event::Ticket;
+use crate::event::{Refusal, Ticket};
 use crate::inherit::{Inherited, Lost};
 use crate::spec::Limit;
 use crate::{chronicle, input, listen, notice, oom, output, store, stranger, sys, table, tree};
@@ -61,6 +61,9 @@ pub struct State {
     pub in_vm: bool,
     /// Answers that nobody was there to hear.
     pub answered: Vec<Answered>,
+    /// Those of them that do not show a job.
+    #[serde(default)]
+    pub told: Vec<Told>,
     /// Where the API listens.
     pub listener: RawFd,
     /// Connections of the API.
@@ -104,6 +107,17 @@ pub struct Answered {
     pub job: String,
     /// Whether it was for the job to be made.
     pub is_new: bool,
+}
+
+/// Another answer to a question.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Told {
+    /// It is done.
+    Done(Ticket),
+    /// init has begun to end.
+    Ending(Ticket),
+    /// It is refused.
+    Refused(Ticket, Refusal),
 }
 
 /// A conversation as it is written down.

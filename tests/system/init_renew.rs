@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use jobinit_tests::binaries::program;
 use jobinit_tests::http::{self, Answer};
@@ -66,18 +67,6 @@ fn renew(init: &Init) -> Value {
     let answer = init.put("/job/init/restart");
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
-}
-
-/// The same where jobs are being started all the time: one may be in the way, and then nothing has
-/// happened.
-#[track_caller]
-fn renew_patiently(init: &Init) -> Value {
-    wait::until("a moment without a start", || {
-        let answer = init.put("/job/init/restart");
-        let is_busy = answer.status == 409 && answer.body.contains("a job is being started");
-        assert!(answer.status == 200 || is_busy, "{answer:?}");
-        (!is_busy).then(|| answer.json())
-    })
 }
 
 fn script(text: &str) -> Value {
@@ -247,7 +236,7 @@ fn i10_a_hundred_times_under_load() {
         let versions = [program("init"), another_version()];
         for round in 0..100 {
             disk.put(&versions[(round + 1) % 2]);
-            let about = renew_patiently(&init);
+            let about = renew(&init);
             let is_debug = about["version"].as_str().unwrap().ends_with("+debug");
             assert_eq!(is_debug, round % 2 == 0, "it is the one on disk: {about}");
             assert_eq!(about["pid"].as_i64().unwrap(), i64::from(init.pid().as_raw()));
@@ -264,6 +253,104 @@ fn i10_a_hundred_times_under_load() {
     init.put("/job/crashing/stop");
     let runs = init.get("/job/crashing/stdout?from=0").body.lines().count() as u64;
     assert_eq!(init.job("crashing")["respawn"].as_u64().unwrap() + 1, runs);
+}
+
+#[test]
+fn i10_starts_without_a_pause_are_no_obstacle() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    let spec =
+        json!({"exec": "true", "restart": {"policy": "always", "delay_ms": 1, "factor": 1.0}});
+    for n in 0..60 {
+        init.launch_job(&format!("j{n}"), &spec);
+    }
+    for _ in 0..5 {
+        renew(&init);
+    }
+    for n in 0..60 {
+        let job = format!("j{n}");
+        let before = init.job(&job)["respawn"].as_u64().unwrap();
+        wait::until("more of it", || {
+            (init.job(&job)["respawn"].as_u64().unwrap() > before).then_some(())
+        });
+    }
+}
+
+#[test]
+fn i10_every_question_gets_its_own_answer() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for n in 0..6 {
+            let (mut client, done) = (Client::connect(init.api()), &done);
+            scope.spawn(move || {
+                let job = format!("/job/j{n}");
+                let sleep = json!({"exec": "sleep", "args": ["1000"]}).to_string();
+                let missing = json!({"exec": "/not/there"}).to_string();
+                while !done.load(Ordering::Relaxed) {
+                    for (method, path, body, status) in [
+                        ("PUT", job.clone(), &*sleep, 201),
+                        ("PUT", format!("{job}/sig/CONT"), "", 204),
+                        ("DELETE", job.clone(), "", 409),
+                        ("GET", job.clone(), "", 200),
+                        ("PUT", format!("{job}/stop"), "", 200),
+                        ("DELETE", job.clone(), "", 204),
+                        ("DELETE", job.clone(), "", 404),
+                        ("PUT", job.clone(), &*missing, 400),
+                    ] {
+                        let answer = client.ask(method, &path, body);
+                        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+                    }
+                }
+            });
+        }
+        // Also when this ends by a panic.
+        let _done = Done(&done);
+        for _ in 0..60 {
+            renew(&init);
+        }
+    });
+}
+
+#[test]
+fn i10_what_is_asked_at_the_last_moment_is_done() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    // Bodies that come to their end just when nobody is waited for any more.
+    let asked: Vec<_> = (480..640).step_by(10).collect();
+    let missing = |delay: &u64| delay.is_multiple_of(20);
+    thread::scope(|scope| {
+        let clients: Vec<_> = asked
+            .iter()
+            .map(|delay| {
+                let exec = if missing(delay) { "/not/there" } else { "true" };
+                let body = json!({ "exec": exec }).to_string();
+                let head = format!(
+                    "PUT /job/j{delay} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                     Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                let mut stream = TcpStream::connect(init.api()).unwrap();
+                stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+                stream.write_all(head.as_bytes()).unwrap();
+                scope.spawn(move || {
+                    thread::sleep(Duration::from_millis(*delay));
+                    let mut answer = String::new();
+                    // Who is too late is cut off.
+                    let _ = stream.write_all(body.as_bytes());
+                    let _ = stream.read_to_string(&mut answer);
+                    answer.split(' ').nth(1).map(str::to_owned)
+                })
+            })
+            .collect();
+        renew(&init);
+        for (delay, client) in asked.iter().zip(clients) {
+            let status = client.join().unwrap();
+            let right = if missing(delay) { "400" } else { "201" };
+            assert!(status.as_ref().is_none_or(|status| status == right), "{delay}: {status:?}");
+        }
+    });
 }
 
 #[test]

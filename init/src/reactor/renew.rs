@@ -23,7 +23,7 @@ use crate::id::Pid;
 use crate::inherit::Inherited;
 use crate::listen::Keeper;
 use crate::output::Outputs;
-use crate::renew::{self, Answered, CHECKED, PROOF, State, Unreadable};
+use crate::renew::{self, Answered, CHECKED, PROOF, State, Told, Unreadable};
 use crate::signal::{Exit, Signal};
 use crate::spec::Confinement;
 use crate::store::Store;
@@ -36,10 +36,6 @@ use crate::{input, process};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long conversations may take to come to a point where they can be handed over.
 pub const FINISHING: Duration = Duration::from_millis(500);
-
-/// Why there is no renewal while a job's program is being loaded.
-pub const SLOW_START: &str =
-    "a job is being started, which takes long; try again when it is through";
 
 /// A renewal that is going on.
 #[derive(Debug)]
@@ -56,7 +52,7 @@ pub struct Renewal {
 pub enum Stage {
     /// A start is on its way, which no state tells.
     Waiting {
-        /// When it is given up.
+        /// When no other may follow it. It is given up as long after that again.
         by: Instant,
     },
     /// A child reads the state.
@@ -70,7 +66,7 @@ pub enum Stage {
     },
     /// It could; now conversations finish what they are at.
     Finishing {
-        /// When they are given up.
+        /// When init stands still for those that are left.
         by: Instant,
     },
 }
@@ -93,7 +89,6 @@ impl Reactor {
             let _ = reply.send("init is being restarted already".into());
             return;
         }
-        self.failed_renewal = None;
         if self.table.is_ending() {
             let _ = reply.send("init is ending".into());
             return;
@@ -184,8 +179,8 @@ impl Reactor {
         let Some(renewal) = &mut self.renewal else { return };
         match &renewal.stage {
             Stage::Waiting { by } if is_starting => {
-                if *by <= Instant::now() {
-                    self.give_up_renewal(SLOW_START.into());
+                if *by + FINISHING <= Instant::now() {
+                    self.give_up_renewal(self.slow_start());
                 }
             }
             Stage::Waiting { .. } => match self.begin_check() {
@@ -209,13 +204,27 @@ impl Reactor {
     pub fn give_up_renewal(&mut self, why: String) {
         warn!("init stays as it is: {why}");
         let reply = self.renewal.take().and_then(|renewal| renewal.reply);
-        let told = reply.is_some_and(|reply| reply.send(why.clone()).is_ok());
-        self.failed_renewal = Some(why).filter(|_| !told);
+        if let Some(reply) = reply {
+            // Whoever is handed over asks again.
+            let _ = reply.send(why.clone());
+        }
+        self.failed_renewal = Some(why);
     }
 
     /// What is answered to who has asked for the renewal and has been handed over meanwhile.
     pub(super) fn renewed(&mut self) -> Result<InitInfo, String> {
-        self.failed_renewal.take().map_or_else(|| Ok(self.about()), Err)
+        self.failed_renewal.clone().map_or_else(|| Ok(self.about()), Err)
+    }
+
+    /// Other answers that nobody was there to hear.
+    fn told(&self) -> Vec<Told> {
+        let told = |(ticket, reply): (&Ticket, &Option<Reply>)| match reply.as_ref()? {
+            Reply::Created(_) | Reply::Job(_) => None,
+            Reply::Done => Some(Told::Done(*ticket)),
+            Reply::Ending => Some(Told::Ending(*ticket)),
+            Reply::Refused(why) => Some(Told::Refused(*ticket, why.clone())),
+        };
+        self.unclaimed.iter().filter_map(told).collect()
     }
 
     /// The answers that nobody was there to hear.
@@ -232,7 +241,12 @@ impl Reactor {
     }
 
     /// Keeps them for those who will ask again.
-    fn answer_again(&mut self, answered: Vec<Answered>) {
+    fn answer_again(&mut self, answered: Vec<Answered>, told: Vec<Told>) {
+        self.unclaimed.extend(told.into_iter().map(|told| match told {
+            Told::Done(ticket) => (ticket, Some(Reply::Done)),
+            Told::Ending(ticket) => (ticket, Some(Reply::Ending)),
+            Told::Refused(ticket, why) => (ticket, Some(Reply::Refused(why))),
+        }));
         for Answered { ticket, job, is_new } in answered {
             let Some(view) = JobId::parse(&job).ok().and_then(|id| self.table.info(&id)) else {
                 continue;
@@ -242,10 +256,26 @@ impl Reactor {
         }
     }
 
+    /// Whether conversations are being handed over.
+    pub(super) fn is_finishing(&self) -> bool {
+        matches!(&self.renewal, Some(Renewal { stage: Stage::Finishing { .. }, .. }))
+    }
+
     /// Whether a start is on its way.
     #[must_use]
     pub fn is_starting(&self) -> bool {
-        !self.spawner.births.is_empty() || self.table.is_spawning()
+        self.starting().is_some()
+    }
+
+    fn starting(&self) -> Option<&JobId> {
+        self.spawner.births.all().next().or_else(|| self.table.spawning())
+    }
+
+    /// Why there is no renewal while a job's program is being loaded, which no state tells.
+    #[must_use]
+    pub fn slow_start(&self) -> String {
+        let job = self.starting().map_or_else(String::new, |job| format!(" `{job}`"));
+        format!("job{job} is being started, which takes long; try again when it has begun to run")
     }
 
     /// All that init knows.
@@ -265,6 +295,7 @@ impl Reactor {
             program: self.facts.program.clone(),
             in_vm: self.in_vm,
             answered: self.answered(),
+            told: self.told(),
             listener: self.facts.listener,
             conversations,
             tickets,
@@ -306,7 +337,7 @@ impl Reactor {
         self.keeper = Keeper::restore(state.sockets, inherited)?;
         self.store = Store::restore(state.stored, inherited)?;
         self.ears.restore(state.ears, inherited)?;
-        self.answer_again(state.answered);
+        self.answer_again(state.answered, state.told);
         self.chronicle = Chronicle::restore(state.chronicle);
         self.inputs = input::Inputs::restore(state.inputs, inherited)?;
         self.outputs = Outputs::restore(state.outputs, bytes, inherited)?;
