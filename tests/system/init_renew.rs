@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use jobinit_tests::binaries::program;
-use jobinit_tests::http::{self, Answer};
+use jobinit_tests::http::{self, Client, Follower};
 use jobinit_tests::init::{Init, is_alive};
 use jobinit_tests::wait;
 use nix::sys::signal::Signal;
@@ -73,44 +73,6 @@ fn script(text: &str) -> Value {
     json!({"exec": "/bin/sh", "args": ["-c", text], "envs": {"PATH": "/usr/bin:/bin"}})
 }
 
-/// A client that keeps its connection.
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn connect(to: SocketAddr) -> Self {
-        let stream = TcpStream::connect(to).unwrap();
-        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
-        self.send(method, path, body);
-        self.receive()
-    }
-
-    fn send(&mut self, method: &str, path: &str, body: &str) {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        self.0.get_mut().write_all(head.as_bytes()).unwrap();
-    }
-
-    fn receive(&mut self) -> Answer {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert_ne!(self.0.read_line(&mut head).unwrap(), 0, "cut off: {head:?}");
-        }
-        let mut answer = Answer::parse(head.as_bytes()).unwrap();
-        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        answer.body = String::from_utf8(body).unwrap();
-        answer
-    }
-}
-
 /// The numbered lines of one job, as they come in pieces.
 #[derive(Default)]
 struct Numbers {
@@ -142,14 +104,9 @@ fn collect(api: SocketAddr, stop: &AtomicBool) -> HashMap<String, Numbers> {
     let mut got: HashMap<String, Numbers> = HashMap::new();
     let (mut position, mut life) = (0, "0".repeat(16));
     while !stop.load(Ordering::Relaxed) {
-        let stream = TcpStream::connect(api).unwrap();
-        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-        let mut reader = BufReader::new(stream);
         let path = format!("/jobs/output?follow&from={life}:{position}");
-        write!(reader.get_mut(), "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-        let lines = reader.lines().map(Result::unwrap).skip_while(|line| !line.is_empty()).skip(1);
-        for line in lines {
-            let event: Value = serde_json::from_str(&line).unwrap();
+        let mut events = Follower::start(api, &path);
+        while let Some(event) = events.json() {
             if event["event"] == "ready" {
                 assert_eq!(event["position"], position, "init lives on: {event}");
                 event["life"].as_str().unwrap().clone_into(&mut life);
@@ -494,25 +451,17 @@ fn i10_two_at_once_and_one_that_is_given_up() {
 fn i10_who_follows_goes_on_where_he_was() {
     let disk = Disk::new();
     let init = disk.start(&[]);
-    let follow = |from: &str| {
-        let stream = TcpStream::connect(init.api()).unwrap();
-        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-        let mut reader = BufReader::new(stream);
-        let path = format!("/jobs?follow{from}");
-        write!(reader.get_mut(), "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-        let lines = reader.lines().map(Result::unwrap).skip_while(|line| !line.is_empty()).skip(1);
-        lines.map(|line| serde_json::from_str::<Value>(&line).unwrap())
-    };
-    let mut events = follow("");
-    let ready = events.next().unwrap();
+    let mut events = Follower::start(init.api(), "/jobs?follow");
+    let ready = events.json().unwrap();
     assert_eq!(ready["event"], "ready");
     init.launch_job("before", &json!({"exec": "sleep", "args": ["1000"]}));
     renew(&init);
-    let seen = events.last().unwrap();
+    let seen = std::iter::from_fn(|| events.json()).last().unwrap();
     assert_eq!(seen["job"]["id"], "before", "the answer has ended after it");
     init.launch_job("after", &json!({"exec": "sleep", "args": ["1000"]}));
-    let place = format!("&from={}:{}", ready["life"].as_str().unwrap(), seen["seq"]);
-    let next = follow(&place).next().unwrap();
+    let place = format!("{}:{}", ready["life"].as_str().unwrap(), seen["seq"]);
+    let path = format!("/jobs?follow&from={place}");
+    let next = Follower::start(init.api(), &path).json().unwrap();
     assert_eq!((&next["event"], &next["job"]["id"]), (&json!("job"), &json!("after")), "{next}");
     assert_eq!(next["seq"].as_u64().unwrap(), seen["seq"].as_u64().unwrap() + 1);
 }
