@@ -18,8 +18,11 @@ use tracing::error;
 const PAUSE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    if let Some(state) = renew::descriptor(CHECKED).and_then(state) {
-        return check(state);
+    match renew::descriptor(CHECKED).and_then(state) {
+        Some(Ok(state)) => return check(state),
+        // Whoever asks is init, and has one already.
+        Some(Err(())) => return ExitCode::FAILURE,
+        None => {}
     }
     run::prepare();
     let in_vm = machine::is_ours();
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
     log::start();
     // Without a state of this process's own, somebody has only set a variable of that name.
     let state = renew::descriptor(RESUMED).and_then(state);
-    let own = state.filter(|(state, _)| state.pid == std::process::id());
+    let own = state.and_then(Result::ok).filter(|(state, _)| state.pid == std::process::id());
     if own.is_none() && renew::descriptor(RESUMED).is_some() {
         // What an earlier init has kept would only be in the way.
         sys::close_all(3);
@@ -70,16 +73,11 @@ fn main() -> ExitCode {
 
 type Read = (State, BufReader<File>);
 
-/// The state in a descriptor, if there is one.
-fn state(fd: RawFd) -> Option<Read> {
+/// The state in a descriptor, if that is open. What is wrong with it is said here.
+fn state(fd: RawFd) -> Option<Result<Read, ()>> {
     let file = Inherited::new([fd]).claim(fd).ok()?;
-    match renew::read(file) {
-        Ok(read) => Some(read),
-        Err(error) => {
-            eprintln!("init: the state in descriptor {fd}: {error}");
-            None
-        }
-    }
+    let read = renew::read(file);
+    Some(read.map_err(|error| eprintln!("init: the state in descriptor {fd}: {error}")))
 }
 
 /// Says whether this program can go on with a state, and with the options that go with it.

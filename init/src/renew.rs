@@ -10,17 +10,19 @@
 //! format, then JSON whose unknown fields are skipped, then the bytes of captured output. A child that
 //! runs the new program reads it first, so that a program which cannot is never become.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use std::{env, fs};
 
 use bytes::Bytes;
+use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::execve;
 use serde::{Deserialize, Serialize};
@@ -179,8 +181,7 @@ impl State {
 
     /// Writes it down, with the bytes of `outputs`.
     pub fn write(&self, outputs: &output::Outputs) -> io::Result<OwnedFd> {
-        let file = memfd_create(c"init-state", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from)?;
-        let mut to = BufWriter::new(File::from(file));
+        let mut to = BufWriter::new(File::from(in_memory()?));
         let json = serde_json::to_vec(self)?;
         writeln!(to, "{FORMAT}{}", json.len())?;
         to.write_all(&json)?;
@@ -188,6 +189,33 @@ impl State {
         let mut file = to.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.seek(SeekFrom::Start(0))?;
         Ok(file.into())
+    }
+}
+
+/// A file in memory that nobody can run, which some kernels insist on and older ones do not know.
+fn in_memory() -> io::Result<OwnedFd> {
+    let usual = MFdFlags::MFD_CLOEXEC;
+    let sealed = usual | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
+    let made = memfd_create(c"init-state", sealed).or_else(|errno| match errno {
+        Errno::EINVAL => memfd_create(c"init-state", usual),
+        errno => Err(errno),
+    });
+    made.map_err(io::Error::from)
+}
+
+/// A program's file, as far as it can be told from another one that takes its place, and from what is
+/// written into it later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Likeness {
+    file: (u64, u64),
+    changed: (i64, i64),
+}
+
+impl Likeness {
+    /// That of the program which has this path now.
+    pub fn of(program: &CString) -> io::Result<Self> {
+        let meta = fs::metadata(OsStr::from_bytes(program.as_bytes()))?;
+        Ok(Self { file: (meta.dev(), meta.ino()), changed: (meta.ctime(), meta.ctime_nsec()) })
     }
 }
 
@@ -265,10 +293,21 @@ pub fn envs(name: &str, fd: RawFd) -> Vec<CString> {
     others.chain([own]).filter_map(|text| CString::new(text).ok()).collect()
 }
 
-/// This process becomes `program`, with the state in `file` and all descriptors of it. Returns only
-/// if it does not; then everything is as it was.
+/// This process becomes `program`, which was tried, with the state in `file` and all descriptors of
+/// it. Returns only if it does not; then everything is as it was.
 #[must_use]
-pub fn become_program(program: &CString, state: &State, file: &OwnedFd) -> io::Error {
+pub fn become_program(
+    (program, tried): &(CString, Likeness),
+    state: &State,
+    file: &OwnedFd,
+) -> io::Error {
+    match Likeness::of(program) {
+        Ok(found) if found == *tried => {}
+        Ok(_) => {
+            return io::Error::other("there is another one by now, which was not tried; try again");
+        }
+        Err(error) => return error,
+    }
     let fds = [state.fds(), vec![file.as_raw_fd()]].concat();
     for fd in &fds {
         // One that is gone is missed by the next process, which says so.

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use jobinit_tests::binaries::program;
-use jobinit_tests::http::{self, Client, Follower};
+use jobinit_tests::http::{self, Answer, Client, Follower};
 use jobinit_tests::init::{Init, is_alive};
 use jobinit_tests::wait;
 use nix::sys::signal::Signal;
@@ -428,23 +428,119 @@ fn i10_as_pid_1_and_with_tokens() {
     assert_eq!(init.get("/jobs").status, 401);
 }
 
+/// The answers to two who want a renewal at once.
+fn renew_twice(init: &Init) -> [Answer; 2] {
+    thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| init.put("/job/init/restart")));
+        both.map(|one| one.join().unwrap())
+    })
+}
+
 #[test]
-fn i10_two_at_once_and_one_that_is_given_up() {
+fn i10_two_at_once() {
     let disk = Disk::new();
     let init = disk.start(&[]);
     let mut waiting = Client::connect(init.api());
-    thread::scope(|scope| {
-        let spec = script("sleep 0.4; exit 5").to_string();
-        let job = scope.spawn(move || waiting.ask("PUT", "/job/w?wait=exit", &spec));
-        init.wait_for("w", "running");
-        let both: Vec<_> =
-            (0..2).map(|_| scope.spawn(|| init.put("/job/init/restart").status)).collect();
-        let mut codes: Vec<_> = both.into_iter().map(|one| one.join().unwrap()).collect();
-        codes.sort_unstable();
-        assert!(codes == [200, 409] || codes == [200, 200], "{codes:?}");
-        let answer = job.join().unwrap();
+    let spec = script("sleep 0.4; exit 5").to_string();
+    waiting.send("PUT", "/job/w?wait=exit", &spec);
+    init.wait_for("w", "running");
+    let mut codes = renew_twice(&init).map(|answer| answer.status);
+    codes.sort_unstable();
+    assert!(codes == [200, 409] || codes == [200, 200], "{codes:?}");
+    let answer = waiting.receive();
+    assert_eq!((answer.status, &answer.json()["lastExit"]), (201, &json!(5)));
+}
+
+#[test]
+fn i10_who_cannot_be_become_after_all_is_given_up() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    let shell = disk.0.path().join("sh");
+    // Its interpreter is gone by then; or another program is in its place; or none.
+    let first_line = format!("#!{}\n", shell.display());
+    let says = "echo 'init can read this state'\n";
+    let gone = format!("{first_line}rm {}\n{says}", shell.display());
+    let another = format!("{first_line}cp /bin/true $0.new; mv $0.new $0\n{says}");
+    let none = format!("{first_line}rm $0\n{says}");
+    let mut kept = Client::connect(init.api());
+    let follower = Follower::start(init.api(), "/jobs?follow");
+    let pid = init.launch_job("job", &json!({"exec": "sleep", "args": ["1000"]}));
+    let rounds = [
+        (&gone, "No such file"),
+        (&another, "there is another one by now, which was not tried"),
+        (&none, "No such file"),
+    ];
+    for (round, (program, why)) in rounds.into_iter().enumerate() {
+        fs::copy("/bin/sh", &shell).unwrap();
+        disk.put_text(program);
+        let mut waiting = Client::connect(init.api());
+        let job = format!("w{round}");
+        let mut spec = script("read line; exit 5");
+        spec["stdin"] = json!("pipe");
+        waiting.send("PUT", &format!("/job/{job}?wait=exit"), &spec.to_string());
+        init.wait_for(&job, "running");
+        let why = format!("init cannot become {}: {why}", disk.path().display());
+        let answers = renew_twice(&init);
+        let tells = |answer: &Answer, what: &str| answer.body.contains(what);
+        for answer in &answers {
+            assert_eq!(answer.status, 409, "{answer:?}");
+            assert!(tells(answer, &why) || tells(answer, "already"), "{answer:?}");
+        }
+        assert!(answers.iter().any(|answer| tells(answer, &why)), "{answers:?}");
+        assert_eq!(kept.ask("GET", "/job/job", "").json()["pid"], pid);
+        http::request(init.api(), "PUT", &format!("/job/{job}/stdin"), "", "line\n");
+        let answer = waiting.receive();
         assert_eq!((answer.status, &answer.json()["lastExit"]), (201, &json!(5)));
-    });
+    }
+    assert!(follower.rest().contains("\"job\""), "what has no end has ended");
+    disk.put(&program("init"));
+    renew(&init);
+    assert_eq!(kept.ask("GET", "/job/job", "").json()["pid"], pid);
+}
+
+/// Whether an init can read this state, and what it says.
+fn read_state(program: &Path, state: &Path) -> (bool, String) {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "exec \"$0\" --listen 127.0.0.1:0 3<\"$1\""]).args([program, state]);
+    let run = command.env("INIT_STATE_CHECK", "3").output().unwrap();
+    let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+    (run.status.success(), said)
+}
+
+#[test]
+fn i10_a_state_is_read_as_far_as_it_is_known() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    init.launch_job("job", &json!({"exec": "sleep", "args": ["1000"]}));
+    let copy = disk.0.path().join("state");
+    disk.put_text(&format!("#!/bin/sh\ncat <&3 >{}\nexit 1\n", copy.display()));
+    assert_eq!(init.put("/job/init/restart").status, 409);
+    let state = fs::read_to_string(&copy).unwrap();
+    let (line, rest) = state.split_once('\n').unwrap();
+    let (format, length) = line.rsplit_once(' ').unwrap();
+    let json: Value = serde_json::from_str(&rest[..length.parse().unwrap()]).unwrap();
+    let reads = |format: &str, json: &Value| {
+        let json = json.to_string();
+        fs::write(&copy, format!("{format} {}\n{json}", json.len())).unwrap();
+        read_state(&program("init"), &copy)
+    };
+    let can = (true, "init can read this state\n".to_owned());
+    assert_eq!(reads(format, &json), can);
+    // What a later init knows.
+    let mut later = json.clone();
+    later["moods"] = json!({"of": ["all", "jobs"]});
+    later["table"]["jobs"][0]["mood"] = json!("good");
+    later["table"]["jobs"][0]["job"]["state"]["Running"]["mood"] = json!("good");
+    assert_eq!(reads(format, &later), can);
+    // What none knows, and what is missing.
+    let (is_read, said) = reads("jobinit-state 1000", &json);
+    assert!(!is_read && said.contains("whose format is another"), "{said}");
+    let mut less = json;
+    less.as_object_mut().unwrap().remove("table");
+    let (is_read, said) = reads(format, &less);
+    assert!(!is_read && said.contains("missing field `table`"), "{said}");
+    fs::write(&copy, "").unwrap();
+    assert!(!read_state(&program("init"), &copy).0);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::id::Pid;
 use crate::inherit::Inherited;
 use crate::listen::Keeper;
 use crate::output::Outputs;
-use crate::renew::{self, Answered, CHECKED, PROOF, State, Told, Unreadable};
+use crate::renew::{self, Answered, CHECKED, Likeness, PROOF, State, Told, Unreadable};
 use crate::signal::{Exit, Signal};
 use crate::spec::Confinement;
 use crate::store::Store;
@@ -41,8 +41,8 @@ pub const FINISHING: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Renewal {
     reply: Option<oneshot::Sender<String>>,
-    /// The program, once it is known.
-    pub program: CString,
+    /// The program, once it is known, and what its file is.
+    pub program: Option<(CString, Likeness)>,
     /// How far it is.
     pub stage: Stage,
 }
@@ -94,14 +94,17 @@ impl Reactor {
             return;
         }
         let stage = Stage::Waiting { by: Instant::now() + FINISHING };
-        let renewal = Renewal { reply: Some(reply), program: CString::default(), stage };
+        let renewal = Renewal { reply: Some(reply), program: None, stage };
         self.renewal = Some(renewal);
         self.look_at_renewal();
     }
 
-    fn begin_check(&mut self) -> Result<(CString, Stage), String> {
+    fn begin_check(&mut self) -> Result<((CString, Likeness), Stage), String> {
         let program = CString::new(self.facts.program.as_os_str().as_bytes());
         let program = program.map_err(|_| "init does not know its own program")?;
+        let cannot_run = |why: &str| format!("{} cannot be run: {why}", program.to_string_lossy());
+        // Before it is run: whatever takes its place from now on is another one.
+        let likeness = Likeness::of(&program).map_err(|error| cannot_run(&error.to_string()))?;
         let state = self.save(vec![renew::Handed::sample()], 0, Some(true));
         // Without the bytes that jobs have written: it is not they that could be unreadable.
         let file = state.write(&Outputs::default()).map_err(|error| {
@@ -137,10 +140,8 @@ impl Reactor {
         child.see_through();
         let (born, stack) = child.born();
         self.spawner.births.give_back(stack);
-        let child = born.map_err(|(_, errno)| {
-            format!("{} cannot be run: {}", program.to_string_lossy(), errno.desc())
-        })?;
-        Ok((program, Stage::Checking { child, proof, by: Instant::now() + PATIENCE }))
+        let child = born.map_err(|(_, errno)| cannot_run(errno.desc()))?;
+        Ok(((program, likeness), Stage::Checking { child, proof, by: Instant::now() + PATIENCE }))
     }
 
     /// Whether this child only tries a new program.
@@ -165,7 +166,7 @@ impl Reactor {
             renewal.stage = Stage::Finishing { by: Instant::now() + FINISHING };
             return;
         }
-        let program = renewal.program.to_string_lossy().into_owned();
+        let program = self.facts.program.display();
         self.give_up_renewal(format!(
             "{program} cannot go on with what there is: trying it ended with {exit}; what it says of \
              that is in init's log"
@@ -186,7 +187,7 @@ impl Reactor {
             Stage::Waiting { .. } => match self.begin_check() {
                 Ok((program, stage)) => {
                     if let Some(renewal) = &mut self.renewal {
-                        (renewal.program, renewal.stage) = (program, stage);
+                        (renewal.program, renewal.stage) = (Some(program), stage);
                     }
                 }
                 Err(why) => self.give_up_renewal(why),

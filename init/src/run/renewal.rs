@@ -64,10 +64,8 @@ impl Life {
     /// been asked for already, and becomes the new init. Whoever is still in the middle of something then
     /// is cut off. Goes back to other things if there are some, unless it is late.
     async fn renew(&mut self, is_late: bool) {
-        let Some(program) = self.reactor.renewal.as_ref().map(|renewal| renewal.program.clone())
-        else {
-            return;
-        };
+        let renewal = self.reactor.renewal.as_ref();
+        let Some(program) = renewal.and_then(|renewal| renewal.program.clone()) else { return };
         self.have_a_last_turn().await;
         if !is_late && !self.is_calm() {
             return;
@@ -106,7 +104,7 @@ impl Life {
         for back in conversations {
             self.handover.hand(back);
         }
-        let program = program.to_string_lossy().into_owned();
+        let program = program.0.to_string_lossy();
         self.stay(format!("init cannot become {program}: {error}"));
     }
 
