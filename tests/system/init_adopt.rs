@@ -338,8 +338,12 @@ fn z08_init_that_may_not_signal_it_says_whose_it_is() {
     let own = Outside::run(&mut command);
     wait::until("its program", || proc(own.pid(), "cmdline").starts_with("sleep").then_some(()));
     adopt(&init, "own", own.pid(), &json!({}));
+    assert_eq!(init.put("/job/init/restart").status, 200);
+    assert_eq!(init.job("own")["pid"], own.pid());
+    assert_refused(&init, outside.pid(), 403, text);
     let answer = init.put("/job/own/restart");
     assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(!is_alive(own.pid()));
 }
 
 #[test]
