@@ -92,6 +92,9 @@ pub enum NotAdoptable {
         #[serde(with = "number")]
         errno: Errno,
     },
+    /// init has crashed meanwhile.
+    #[error("init was interrupted while it looked at that process; ask again")]
+    Interrupted,
     /// Too many are being looked at.
     #[error("{0} processes are being adopted and do not answer; try again later")]
     TooMany(usize),

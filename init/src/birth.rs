@@ -4,14 +4,17 @@
 //! when there is nothing else to do, and not for long. A child whose program comes from a slow disk,
 //! or that somebody has stopped on its way, is looked after by the clock.
 
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use init_wire::{Cgroup as Settings, Log};
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Group;
 use crate::clock::Moment;
 use crate::id::{JobId, Pid};
+use crate::inherit::{Inherited, Lost};
 use crate::process;
 use crate::stdio::Kept;
 use crate::sys::child::{Outcome, Stack, Unborn};
@@ -65,7 +68,63 @@ pub struct Outfit {
     pub tty: bool,
 }
 
+/// A child on its way, as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saved {
+    child: Pid,
+    job: JobId,
+    exec: String,
+    begun: Moment,
+    group: Option<Group>,
+    bounds: Option<Box<Settings>>,
+    kept: [Option<RawFd>; 3],
+    log: Log,
+    tty: bool,
+}
+
+impl Saved {
+    /// Without what is not there any more.
+    pub fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
+        self.kept = self.kept.map(|end| end.filter(|fd| is_there(*fd)));
+    }
+
+    /// The descriptors that are a part of it.
+    pub fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.kept.into_iter().flatten()
+    }
+
+    /// The child, which is as good as there: it borrows nothing of this process's.
+    pub fn claim(self, inherited: &mut Inherited) -> Result<(Pid, Outfit), Lost> {
+        let Self { child, job, exec, begun, group, bounds, kept, log, tty } = self;
+        let mut claim = |fd: Option<RawFd>| fd.map(|fd| inherited.claim(fd)).transpose();
+        let [stdin, stdout, stderr] = kept;
+        let kept = Kept { stdin: claim(stdin)?, stdout: claim(stdout)?, stderr: claim(stderr)? };
+        Ok((child, Outfit { job, exec, begun, group, bounds, kept, log, tty }))
+    }
+}
+
 impl Births {
+    /// The children on their way, to be written down.
+    #[must_use]
+    pub fn save(&self) -> Vec<Saved> {
+        let saved = |Birth { child, outfit }: &Birth| {
+            let Outfit { job, exec, begun, group, bounds, kept, log, tty } = outfit;
+            let fd = |end: &Option<OwnedFd>| end.as_ref().map(AsRawFd::as_raw_fd);
+            Saved {
+                child: child.pid(),
+                job: job.clone(),
+                exec: exec.clone(),
+                begun: *begun,
+                group: group.clone(),
+                bounds: bounds.clone(),
+                kept: [fd(&kept.stdin), fd(&kept.stdout), fd(&kept.stderr)],
+                log: log.clone(),
+                tty: *tty,
+            }
+        };
+        self.births.iter().map(saved).collect()
+    }
+
     /// A stack for a child; none if there are too many that are slow. Waits a moment if there are
     /// many that will be there by then.
     pub fn stack(&mut self) -> Option<Stack> {

@@ -2,12 +2,14 @@
 
 use std::time::{Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// A moment: by the clock that never jumps, which all waiting uses, and by the one people read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Moment {
     /// For deadlines.
+    #[serde(with = "mono")]
     pub mono: Instant,
     /// For people.
     pub wall: SystemTime,

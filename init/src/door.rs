@@ -62,10 +62,16 @@ pub struct Door {
     tickets: Arc<AtomicU64>,
 }
 
-/// The reactor is gone: init is ending.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("init is ending")]
-pub struct Closed;
+/// There is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// The reactor is gone.
+    #[error("init is ending")]
+    Ending,
+    /// The question has met a defect.
+    #[error("a defect in init: what was asked for may be done or not; init's log says more")]
+    Defect,
+}
 
 impl Door {
     /// A door, and where its knocks arrive.
@@ -151,8 +157,9 @@ impl Door {
 
     async fn knock<T>(&self, knock: impl FnOnce(oneshot::Sender<T>) -> Knock) -> Result<T, Closed> {
         let (sender, answer) = oneshot::channel();
-        self.knocks.send(knock(sender)).map_err(|_| Closed)?;
-        answer.await.map_err(|_| Closed)
+        self.knocks.send(knock(sender)).map_err(|_| Closed::Ending)?;
+        let closed = || if self.knocks.is_closed() { Closed::Ending } else { Closed::Defect };
+        answer.await.map_err(|_| closed())
     }
 }
 

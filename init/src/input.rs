@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::unistd::write;
@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::id::JobId;
 use crate::inherit::{Inherited, Lost};
 use crate::sys;
+use crate::sys::cell::{Cell, Open};
 
 /// What a terminal takes as the end of its input.
 const END: &[u8] = &[4];
 
 /// The ends by their job. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Inputs(Arc<Mutex<BTreeMap<JobId, Input>>>);
+pub struct Inputs(Arc<Cell<BTreeMap<JobId, Input>>>);
 
 /// Where a run of a job is written to.
 #[derive(Clone, Debug)]
@@ -86,8 +87,8 @@ impl Inputs {
         self.all().len()
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<JobId, Input>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn all(&self) -> Open<'_, BTreeMap<JobId, Input>> {
+        self.0.open()
     }
 }
 

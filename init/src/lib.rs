@@ -21,6 +21,7 @@ pub mod capability;
 pub mod cgroup;
 pub mod chronicle;
 pub mod clock;
+pub mod defect;
 pub mod descent;
 pub mod descriptor;
 pub mod detached;

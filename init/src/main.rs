@@ -1,16 +1,14 @@
 //! The program `init`.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use init::inherit::Inherited;
 use init::options::{HELP, Instead, Options};
-use init::renew::{self, CHECKED, RESUMED, State};
-use init::run::Init;
+use init::renew::{self, CHECKED, RESUMED, Unreadable};
+use init::run::{Init, Past};
 use init::{log, machine, run, sys};
 use tracing::error;
 
@@ -44,45 +42,67 @@ fn main() -> ExitCode {
     log::start();
     // Without a state of this process's own, somebody has only set a variable of that name.
     let state = renew::descriptor(RESUMED).and_then(state);
-    let own = state.and_then(Result::ok).filter(|(state, _)| state.pid == std::process::id());
-    if own.is_none() && renew::descriptor(RESUMED).is_some() {
+    let own = state.and_then(Result::ok).filter(|past| past.state.pid == std::process::id());
+    let crash = renew::crash();
+    if own.is_none() && crash.is_none() && renew::descriptor(RESUMED).is_some() {
         // What an earlier init has kept would only be in the way.
         sys::close_all(3);
     }
-    let options = match own.map(|state| Init::resume(options.clone(), in_vm, state)) {
-        None => options,
-        Some(Ok(init)) => return init.run(),
-        Some(Err(error)) => {
-            // It was tried before. What runs goes on, as nobody's; who is asked for help finds the API.
-            error!("{error}; the jobs that there are go on without init");
-            Options { command: Vec::new(), ..options }
+    // Without what an earlier init knew, what runs goes on, as nobody's; who is asked for help finds
+    // the API.
+    let alone = Options { command: Vec::new(), ..options.clone() };
+    match (own, crash) {
+        (Some(past), _) => match Init::resume(options, in_vm, past) {
+            Ok(init) => return init.run(),
+            Err(error) => {
+                error!("{error}; the jobs that there are go on without init");
+                start(&alone, in_vm, None)
+            }
+        },
+        (None, Some(crash)) => {
+            error!(
+                "a defect in init: it crashed, {} in a row, and what it knew is lost; the jobs that there \
+                 are go on without init",
+                crash.count
+            );
+            sys::close_all_but([crash.listener]);
+            thread::sleep(run::pause(crash));
+            start(&alone, in_vm, Inherited::new([crash.listener]).claim(crash.listener).ok())
         }
-    };
+        (None, None) => start(&options, in_vm, None),
+    }
+}
+
+/// Begins anew, in a machine until that succeeds: the end of its first process is a kernel panic, and
+/// what is missing may come.
+fn start(options: &Options, in_vm: bool, listener: Option<OwnedFd>) -> ExitCode {
+    let mut listener = listener;
     loop {
-        match Init::start(options.clone(), in_vm) {
+        match Init::start(options.clone(), in_vm, listener.take()) {
             Ok(init) => return init.run(),
             Err(error) => error!("{error}"),
         }
         if !in_vm {
             return ExitCode::FAILURE;
         }
-        // The end of a machine's first process is a kernel panic; what is missing may come.
         thread::sleep(PAUSE);
     }
 }
 
-type Read = (State, BufReader<File>);
-
 /// The state in a descriptor, if that is open. What is wrong with it is said here.
-fn state(fd: RawFd) -> Option<Result<Read, ()>> {
+fn state(fd: RawFd) -> Option<Result<Past, ()>> {
     let file = Inherited::new([fd]).claim(fd).ok()?;
-    let read = renew::read(file);
-    Some(read.map_err(|error| eprintln!("init: the state in descriptor {fd}: {error}")))
+    let read = file.try_clone().map_err(Unreadable::from).and_then(renew::read);
+    let past = read.map(|(state, bytes)| {
+        let state = Box::new(state);
+        Past { state, bytes, file, crash: renew::crash() }
+    });
+    Some(past.map_err(|error| eprintln!("init: the state in descriptor {fd}: {error}")))
 }
 
 /// Says whether this program can go on with a state, and with the options that go with it.
-fn check((state, _): Read) -> ExitCode {
-    let able = run::try_options(state.in_vm).map_err(|error| error.to_string());
+fn check(past: Past) -> ExitCode {
+    let able = run::try_options(past.state.in_vm).map_err(|error| error.to_string());
     match able.and_then(|()| renew::prove().map_err(|error| error.to_string())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

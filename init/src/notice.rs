@@ -83,6 +83,38 @@ pub struct Rights {
     permit: Option<OwnedSemaphorePermit>,
 }
 
+/// A message that nobody has handled, as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Heard {
+    job: JobId,
+    /// The text and its sender, if it is a datagram.
+    datagram: Option<(String, i32)>,
+    fds: Vec<RawFd>,
+    left_out: usize,
+}
+
+impl Heard {
+    /// What is to be known of `message`.
+    #[must_use]
+    pub fn of(message: &Message) -> Self {
+        let job = message.job.clone();
+        match &message.words {
+            Words::Line => Self { job, datagram: None, fds: Vec::new(), left_out: 0 },
+            Words::Datagram { text, sender, rights } => Self {
+                job,
+                datagram: Some((text.clone(), *sender)),
+                fds: rights.fds.iter().map(Foreign::as_raw).collect(),
+                left_out: rights.left_out,
+            },
+        }
+    }
+
+    /// The descriptors that are a part of it.
+    pub fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.fds.iter().copied()
+    }
+}
+
 /// Listens to the runs of all jobs.
 #[derive(Debug)]
 pub struct Ears {
@@ -132,6 +164,12 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Without what is not there any more.
+    pub fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
+        self.socket = self.socket.filter(|fd| is_there(*fd));
+        self.pipe = self.pipe.filter(|fd| is_there(*fd));
+    }
+
     /// The descriptors that are a part of it.
     pub fn fds(&self) -> impl Iterator<Item = RawFd> {
         self.socket.into_iter().chain(self.pipe)
@@ -242,6 +280,20 @@ impl Ears {
             }
         }
         Ok(())
+    }
+
+    /// A message that was written down, if its run is still listened to.
+    pub fn again(&self, heard: Heard, inherited: &mut Inherited) -> Result<Option<Message>, Lost> {
+        let Heard { job, datagram, fds, left_out } = heard;
+        let fds = fds.into_iter().map(|fd| inherited.claim(fd).map(Foreign::from));
+        let fds = fds.collect::<Result<_, Lost>>()?;
+        let words = datagram.map_or(Words::Line, |(text, sender)| Words::Datagram {
+            text,
+            sender,
+            rights: Rights { fds, left_out, permit: None },
+        });
+        let run = self.runs.get(&job).map(|listening| listening.run);
+        Ok(run.map(|run| Message { job, run, words }))
     }
 
     /// Descriptors that runs are listened to with.

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod lending;
+mod recover;
 mod renew;
 
 use std::collections::{HashMap, VecDeque};
@@ -20,6 +21,7 @@ use crate::birth::Outfit;
 use crate::cgroup::{self, Group, Handle};
 use crate::chronicle::{self, Chronicle, Life, Since};
 use crate::clock::Moment;
+use crate::defect::{self, Place};
 use crate::descriptor;
 use crate::detached::Spared;
 use crate::door::{Following, Knock};
@@ -74,6 +76,12 @@ pub struct Reactor {
     /// Why the last renewal has come to nothing, for who has asked for it and has been handed over.
     failed_renewal: Option<String>,
     facts: Facts,
+    /// How often init has crashed.
+    crashes: u32,
+    /// A child that has been reaped, while its end is being handled.
+    at_hand: Option<(Pid, Exit)>,
+    /// The question that is being handled.
+    in_question: Option<Ticket>,
     /// Who outlives init; known at its end.
     spared: Spared,
 }
@@ -110,6 +118,9 @@ impl Reactor {
             renewal: None,
             failed_renewal: None,
             facts,
+            crashes: 0,
+            at_hand: None,
+            in_question: None,
             spared: Spared::default(),
         }
     }
@@ -172,7 +183,11 @@ impl Reactor {
         // An answer that nobody waits for any more is dropped.
         match knock {
             Knock::Ask(ticket, command, reply) => {
+                if let Command::Start { id: Some(id), .. } = &command {
+                    defect::here(Place::Reactor, id.as_str());
+                }
                 self.waiting.insert(ticket, reply);
+                self.in_question = Some(ticket);
                 let wants_more = matches!(command, Command::Start { .. });
                 if wants_more && !sys::memory::is_enough() {
                     return self.reply(ticket, Reply::Refused(Refusal::NoMemory));
@@ -182,6 +197,7 @@ impl Reactor {
                     return self.reply(ticket, Reply::Refused(refusal));
                 }
                 self.handle(Event::Asked(ticket, command));
+                self.in_question = None;
             }
             Knock::Wait(ticket, sender) => match self.unclaimed.remove(&ticket).flatten() {
                 Some(reply) => drop(sender.send(reply)),
@@ -267,19 +283,10 @@ impl Reactor {
     /// What has become of one of the children that were on their way.
     fn birth(&mut self) -> Option<Event> {
         let (outfit, born) = self.spawner.births.take()?;
-        let Outfit { job, exec, begun, group, bounds, kept, log, tty } = outfit;
         Some(match born {
-            Ok(pid) => {
-                self.connect(&job, kept, &log, tty);
-                // Who had its number has ended.
-                self.strangers.forget(pid);
-                self.trees.plant(&job, pid, group);
-                if let Some(bounds) = bounds {
-                    self.trees.bound(&job, &bounds);
-                }
-                Event::Spawned(job, pid, begun)
-            }
+            Ok(pid) => self.born(pid, outfit),
             Err((stage, errno)) => {
+                let Outfit { job, exec, group, .. } = outfit;
                 self.trees.give_up(group);
                 self.ears.stop(&job);
                 let fault = Fault { exec, stage, errno, snag: None };
@@ -287,6 +294,19 @@ impl Reactor {
                 Event::SpawnFailed(job, fault)
             }
         })
+    }
+
+    /// A job has the process that was made for it.
+    fn born(&mut self, pid: Pid, outfit: Outfit) -> Event {
+        let Outfit { job, begun, group, bounds, kept, log, tty, .. } = outfit;
+        self.connect(&job, kept, &log, tty);
+        // Who had its number has ended.
+        self.strangers.forget(pid);
+        self.trees.plant(&job, pid, group);
+        if let Some(bounds) = bounds {
+            self.trees.bound(&job, &bounds);
+        }
+        Event::Spawned(job, pid, begun)
     }
 
     /// A new run of the job writes to these, and reads from these, and from no others.
@@ -612,6 +632,7 @@ impl Reactor {
             pid: std::process::id(),
             machine: self.in_vm,
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            crashes: self.crashes,
             jobs: self.table.len(),
             max_jobs: MAX_JOBS,
             max_connections: MAX_CONNECTIONS,

@@ -49,18 +49,18 @@ fn reap_some(reactor: &mut Reactor, turn: &mut Turn) -> bool {
             }
             Ok(Some((pid, Change::Ended(exit)))) => {
                 let Some(pid) = Pid::new(pid) else { continue };
+                reactor.take_in_hand(pid, exit);
                 let exit = reactor.forget(pid).unwrap_or(exit);
                 reactor.hear_out(pid);
                 if reactor.is_check(pid) {
                     reactor.check_ended(exit);
-                    continue;
-                }
-                if reactor.knows(pid) {
+                } else if reactor.knows(pid) {
                     turn.ours += 1;
                     reactor.handle(Event::Reaped(pid, exit));
                 } else {
                     turn.orphans += 1;
                 }
+                reactor.put_down();
             }
             Ok(None) | Err(nix::errno::Errno::ECHILD) => return false,
             Err(nix::errno::Errno::EINTR) => {}

@@ -30,20 +30,30 @@ use serde::{Deserialize, Serialize};
 use crate::api::{Conversation, Pending};
 use crate::clock::mono;
 use crate::event::{Refusal, Ticket};
+use crate::id::Pid;
 use crate::inherit::{Inherited, Lost};
+use crate::signal::Exit;
 use crate::spec::Limit;
-use crate::{chronicle, input, listen, notice, oom, output, store, stranger, sys, table, tree};
+use crate::sys::crash::Crash;
+use crate::{
+    birth, chronicle, input, listen, notice, oom, output, store, stranger, sys, table, tree,
+};
 
 /// Which descriptor the state is in, for an init that has become another.
 pub const RESUMED: &str = "INIT_STATE";
 /// The same for a child that is only to read it and say so.
 pub const CHECKED: &str = "INIT_STATE_CHECK";
+/// How the process has crashed that goes on so.
+pub const CRASHED: &str = "INIT_CRASH";
 /// What that child says.
 pub const PROOF: &str = "init can read this state\n";
 
 /// The first line of the file, before the length of the JSON. The number changes when older programs
 /// could not make sense of it any more.
 const FORMAT: &str = "jobinit-state 1 ";
+
+/// Bytes that are written at once.
+const A_WRITE: usize = 64 * 1024;
 
 /// All that init knows.
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,6 +108,25 @@ pub struct State {
     pub chronicle: chronicle::Saved,
     /// What they have written.
     pub outputs: output::Saved,
+    /// How often init has crashed.
+    #[serde(default)]
+    pub crashes: u32,
+    /// Children that have not exec'ed yet, as far as is known.
+    #[serde(default)]
+    pub births: Vec<birth::Saved>,
+    /// A child that has been reaped, and its end not handled.
+    #[serde(default)]
+    pub ended: Option<(Pid, Exit)>,
+    /// What jobs have said, and nobody has handled.
+    #[serde(default)]
+    pub heard: Vec<notice::Heard>,
+    /// The same of signals.
+    #[serde(default)]
+    pub signals: Vec<i32>,
+    /// Which files its descriptors are of, by device and inode: told only where it may be read when
+    /// they are others.
+    #[serde(default)]
+    pub files: Vec<(RawFd, u64, u64)>,
 }
 
 /// The answer to a question, which is how this job is.
@@ -176,24 +205,74 @@ impl State {
             .chain(self.ears.iter().flat_map(notice::Saved::fds))
             .chain(self.inputs.iter().map(input::Saved::fd))
             .chain(self.outputs.fds())
+            .chain(self.births.iter().flat_map(birth::Saved::fds))
+            .chain(self.heard.iter().flat_map(notice::Heard::fds))
             .collect()
+    }
+
+    /// Notes which files its descriptors are of.
+    pub fn mark(&mut self) {
+        let mark = |fd: RawFd| sys::file_of(fd).map(|(device, number)| (fd, device, number));
+        self.files = self.fds().into_iter().filter_map(mark).collect();
+    }
+
+    /// Leaves out what may not be true any more, because it was written down a while ago: descriptors
+    /// that are gone, or others now; bytes that have been captured; what has happened lately.
+    pub fn leave_out(&mut self) {
+        let there: Vec<_> = std::mem::take(&mut self.files)
+            .into_iter()
+            .filter(|(fd, device, number)| sys::file_of(*fd) == Some((*device, *number)))
+            .map(|(fd, ..)| fd)
+            .collect();
+        let is_there = |fd: RawFd| there.contains(&fd);
+        self.conversations.clear();
+        self.answered.clear();
+        self.told.clear();
+        self.trees.leave_out(is_there);
+        self.strangers.retain(|saved| is_there(saved.fd()));
+        self.sockets.retain(|saved| is_there(saved.fd()));
+        self.stored.iter_mut().for_each(|saved| saved.leave_out(is_there));
+        self.ears.iter_mut().for_each(|saved| saved.leave_out(is_there));
+        self.inputs.retain(|saved| is_there(saved.fd()));
+        self.outputs.leave_out(is_there);
+        self.births.iter_mut().for_each(|saved| saved.leave_out(is_there));
+        self.heard.clear();
+        self.ended = None;
+        self.chronicle = chronicle::Chronicle::default().save();
     }
 
     /// Writes it down, with the bytes of `outputs`.
     pub fn write(&self, outputs: &output::Outputs) -> io::Result<OwnedFd> {
-        let mut to = BufWriter::new(File::from(in_memory()?));
-        let json = serde_json::to_vec(self)?;
-        writeln!(to, "{FORMAT}{}", json.len())?;
-        to.write_all(&json)?;
-        outputs.write_bytes(&self.outputs, &mut to)?;
-        let mut file = to.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let mut file = File::from(new_file()?);
+        self.write_to(&file, outputs)?;
         file.seek(SeekFrom::Start(0))?;
         Ok(file.into())
     }
+
+    /// Writes it to where a file stands.
+    pub fn write_to(
+        &self,
+        mut file: impl Write + Seek,
+        outputs: &output::Outputs,
+    ) -> io::Result<()> {
+        // The length is known in the end: what breaks off before says that it is nothing.
+        let head = |length: u64| format!("{FORMAT}{length:020}\n");
+        file.write_all(head(0).as_bytes())?;
+        let begin = file.stream_position()?;
+        let mut to = BufWriter::with_capacity(A_WRITE, &mut file);
+        serde_json::to_writer(&mut to, self)?;
+        let length = to.stream_position()? - begin;
+        outputs.write_bytes(&self.outputs, &mut to)?;
+        to.flush()?;
+        drop(to);
+        file.rewind()?;
+        file.write_all(head(length).as_bytes())
+    }
 }
 
-/// A file in memory that nobody can run, which some kernels insist on and older ones do not know.
-fn in_memory() -> io::Result<OwnedFd> {
+/// A file in memory for a state, which nobody can run: some kernels insist on that, and older ones do
+/// not know it.
+pub fn new_file() -> io::Result<OwnedFd> {
     let usual = MFdFlags::MFD_CLOEXEC;
     let sealed = usual | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
     let made = memfd_create(c"init-state", sealed).or_else(|errno| match errno {
@@ -286,11 +365,26 @@ pub fn args() -> Vec<CString> {
 /// The environment that it was started with, and where a state is.
 #[must_use]
 pub fn envs(name: &str, fd: RawFd) -> Vec<CString> {
-    let is_ours = |(name, _): &(OsString, OsString)| name != RESUMED && name != CHECKED;
-    let others = env::vars_os().filter(is_ours);
+    let own = CString::new(format!("{name}={fd}"));
+    other_envs().into_iter().chain(own.ok()).collect()
+}
+
+/// The environment that it was started with, without what one init tells another.
+#[must_use]
+pub fn other_envs() -> Vec<CString> {
+    let is_ours = |(name, _): &(OsString, OsString)| {
+        [RESUMED, CHECKED, CRASHED].iter().any(|ours| name == ours)
+    };
+    let others = env::vars_os().filter(|var| !is_ours(var));
     let others = others.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
-    let own = format!("{name}={fd}").into_bytes();
-    others.chain([own]).filter_map(|text| CString::new(text).ok()).collect()
+    others.filter_map(|text| CString::new(text).ok()).collect()
+}
+
+/// What this process has crashed of, if it goes on after that.
+#[must_use]
+pub fn crash() -> Option<Crash> {
+    let crash = env::var(CRASHED).ok().and_then(|text| Crash::read(&text));
+    crash.filter(|crash| crash.pid == std::process::id())
 }
 
 /// This process becomes `program`, which was tried, with the state in `file` and all descriptors of

@@ -1,9 +1,9 @@
 //! The signals that come to init itself, as events.
 //!
-//! All are blocked and read from a descriptor. No handler runs in init, so none can run in
-//! a child that still shares its memory; nothing is ignored, so children have nothing to reset but
-//! the mask; and a blocked SIGTTOU does no harm. Those of faults are held back too, so that one that
-//! is sent reaches `boot`; a fault of init's own code ends it all the same, the kernel sees to that.
+//! All are blocked and read from a descriptor, but for those of faults, which have a handler that
+//! tells a fault of init's own from a signal that somebody has sent: the latter comes here, too.
+//! Nothing is ignored, so children have nothing to reset but the mask; and a blocked SIGTTOU does no
+//! harm.
 //! A SIGPIPE that init has caused itself, by answering a client that has hung up, is no news.
 
 use std::collections::VecDeque;
@@ -62,9 +62,15 @@ impl Signals {
         }
     }
 
+    /// Those that have been read and are not handled yet, or have come as faults that were none.
+    pub fn unhandled(&self) -> impl Iterator<Item = i32> {
+        self.read.iter().copied().chain(sys::crash::sent())
+    }
+
     /// The next signal's number.
     pub async fn next(&mut self) -> io::Result<i32> {
         loop {
+            self.read.extend(sys::crash::sent());
             if let Some(number) = self.read.pop_front() {
                 return Ok(number);
             }

@@ -66,6 +66,11 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Without what is not there any more.
+    pub fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
+        self.stored.retain(|(_, fd)| is_there(*fd));
+    }
+
     /// The descriptors that are a part of it.
     pub fn fds(&self) -> impl Iterator<Item = RawFd> {
         self.stored.iter().map(|(_, fd)| *fd)

@@ -108,6 +108,12 @@ impl Strangers {
         Ok(())
     }
 
+    /// Whether a process is watched.
+    #[must_use]
+    pub fn knows(&self, pid: Pid) -> bool {
+        self.known.contains_key(&pid)
+    }
+
     /// Descriptors that they are held by.
     #[must_use]
     pub fn count(&self) -> usize {

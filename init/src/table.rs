@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
+use crate::defect::{self, Place};
 use crate::event::{Command, Effect, Ending, Event, Refusal, Reply, Ticket, Until};
 use crate::id::{JobId, Pid};
 use crate::job::{Context, Input, Job, Origin, State, Then, View};
@@ -54,6 +55,8 @@ pub struct Table {
     shutdown: Shutdown,
     /// What boot's last end is as an exit code.
     boot_code: u8,
+    /// Nobody is started by himself before that.
+    hold: Option<Instant>,
 }
 
 /// A table as it is written down. What follows from the jobs is not.
@@ -110,10 +113,11 @@ impl Table {
             random: rules.seed | 1,
             shutdown: Shutdown::None,
             boot_code: 0,
+            hold: None,
         }
     }
 
-    /// The table, to be written down. No start may be on its way.
+    /// The table, to be written down.
     #[must_use]
     pub fn save(&self) -> Saved {
         Saved {
@@ -146,6 +150,52 @@ impl Table {
             table.jobs.insert(id, Box::new(entry));
         }
         table
+    }
+
+    /// The same jobs, with everything that follows from them found anew: a step that was not finished
+    /// may have left it untrue.
+    pub fn tidy(&mut self) {
+        let (saved, hold) = (self.save(), self.hold);
+        *self = Self::restore(self.rules, saved);
+        self.hold = hold;
+    }
+
+    /// Nobody waits for any job any more.
+    pub fn abandon_all(&mut self) {
+        for entry in self.jobs.values_mut() {
+            entry.job.abandon_all();
+            if let Some(replaced) = &mut entry.replaced {
+                replaced.job.abandon_all();
+            }
+        }
+    }
+
+    /// No job is started by its policy before that.
+    pub fn hold_until(&mut self, until: Instant) {
+        self.hold = Some(until);
+    }
+
+    /// The main processes of all jobs.
+    #[must_use]
+    pub fn leaders(&self) -> Vec<Pid> {
+        self.pids.keys().copied().collect()
+    }
+
+    /// The jobs whose process is on its way, and those whose tree is about to be looked at.
+    #[must_use]
+    pub fn in_between(&self) -> (Vec<JobId>, Vec<JobId>) {
+        let (mut starting, mut leaving) = (Vec::new(), Vec::new());
+        for (id, entry) in &self.jobs {
+            match entry.job.state() {
+                State::Spawning(_) => starting.push(id.clone()),
+                State::Leaving(_) => leaving.push(id.clone()),
+                State::Running(_)
+                | State::Stopping(_)
+                | State::Backoff { .. }
+                | State::Ended { .. } => {}
+            }
+        }
+        (starting, leaving)
     }
 
     /// All jobs as the API shows them, in the order of their names.
@@ -355,6 +405,7 @@ impl Table {
     ) -> Result<(), Refusal> {
         self.may_start()?;
         let id = id.unwrap_or_else(|| self.free_name());
+        defect::here(Place::Core, id.as_str());
         let is_full = self.jobs.len() >= self.rules.max_jobs;
         let are_full = self.specs + spec.most() > self.rules.max_specs;
         match self.jobs.get_mut(&id) {
@@ -744,6 +795,7 @@ impl Table {
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
         let chance = (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32;
-        Context { now, chance, ending: self.shutdown.is_going_on() }
+        let hold = self.hold.filter(|until| *until > now.mono);
+        Context { now, chance, ending: self.shutdown.is_going_on(), hold }
     }
 }

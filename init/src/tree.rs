@@ -54,6 +54,11 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Without what is not there any more.
+    pub fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
+        self.groups = self.groups.take().filter(|groups| is_there(groups.fd()));
+    }
+
     /// The descriptors that are a part of it.
     pub fn fds(&self) -> impl Iterator<Item = RawFd> {
         self.groups.iter().map(cgroup::Saved::fd)
@@ -124,6 +129,12 @@ impl Trees {
             groups: groups.unwrap_or_default(),
             sift_at: 0,
         })
+    }
+
+    /// The process that a job was started with last.
+    #[must_use]
+    pub fn leader(&self, job: &JobId) -> Option<Pid> {
+        self.by_job.get(job).map(|tree| tree.leader)
     }
 
     /// By what the processes of a job can be told.

@@ -2,6 +2,7 @@
 
 pub mod binaries;
 pub mod bootctl;
+pub mod fault;
 pub mod http;
 pub mod image;
 pub mod init;

@@ -15,6 +15,7 @@ mod init_adopt;
 mod init_api;
 mod init_attack;
 mod init_confine;
+mod init_crash;
 mod init_detach;
 mod init_end;
 mod init_entrypoint;

@@ -176,7 +176,11 @@ impl From<SpecError> for Refused {
 
 impl From<Closed> for Refused {
     fn from(closed: Closed) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ending", closed.to_string())
+        let (status, word) = match closed {
+            Closed::Ending => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
+            Closed::Defect => (StatusCode::INTERNAL_SERVER_ERROR, "defect"),
+        };
+        Self::new(status, word, closed.to_string())
     }
 }
 
@@ -220,6 +224,7 @@ fn not_adoptable(why: &NotAdoptable) -> (StatusCode, &'static str) {
         NotAdoptable::NotAllowed { .. } => (StatusCode::FORBIDDEN, "cannot_adopt"),
         NotAdoptable::Unwatched { .. }
         | NotAdoptable::TooMany(_)
+        | NotAdoptable::Interrupted
         | NotAdoptable::Unread(Unread::NoReader(_)) => {
             (StatusCode::SERVICE_UNAVAILABLE, "cannot_adopt")
         }

@@ -1,9 +1,11 @@
 //! The table of routes. `api.md` documents each, and a test compares the two.
 
 use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use http::{Method, Request, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use init_wire::Channel;
@@ -15,7 +17,8 @@ use super::output::Wanted;
 use super::{body, collect, follow, input, output, stats};
 use crate::account::Accounts;
 use crate::chronicle::{Life, Place};
-use crate::door::Door;
+use crate::defect;
+use crate::door::{Closed, Door};
 use crate::event::{Command, Ending, Refusal, Until};
 use crate::id::JobId;
 use crate::input::Inputs;
@@ -106,8 +109,13 @@ pub struct Api {
 }
 
 impl Api {
-    /// Answers a request.
+    /// Answers a request, whatever happens.
     pub(super) async fn answer(&self, request: Request<Incoming>, talk: &Talk) -> Answer {
+        let answer = AssertUnwindSafe(self.try_to_answer(request, talk)).catch_unwind().await;
+        answer.unwrap_or_else(|_| Refused::from(Closed::Defect).into_answer())
+    }
+
+    async fn try_to_answer(&self, request: Request<Incoming>, talk: &Talk) -> Answer {
         match find(request.method(), request.uri().path()) {
             Ok((what, values)) => {
                 let values = values.map(Cow::into_owned);
@@ -153,7 +161,10 @@ impl Api {
         let command = match what {
             What::List => return self.list(uri).await,
             What::StartUnnamed => return self.launch(None, request, talk).await,
-            What::StartNamed => return self.launch(Some(JobId::parse(&id)?), request, talk).await,
+            What::StartNamed => {
+                defect::here(defect::Place::Handler, &id);
+                return self.launch(Some(JobId::parse(&id)?), request, talk).await;
+            }
             What::Show => return self.show(JobId::parse(&id)?, uri, talk).await,
             What::Stats => {
                 return stats::of_one(&self.door, JobId::parse(&id)?, with_pss(uri)?).await;

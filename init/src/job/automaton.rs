@@ -338,6 +338,11 @@ impl Job {
                 effects.extend(ticket.map(|ticket| refuse(ticket, Refusal::ShuttingDown)));
             }
             Input::Deadline if context.ending => self.end(false, effects),
+            Input::Deadline if let Some(until) = context.hold => {
+                let at = context.now.wall + until.duration_since(context.now.mono);
+                self.state = State::Backoff { until, at };
+                self.version = self.version.wrapping_add(1);
+            }
             Input::Deadline => self.respawn(effects),
             Input::Start(ticket, until) => {
                 self.wait(ticket, until, false);

@@ -57,14 +57,12 @@ pub struct Job {
 /// Where a job stands, with what only that place has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum State {
-    /// A process is on its way. That takes so short that nobody has to know of it later.
-    #[serde(skip)]
+    /// A process is on its way.
     Spawning(Spawning),
     /// The main process runs.
     Running(Run),
     /// The main process has ended by itself; whether others are left is being looked at, and
     /// nothing else happens before that is known.
-    #[serde(skip)]
     Leaving(Box<Leaving>),
     /// The tree has been told to end.
     Stopping(Box<Stopping>),
@@ -84,7 +82,7 @@ pub enum State {
 }
 
 /// Whose wish a start is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// A client's, of a job that was not there: if it fails, it still is not.
     Fresh,
@@ -95,7 +93,7 @@ pub enum Origin {
 }
 
 /// A process on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spawning {
     origin: Origin,
     /// What is asked of the job meanwhile. It is done when the process is there, or is not.
@@ -130,7 +128,7 @@ struct Watchdog {
 }
 
 /// A main process that has ended by itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Leaving {
     run: Run,
     exit: Exit,
@@ -214,34 +212,44 @@ struct Waiter {
     created: bool,
 }
 
-/// What can happen to a job.
-#[derive(Clone, Debug)]
+/// What can happen to a job. Only what can be put off is ever written down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Input {
     /// A client wants it started.
+    #[serde(skip)]
     Start(Ticket, Until),
     /// A client wants it ended, and perhaps started again.
     Stop(Option<Ticket>, Then),
     /// init ends: the main process is told, with this much time.
-    WindDown(Instant),
+    WindDown(#[serde(with = "mono")] Instant),
     /// init ends: no more politeness.
     Kill,
     /// Its process was exec'ed; it was made at that time.
+    #[serde(skip)]
     Spawned(Pid, Moment),
     /// Its process could not be exec'ed.
+    #[serde(skip)]
     SpawnFailed(Fault),
     /// A running process that began then is its process now, and started again as this says.
+    #[serde(skip)]
     Adopted(Pid, Moment, Arc<Spec>),
     /// No process was taken over.
+    #[serde(skip)]
     NotAdopted(NotAdoptable),
     /// Its main process was reaped.
+    #[serde(skip)]
     Exited(Exit),
     /// Its tree was looked at.
+    #[serde(skip)]
     Tree(Tree),
     /// Somebody else's process was reaped: the tree may be empty now.
+    #[serde(skip)]
     OrphanReaped,
     /// A process of it says something.
+    #[serde(skip)]
     Says(Notice),
     /// Its deadline has passed.
+    #[serde(skip)]
     Deadline,
 }
 
@@ -292,6 +300,8 @@ pub struct Context {
     pub chance: u32,
     /// No restarts any more.
     pub ending: bool,
+    /// No restarts before that.
+    pub hold: Option<Instant>,
 }
 
 impl Job {
@@ -428,6 +438,18 @@ impl Job {
                 if let Input::Stop(asked, _) = input {
                     // It was meant when it was asked.
                     *asked = asked.filter(|asked| *asked != ticket);
+                }
+            }
+        }
+    }
+
+    /// Nobody waits for the job any more.
+    pub fn abandon_all(&mut self) {
+        self.waiters.clear();
+        if let State::Spawning(spawning) = &mut self.state {
+            for input in &mut spawning.put_off {
+                if let Input::Stop(asked, _) = input {
+                    *asked = None;
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! holds a job up; only a job that says so is held up while its bytes have not been read.
 //!
 //! The reactor hands in the read ends, [`drain`] reads them, the API's tasks read what is kept; all in
-//! one thread, so the lock is never waited for.
+//! one thread.
 
 pub mod drain;
 pub mod ring;
@@ -15,7 +15,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use init_wire::{Channel, Log, WhenFull};
 use nix::errno::Errno;
@@ -28,6 +28,7 @@ use self::stream::{Read, Stream, Writer};
 use crate::id::JobId;
 use crate::inherit::{Inherited, Lost};
 use crate::limits::{MAX_DEPARTED, MAX_OUTPUT};
+use crate::sys::cell::{Cell, Open};
 use crate::{clock, sys};
 
 /// Names a stream, as long as init lives. No other one ever has the same.
@@ -37,7 +38,7 @@ pub struct StreamId(u64);
 /// All captured output. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs {
-    store: Arc<Mutex<Store>>,
+    store: Arc<Cell<Store>>,
     /// Told of every byte of every stream.
     news: Arc<Notify>,
 }
@@ -363,8 +364,8 @@ impl Outputs {
         read
     }
 
-    fn open(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open(&self) -> Open<'_, Store> {
+        self.store.open()
     }
 }
 
@@ -392,6 +393,11 @@ pub enum Unreadable {
 }
 
 impl Saved {
+    /// Without the bytes, and without the ends that are not there any more.
+    pub fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
+        self.streams.iter_mut().for_each(|(_, stream)| stream.leave_out(&is_there));
+    }
+
     /// The descriptors that are a part of it.
     pub fn fds(&self) -> impl Iterator<Item = RawFd> {
         self.streams.iter().flat_map(|(_, stream)| stream.fds())
@@ -432,9 +438,15 @@ impl Outputs {
         }
         outputs.prepare().map_err(io::Error::from)?;
         let mut store = outputs.open();
+        store.position = saved.position;
         for (id, stream) in saved.streams {
             let id = StreamId(id);
-            let stream = Stream::restore(stream, bytes, inherited)?;
+            let mut stream = Stream::restore(stream, bytes, inherited)?;
+            if let Some(position) = stream.ring.end_position() {
+                // Which says more than what is only noted beside it, if a crash came between the two.
+                stream.last = Some(position.saturating_sub(1));
+                store.position = store.position.max(position);
+            }
             if let Some((job, channel)) = stream.owner()
                 && !saved.departed.contains(&id.0)
             {
@@ -454,7 +466,7 @@ impl Outputs {
         store.departed = saved.departed.into_iter().map(StreamId).collect();
         let gone = store.departed.iter().filter_map(|id| store.streams.get(id));
         store.departed_size = gone.map(|stream| stream.ring.size()).sum();
-        (store.position, store.last_id) = (saved.position, saved.last_id);
+        store.last_id = saved.last_id;
         drop(store);
         Ok(outputs)
     }

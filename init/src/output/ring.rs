@@ -61,6 +61,12 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Without its bytes, which are gone then.
+    pub fn forget_bytes(&mut self) {
+        (self.start, self.room) = (self.end, 0);
+        self.marks.clear();
+    }
+
     /// Bytes that it kept.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -86,7 +92,11 @@ impl Ring {
     /// The ring that was written down, with the bytes that it kept; `None` if they cannot be those.
     #[must_use]
     pub fn restore(saved: Saved, bytes: &[u8]) -> Option<Self> {
-        let Saved { room, start, end, marks, most_marks, gone } = saved;
+        let Saved { room, start, end, mut marks, most_marks, gone } = saved;
+        // A crash may have come between a mark and its bytes.
+        while marks.back().is_some_and(|last| last.offset >= end) {
+            marks.pop_back();
+        }
         let count = usize::try_from(end.checked_sub(start)?).ok()?;
         let mut ring = Self { start, end, marks, most_marks, gone, ..Self::default() };
         if count != bytes.len() || count > room {
@@ -119,6 +129,12 @@ impl Ring {
     #[must_use]
     pub fn end(&self) -> u64 {
         self.end
+    }
+
+    /// The position after the newest byte, as long as it is kept.
+    #[must_use]
+    pub fn end_position(&self) -> Option<u64> {
+        self.marks.back().map(|last| last.position + (self.end - last.offset))
     }
 
     /// Bytes that there is room for at present.

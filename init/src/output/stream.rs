@@ -85,6 +85,13 @@ pub(super) struct Saved {
 }
 
 impl Saved {
+    /// Without its bytes, and without the ends that are not there any more.
+    pub(super) fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
+        self.ring.forget_bytes();
+        self.last = None;
+        self.ends.retain(|end| is_there(*end));
+    }
+
     /// The descriptors that are a part of it.
     pub(super) fn fds(&self) -> impl Iterator<Item = RawFd> {
         self.ends.iter().copied()

@@ -2,7 +2,7 @@
 //! there is, and writing that down.
 
 use std::ffi::CString;
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -80,6 +80,8 @@ pub struct Facts {
     pub cwd: PathBuf,
     /// What it was started as.
     pub program: PathBuf,
+    /// Its process.
+    pub pid: u32,
 }
 
 impl Reactor {
@@ -97,6 +99,29 @@ impl Reactor {
         let renewal = Renewal { reply: Some(reply), program: None, stage };
         self.renewal = Some(renewal);
         self.look_at_renewal();
+    }
+
+    /// The program that init is to become.
+    pub fn program(&self) -> std::io::Result<CString> {
+        Ok(CString::new(self.facts.program.as_os_str().as_bytes())?)
+    }
+
+    /// How many jobs there are.
+    #[must_use]
+    pub fn count_jobs(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The descriptor of the API's listener.
+    #[must_use]
+    pub fn listener(&self) -> i32 {
+        self.facts.listener
+    }
+
+    /// The number of the last change.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.table.changes()
     }
 
     fn begin_check(&mut self) -> Result<((CString, Likeness), Stage), String> {
@@ -290,7 +315,7 @@ impl Reactor {
         let (oom, nofile) = self.spawner.save();
         State {
             version: crate::VERSION.into(),
-            pid: std::process::id(),
+            pid: self.facts.pid,
             started: self.started,
             cwd: self.facts.cwd.clone(),
             program: self.facts.program.clone(),
@@ -313,12 +338,23 @@ impl Reactor {
             inputs: self.inputs.save(),
             chronicle: self.chronicle.save(),
             outputs: self.outputs.save(),
+            crashes: self.crashes,
+            births: self.spawner.births.save(),
+            ended: self.at_hand,
+            heard: Vec::new(),
+            signals: Vec::new(),
+            files: Vec::new(),
         }
     }
 
     /// Writes a state down, with the bytes that jobs have written.
     pub fn write(&self, state: &State) -> std::io::Result<OwnedFd> {
         state.write(&self.outputs)
+    }
+
+    /// The same, to where a file stands.
+    pub fn write_to(&self, state: &State, file: impl Write + Seek) -> std::io::Result<()> {
+        state.write_to(file, &self.outputs)
     }
 
     /// Goes on where another was written down. To be called within the runtime.
@@ -342,6 +378,17 @@ impl Reactor {
         self.chronicle = Chronicle::restore(state.chronicle);
         self.inputs = input::Inputs::restore(state.inputs, inherited)?;
         self.outputs = Outputs::restore(state.outputs, bytes, inherited)?;
+        self.crashes = state.crashes;
+        self.at_hand = state.ended;
+        for birth in state.births {
+            let (child, outfit) = birth.claim(inherited)?;
+            self.deliver(child, outfit);
+        }
+        for heard in state.heard {
+            if let Some(message) = self.ears.again(heard, inherited)? {
+                self.hear(message);
+            }
+        }
         Ok(())
     }
 }

@@ -4,11 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tracing::error;
 
 use super::alarm::Alarm;
 use super::storm::Storm;
+use super::survival::Notes;
 use crate::api::Handover;
 use crate::door::{Door, Knock};
 use crate::event::{Ending, Event};
@@ -31,6 +33,8 @@ const TURNS_IN_A_ROW: u32 = 8;
 const LAST_QUEUES: u32 = 4;
 /// How often the tasks of connections get their turn after the end; a few would do.
 pub(super) const LAST_TURNS: u32 = 32;
+/// Turns in a row that fail before init counts as crashed.
+const DEFECTS_IN_A_ROW: u32 = 16;
 /// How often init looks whether it can become another one.
 pub(super) const A_TICK: Duration = Duration::from_millis(1);
 
@@ -48,6 +52,7 @@ pub(super) struct Life {
     pub(super) door: Door,
     pub(super) handover: Handover,
     pub(super) storm: Storm,
+    pub(super) notes: Notes,
     /// When what only a start needs is let go of.
     pub(super) thrift: Option<Instant>,
     /// Turns since a client's, or since the connections had theirs.
@@ -59,6 +64,7 @@ pub(super) struct Life {
 impl Life {
     /// Handles events until the end, and answers what becomes of the machine, and the exit code.
     pub(super) async fn live(&mut self) -> (Ending, u8) {
+        let mut defects = 0;
         loop {
             let end = self.reactor.end();
             if end.is_some() || self.reactor.boot().is_none() {
@@ -67,16 +73,44 @@ impl Life {
             if let Some(end) = end {
                 return end;
             }
-            if self.reactor.renewal.is_some() {
-                self.go_on_renewing().await;
+            // A panic is a defect, but not the end of PID 1: the jobs and the API are still there.
+            let gone_on = AssertUnwindSafe(self.go_on()).catch_unwind().await;
+            if gone_on.is_err() {
+                error!("a defect in init: a turn could not be finished; init goes on");
+                defects += 1;
+                if self.reactor.renewal.is_some() {
+                    self.stay(
+                        "it is too hard for init as it is; what went wrong is in its log".into(),
+                    );
+                }
+                self.recover();
+            } else {
+                defects = 0;
             }
-            self.turn().await;
+            if defects > DEFECTS_IN_A_ROW {
+                // What is written down is read anew, and this may be no part of it.
+                std::process::abort();
+            }
+        }
+    }
+
+    async fn go_on(&mut self) {
+        if self.reactor.renewal.is_some() {
+            self.go_on_renewing().await;
+        }
+        self.turn().await;
+    }
+
+    /// Brings to an end what a panic has interrupted.
+    fn recover(&mut self) {
+        if catch_unwind(AssertUnwindSafe(|| self.reactor.recover())).is_err() {
+            // Then only what is written down can be gone on with.
+            std::process::abort();
         }
     }
 
     /// Waits for one thing to happen and handles it. After a few that nobody has asked for, the
-    /// connections get their turn, so that nobody is kept out. A panic in handling it is a defect,
-    /// but not the end of PID 1: the jobs and the API are still there.
+    /// connections get their turn, so that nobody is kept out.
     async fn turn(&mut self) {
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.tick();
@@ -85,12 +119,15 @@ impl Life {
             self.thrift = None;
             sys::memory::let_go_of_program();
         }
+        self.take_note();
         let expects = self.reactor.expects();
         let next_word = self.watchdog.as_ref().map(Watchdog::deadline);
         let rest = self.storm.rest();
         // Conversations end without telling this task.
         let renewing = self.reactor.renewal.is_some().then(|| Instant::now() + A_TICK);
-        let deadlines = [self.reactor.next_deadline(), next_word, rest, renewing, self.thrift];
+        let note = self.notes.next(&self.reactor);
+        let next = self.reactor.next_deadline();
+        let deadlines = [next, next_word, rest, renewing, self.thrift, note];
         let deadline = deadlines.into_iter().flatten().min();
         // Clients first: they are few, bounded, and wait; deadlines and the dead may be many. But not
         // for ever: hundreds that each have another question at once are an endless queue.
@@ -136,6 +173,7 @@ impl Life {
     pub(super) fn handle(&mut self, happened: Happened) {
         if catch_unwind(AssertUnwindSafe(|| self.try_to_handle(happened))).is_err() {
             error!("a defect in init: an event could not be handled; init goes on");
+            self.recover();
         }
     }
 

@@ -5,18 +5,21 @@ mod boot;
 mod life;
 mod renewal;
 mod storm;
+mod survival;
 
 use std::env;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::socket::Backlog;
@@ -29,6 +32,8 @@ use self::alarm::Alarm;
 use self::boot::boot_spec;
 use self::life::{LAST_TURNS, Life};
 use self::storm::Storm;
+use self::survival::Notes;
+pub use self::survival::pause;
 use crate::access::Access;
 use crate::account::{AccountError, Accounts};
 use crate::api::{self, Api, Handover};
@@ -48,6 +53,7 @@ use crate::signals::{self, Signals};
 use crate::spawn::{DEFAULT_PATH, Spawner};
 use crate::spec::SpecError;
 use crate::stranger::Strangers;
+use crate::sys::crash::{Crash, Subject};
 use crate::table::{Rules, Table};
 use crate::terminal::{Pause, Terminal};
 use crate::token::{TokenError, Tokens};
@@ -64,6 +70,31 @@ pub struct Init {
     /// The task that serves the API.
     api: Pin<Box<dyn Future<Output = ()> + Send>>,
     life: Life,
+}
+
+/// What an earlier init has left in this process.
+pub struct Past {
+    /// What it knew.
+    pub state: Box<State>,
+    /// The bytes of captured output.
+    pub bytes: BufReader<File>,
+    /// The file that both are of.
+    pub file: OwnedFd,
+    /// How it has crashed, if it has.
+    pub crash: Option<Crash>,
+}
+
+impl Past {
+    /// Leaves out what is not true any more, and answers what to go on with if that fails, too. To be
+    /// called before anything is opened.
+    fn prepare(&mut self) -> Option<OwnedFd> {
+        if self.crash.is_some_and(|crash| crash.is_older) {
+            self.state.leave_out();
+            let files = [self.file.as_raw_fd(), self.bytes.get_ref().as_raw_fd()];
+            sys::close_all_but(self.state.fds().into_iter().chain(files));
+        }
+        self.file.try_clone().ok()
+    }
 }
 
 /// Why init could not start.
@@ -143,40 +174,45 @@ fn names_program(word: &str) -> bool {
 }
 
 impl Init {
-    /// Listens, becomes the reaper of orphans, and starts `boot`.
-    pub fn start(options: Options, in_vm: bool) -> Result<Self, StartError> {
-        Self::begin(options, in_vm, None)
+    /// Listens, becomes the reaper of orphans, and starts `boot`. With a listener of an earlier init,
+    /// that is the one.
+    pub fn start(
+        options: Options,
+        in_vm: bool,
+        listener: Option<OwnedFd>,
+    ) -> Result<Self, StartError> {
+        Self::begin(options, in_vm, listener, None)
     }
 
     /// Goes on where another init has left off in this process: with its state, the bytes of which
     /// follow in the reader.
-    pub fn resume(
-        options: Options,
-        in_vm: bool,
-        (state, bytes): (State, BufReader<File>),
-    ) -> Result<Self, StartError> {
+    pub fn resume(options: Options, in_vm: bool, past: Past) -> Result<Self, StartError> {
+        let state = &past.state;
         if state.pid != std::process::id() {
             return Err(Unreadable::Process(state.pid).into());
         }
         // What the options name is named from there.
         let _ = env::set_current_dir(&state.cwd);
-        Self::begin(options, in_vm, Some((Box::new(state), bytes)))
+        Self::begin(options, in_vm, None, Some(past))
     }
 
     fn begin(
         options: Options,
         in_vm: bool,
-        resumed: Option<(Box<State>, BufReader<File>)>,
+        listener: Option<OwnedFd>,
+        mut past: Option<Past>,
     ) -> Result<Self, StartError> {
         let kernel = |what| move |source| StartError::Kernel { what, source };
         if getpid().as_raw() != 1 {
             let set = set_child_subreaper(true).map_err(io::Error::from);
             set.map_err(kernel("become the reaper of orphans"))?;
         }
-        if in_vm && resumed.is_none() {
+        if in_vm && past.is_none() {
             machine::bring_up_loopback();
         }
-        let fds = resumed.as_ref().map(|(state, _)| state.fds()).unwrap_or_default();
+        let crash = past.as_ref().and_then(|past| past.crash);
+        let good = past.as_mut().and_then(Past::prepare);
+        let fds = past.as_ref().map(|past| past.state.fds()).unwrap_or_default();
         let mut inherited = Inherited::new(fds);
         for skipped in &options.skipped {
             warn!("of the kernel's command line: {skipped}");
@@ -188,33 +224,38 @@ impl Init {
             .map_err(kernel("start the event loop"))?;
         let entered = runtime.enter();
         let signals = Signals::open().map_err(kernel("read signals"))?;
-        let (listener, address) = match &resumed {
-            Some((state, _)) => again(&mut inherited, state.listener)?,
+        let listener = match &past {
+            Some(Past { state, .. }) => Some(inherited.claim(state.listener)?),
+            None => listener,
+        };
+        let (listener, address) = match listener {
+            Some(listener) => again(listener)?,
             None => listen_somewhere(options.listen, in_vm)?,
         };
         info!("listening on {address}");
 
         let rules = rules(&options, in_vm);
         let boot_exit = rules.boot_exit;
-        let held = resumed.as_ref().and_then(|(state, _)| state.terminal);
+        let held = past.as_ref().and_then(|past| past.state.terminal);
         let terminal = held.map_or_else(Terminal::find, Terminal::again);
         let (ears, messages) = Ears::new();
         let (strangers, sights) = Strangers::new();
         let stdin = terminal.is_some().then_some(0);
-        let spawner = match &resumed {
-            Some((state, _)) => Spawner::restore(stdin, (state.oom, state.nofile)),
+        let spawner = match &past {
+            Some(Past { state, .. }) => Spawner::restore(stdin, (state.oom, state.nofile)),
             None => Spawner::new(stdin, descriptor::raise_limit()),
         };
-        let facts = facts(&listener, resumed.as_ref().map(|(state, _)| state.as_ref()));
+        let facts = facts(&listener, past.as_ref().map(|past| past.state.as_ref()));
         let table = Table::new(rules);
         let mut reactor = Reactor::new(table, spawner, ears, strangers, in_vm, facts);
+        survival::be_prepared(&reactor, crash, good);
         let is_pid_1 = getpid().as_raw() == 1;
         let pause = Pause::new(terminal, !is_pid_1);
         let own = (getuid().as_raw(), getgid().as_raw());
         let (door, knocks) = Door::new();
         let access = match access(&options, own.0) {
             // Whom it would have let in stays outside; the machine comes up, and the jobs go on.
-            Err(error) if in_vm || resumed.is_some() => {
+            Err(error) if in_vm || past.is_some() => {
                 error!("{error}; nobody gets what it grants");
                 Access { own: own.0, insists: options.insists, ..Access::default() }
             }
@@ -222,16 +263,22 @@ impl Init {
         };
         let seats = MAX_CONNECTIONS.min(descriptor::keepable() / 2);
         let handover = Handover::default();
-        let is_fresh = resumed.is_none();
-        if let Some((state, mut bytes)) = resumed {
+        let is_fresh = past.is_none();
+        if let Some(Past { state, mut bytes, .. }) = past {
             door.go_on_after(state.tickets);
             let mut state = *state;
+            let signals = std::mem::take(&mut state.signals);
             let handed = std::mem::take(&mut state.conversations);
             reactor.keep_replies(handed.iter().filter_map(Handed::ticket));
             for handed in handed {
                 handover.hand(handed.claim(&mut inherited)?);
             }
             reactor.resume(state, rules, &mut bytes, &mut inherited)?;
+            if let Some(crash) = crash {
+                survival::report(crash);
+                reactor.recover_from_crash(survival::hold(crash));
+            }
+            signals.into_iter().for_each(sys::raise);
             // Somebody may have ended while nobody looked.
             let _ = nix::sys::signal::raise(nix::sys::signal::SIGCHLD);
         }
@@ -266,6 +313,7 @@ impl Init {
             door,
             handover,
             storm: Storm::default(),
+            notes: Notes::new(crash),
             thrift: Some(Instant::now() + STARTED_UP),
             in_a_row: 0,
             of_clients: 0,
@@ -275,12 +323,19 @@ impl Init {
 
     /// Serves until the end. In a VM the machine ends with it and this does not return.
     pub fn run(self) -> ExitCode {
-        let Self { runtime, api, mut life } = self;
+        let Self { runtime, api, life } = self;
         let in_vm = life.forward.in_vm;
         let served = runtime.block_on(async move {
-            tokio::spawn(api);
+            tokio::spawn(async move {
+                if AssertUnwindSafe(api).catch_unwind().await.is_err() {
+                    // Nobody could reach init any more; the next life can be.
+                    std::process::abort();
+                }
+            });
             // A task like the connections are, so that they wake each other without a system call.
             let life = tokio::spawn(async move {
+                let mut subject = Subject::new(life);
+                let life = subject.value();
                 let end = life.live().await;
                 if life.reactor.was_asked() {
                     // The last answers are with the connections' tasks: let these write them.
@@ -288,7 +343,7 @@ impl Init {
                         tokio::task::yield_now().await;
                     }
                 }
-                (end, life.watchdog, life.reactor.spared())
+                (end, life.watchdog.take(), life.reactor.spared())
             });
             life.await
         });
@@ -308,7 +363,7 @@ fn facts(listener: &TcpListener, resumed: Option<&State>) -> Facts {
     let cwd = env::current_dir().unwrap_or_else(|_| "/".into());
     let program = resumed.map(|state| state.program.clone());
     let program = program.unwrap_or_else(|| renew::program(&cwd));
-    Facts { listener: listener.as_raw_fd(), cwd, program }
+    Facts { listener: listener.as_raw_fd(), cwd, program, pid: std::process::id() }
 }
 
 fn rules(options: &Options, in_vm: bool) -> Rules {
@@ -322,8 +377,8 @@ fn rules(options: &Options, in_vm: bool) -> Rules {
 }
 
 /// The listener that an earlier process has had.
-fn again(inherited: &mut Inherited, fd: RawFd) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listener = TcpListener::from(inherited.claim(fd)?);
+fn again(listener: OwnedFd) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = TcpListener::from(listener);
     let kernel = |source| StartError::Kernel { what: "find its own address", source };
     let address = listener.local_addr().map_err(kernel)?;
     Ok((listener, address))

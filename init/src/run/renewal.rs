@@ -96,7 +96,8 @@ impl Life {
         let conversations = self.handover.take();
         let handed = conversations.iter().map(Handed::of).collect();
         let terminal = self.pause.is_held();
-        let state = self.reactor.save(handed, self.door.last_ticket(), terminal);
+        let mut state = self.reactor.save(handed, self.door.last_ticket(), terminal);
+        state.mark();
         let error = match self.reactor.write(&state) {
             Ok(file) => become_program(&program, &state, &file),
             Err(error) => error,
@@ -123,7 +124,7 @@ impl Life {
     }
 
     /// init stays what it is.
-    fn stay(&mut self, why: String) {
+    pub(super) fn stay(&mut self, why: String) {
         self.reactor.give_up_renewal(why);
         self.reactor.keep_replies(self.handover.tickets().into_iter());
         self.handover.enter(Phase::None);

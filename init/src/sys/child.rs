@@ -11,8 +11,8 @@
 //! and init looks at that word, or waits for it. A child that is late is killed, and if even that
 //! takes too long, what it shares with init is left to it.
 //!
-//! Signals need no care: init has no handlers and ignores nothing (see `signals`), so the child
-//! only empties its mask.
+//! Signals need little care: init ignores nothing (see `signals`), so the child only empties its mask.
+//! The one handler that init has, for faults, lets a child die of them.
 //!
 //! No pidfd is asked for. A child's pid cannot be used again before it is reaped, one place reaps,
 //! and it does so in the same thread that signals, so a plain pid names one process here; and

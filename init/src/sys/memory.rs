@@ -6,7 +6,9 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use super::crash;
 
 /// Far more than handling the largest request takes. It is never written to, so it takes address
 /// space and no memory.
@@ -81,9 +83,67 @@ impl Ballast {
     }
 }
 
-// SAFETY: all is the system's allocator's own work.
+/// The memory of a crashed init's copy: taken one after the other, and never given back. The system's
+/// allocator may be what is broken, or have been in the middle of something.
+struct Slab {
+    next: AtomicUsize,
+    end: AtomicUsize,
+}
+
+static SLAB: Slab = Slab { next: AtomicUsize::new(0), end: AtomicUsize::new(0) };
+
+/// Takes address space for it while there is some: a process that has crashed may have none left.
+pub(super) fn reserve_for_copy() {
+    SLAB.extend(Slab::LEAST);
+}
+
+/// Whether there is memory for so much, which is not taken.
+#[must_use]
+pub fn has_room(bytes: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+}
+
+impl Slab {
+    const LEAST: usize = 8 * 1024 * 1024;
+
+    /// Answers whether it could be.
+    fn extend(&self, size: usize) -> bool {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let rights = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping.
+        let taken = unsafe { libc::mmap(ptr::null_mut(), size, rights, flags, -1, 0) };
+        let is_there = taken != libc::MAP_FAILED;
+        if is_there {
+            self.next.store(taken as usize, Ordering::Relaxed);
+            self.end.store(taken as usize + size, Ordering::Relaxed);
+        }
+        is_there
+    }
+
+    /// There is one thread.
+    fn take(&self, layout: Layout) -> *mut u8 {
+        let size = layout.size().saturating_add(layout.align());
+        let left = || {
+            let next = self.next.load(Ordering::Relaxed);
+            self.end.load(Ordering::Relaxed).saturating_sub(next)
+        };
+        if left() < size && !self.extend(size.max(Self::LEAST)) {
+            return ptr::null_mut();
+        }
+        let next = self.next.load(Ordering::Relaxed);
+        let place = next.next_multiple_of(layout.align());
+        self.next.store(place + layout.size(), Ordering::Relaxed);
+        place as *mut u8
+    }
+}
+
+// SAFETY: all is the system's allocator's own work, but for that of the copy, which has one that gives
+// each place once.
 unsafe impl GlobalAlloc for Ballast {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if crash::is_copy() {
+            return SLAB.take(layout);
+        }
         // SAFETY: as the caller promises.
         let taken = unsafe { System.alloc(layout) };
         if taken.is_null() && self.throw_off() {
@@ -94,11 +154,25 @@ unsafe impl GlobalAlloc for Ballast {
     }
 
     unsafe fn dealloc(&self, taken: *mut u8, layout: Layout) {
+        if crash::is_copy() {
+            return;
+        }
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(taken, layout) };
     }
 
     unsafe fn realloc(&self, taken: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if crash::is_copy() {
+            // SAFETY: the caller promises that both layouts are sound; the old place is as long as the
+            // old one, and the new one lies elsewhere.
+            return unsafe {
+                let grown = SLAB.take(Layout::from_size_align_unchecked(size, layout.align()));
+                if !grown.is_null() {
+                    ptr::copy_nonoverlapping(taken, grown, layout.size().min(size));
+                }
+                grown
+            };
+        }
         // SAFETY: as the caller promises.
         let grown = unsafe { System.realloc(taken, layout, size) };
         if grown.is_null() && self.throw_off() {
@@ -109,6 +183,10 @@ unsafe impl GlobalAlloc for Ballast {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if crash::is_copy() {
+            // As the kernel gives it.
+            return SLAB.take(layout);
+        }
         // SAFETY: as the caller promises.
         let taken = unsafe { System.alloc_zeroed(layout) };
         if taken.is_null() && self.throw_off() {

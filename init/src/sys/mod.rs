@@ -1,11 +1,13 @@
 //! The one place with `unsafe`: what the safe libraries do not offer.
 //!
-//! [`child`] makes processes; the rest are single system calls.
+//! [`child`] makes processes, [`crash`] outlives init's own faults; the rest are single system calls.
 
 #![expect(unsafe_code, reason = "system calls live here, and nothing else does")]
 
+pub mod cell;
 pub mod child;
 mod clone;
+pub mod crash;
 pub mod memory;
 
 use std::arch::asm;
@@ -153,11 +155,30 @@ pub fn wait_any() -> Result<Option<(i32, Change)>, Errno> {
     Ok(Some((pid, change)))
 }
 
+/// Whether a process is a child that nobody has taken yet, dead or alive.
+#[must_use]
+pub fn is_child(pid: i32) -> bool {
+    let wanted = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let number = libc::id_t::try_from(pid).unwrap_or(0);
+    // SAFETY: all zeroes are a valid value, and the kernel writes to it only.
+    unsafe {
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        libc::waitid(libc::P_PID, number, &raw mut info, wanted) == 0
+    }
+}
+
 /// Signals a process, or the group of a negative number.
 pub fn kill(target: i32, signal: Signal) -> Result<(), Errno> {
     // SAFETY: touches no memory.
     let code = unsafe { libc::kill(target, signal.number()) };
     Errno::result(code).map(drop)
+}
+
+/// Sends a signal to init itself, which is blocked and will be read.
+pub fn raise(number: i32) {
+    let own = std::process::id().cast_signed();
+    // SAFETY: touches no memory.
+    unsafe { libc::kill(own, number) };
 }
 
 /// Whether a signal that is blocked waits to be read.
@@ -199,6 +220,20 @@ pub fn keep_from_children(first: RawFd) {
     }
 }
 
+/// Closes every descriptor but these and the first three. To be called before anybody has any.
+pub fn close_all_but(kept: impl IntoIterator<Item = RawFd>) {
+    let mut kept: Vec<_> = kept.into_iter().filter(|fd| *fd > 2).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept {
+        if fd > first {
+            syscall(libc::SYS_close_range, [c_long::from(first), c_long::from(fd - 1), 0, 0]);
+        }
+        first = fd + 1;
+    }
+    close_all(first);
+}
+
 /// Closes every descriptor from `first` on. To be called before anybody has any.
 pub fn close_all(first: RawFd) {
     let (first, last) = (c_long::from(first), c_long::from(u32::MAX));
@@ -217,6 +252,16 @@ pub fn write_now(file: &impl AsRawFd, text: &[u8]) -> Result<usize, Errno> {
     let code =
         unsafe { libc::pwritev2(file.as_raw_fd(), &raw const part, 1, -1, libc::RWF_NOWAIT) };
     Errno::result(code).map(|length| usize::try_from(length).unwrap_or_default())
+}
+
+/// By what the file of a descriptor is told from all others: its device and inode.
+#[must_use]
+pub fn file_of(fd: RawFd) -> Option<(u64, u64)> {
+    // SAFETY: all zeroes are a valid value, and the kernel writes to it only.
+    unsafe {
+        let mut found = std::mem::zeroed::<libc::stat>();
+        (libc::fstat(fd, &raw mut found) == 0).then_some((found.st_dev, found.st_ino))
+    }
 }
 
 /// Whether a descriptor is open.

@@ -128,6 +128,9 @@ pub struct InitInfo {
     /// Milliseconds since init started.
     #[serde(rename = "uptimeMs")]
     pub uptime_ms: u64,
+    /// How often its own code has failed since then; it has gone on each time.
+    #[serde(default)]
+    pub crashes: u32,
     /// How many jobs there are, ended ones included.
     pub jobs: usize,
     /// The most jobs there may be.

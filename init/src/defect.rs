@@ -1,0 +1,41 @@
+//! Defects on demand, in builds for debugging only: tests show with them that init outlives its own.
+//!
+//! A job that is to be started under one of these names brings it about.
+
+use std::hint::black_box;
+
+/// Where a defect can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the task that answers a request.
+    Handler,
+    /// In the reactor.
+    Reactor,
+    /// In the table.
+    Core,
+}
+
+/// Does what `name` says, if it says something that is done here.
+pub fn here(place: Place, name: &str) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    match (place, name) {
+        (Place::Handler, "defect-panic-in-handler")
+        | (Place::Reactor, "defect-panic-in-reactor")
+        | (Place::Core, "defect-panic-in-core") => panic!("as asked for"),
+        (Place::Core, "defect-abort") => std::process::abort(),
+        (Place::Core, "defect-overflow") => _ = black_box(descend(1)),
+        (Place::Core, "defect-memory") => {
+            _ = black_box(Vec::<u8>::with_capacity(isize::MAX.unsigned_abs() / 2));
+        }
+        _ => {}
+    }
+}
+
+/// Needs more stack than there is.
+#[expect(unconditional_recursion, reason = "it is meant to")]
+fn descend(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    black_box(descend(depth + 1)) + frame.iter().sum::<u64>()
+}

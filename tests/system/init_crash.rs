@@ -1,0 +1,407 @@
+//! init's own code fails, and no job notices.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use jobinit_tests::fault::Fault;
+use jobinit_tests::http::Answer;
+use jobinit_tests::init::{Init, is_alive};
+use jobinit_tests::wait;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+/// Crashes in a row that change nothing.
+const FEW: usize = 3;
+/// Those after which nothing is gone on with.
+const MOST: usize = 6;
+
+/// What a build for debugging does when a job of that name is to be started.
+const CRASHES: [&str; 3] = ["defect-abort", "defect-overflow", "defect-memory"];
+const PANICS: [&str; 3] =
+    ["defect-panic-in-handler", "defect-panic-in-reactor", "defect-panic-in-core"];
+
+fn script(text: &str) -> Value {
+    json!({"exec": "/bin/sh", "args": ["-c", text], "envs": {"PATH": "/usr/bin:/bin"}})
+}
+
+/// An init that was built for debugging.
+fn start_debug() -> Init {
+    let own = std::env::current_exe().unwrap();
+    let path = own.ancestors().nth(2).unwrap().join("init");
+    assert!(path.exists(), "{} is built with the tests of init", path.display());
+    let mut command = Command::new(path);
+    command.args(["--listen", "127.0.0.1:0", "--boot-exit", "stay", "--", "sleep", "1000"]);
+    command.env_remove("RUST_BACKTRACE");
+    Init::launch(command)
+}
+
+fn start() -> Init {
+    Init::start(&["--boot-exit", "stay", "--", "sleep", "1000"])
+}
+
+/// An answer, if there is one: a crash may cut the request off.
+fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(to).ok()?;
+    stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    Answer::parse(&bytes)
+}
+
+/// Asks until there is an answer.
+#[track_caller]
+fn insist(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    wait::until("an answer", || ask(to, method, path, body))
+}
+
+/// The crashes that init has counted, as soon as there are so many.
+#[track_caller]
+fn crashes(init: &Init, count: usize) {
+    wait::until("init to go on", || {
+        let about = ask(init.api(), "GET", "/job/init", "")?.json();
+        (about["crashes"] == count).then_some(())
+    });
+}
+
+/// All jobs' processes and what has become of them.
+fn jobs(init: &Init) -> Vec<(String, Value, Value)> {
+    let all = insist(init.api(), "GET", "/jobs", "").json();
+    let one = |job: &Value| {
+        (job["id"].as_str().unwrap().to_owned(), job["pid"].clone(), job["respawn"].clone())
+    };
+    all.as_array().unwrap().iter().map(one).collect()
+}
+
+fn counter() -> Value {
+    let mut spec = script("i=0; while sleep 0.002; do i=$((i+1)); echo $i; done");
+    spec["stdout"] = json!("log");
+    spec
+}
+
+/// The numbers that a counter has written so far, none of which may be missing.
+#[track_caller]
+fn count(init: &Init, job: &str) -> usize {
+    let text = insist(init.api(), "GET", &format!("/job/{job}/stdout?from=0"), "").body;
+    let lines: Vec<_> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
+    for (line, number) in lines.iter().zip(1_usize..) {
+        assert_eq!(line.trim_end(), number.to_string());
+    }
+    lines.len()
+}
+
+#[test]
+fn i11_no_fault_costs_a_job() {
+    for fault in Fault::ALL {
+        let init = start();
+        init.launch_job("counter", &counter());
+        init.launch_job("other", &script("sleep 1000"));
+        let before = jobs(&init);
+        fault.strike(init.pid(), 0, || {});
+        crashes(&init, 1);
+        assert_eq!(jobs(&init), before, "{fault:?}");
+        let so_far = count(&init, "counter");
+        wait::until("it to count on", || (count(&init, "counter") > so_far + 10).then_some(()));
+        init.log_line("a defect in init: it crashed by SIG");
+    }
+}
+
+#[test]
+fn i11_no_abort_and_no_panic_costs_a_job() {
+    let init = start_debug();
+    init.launch_job("counter", &counter());
+    let before = jobs(&init);
+    let spec = script("sleep 1000").to_string();
+    for name in PANICS {
+        // That request is told; another one on another connection is served.
+        let answer = insist(init.api(), "PUT", &format!("/job/{name}"), &spec);
+        assert_eq!((answer.status, &answer.json()["error"]), (500, &json!("defect")), "{answer:?}");
+        assert_eq!(jobs(&init), before, "{name}");
+    }
+    crashes(&init, 0);
+    for (name, so_many) in CRASHES.iter().zip(1..) {
+        assert!(ask(init.api(), "PUT", &format!("/job/{name}"), &spec).is_none(), "cut off");
+        crashes(&init, so_many);
+        assert_eq!(jobs(&init), before, "{name}");
+    }
+    assert!(count(&init, "counter") > 0);
+}
+
+/// The numbered lines of one job, as they come in pieces.
+#[derive(Default)]
+struct Numbers {
+    offset: u64,
+    lines: u64,
+    begun: String,
+}
+
+impl Numbers {
+    /// Each line is one more than the one before.
+    fn add(&mut self, event: &Value, first: u64) {
+        assert_eq!(event["offset"].as_u64().unwrap(), self.offset, "{event}");
+        let text = event["text"].as_str().unwrap();
+        self.offset += text.len() as u64;
+        for part in text.split_inclusive('\n') {
+            self.begun.push_str(part);
+            if let Some(line) = self.begun.strip_suffix('\n') {
+                assert_eq!(line.parse::<u64>().unwrap(), first + self.lines);
+                self.lines += 1;
+                self.begun.clear();
+            }
+        }
+    }
+}
+
+/// Reads the output of all jobs, and goes on where it was when it is cut off. Not a byte may be missing
+/// or there twice.
+fn collect(api: SocketAddr, stop: &AtomicBool) -> HashMap<String, Numbers> {
+    let mut got: HashMap<String, Numbers> = HashMap::new();
+    let (mut position, mut life) = (0, "0".repeat(16));
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(stream) = TcpStream::connect(api) else { continue };
+        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+        let mut reader = BufReader::new(stream);
+        let path = format!("/jobs/output?follow&from={life}:{position}");
+        if write!(reader.get_mut(), "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").is_err() {
+            continue;
+        }
+        let lines = reader.lines().map_while(Result::ok);
+        for line in lines.skip_while(|line| !line.is_empty()).skip(1) {
+            // The last one may be cut off.
+            let Ok(event) = serde_json::from_str::<Value>(&line) else { break };
+            if event["event"] == "ready" {
+                assert_eq!(event["position"], position, "init lives on: {event}");
+                event["life"].as_str().unwrap().clone_into(&mut life);
+                continue;
+            }
+            assert_eq!(event["event"], "output", "nothing is missed: {event}");
+            position = event["position"].as_u64().unwrap();
+            let job = event["job"].as_str().unwrap();
+            let numbers = got.entry(job.to_owned()).or_default();
+            match job {
+                "flood" => numbers.add(&event, 0),
+                "counter" => numbers.add(&event, 1),
+                _ => {}
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    }
+    got
+}
+
+/// Says that it is done when it is dropped.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Requests, followers, floods, restarts and exits; meanwhile init crashes as often as `crash` is called.
+fn crash_under_load(init: &Init, crash: impl Fn(usize)) {
+    let api = init.api();
+    let counter = init.launch_job("counter", &counter());
+    let mut crashing = script("echo run; sleep 0.02; exit 1");
+    crashing["stdout"] = json!("log");
+    crashing["restart"] = json!({"policy": "always", "delay_ms": 10, "factor": 1.0});
+    init.launch_job("crashing", &crashing);
+    let flood = json!({"exec": env!("CARGO_BIN_EXE_floods"), "args": ["0"], "nice": 19, "stdout": "log",
+        "log": {"bytes": 8192, "when_full": "wait"}});
+    let flood = init.launch_job("flood", &flood);
+    let boot = init.job("boot")["pid"].clone();
+    let done = AtomicBool::new(false);
+    let goes_on = || !done.load(Ordering::Relaxed);
+
+    let got = thread::scope(|scope| {
+        scope.spawn(|| {
+            while goes_on() {
+                if let Some(answer) = ask(api, "GET", "/job/counter", "") {
+                    assert_eq!((answer.status, &answer.json()["pid"]), (200, &json!(counter)));
+                }
+            }
+        });
+        // An end is seen, whether somebody is there to be told or not.
+        scope.spawn(|| {
+            for round in 0_u32.. {
+                let (job, code) = (format!("/job/short-{round}"), round % 200);
+                let spec = script(&format!("sleep 0.01; exit {code}")).to_string();
+                let told = ask(api, "PUT", &format!("{job}?wait=exit"), &spec);
+                let known = insist(api, "GET", &format!("{job}?wait=exit"), "");
+                if let Some(told) = told {
+                    assert_eq!(told.status, 201, "{told:?}");
+                    assert_eq!(told.json()["lastExit"], code);
+                    assert_eq!(known.status, 200, "{known:?}");
+                }
+                if known.status == 200 {
+                    assert_eq!(known.json()["lastExit"], code, "{known:?}");
+                }
+                insist(api, "DELETE", &job, "");
+                if !goes_on() {
+                    return;
+                }
+            }
+        });
+        let collector = scope.spawn(|| collect(api, &done));
+        // Also when this ends by a panic.
+        let done = Done(&done);
+        for round in 0..FEW {
+            thread::sleep(Duration::from_millis(100));
+            crash(round);
+            crashes(init, round + 1);
+        }
+        thread::sleep(Duration::from_millis(100));
+        drop(done);
+        collector.join().unwrap()
+    });
+
+    for (job, pid) in [("counter", json!(counter)), ("flood", json!(flood)), ("boot", boot)] {
+        assert_eq!(init.job(job)["pid"], pid, "{job}");
+    }
+    assert!(got["counter"].lines > 10 && got["flood"].lines > 100);
+    init.put("/job/crashing/stop");
+    let runs = init.get("/job/crashing/stdout?from=0").body.lines().count() as u64;
+    assert_eq!(init.job("crashing")["respawn"].as_u64().unwrap() + 1, runs);
+}
+
+#[test]
+fn i11_faults_under_load() {
+    for round in 0..17 {
+        let init = start();
+        crash_under_load(&init, |crash| {
+            let steps = 500 + 37 * round + 11 * crash;
+            Fault::ALL[(round + crash) % Fault::ALL.len()].strike(init.pid(), steps, || {});
+        });
+    }
+}
+
+#[test]
+fn i11_aborts_under_load() {
+    for round in 0..17 {
+        let init = start_debug();
+        let spec = script("sleep 1000").to_string();
+        crash_under_load(&init, |crash| {
+            for panic in PANICS {
+                insist(init.api(), "PUT", &format!("/job/{panic}"), &spec);
+            }
+            let name = CRASHES[(round + crash) % CRASHES.len()];
+            assert!(ask(init.api(), "PUT", &format!("/job/{name}"), &spec).is_none(), "cut off");
+        });
+    }
+}
+
+#[test]
+fn i11_what_happens_while_init_crashes_is_seen() {
+    let init = start();
+    let ends = init.launch_job("ends", &script("sleep 1000"));
+    let mut again = script("sleep 1000");
+    again["restart"] = json!({"policy": "always", "delay_ms": 10});
+    let restarts = init.launch_job("restarts", &again);
+    let file = tempfile::tempdir().unwrap();
+    let now = file.path().join("now");
+    init.launch_job(
+        "ready",
+        &json!({"exec": env!("CARGO_BIN_EXE_notifies"), "ready": "notify",
+        "args": [format!("wait={}", now.display()), "say=READY=1\\nSTATUS=heard"]}),
+    );
+    assert_eq!(init.job("ready")["status"], "starting");
+    Fault::Jump.strike(init.pid(), 0, || {
+        for (pid, signal) in [(ends, Signal::SIGUSR1), (restarts, Signal::SIGKILL)] {
+            kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
+        }
+        std::fs::write(&now, "").unwrap();
+        thread::sleep(Duration::from_millis(50));
+    });
+    crashes(&init, 1);
+    wait::until("the end", || (init.job("ends")["status"] == "failed").then_some(()));
+    assert_eq!(init.job("ends")["lastExit"], "SIGUSR1");
+    wait::until("the restart", || (init.job("restarts")["respawn"] == 1).then_some(()));
+    wait::until("the message", || (init.job("ready")["statusText"] == "heard").then_some(()));
+    assert_eq!(init.job("ready")["status"], "running");
+}
+
+#[test]
+fn i11_a_signal_that_is_sent_is_no_crash() {
+    let mut init =
+        Init::start(&["--", "sh", "-c", "trap 'exit 7' SEGV; while :; do sleep 0.01; done"]);
+    wait::until("boot to trap it", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", init.job("boot")["pid"]));
+        let caught = status
+            .ok()?
+            .lines()
+            .find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok())?;
+        (caught & 1 << 10 != 0).then_some(())
+    });
+    kill(init.pid(), Signal::SIGSEGV).unwrap();
+    assert_eq!(init.wait_end().code(), Some(7));
+}
+
+#[test]
+fn i11_a_row_of_crashes_ends_in_a_usable_api() {
+    let init = start();
+    let job = init.launch_job("job", &script("sleep 1000"));
+    let mut again = script("sleep 1000");
+    again["restart"] = json!({"policy": "always", "delay_ms": 10});
+    let pid = init.launch_job("again", &again);
+    for so_many in 1..=MOST {
+        Fault::Jump.strike(init.pid(), 0, || {});
+        crashes(&init, so_many);
+    }
+    assert_eq!(init.job("job")["pid"], job);
+    // It is no time to start anything; who asks for it gets it.
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+    wait::until("the end", || (init.job("again")["status"] == "backoff").then_some(()));
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(init.job("again")["status"], "backoff");
+    assert_eq!(init.put("/job/again/start").status, 200);
+    Fault::Jump.strike(init.pid(), 0, || {});
+    init.log_line("7 in a row, and what it knew is lost");
+    let all = insist(init.api(), "GET", "/jobs", "").json();
+    assert_eq!(all, json!([]), "nothing is gone on with");
+    assert!(is_alive(job), "but nobody has been ended");
+    assert_eq!(init.send("PUT", "/job/job", &json!({"adopt": job})).status, 201);
+}
+
+#[test]
+fn i11_what_cannot_be_written_down_is_what_it_was_a_while_ago() {
+    let init = start();
+    let job = init.launch_job("counter", &counter());
+    thread::sleep(Duration::from_millis(1500));
+    // It may write no file from now on.
+    let pid = init.pid().to_string();
+    let limited = Command::new("prlimit").args(["--fsize=0:0", "--pid", &pid]).status().unwrap();
+    assert!(limited.success());
+    let before = jobs(&init);
+    Fault::Jump.strike(init.pid(), 0, || {});
+    init.log_line("it goes on with what it knew some time before");
+    assert_eq!(jobs(&init), before);
+    assert!(is_alive(job));
+    let more = init.get("/job/counter/stdout").body;
+    wait::until("more of it", || (init.get("/job/counter/stdout").body != more).then_some(()));
+}
+
+#[test]
+fn i11_as_pid_1() {
+    let init = Init::start_as_pid_1(&["--", "sleep", "1000"]);
+    let job = init.launch_job("job", &script("sleep 1000"));
+    let unshare = init.pid();
+    let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"));
+    let first = Pid::from_raw(children.unwrap().trim().parse().unwrap());
+    Fault::Jump.strike(first, 0, || {});
+    crashes(&init, 1);
+    assert_eq!(init.job("job")["pid"], job);
+    assert_eq!(init.get("/job/init").json()["pid"], 1);
+}
