@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpid, getuid};
+use serde::{Deserialize, Serialize};
 
+use crate::event::number;
 use crate::id::{JobId, Pid};
 use crate::past::{self, Unread};
 use crate::process::Process;
@@ -19,7 +21,7 @@ use crate::sys;
 const MAX_GENERATIONS: usize = 64;
 
 /// Why a process cannot be taken over.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum NotAdoptable {
     /// It is not there, or not any more.
     #[error("there is no process {0} that runs; it may just have ended")]
@@ -87,6 +89,7 @@ pub enum NotAdoptable {
         /// The process.
         pid: i32,
         /// The kernel's reason.
+        #[serde(with = "number")]
         errno: Errno,
     },
     /// init has crashed meanwhile.

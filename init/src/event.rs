@@ -158,7 +158,7 @@ pub enum Reply {
 }
 
 /// Why something is refused. Nothing has changed then.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
     /// No job has that name.
     #[error("there is no job `{0}`; GET /jobs lists those there are")]
@@ -200,7 +200,7 @@ pub enum Refusal {
     NotAdoptable(NotAdoptable),
     /// The kernel refuses the signal.
     #[error("the kernel refused the signal: {0}")]
-    SignalFailed(Errno),
+    SignalFailed(#[serde(with = "number")] Errno),
     /// The process could not be started.
     #[error("{0}")]
     Spawn(Fault),
@@ -240,16 +240,16 @@ pub struct Fault {
 pub const DELETED: &str = " (deleted)";
 
 /// A reason of the kernel's, written as its number.
-mod number {
+pub(crate) mod number {
     use nix::errno::Errno;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-    pub(super) fn serialize<S: Serializer>(errno: &Errno, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(errno: &Errno, to: S) -> Result<S::Ok, S::Error> {
         (*errno as i32).serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Errno, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Errno, D::Error> {
         i32::deserialize(from).map(Errno::from_raw)
     }
 }

@@ -17,8 +17,11 @@ use tracing::error;
 const PAUSE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    if let Some(state) = renew::descriptor(CHECKED).and_then(state) {
-        return check(&state);
+    match renew::descriptor(CHECKED).and_then(state) {
+        Some(Ok(state)) => return check(&state),
+        // Whoever asks is init, and has one already.
+        Some(Err(())) => return ExitCode::FAILURE,
+        None => {}
     }
     run::prepare();
     let in_vm = machine::is_ours();
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
     log::start();
     // Without a state of this process's own, somebody has only set a variable of that name.
     let state = renew::descriptor(RESUMED).and_then(state);
-    let own = state.filter(|past| past.state.pid == std::process::id());
+    let own = state.and_then(Result::ok).filter(|past| past.state.pid == std::process::id());
     let crash = renew::crash();
     if own.is_none() && crash.is_none() && renew::descriptor(RESUMED).is_some() {
         // What an earlier init has kept would only be in the way.
@@ -96,18 +99,15 @@ fn start(options: &Options, in_vm: bool, listener: Option<OwnedFd>) -> ExitCode 
     }
 }
 
-/// The state in a descriptor, if there is one.
-fn state(fd: RawFd) -> Option<Past> {
+/// The state in a descriptor, if that is open. What is wrong with it is said here.
+fn state(fd: RawFd) -> Option<Result<Past, ()>> {
     let file = Inherited::new([fd]).claim(fd).ok()?;
-    match file.try_clone().map_err(Unreadable::from).and_then(renew::read) {
-        Ok((state, bytes)) => {
-            Some(Past { state: Box::new(state), bytes, file, crash: renew::crash() })
-        }
-        Err(error) => {
-            eprintln!("init: the state in descriptor {fd}: {error}");
-            None
-        }
-    }
+    let read = file.try_clone().map_err(Unreadable::from).and_then(renew::read);
+    let past = read.map(|(state, bytes)| {
+        let state = Box::new(state);
+        Past { state, bytes, file, crash: renew::crash() }
+    });
+    Some(past.map_err(|error| eprintln!("init: the state in descriptor {fd}: {error}")))
 }
 
 /// Says whether this program can go on with a state, and with the options that go with it.

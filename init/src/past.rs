@@ -6,6 +6,7 @@
 //! own, which nobody waits for longer than a second. init has no other threads, and this one does
 //! nothing but read.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
@@ -15,8 +16,9 @@ use std::path::Path;
 use init_wire::{Account, JobSpec};
 use nix::errno::Errno;
 use nix::unistd::{Gid, getgid, getgroups, getuid};
+use serde::{Deserialize, Serialize};
 
-use crate::event::DELETED;
+use crate::event::{DELETED, number};
 use crate::limits::MAX_BODY;
 use crate::sys;
 
@@ -54,7 +56,7 @@ struct Status {
 }
 
 /// What could not be read, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Unread {
     /// The kernel refuses.
     #[error("cannot read the {field} of process {pid}: {}; give `{field}` in the spec", errno.desc())]
@@ -62,8 +64,9 @@ pub enum Unread {
         /// The process.
         pid: i32,
         /// The field that it was to be.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// The kernel's reason.
+        #[serde(with = "number")]
         errno: Errno,
     },
     /// Bytes that JSON cannot hold.
@@ -72,7 +75,7 @@ pub enum Unread {
         /// The process.
         pid: i32,
         /// The field that it was to be.
-        field: &'static str,
+        field: Cow<'static, str>,
     },
     /// More than a spec may be.
     #[error("process {0} was started with more than {MAX_BODY} bytes of arguments and environment")]
@@ -264,11 +267,11 @@ fn is_here(pid: i32, name: &str) -> bool {
 fn link(pid: i32, name: &str, field: &'static str) -> Result<String, Unread> {
     let path = fs::read_link(format!("/proc/{pid}/{name}")).map_err(|error| Unread::Refused {
         pid,
-        field,
+        field: field.into(),
         errno: sys::errno(&error),
     })?;
     let bytes = path.into_os_string().into_vec();
-    String::from_utf8(bytes).map_err(|_| Unread::NotText { pid, field })
+    String::from_utf8(bytes).map_err(|_| Unread::NotText { pid, field: field.into() })
 }
 
 /// The texts in a file of a process, each ended by a NUL.
@@ -277,11 +280,12 @@ fn words(pid: i32, name: &str, field: &'static str) -> Result<Vec<String>, Unrea
     let mut bytes = Vec::new();
     File::open(format!("/proc/{pid}/{name}"))
         .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
-        .map_err(|error| Unread::Refused { pid, field, errno: sys::errno(&error) })?;
+        .map_err(|error| Unread::Refused { pid, field: field.into(), errno: sys::errno(&error) })?;
     if bytes.len() > MAX_BODY {
         return Err(Unread::TooLarge(pid));
     }
-    let text = String::from_utf8(bytes).map_err(|_| Unread::NotText { pid, field })?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| Unread::NotText { pid, field: field.into() })?;
     let text = text.strip_suffix('\0').unwrap_or(&text);
     Ok(if text.is_empty() { Vec::new() } else { text.split('\0').map(str::to_owned).collect() })
 }

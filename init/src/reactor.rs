@@ -47,7 +47,7 @@ use crate::tree::{Roots, Trees};
 /// Messages of a dead process that are read at most, which is more than the kernel mostly queues.
 const LAST_WORDS: u32 = 256;
 
-pub use renew::{FINISHING, Facts, Renewal, SLOW_START, Stage as RenewalStage};
+pub use renew::{FINISHING, Facts, Renewal, Stage as RenewalStage};
 
 /// The table and what it acts with.
 pub struct Reactor {
@@ -73,7 +73,7 @@ pub struct Reactor {
     end: Option<(Ending, u8)>,
     /// init is becoming another one.
     pub renewal: Option<Renewal>,
-    /// Why the last renewal has come to nothing, if nobody has been told.
+    /// Why the last renewal has come to nothing, for who has asked for it and has been handed over.
     failed_renewal: Option<String>,
     facts: Facts,
     /// How often init has crashed.
@@ -131,9 +131,10 @@ impl Reactor {
         self.chronicle.life()
     }
 
-    /// Keeps the answers to these questions for conversations that are being handed over.
+    /// Keeps the answers to these questions, and no others, for conversations that are being handed over.
     pub fn keep_replies(&mut self, tickets: impl Iterator<Item = Ticket>) {
-        self.unclaimed = tickets.map(|ticket| (ticket, None)).collect();
+        let mut kept = std::mem::take(&mut self.unclaimed);
+        self.unclaimed = tickets.map(|ticket| (ticket, kept.remove(&ticket).flatten())).collect();
     }
 
     /// What jobs write, and what is written to them.
@@ -266,7 +267,8 @@ impl Reactor {
         self.see_births();
     }
 
-    fn see_births(&mut self) {
+    /// Takes those that are on their way no more.
+    pub fn see_births(&mut self) {
         while let Some(event) = self.birth() {
             self.handle(event);
         }
@@ -577,8 +579,10 @@ impl Reactor {
             Some(waiting) => waiting.send(reply),
             None => Err(reply),
         };
-        if let (Err(reply), Some(kept)) = (reply, self.unclaimed.get_mut(&ticket)) {
-            *kept = Some(reply);
+        // A conversation may have been handed over just now.
+        let is_kept = self.is_finishing() || self.unclaimed.contains_key(&ticket);
+        if let Some(reply) = reply.err().filter(|_| is_kept) {
+            self.unclaimed.insert(ticket, Some(reply));
         }
     }
 

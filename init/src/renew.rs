@@ -12,24 +12,26 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use std::{env, fs};
 
 use bytes::Bytes;
+use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::execve;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Conversation, Pending};
 use crate::clock::mono;
-use crate::event::Ticket;
+use crate::event::{Refusal, Ticket};
 use crate::id::Pid;
 use crate::inherit::{Inherited, Lost};
 use crate::signal::Exit;
@@ -73,6 +75,9 @@ pub struct State {
     pub in_vm: bool,
     /// Answers that nobody was there to hear.
     pub answered: Vec<Answered>,
+    /// Those of them that do not show a job.
+    #[serde(default)]
+    pub told: Vec<Told>,
     /// Where the API listens.
     pub listener: RawFd,
     /// Connections of the API.
@@ -135,6 +140,17 @@ pub struct Answered {
     pub job: String,
     /// Whether it was for the job to be made.
     pub is_new: bool,
+}
+
+/// Another answer to a question.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Told {
+    /// It is done.
+    Done(Ticket),
+    /// init has begun to end.
+    Ending(Ticket),
+    /// It is refused.
+    Refused(Ticket, Refusal),
 }
 
 /// A conversation as it is written down.
@@ -226,6 +242,9 @@ impl State {
     /// Leaves out what is not true any more because it was written down a while ago: bytes that have been
     /// captured, and what has happened lately.
     pub fn leave_out_latest(&mut self) {
+        self.conversations.clear();
+        self.answered.clear();
+        self.told.clear();
         self.outputs.forget_bytes();
         self.heard.clear();
         self.ended = None;
@@ -261,9 +280,32 @@ impl State {
     }
 }
 
-/// A file in memory, for a state.
+/// A file in memory for a state, which nobody can run: some kernels insist on that, and older ones do
+/// not know it.
 pub fn new_file() -> io::Result<OwnedFd> {
-    memfd_create(c"init-state", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from)
+    let usual = MFdFlags::MFD_CLOEXEC;
+    let sealed = usual | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
+    let made = memfd_create(c"init-state", sealed).or_else(|errno| match errno {
+        Errno::EINVAL => memfd_create(c"init-state", usual),
+        errno => Err(errno),
+    });
+    made.map_err(io::Error::from)
+}
+
+/// A program's file, as far as it can be told from another one that takes its place, and from what is
+/// written into it later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Likeness {
+    file: (u64, u64),
+    changed: (i64, i64),
+}
+
+impl Likeness {
+    /// That of the program which has this path now.
+    pub fn of(program: &CString) -> io::Result<Self> {
+        let meta = fs::metadata(OsStr::from_bytes(program.as_bytes()))?;
+        Ok(Self { file: (meta.dev(), meta.ino()), changed: (meta.ctime(), meta.ctime_nsec()) })
+    }
 }
 
 /// Why a state cannot be gone on with.
@@ -355,10 +397,21 @@ pub fn crash() -> Option<Crash> {
     crash.filter(|crash| crash.pid == std::process::id())
 }
 
-/// This process becomes `program`, with the state in `file` and all descriptors of it. Returns only
-/// if it does not; then everything is as it was.
+/// This process becomes `program`, which was tried, with the state in `file` and all descriptors of
+/// it. Returns only if it does not; then everything is as it was.
 #[must_use]
-pub fn become_program(program: &CString, state: &State, file: &OwnedFd) -> io::Error {
+pub fn become_program(
+    (program, tried): &(CString, Likeness),
+    state: &State,
+    file: &OwnedFd,
+) -> io::Error {
+    match Likeness::of(program) {
+        Ok(found) if found == *tried => {}
+        Ok(_) => {
+            return io::Error::other("there is another one by now, which was not tried; try again");
+        }
+        Err(error) => return error,
+    }
     let fds = [state.fds(), vec![file.as_raw_fd()]].concat();
     for fd in &fds {
         // One that is gone is missed by the next process, which says so.

@@ -13,9 +13,10 @@ use std::mem::offset_of;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::read;
+use nix::unistd::{getpid, read};
 use tokio::io::unix::AsyncFd;
 
+use crate::signal::Signal;
 use crate::sys;
 
 /// Blocks all, and takes back whatever was ignored when init was started. The first thing that
@@ -51,6 +52,14 @@ impl Signals {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.read.is_empty()
+    }
+
+    /// Gives those back to the kernel: they come again, to this process or to what it becomes.
+    pub fn give_back(&mut self) {
+        for signal in self.read.drain(..).filter_map(Signal::from_number) {
+            // init may always signal itself; all are blocked, and wait.
+            let _ = sys::kill(getpid().as_raw(), signal);
+        }
     }
 
     /// Those that have been read and are not handled yet, or have come as faults that were none.

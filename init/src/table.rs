@@ -227,10 +227,11 @@ impl Table {
         self.shutdown.is_going_on()
     }
 
-    /// Whether a job's process is on its way, or is being looked at before it is taken over.
+    /// A job whose process is on its way, or is being looked at before it is taken over.
     #[must_use]
-    pub fn is_spawning(&self) -> bool {
-        self.jobs.values().any(|entry| matches!(entry.job.state(), State::Spawning(_)))
+    pub fn spawning(&self) -> Option<&JobId> {
+        let is_spawning = |entry: &Entry| matches!(entry.job.state(), State::Spawning(_));
+        self.jobs.iter().find(|(_, entry)| is_spawning(entry)).map(|(id, _)| id)
     }
 
     /// The job whose main process this is.

@@ -174,6 +174,51 @@ fn images_vm_b03_boots_serves_and_powers_off() {
 }
 
 #[test]
+fn images_vm_i10_the_first_process_becomes_another() {
+    let setup = Setup { shell: true, ..Setup::default() };
+    let Some(machine) = Machine::boot(&setup) else { return };
+
+    machine.first_answer(machine.proxy, "hello.localhost", "/healthz");
+    let pids = || -> Vec<_> {
+        let jobs = machine.first_answer(machine.api, "127.0.0.1", "/jobs").json();
+        let pid = |job: &Value| (job["id"].clone(), job["pid"].clone());
+        jobs.as_array().unwrap().iter().map(pid).filter(|(id, _)| id != "waits").collect()
+    };
+    let before = pids();
+    assert!(before.iter().any(|(id, pid)| id == "boot" && pid.is_u64()), "{before:?}");
+    let api = machine.api;
+    thread::scope(|scope| {
+        let spec = json!({
+            "exec": "/usr/bin/busybox", "args": ["sh", "-c", "read line; exit 7"], "stdin": "pipe",
+        });
+        let json = "Content-Type: application/json\r\n";
+        let waiting = scope.spawn(move || {
+            let spec = spec.to_string();
+            http::request(api, "PUT", "/job/waits?wait=exit", json, &spec)
+        });
+        wait::until("its process", || {
+            let job = http::request(machine.api, "GET", "/job/waits", "", "");
+            (job.status == 200 && job.json()["status"] == "running").then_some(())
+        });
+        for round in 1..=2 {
+            let answer = http::request(machine.api, "PUT", "/job/init/restart", "", "");
+            assert_eq!((answer.status, &answer.json()["pid"]), (200, &json!(1)), "{answer:?}");
+            machine.shows("going on where init", round);
+            assert_eq!(pids(), before);
+        }
+        http::request(machine.api, "PUT", "/job/waits/stdin", "", "line\n");
+        let answer = waiting.join().unwrap();
+        assert_eq!((answer.status, &answer.json()["lastExit"]), (201, &json!(7)), "{answer:?}");
+    });
+    machine.first_answer(machine.proxy, "hello.localhost", "/healthz");
+    let end = http::request(machine.api, "PUT", "/job/init/stop?then=poweroff", "", "");
+    assert_eq!(end.status, 202, "{end:?}");
+    let (status, console) = machine.wait();
+    assert!(status.success(), "{status}");
+    assert!(console.contains("Power down") && !console.contains("panic"), "{console}");
+}
+
+#[test]
 fn images_vm_i17_ctrl_alt_del_reboots() {
     let Some(machine) = Machine::boot(&Setup::default()) else { return };
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jobinit_tests::binaries::program;
 use jobinit_tests::bootctl::Site;
-use jobinit_tests::http;
+use jobinit_tests::http::{self, Client};
 use jobinit_tests::init::Init;
 use jobinit_tests::wait;
 
@@ -395,19 +395,10 @@ impl Drop for Crowd {
 fn b29_a_queue_that_is_never_empty_stops_nothing_else() {
     // More processes that connect than init can keep up with.
     let init = Init::start(&[]);
-    let mut kept = TcpStream::connect(init.api()).unwrap();
-    kept.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    let mut kept = Client::connect(init.api());
     let mut ask = || {
         let began = Instant::now();
-        kept.write_all(b"HEAD /job/init HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            let mut bytes = [0; 1024];
-            let length = kept.read(&mut bytes).unwrap();
-            assert_ne!(length, 0, "it is still open");
-            answer.extend_from_slice(&bytes[..length]);
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+        assert_eq!(kept.ask("GET", "/job/init", "").status, 200);
         began.elapsed()
     };
     ask();

@@ -2,13 +2,11 @@
 //! as it was, and nobody else is ever signalled.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use jobinit_tests::http::Answer;
+use jobinit_tests::http::{Answer, Client};
 use jobinit_tests::init::{Init, is_alive};
 use jobinit_tests::outside::Outside;
 use jobinit_tests::wait;
@@ -340,8 +338,12 @@ fn z08_init_that_may_not_signal_it_says_whose_it_is() {
     let own = Outside::run(&mut command);
     wait::until("its program", || proc(own.pid(), "cmdline").starts_with("sleep").then_some(()));
     adopt(&init, "own", own.pid(), &json!({}));
+    assert_eq!(init.put("/job/init/restart").status, 200);
+    assert_eq!(init.job("own")["pid"], own.pid());
+    assert_refused(&init, outside.pid(), 403, text);
     let answer = init.put("/job/own/restart");
     assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(!is_alive(own.pid()));
 }
 
 #[test]
@@ -491,41 +493,15 @@ impl Namespace {
     /// first, it does first.
     #[track_caller]
     fn ask_before(&self, path: &str, spec: &str, happens: impl FnOnce()) -> Answer {
-        let api = self.init.api();
-        let mut stream = TcpStream::connect(api).unwrap();
-        let request = |method: &str, path: &str, body: &str| {
-            format!(
-                "{method} {path} HTTP/1.1\r\nHost: {api}\r\nContent-Type: application/json\r\n\
-                 Content-Length: {}\r\n\r\n{body}",
-                body.len()
-            )
-        };
+        let mut client = Client::connect(self.init.api());
         // A connection that init knows already.
-        stream.write_all(request("GET", "/jobs", "").as_bytes()).unwrap();
-        read_answer(&mut stream);
+        client.ask("GET", "/jobs", "");
         kill(os(self.first), Signal::SIGSTOP).unwrap();
         wait::until("init's stop", || proc(self.first, "stat").contains(") T ").then_some(()));
-        stream.write_all(request("PUT", path, spec).as_bytes()).unwrap();
+        client.send("PUT", path, spec);
         happens();
         kill(os(self.first), Signal::SIGCONT).unwrap();
-        read_answer(&mut stream)
-    }
-}
-
-/// One answer of a connection that stays open.
-#[track_caller]
-fn read_answer(stream: &mut TcpStream) -> Answer {
-    stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-    let mut bytes = Vec::new();
-    loop {
-        let mut buffer = [0; 4096];
-        let length = stream.read(&mut buffer).unwrap();
-        bytes.extend_from_slice(&buffer[..length]);
-        let Some(answer) = Answer::parse(&bytes) else { continue };
-        let expected = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
-        if answer.body.len() >= expected {
-            return answer;
-        }
+        client.receive()
     }
 }
 

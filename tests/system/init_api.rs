@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use jobinit_tests::http;
+use jobinit_tests::http::{self, Follower};
 use jobinit_tests::init::{Init, is_alive};
 use jobinit_tests::wait;
 use serde_json::{Value, json};
@@ -253,16 +253,10 @@ fn stop_takes_the_whole_group_and_kills_what_refuses() {
 
 #[test]
 fn follow_tells_what_is_there_and_what_happens() {
-    use std::io::{BufRead, BufReader, Write};
     let init = Init::start(&[]);
     init.launch_job("old", &sleeper());
-    let mut stream = std::net::TcpStream::connect(init.api()).unwrap();
-    stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-    write!(stream, "GET /jobs?follow HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-    let mut lines =
-        BufReader::new(stream).lines().map(Result::unwrap).skip_while(|l| !l.is_empty());
-    lines.next();
-    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap()).unwrap();
+    let mut events = Follower::start(init.api(), "/jobs?follow");
+    let mut next = || events.json().unwrap();
     let first = next();
     assert_eq!((&first["event"], &first["job"]["id"]), (&json!("job"), &json!("old")));
     assert_eq!(next()["event"], "ready");

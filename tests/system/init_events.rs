@@ -1,48 +1,31 @@
 //! `GET /jobs?follow`: every change once and in order, also for who comes back and for who is slow.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use jobinit_tests::http;
 use jobinit_tests::init::Init;
-use jobinit_tests::wait;
 use serde_json::{Value, json};
 
 /// Changes that init keeps for who comes back.
 const KEPT: u64 = 1024;
 
-/// A client that follows.
-struct Follower(BufReader<TcpStream>);
+/// A client that follows the jobs.
+struct Follower(http::Follower);
 
 impl Follower {
     /// Follows from a place, or from nowhere if that is empty.
     #[track_caller]
     fn start(init: &Init, from: &str) -> Self {
-        let mut stream = TcpStream::connect(init.api()).unwrap();
-        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
         let from = if from.is_empty() { String::new() } else { format!("&from={from}") };
-        write!(stream, "GET /jobs?follow{from} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-        let mut follower = Self(BufReader::new(stream));
-        assert!(follower.line().contains(" 200 "));
-        while follower.line() != "\r\n" {}
-        follower
-    }
-
-    #[track_caller]
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).expect("init tells more");
-        assert!(line.ends_with('\n'), "the stream has ended with {line:?}");
-        line
+        Self(http::Follower::start(init.api(), &format!("/jobs?follow{from}")))
     }
 
     #[track_caller]
     fn next(&mut self) -> Value {
-        let line = self.line();
-        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e} in {line:?}"))
+        self.0.json().expect("init tells more")
     }
 
     /// All events up to `ready`.

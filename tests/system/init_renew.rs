@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use jobinit_tests::binaries::program;
-use jobinit_tests::http::{self, Answer};
+use jobinit_tests::http::{self, Answer, Client, Follower};
 use jobinit_tests::init::{Init, is_alive};
 use jobinit_tests::wait;
 use nix::sys::signal::Signal;
@@ -68,58 +69,8 @@ fn renew(init: &Init) -> Value {
     answer.json()
 }
 
-/// The same where jobs are being started all the time: one may be in the way, and then nothing has
-/// happened.
-#[track_caller]
-fn renew_patiently(init: &Init) -> Value {
-    wait::until("a moment without a start", || {
-        let answer = init.put("/job/init/restart");
-        let is_busy = answer.status == 409 && answer.body.contains("a job is being started");
-        assert!(answer.status == 200 || is_busy, "{answer:?}");
-        (!is_busy).then(|| answer.json())
-    })
-}
-
 fn script(text: &str) -> Value {
     json!({"exec": "/bin/sh", "args": ["-c", text], "envs": {"PATH": "/usr/bin:/bin"}})
-}
-
-/// A client that keeps its connection.
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn connect(to: SocketAddr) -> Self {
-        let stream = TcpStream::connect(to).unwrap();
-        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
-        self.send(method, path, body);
-        self.receive()
-    }
-
-    fn send(&mut self, method: &str, path: &str, body: &str) {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        self.0.get_mut().write_all(head.as_bytes()).unwrap();
-    }
-
-    fn receive(&mut self) -> Answer {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert_ne!(self.0.read_line(&mut head).unwrap(), 0, "cut off: {head:?}");
-        }
-        let mut answer = Answer::parse(head.as_bytes()).unwrap();
-        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        answer.body = String::from_utf8(body).unwrap();
-        answer
-    }
 }
 
 /// The numbered lines of one job, as they come in pieces.
@@ -153,14 +104,9 @@ fn collect(api: SocketAddr, stop: &AtomicBool) -> HashMap<String, Numbers> {
     let mut got: HashMap<String, Numbers> = HashMap::new();
     let (mut position, mut life) = (0, "0".repeat(16));
     while !stop.load(Ordering::Relaxed) {
-        let stream = TcpStream::connect(api).unwrap();
-        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-        let mut reader = BufReader::new(stream);
         let path = format!("/jobs/output?follow&from={life}:{position}");
-        write!(reader.get_mut(), "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-        let lines = reader.lines().map(Result::unwrap).skip_while(|line| !line.is_empty()).skip(1);
-        for line in lines {
-            let event: Value = serde_json::from_str(&line).unwrap();
+        let mut events = Follower::start(api, &path);
+        while let Some(event) = events.json() {
             if event["event"] == "ready" {
                 assert_eq!(event["position"], position, "init lives on: {event}");
                 event["life"].as_str().unwrap().clone_into(&mut life);
@@ -247,7 +193,7 @@ fn i10_a_hundred_times_under_load() {
         let versions = [program("init"), another_version()];
         for round in 0..100 {
             disk.put(&versions[(round + 1) % 2]);
-            let about = renew_patiently(&init);
+            let about = renew(&init);
             let is_debug = about["version"].as_str().unwrap().ends_with("+debug");
             assert_eq!(is_debug, round % 2 == 0, "it is the one on disk: {about}");
             assert_eq!(about["pid"].as_i64().unwrap(), i64::from(init.pid().as_raw()));
@@ -264,6 +210,104 @@ fn i10_a_hundred_times_under_load() {
     init.put("/job/crashing/stop");
     let runs = init.get("/job/crashing/stdout?from=0").body.lines().count() as u64;
     assert_eq!(init.job("crashing")["respawn"].as_u64().unwrap() + 1, runs);
+}
+
+#[test]
+fn i10_starts_without_a_pause_are_no_obstacle() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    let spec =
+        json!({"exec": "true", "restart": {"policy": "always", "delay_ms": 1, "factor": 1.0}});
+    for n in 0..60 {
+        init.launch_job(&format!("j{n}"), &spec);
+    }
+    for _ in 0..5 {
+        renew(&init);
+    }
+    for n in 0..60 {
+        let job = format!("j{n}");
+        let before = init.job(&job)["respawn"].as_u64().unwrap();
+        wait::until("more of it", || {
+            (init.job(&job)["respawn"].as_u64().unwrap() > before).then_some(())
+        });
+    }
+}
+
+#[test]
+fn i10_every_question_gets_its_own_answer() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for n in 0..6 {
+            let (mut client, done) = (Client::connect(init.api()), &done);
+            scope.spawn(move || {
+                let job = format!("/job/j{n}");
+                let sleep = json!({"exec": "sleep", "args": ["1000"]}).to_string();
+                let missing = json!({"exec": "/not/there"}).to_string();
+                while !done.load(Ordering::Relaxed) {
+                    for (method, path, body, status) in [
+                        ("PUT", job.clone(), &*sleep, 201),
+                        ("PUT", format!("{job}/sig/CONT"), "", 204),
+                        ("DELETE", job.clone(), "", 409),
+                        ("GET", job.clone(), "", 200),
+                        ("PUT", format!("{job}/stop"), "", 200),
+                        ("DELETE", job.clone(), "", 204),
+                        ("DELETE", job.clone(), "", 404),
+                        ("PUT", job.clone(), &*missing, 400),
+                    ] {
+                        let answer = client.ask(method, &path, body);
+                        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+                    }
+                }
+            });
+        }
+        // Also when this ends by a panic.
+        let _done = Done(&done);
+        for _ in 0..60 {
+            renew(&init);
+        }
+    });
+}
+
+#[test]
+fn i10_what_is_asked_at_the_last_moment_is_done() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    // Bodies that come to their end just when nobody is waited for any more.
+    let asked: Vec<_> = (480..640).step_by(10).collect();
+    let missing = |delay: &u64| delay.is_multiple_of(20);
+    thread::scope(|scope| {
+        let clients: Vec<_> = asked
+            .iter()
+            .map(|delay| {
+                let exec = if missing(delay) { "/not/there" } else { "true" };
+                let body = json!({ "exec": exec }).to_string();
+                let head = format!(
+                    "PUT /job/j{delay} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                     Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                let mut stream = TcpStream::connect(init.api()).unwrap();
+                stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+                stream.write_all(head.as_bytes()).unwrap();
+                scope.spawn(move || {
+                    thread::sleep(Duration::from_millis(*delay));
+                    let mut answer = String::new();
+                    // Who is too late is cut off.
+                    let _ = stream.write_all(body.as_bytes());
+                    let _ = stream.read_to_string(&mut answer);
+                    answer.split(' ').nth(1).map(str::to_owned)
+                })
+            })
+            .collect();
+        renew(&init);
+        for (delay, client) in asked.iter().zip(clients) {
+            let status = client.join().unwrap();
+            let right = if missing(delay) { "400" } else { "201" };
+            assert!(status.as_ref().is_none_or(|status| status == right), "{delay}: {status:?}");
+        }
+    });
 }
 
 #[test]
@@ -384,48 +428,136 @@ fn i10_as_pid_1_and_with_tokens() {
     assert_eq!(init.get("/jobs").status, 401);
 }
 
+/// The answers to two who want a renewal at once.
+fn renew_twice(init: &Init) -> [Answer; 2] {
+    thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| init.put("/job/init/restart")));
+        both.map(|one| one.join().unwrap())
+    })
+}
+
 #[test]
-fn i10_two_at_once_and_one_that_is_given_up() {
+fn i10_two_at_once() {
     let disk = Disk::new();
     let init = disk.start(&[]);
     let mut waiting = Client::connect(init.api());
-    thread::scope(|scope| {
-        let spec = script("sleep 0.4; exit 5").to_string();
-        let job = scope.spawn(move || waiting.ask("PUT", "/job/w?wait=exit", &spec));
-        init.wait_for("w", "running");
-        let both: Vec<_> =
-            (0..2).map(|_| scope.spawn(|| init.put("/job/init/restart").status)).collect();
-        let mut codes: Vec<_> = both.into_iter().map(|one| one.join().unwrap()).collect();
-        codes.sort_unstable();
-        assert!(codes == [200, 409] || codes == [200, 200], "{codes:?}");
-        let answer = job.join().unwrap();
+    let spec = script("sleep 0.4; exit 5").to_string();
+    waiting.send("PUT", "/job/w?wait=exit", &spec);
+    init.wait_for("w", "running");
+    let mut codes = renew_twice(&init).map(|answer| answer.status);
+    codes.sort_unstable();
+    assert!(codes == [200, 409] || codes == [200, 200], "{codes:?}");
+    let answer = waiting.receive();
+    assert_eq!((answer.status, &answer.json()["lastExit"]), (201, &json!(5)));
+}
+
+#[test]
+fn i10_who_cannot_be_become_after_all_is_given_up() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    let shell = disk.0.path().join("sh");
+    // Its interpreter is gone by then; or another program is in its place; or none.
+    let first_line = format!("#!{}\n", shell.display());
+    let says = "echo 'init can read this state'\n";
+    let gone = format!("{first_line}rm {}\n{says}", shell.display());
+    let another = format!("{first_line}cp /bin/true $0.new; mv $0.new $0\n{says}");
+    let none = format!("{first_line}rm $0\n{says}");
+    let mut kept = Client::connect(init.api());
+    let follower = Follower::start(init.api(), "/jobs?follow");
+    let pid = init.launch_job("job", &json!({"exec": "sleep", "args": ["1000"]}));
+    let rounds = [
+        (&gone, "No such file"),
+        (&another, "there is another one by now, which was not tried"),
+        (&none, "No such file"),
+    ];
+    for (round, (program, why)) in rounds.into_iter().enumerate() {
+        fs::copy("/bin/sh", &shell).unwrap();
+        disk.put_text(program);
+        let mut waiting = Client::connect(init.api());
+        let job = format!("w{round}");
+        let mut spec = script("read line; exit 5");
+        spec["stdin"] = json!("pipe");
+        waiting.send("PUT", &format!("/job/{job}?wait=exit"), &spec.to_string());
+        init.wait_for(&job, "running");
+        let why = format!("init cannot become {}: {why}", disk.path().display());
+        let answers = renew_twice(&init);
+        let tells = |answer: &Answer, what: &str| answer.body.contains(what);
+        for answer in &answers {
+            assert_eq!(answer.status, 409, "{answer:?}");
+            assert!(tells(answer, &why) || tells(answer, "already"), "{answer:?}");
+        }
+        assert!(answers.iter().any(|answer| tells(answer, &why)), "{answers:?}");
+        assert_eq!(kept.ask("GET", "/job/job", "").json()["pid"], pid);
+        http::request(init.api(), "PUT", &format!("/job/{job}/stdin"), "", "line\n");
+        let answer = waiting.receive();
         assert_eq!((answer.status, &answer.json()["lastExit"]), (201, &json!(5)));
-    });
+    }
+    assert!(follower.rest().contains("\"job\""), "what has no end has ended");
+    disk.put(&program("init"));
+    renew(&init);
+    assert_eq!(kept.ask("GET", "/job/job", "").json()["pid"], pid);
+}
+
+/// Whether an init can read this state, and what it says.
+fn read_state(program: &Path, state: &Path) -> (bool, String) {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "exec \"$0\" --listen 127.0.0.1:0 3<\"$1\""]).args([program, state]);
+    let run = command.env("INIT_STATE_CHECK", "3").output().unwrap();
+    let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+    (run.status.success(), said)
+}
+
+#[test]
+fn i10_a_state_is_read_as_far_as_it_is_known() {
+    let disk = Disk::new();
+    let init = disk.start(&[]);
+    init.launch_job("job", &json!({"exec": "sleep", "args": ["1000"]}));
+    let copy = disk.0.path().join("state");
+    disk.put_text(&format!("#!/bin/sh\ncat <&3 >{}\nexit 1\n", copy.display()));
+    assert_eq!(init.put("/job/init/restart").status, 409);
+    let state = fs::read_to_string(&copy).unwrap();
+    let (line, rest) = state.split_once('\n').unwrap();
+    let (format, length) = line.rsplit_once(' ').unwrap();
+    let json: Value = serde_json::from_str(&rest[..length.parse().unwrap()]).unwrap();
+    let reads = |format: &str, json: &Value| {
+        let json = json.to_string();
+        fs::write(&copy, format!("{format} {}\n{json}", json.len())).unwrap();
+        read_state(&program("init"), &copy)
+    };
+    let can = (true, "init can read this state\n".to_owned());
+    assert_eq!(reads(format, &json), can);
+    // What a later init knows.
+    let mut later = json.clone();
+    later["moods"] = json!({"of": ["all", "jobs"]});
+    later["table"]["jobs"][0]["mood"] = json!("good");
+    later["table"]["jobs"][0]["job"]["state"]["Running"]["mood"] = json!("good");
+    assert_eq!(reads(format, &later), can);
+    // What none knows, and what is missing.
+    let (is_read, said) = reads("jobinit-state 1000", &json);
+    assert!(!is_read && said.contains("whose format is another"), "{said}");
+    let mut less = json;
+    less.as_object_mut().unwrap().remove("table");
+    let (is_read, said) = reads(format, &less);
+    assert!(!is_read && said.contains("missing field `table`"), "{said}");
+    fs::write(&copy, "").unwrap();
+    assert!(!read_state(&program("init"), &copy).0);
 }
 
 #[test]
 fn i10_who_follows_goes_on_where_he_was() {
     let disk = Disk::new();
     let init = disk.start(&[]);
-    let follow = |from: &str| {
-        let stream = TcpStream::connect(init.api()).unwrap();
-        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-        let mut reader = BufReader::new(stream);
-        let path = format!("/jobs?follow{from}");
-        write!(reader.get_mut(), "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-        let lines = reader.lines().map(Result::unwrap).skip_while(|line| !line.is_empty()).skip(1);
-        lines.map(|line| serde_json::from_str::<Value>(&line).unwrap())
-    };
-    let mut events = follow("");
-    let ready = events.next().unwrap();
+    let mut events = Follower::start(init.api(), "/jobs?follow");
+    let ready = events.json().unwrap();
     assert_eq!(ready["event"], "ready");
     init.launch_job("before", &json!({"exec": "sleep", "args": ["1000"]}));
     renew(&init);
-    let seen = events.last().unwrap();
+    let seen = std::iter::from_fn(|| events.json()).last().unwrap();
     assert_eq!(seen["job"]["id"], "before", "the answer has ended after it");
     init.launch_job("after", &json!({"exec": "sleep", "args": ["1000"]}));
-    let place = format!("&from={}:{}", ready["life"].as_str().unwrap(), seen["seq"]);
-    let next = follow(&place).next().unwrap();
+    let place = format!("{}:{}", ready["life"].as_str().unwrap(), seen["seq"]);
+    let path = format!("/jobs?follow&from={place}");
+    let next = Follower::start(init.api(), &path).json().unwrap();
     assert_eq!((&next["event"], &next["job"]["id"]), (&json!("job"), &json!("after")), "{next}");
     assert_eq!(next["seq"].as_u64().unwrap(), seen["seq"].as_u64().unwrap() + 1);
 }

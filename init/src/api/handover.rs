@@ -119,6 +119,12 @@ impl Handover {
         std::mem::take(&mut *self.handed())
     }
 
+    /// What those wait for that have been handed over.
+    #[must_use]
+    pub fn tickets(&self) -> Vec<Ticket> {
+        self.handed().iter().filter_map(|handed| handed.pending?.ticket).collect()
+    }
+
     /// How far it is.
     #[must_use]
     pub fn phase(&self) -> watch::Receiver<Phase> {

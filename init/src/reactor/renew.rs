@@ -23,7 +23,7 @@ use crate::id::Pid;
 use crate::inherit::Inherited;
 use crate::listen::Keeper;
 use crate::output::Outputs;
-use crate::renew::{self, Answered, CHECKED, PROOF, State, Unreadable};
+use crate::renew::{self, Answered, CHECKED, Likeness, PROOF, State, Told, Unreadable};
 use crate::signal::{Exit, Signal};
 use crate::spec::Confinement;
 use crate::store::Store;
@@ -37,16 +37,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long conversations may take to come to a point where they can be handed over.
 pub const FINISHING: Duration = Duration::from_millis(500);
 
-/// Why there is no renewal while a job's program is being loaded.
-pub const SLOW_START: &str =
-    "a job is being started, which takes long; try again when it is through";
-
 /// A renewal that is going on.
 #[derive(Debug)]
 pub struct Renewal {
     reply: Option<oneshot::Sender<String>>,
-    /// The program, once it is known.
-    pub program: CString,
+    /// The program, once it is known, and what its file is.
+    pub program: Option<(CString, Likeness)>,
     /// How far it is.
     pub stage: Stage,
 }
@@ -56,7 +52,7 @@ pub struct Renewal {
 pub enum Stage {
     /// A start is on its way, which no state tells.
     Waiting {
-        /// When it is given up.
+        /// When no other may follow it. It is given up as long after that again.
         by: Instant,
     },
     /// A child reads the state.
@@ -70,7 +66,7 @@ pub enum Stage {
     },
     /// It could; now conversations finish what they are at.
     Finishing {
-        /// When they are given up.
+        /// When init stands still for those that are left.
         by: Instant,
     },
 }
@@ -95,13 +91,12 @@ impl Reactor {
             let _ = reply.send("init is being restarted already".into());
             return;
         }
-        self.failed_renewal = None;
         if self.table.is_ending() {
             let _ = reply.send("init is ending".into());
             return;
         }
         let stage = Stage::Waiting { by: Instant::now() + FINISHING };
-        let renewal = Renewal { reply: Some(reply), program: CString::default(), stage };
+        let renewal = Renewal { reply: Some(reply), program: None, stage };
         self.renewal = Some(renewal);
         self.look_at_renewal();
     }
@@ -129,9 +124,12 @@ impl Reactor {
         self.table.changes()
     }
 
-    fn begin_check(&mut self) -> Result<(CString, Stage), String> {
+    fn begin_check(&mut self) -> Result<((CString, Likeness), Stage), String> {
         let program = CString::new(self.facts.program.as_os_str().as_bytes());
         let program = program.map_err(|_| "init does not know its own program")?;
+        let cannot_run = |why: &str| format!("{} cannot be run: {why}", program.to_string_lossy());
+        // Before it is run: whatever takes its place from now on is another one.
+        let likeness = Likeness::of(&program).map_err(|error| cannot_run(&error.to_string()))?;
         let state = self.save(vec![renew::Handed::sample()], 0, Some(true));
         // Without the bytes that jobs have written: it is not they that could be unreadable.
         let file = state.write(&Outputs::default()).map_err(|error| {
@@ -167,10 +165,8 @@ impl Reactor {
         child.see_through();
         let (born, stack) = child.born();
         self.spawner.births.give_back(stack);
-        let child = born.map_err(|(_, errno)| {
-            format!("{} cannot be run: {}", program.to_string_lossy(), errno.desc())
-        })?;
-        Ok((program, Stage::Checking { child, proof, by: Instant::now() + PATIENCE }))
+        let child = born.map_err(|(_, errno)| cannot_run(errno.desc()))?;
+        Ok(((program, likeness), Stage::Checking { child, proof, by: Instant::now() + PATIENCE }))
     }
 
     /// Whether this child only tries a new program.
@@ -195,7 +191,7 @@ impl Reactor {
             renewal.stage = Stage::Finishing { by: Instant::now() + FINISHING };
             return;
         }
-        let program = renewal.program.to_string_lossy().into_owned();
+        let program = self.facts.program.display();
         self.give_up_renewal(format!(
             "{program} cannot go on with what there is: trying it ended with {exit}; what it says of \
              that is in init's log"
@@ -209,14 +205,14 @@ impl Reactor {
         let Some(renewal) = &mut self.renewal else { return };
         match &renewal.stage {
             Stage::Waiting { by } if is_starting => {
-                if *by <= Instant::now() {
-                    self.give_up_renewal(SLOW_START.into());
+                if *by + FINISHING <= Instant::now() {
+                    self.give_up_renewal(self.slow_start());
                 }
             }
             Stage::Waiting { .. } => match self.begin_check() {
                 Ok((program, stage)) => {
                     if let Some(renewal) = &mut self.renewal {
-                        (renewal.program, renewal.stage) = (program, stage);
+                        (renewal.program, renewal.stage) = (Some(program), stage);
                     }
                 }
                 Err(why) => self.give_up_renewal(why),
@@ -234,13 +230,27 @@ impl Reactor {
     pub fn give_up_renewal(&mut self, why: String) {
         warn!("init stays as it is: {why}");
         let reply = self.renewal.take().and_then(|renewal| renewal.reply);
-        let told = reply.is_some_and(|reply| reply.send(why.clone()).is_ok());
-        self.failed_renewal = Some(why).filter(|_| !told);
+        if let Some(reply) = reply {
+            // Whoever is handed over asks again.
+            let _ = reply.send(why.clone());
+        }
+        self.failed_renewal = Some(why);
     }
 
     /// What is answered to who has asked for the renewal and has been handed over meanwhile.
     pub(super) fn renewed(&mut self) -> Result<InitInfo, String> {
-        self.failed_renewal.take().map_or_else(|| Ok(self.about()), Err)
+        self.failed_renewal.clone().map_or_else(|| Ok(self.about()), Err)
+    }
+
+    /// Other answers that nobody was there to hear.
+    fn told(&self) -> Vec<Told> {
+        let told = |(ticket, reply): (&Ticket, &Option<Reply>)| match reply.as_ref()? {
+            Reply::Created(_) | Reply::Job(_) => None,
+            Reply::Done => Some(Told::Done(*ticket)),
+            Reply::Ending => Some(Told::Ending(*ticket)),
+            Reply::Refused(why) => Some(Told::Refused(*ticket, why.clone())),
+        };
+        self.unclaimed.iter().filter_map(told).collect()
     }
 
     /// The answers that nobody was there to hear.
@@ -257,7 +267,12 @@ impl Reactor {
     }
 
     /// Keeps them for those who will ask again.
-    fn answer_again(&mut self, answered: Vec<Answered>) {
+    fn answer_again(&mut self, answered: Vec<Answered>, told: Vec<Told>) {
+        self.unclaimed.extend(told.into_iter().map(|told| match told {
+            Told::Done(ticket) => (ticket, Some(Reply::Done)),
+            Told::Ending(ticket) => (ticket, Some(Reply::Ending)),
+            Told::Refused(ticket, why) => (ticket, Some(Reply::Refused(why))),
+        }));
         for Answered { ticket, job, is_new } in answered {
             let Some(view) = JobId::parse(&job).ok().and_then(|id| self.table.info(&id)) else {
                 continue;
@@ -267,10 +282,26 @@ impl Reactor {
         }
     }
 
+    /// Whether conversations are being handed over.
+    pub(super) fn is_finishing(&self) -> bool {
+        matches!(&self.renewal, Some(Renewal { stage: Stage::Finishing { .. }, .. }))
+    }
+
     /// Whether a start is on its way.
     #[must_use]
     pub fn is_starting(&self) -> bool {
-        !self.spawner.births.is_empty() || self.table.is_spawning()
+        self.starting().is_some()
+    }
+
+    fn starting(&self) -> Option<&JobId> {
+        self.spawner.births.all().next().or_else(|| self.table.spawning())
+    }
+
+    /// Why there is no renewal while a job's program is being loaded, which no state tells.
+    #[must_use]
+    pub fn slow_start(&self) -> String {
+        let job = self.starting().map_or_else(String::new, |job| format!(" `{job}`"));
+        format!("job{job} is being started, which takes long; try again when it has begun to run")
     }
 
     /// All that init knows.
@@ -290,6 +321,7 @@ impl Reactor {
             program: self.facts.program.clone(),
             in_vm: self.in_vm,
             answered: self.answered(),
+            told: self.told(),
             listener: self.facts.listener,
             conversations,
             tickets,
@@ -342,7 +374,7 @@ impl Reactor {
         self.keeper = Keeper::restore(state.sockets, inherited)?;
         self.store = Store::restore(state.stored, inherited)?;
         self.ears.restore(state.ears, inherited)?;
-        self.answer_again(state.answered);
+        self.answer_again(state.answered, state.told);
         self.chronicle = Chronicle::restore(state.chronicle);
         self.inputs = input::Inputs::restore(state.inputs, inherited)?;
         self.outputs = Outputs::restore(state.outputs, bytes, inherited)?;
