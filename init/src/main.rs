@@ -80,7 +80,12 @@ fn main() -> ExitCode {
 /// A panic on the way is as good as a crash.
 fn resume(options: Options, in_vm: bool, past: Past) -> Result<Init, StartError> {
     let resume = AssertUnwindSafe(|| Init::resume(options, in_vm, past));
-    catch_unwind(resume).unwrap_or_else(|_| std::process::abort())
+    catch_unwind(resume).unwrap_or_else(|_| {
+        if sys::crash::is_prepared() {
+            std::process::abort();
+        }
+        Err(StartError::Defect)
+    })
 }
 
 /// Begins anew, in a machine until that succeeds: the end of its first process is a kernel panic, and

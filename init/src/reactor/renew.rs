@@ -84,6 +84,13 @@ pub struct Facts {
     pub pid: u32,
 }
 
+impl Facts {
+    /// The program as the kernel takes it.
+    pub fn program(&self) -> std::io::Result<CString> {
+        Ok(CString::new(self.program.as_os_str().as_bytes())?)
+    }
+}
+
 impl Reactor {
     /// Somebody wants init to become the program on disk.
     pub(super) fn renew(&mut self, reply: oneshot::Sender<String>) {
@@ -101,21 +108,10 @@ impl Reactor {
         self.look_at_renewal();
     }
 
-    /// The program that init is to become.
-    pub fn program(&self) -> std::io::Result<CString> {
-        Ok(CString::new(self.facts.program.as_os_str().as_bytes())?)
-    }
-
     /// How many jobs there are.
     #[must_use]
     pub fn count_jobs(&self) -> usize {
         self.table.len()
-    }
-
-    /// The descriptor of the API's listener.
-    #[must_use]
-    pub fn listener(&self) -> i32 {
-        self.facts.listener
     }
 
     /// The number of the last change.

@@ -109,6 +109,9 @@ pub enum StartError {
     /// What an earlier init has left cannot be gone on with.
     #[error("cannot go on where an earlier init has left off: {0}")]
     State(#[from] Unreadable),
+    /// Its own code has failed.
+    #[error("a defect in init: it could not begin")]
+    Defect,
     /// A token file that cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
@@ -185,6 +188,8 @@ impl Init {
             Some(listener) => again(listener)?,
             None => listen_somewhere(options.listen, in_vm)?,
         };
+        let facts = facts(&listener, past.as_ref().map(|past| past.state.as_ref()));
+        survival::be_prepared(&facts, crash, good);
         info!("listening on {address}");
 
         let rules = rules(&options, in_vm);
@@ -198,10 +203,8 @@ impl Init {
             Some(Past { state, .. }) => Spawner::restore(stdin, (state.oom, state.nofile)),
             None => Spawner::new(stdin, descriptor::raise_limit()),
         };
-        let facts = facts(&listener, past.as_ref().map(|past| past.state.as_ref()));
         let table = Table::new(rules);
         let mut reactor = Reactor::new(table, spawner, ears, strangers, in_vm, facts);
-        survival::be_prepared(&reactor, crash, good);
         let is_pid_1 = getpid().as_raw() == 1;
         let pause = Pause::new(terminal, !is_pid_1);
         let own = (getuid().as_raw(), getgid().as_raw());

@@ -22,7 +22,7 @@ use tracing::{error, warn};
 use super::life::Life;
 use crate::notice::Heard;
 use crate::output::Outputs;
-use crate::reactor::Reactor;
+use crate::reactor::{Facts, Reactor};
 use crate::renew::{self, CRASHED, RESUMED, State, new_file};
 use crate::sys;
 use crate::sys::crash::{Crash, Paper, Plan, Testator, keep_scratch, prepare, scratch};
@@ -44,8 +44,8 @@ const TIMES_APART: u32 = 1000;
 const A_JOB: usize = 1024;
 
 /// Prepares for a crash; `good` is what has been gone on with, if anything has.
-pub(super) fn be_prepared(reactor: &Reactor, crash: Option<Crash>, good: Option<OwnedFd>) {
-    let prepared = reactor.program().and_then(|program| {
+pub(super) fn be_prepared(facts: &Facts, crash: Option<Crash>, good: Option<OwnedFd>) {
+    let prepared = facts.program().and_then(|program| {
         let good = good.map_or_else(new_file, Ok)?;
         let scratch = new_file()?;
         let plan = Plan {
@@ -57,7 +57,7 @@ pub(super) fn be_prepared(reactor: &Reactor, crash: Option<Crash>, good: Option<
             before: crash.map_or(0, |crash| crash.count),
             calm: u64::try_from(CALM.as_millis()).unwrap_or(u64::MAX),
             most: MOST,
-            listener: reactor.listener(),
+            listener: facts.listener,
             good: good.as_raw_fd(),
             scratch: scratch.as_raw_fd(),
         };

@@ -130,6 +130,7 @@ static DEPTH: AtomicU32 = AtomicU32::new(0);
 static SENT: AtomicU64 = AtomicU64::new(0);
 static GOOD: AtomicI32 = AtomicI32::new(-1);
 static SCRATCH: AtomicI32 = AtomicI32::new(-1);
+static LISTENER: AtomicI32 = AtomicI32::new(-1);
 
 /// Whether this process is the copy of a crashed init.
 #[must_use]
@@ -137,9 +138,16 @@ pub fn is_copy() -> bool {
     IS_COPY.load(Ordering::Relaxed)
 }
 
-/// Prepares for crashes from now on. Only the first call counts.
+/// Whether a crash is gone on after.
+#[must_use]
+pub fn is_prepared() -> bool {
+    !PREPARED.load(Ordering::Relaxed).is_null()
+}
+
+/// Prepares for crashes from now on. Of a later call only the listener counts.
 pub fn prepare(plan: Plan) -> Result<(), Errno> {
-    if !PREPARED.load(Ordering::Relaxed).is_null() {
+    LISTENER.store(plan.listener, Ordering::Relaxed);
+    if is_prepared() {
         return Ok(());
     }
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -308,8 +316,9 @@ impl Prepared {
         crash.number(signal.cast_unsigned()).add(b":").number(count);
         crash.add(if is_written { b":0:" } else { b":1:" });
         crash.number(own_pid().cast_unsigned());
-        crash.add(b":").number(self.plan.listener.cast_unsigned());
-        keep_open(self.plan.listener);
+        let listener = LISTENER.load(Ordering::Relaxed);
+        crash.add(b":").number(listener.cast_unsigned());
+        keep_open(listener);
         self.exec(&state, &crash);
     }
 
