@@ -6,6 +6,7 @@ pub mod fault;
 pub mod http;
 pub mod image;
 pub mod init;
+pub mod load;
 pub mod outside;
 pub mod proxyd;
 pub mod pty;

@@ -1,6 +1,5 @@
 //! init's own code fails, and no job notices.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use jobinit_tests::fault::Fault;
 use jobinit_tests::http::Answer;
 use jobinit_tests::init::{Init, is_alive};
+use jobinit_tests::load::{Collector, Done, Load, counter, script, starts_and_runs};
 use jobinit_tests::wait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -25,10 +25,6 @@ const MOST: usize = 6;
 const CRASHES: [&str; 3] = ["defect-abort", "defect-overflow", "defect-memory"];
 const PANICS: [&str; 3] =
     ["defect-panic-in-handler", "defect-panic-in-reactor", "defect-panic-in-core"];
-
-fn script(text: &str) -> Value {
-    json!({"exec": "/bin/sh", "args": ["-c", text], "envs": {"PATH": "/usr/bin:/bin"}})
-}
 
 /// An init that was built for debugging.
 fn start_debug() -> Init {
@@ -84,12 +80,6 @@ fn jobs(init: &Init) -> Vec<(String, Value, Value)> {
     all.as_array().unwrap().iter().map(one).collect()
 }
 
-fn counter() -> Value {
-    let mut spec = script("i=0; while sleep 0.002; do i=$((i+1)); echo $i; done");
-    spec["stdout"] = json!("log");
-    spec
-}
-
 /// The numbers that a counter has written so far, none of which may be missing.
 #[track_caller]
 fn count(init: &Init, job: &str) -> usize {
@@ -138,91 +128,33 @@ fn i11_no_abort_and_no_panic_costs_a_job() {
     assert!(count(&init, "counter") > 0);
 }
 
-/// The numbered lines of one job, as they come in pieces.
-#[derive(Default)]
-struct Numbers {
-    offset: u64,
-    lines: u64,
-    begun: String,
-}
-
-impl Numbers {
-    /// Each line is one more than the one before.
-    fn add(&mut self, event: &Value, first: u64) {
-        assert_eq!(event["offset"].as_u64().unwrap(), self.offset, "{event}");
-        let text = event["text"].as_str().unwrap();
-        self.offset += text.len() as u64;
-        for part in text.split_inclusive('\n') {
-            self.begun.push_str(part);
-            if let Some(line) = self.begun.strip_suffix('\n') {
-                assert_eq!(line.parse::<u64>().unwrap(), first + self.lines);
-                self.lines += 1;
-                self.begun.clear();
-            }
-        }
-    }
-}
-
-/// Reads the output of all jobs, and goes on where it was when it is cut off. Not a byte may be missing
-/// or there twice.
-fn collect(api: SocketAddr, stop: &AtomicBool) -> HashMap<String, Numbers> {
-    let mut got: HashMap<String, Numbers> = HashMap::new();
-    let (mut position, mut life) = (0, "0".repeat(16));
+/// Reads the output of all jobs, and goes on where it was when it is cut off.
+fn collect(api: SocketAddr, stop: &AtomicBool) -> Collector {
+    let mut collector = Collector::default();
     while !stop.load(Ordering::Relaxed) {
-        let Ok(stream) = TcpStream::connect(api) else { continue };
+        let Ok(mut stream) = TcpStream::connect(api) else { continue };
         stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-        let mut reader = BufReader::new(stream);
-        let path = format!("/jobs/output?follow&from={life}:{position}");
-        if write!(reader.get_mut(), "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").is_err() {
+        let head = format!("GET {} HTTP/1.0\r\nHost: localhost\r\n\r\n", collector.path());
+        if stream.write_all(head.as_bytes()).is_err() {
             continue;
         }
-        let lines = reader.lines().map_while(Result::ok);
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
         for line in lines.skip_while(|line| !line.is_empty()).skip(1) {
             // The last one may be cut off.
-            let Ok(event) = serde_json::from_str::<Value>(&line) else { break };
-            if event["event"] == "ready" {
-                assert_eq!(event["position"], position, "init lives on: {event}");
-                event["life"].as_str().unwrap().clone_into(&mut life);
-                continue;
-            }
-            assert_eq!(event["event"], "output", "nothing is missed: {event}");
-            position = event["position"].as_u64().unwrap();
-            let job = event["job"].as_str().unwrap();
-            let numbers = got.entry(job.to_owned()).or_default();
-            match job {
-                "flood" => numbers.add(&event, 0),
-                "counter" => numbers.add(&event, 1),
-                _ => {}
-            }
+            let Ok(event) = serde_json::from_str(&line) else { break };
+            collector.take(&event);
             if stop.load(Ordering::Relaxed) {
                 break;
             }
         }
     }
-    got
-}
-
-/// Says that it is done when it is dropped.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    collector
 }
 
 /// Requests, followers, floods, restarts and exits; meanwhile init crashes as often as `crash` is called.
 fn crash_under_load(init: &Init, crash: impl Fn(usize)) {
     let api = init.api();
-    let counter = init.launch_job("counter", &counter());
-    let mut crashing = script("echo run; sleep 0.02; exit 1");
-    crashing["stdout"] = json!("log");
-    crashing["restart"] = json!({"policy": "always", "delay_ms": 10, "factor": 1.0});
-    init.launch_job("crashing", &crashing);
-    let flood = json!({"exec": env!("CARGO_BIN_EXE_floods"), "args": ["0"], "nice": 19, "stdout": "log",
-        "log": {"bytes": 8192, "when_full": "wait"}});
-    let flood = init.launch_job("flood", &flood);
-    let boot = init.job("boot")["pid"].clone();
+    let load = Load::start(init, env!("CARGO_BIN_EXE_floods"));
     let done = AtomicBool::new(false);
     let goes_on = || !done.load(Ordering::Relaxed);
 
@@ -230,7 +162,7 @@ fn crash_under_load(init: &Init, crash: impl Fn(usize)) {
         scope.spawn(|| {
             while goes_on() {
                 if let Some(answer) = ask(api, "GET", "/job/counter", "") {
-                    assert_eq!((answer.status, &answer.json()["pid"]), (200, &json!(counter)));
+                    assert_eq!((answer.status, &answer.json()["pid"]), (200, load.counter()));
                 }
             }
         });
@@ -268,14 +200,11 @@ fn crash_under_load(init: &Init, crash: impl Fn(usize)) {
         collector.join().unwrap()
     });
 
-    for (job, pid) in [("counter", json!(counter)), ("flood", json!(flood)), ("boot", boot)] {
-        assert_eq!(init.job(job)["pid"], pid, "{job}");
-    }
-    assert!(got["counter"].lines > 10 && got["flood"].lines > 100);
+    load.check(init);
+    assert!(got.lines("counter") > 10 && got.lines("flood") > 100);
     // A run that has just begun has not written yet; and each crash may have interrupted a start.
     wait::until("as many runs as starts", || {
-        let runs = init.get("/job/crashing/stdout?from=0").body.lines().count() as u64;
-        let starts = init.job("crashing")["respawn"].as_u64()? + 1;
+        let (starts, runs) = starts_and_runs(init);
         (runs..=runs + FEW as u64).contains(&starts).then_some(())
     });
 }

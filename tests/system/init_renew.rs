@@ -1,6 +1,5 @@
 //! init becomes another init, in place, and nobody notices.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,6 +13,7 @@ use std::time::Duration;
 use jobinit_tests::binaries::program;
 use jobinit_tests::http::{self, Answer, Client, Follower};
 use jobinit_tests::init::{Init, is_alive};
+use jobinit_tests::load::{Collector, Done, Load, script, starts_and_runs};
 use jobinit_tests::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -69,73 +69,19 @@ fn renew(init: &Init) -> Value {
     answer.json()
 }
 
-fn script(text: &str) -> Value {
-    json!({"exec": "/bin/sh", "args": ["-c", text], "envs": {"PATH": "/usr/bin:/bin"}})
-}
-
-/// The numbered lines of one job, as they come in pieces.
-#[derive(Default)]
-struct Numbers {
-    offset: u64,
-    lines: u64,
-    begun: String,
-}
-
-impl Numbers {
-    /// Each line is one more than the one before.
-    fn add(&mut self, event: &Value, first: u64) {
-        assert_eq!(event["offset"].as_u64().unwrap(), self.offset, "{event}");
-        let text = event["text"].as_str().unwrap();
-        self.offset += text.len() as u64;
-        for part in text.split_inclusive('\n') {
-            self.begun.push_str(part);
-            if let Some(line) = self.begun.strip_suffix('\n') {
-                assert_eq!(line.parse::<u64>().unwrap(), first + self.lines);
-                self.lines += 1;
-                self.begun.clear();
-            }
-        }
-    }
-}
-
 /// Reads the output of all jobs, by one answer after the other, each of which ends when init becomes
-/// another one. Not a byte may be missing or there twice.
-fn collect(api: SocketAddr, stop: &AtomicBool) -> HashMap<String, Numbers> {
-    let mut got: HashMap<String, Numbers> = HashMap::new();
-    let (mut position, mut life) = (0, "0".repeat(16));
+/// another one.
+fn collect(api: SocketAddr, stop: &AtomicBool) -> Collector {
+    let mut collector = Collector::default();
     while !stop.load(Ordering::Relaxed) {
-        let path = format!("/jobs/output?follow&from={life}:{position}");
-        let mut events = Follower::start(api, &path);
-        while let Some(event) = events.json() {
-            if event["event"] == "ready" {
-                assert_eq!(event["position"], position, "init lives on: {event}");
-                event["life"].as_str().unwrap().clone_into(&mut life);
-                continue;
-            }
-            assert_eq!(event["event"], "output", "nothing is missed: {event}");
-            position = event["position"].as_u64().unwrap();
-            let job = event["job"].as_str().unwrap();
-            let numbers = got.entry(job.to_owned()).or_default();
-            match job {
-                "flood" => numbers.add(&event, 0),
-                "counter" => numbers.add(&event, 1),
-                _ => {}
-            }
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
+        let mut events = Follower::start(api, &collector.path());
+        while let Some(event) = events.json()
+            && !stop.load(Ordering::Relaxed)
+        {
+            collector.take(&event);
         }
     }
-    got
-}
-
-/// Says that it is done when it is dropped.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    collector
 }
 
 #[test]
@@ -143,17 +89,7 @@ fn i10_a_hundred_times_under_load() {
     let disk = Disk::new();
     let init = disk.start(&["--", "sleep", "1000"]);
     let api = init.api();
-    let mut spec = script("i=0; while sleep 0.002; do i=$((i+1)); echo $i; done");
-    spec["stdout"] = json!("log");
-    let counter = init.launch_job("counter", &spec);
-    let mut crashing = script("echo run; sleep 0.02; exit 1");
-    crashing["stdout"] = json!("log");
-    crashing["restart"] = json!({"policy": "always", "delay_ms": 10, "factor": 1.0});
-    init.launch_job("crashing", &crashing);
-    let flood = json!({"exec": env!("CARGO_BIN_EXE_floods"), "args": ["0"], "nice": 19, "stdout": "log",
-        "log": {"bytes": 8192, "when_full": "wait"}});
-    let flood = init.launch_job("flood", &flood);
-    let boot = init.job("boot")["pid"].clone();
+    let load = Load::start(&init, env!("CARGO_BIN_EXE_floods"));
     let (done, asked) = (AtomicBool::new(false), AtomicU32::new(0));
     let goes_on = || !done.load(Ordering::Relaxed);
 
@@ -163,7 +99,7 @@ fn i10_a_hundred_times_under_load() {
             let mut client = Client::connect(api);
             while goes_on() {
                 let answer = client.ask("GET", "/job/counter", "");
-                assert_eq!((answer.status, &answer.json()["pid"]), (200, &json!(counter)));
+                assert_eq!((answer.status, &answer.json()["pid"]), (200, load.counter()));
                 asked.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -203,13 +139,13 @@ fn i10_a_hundred_times_under_load() {
     });
 
     assert!(asked.load(Ordering::Relaxed) > 100);
-    for (job, pid) in [("counter", json!(counter)), ("flood", json!(flood)), ("boot", boot)] {
-        assert_eq!(init.job(job)["pid"], pid, "{job}");
-    }
-    assert!(got["counter"].lines > 100 && got["flood"].lines > 10_000);
-    init.put("/job/crashing/stop");
-    let runs = init.get("/job/crashing/stdout?from=0").body.lines().count() as u64;
-    assert_eq!(init.job("crashing")["respawn"].as_u64().unwrap() + 1, runs);
+    load.check(&init);
+    assert!(got.lines("counter") > 100 && got.lines("flood") > 10_000);
+    // A run that has just begun has not written yet.
+    wait::until("as many runs as starts", || {
+        let (starts, runs) = starts_and_runs(&init);
+        (starts == runs).then_some(())
+    });
 }
 
 #[test]
