@@ -42,7 +42,8 @@ impl Fault {
                 if self == Self::Jump {
                     registers.rip = 0;
                 } else {
-                    registers.rsp = 0x1000;
+                    // Some code takes the one from the other.
+                    (registers.rsp, registers.rbp) = (0x1000, 0x1000);
                 }
                 // It is in no system call any more.
                 registers.orig_rax = u64::MAX;
