@@ -4,48 +4,42 @@
 //! comes of it goes back to the table as a further event.
 
 mod adopt;
+mod hear;
 mod lending;
 mod recover;
 mod renew;
+mod start;
+mod tell;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
-use init_wire::{Cgroup as Settings, Channel, InitInfo, JobEvent, JobSpec, Log, Ready, Status};
-use nix::errno::Errno;
+use init_wire::{InitInfo, Status};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::birth::Outfit;
-use crate::cgroup::{self, Group, Handle};
-use crate::chronicle::{self, Chronicle, Life, Since};
+use crate::chronicle::{Chronicle, Life};
 use crate::clock::Moment;
 use crate::defect::{self, Place};
 use crate::descriptor;
 use crate::detached::Spared;
-use crate::door::{Following, Knock};
-use crate::event::{Command, DELETED, Effect, Ending, Event, Fault, Refusal, Reply, Stage, Ticket};
+use crate::door::Knock;
+use crate::event::{Command, Effect, Ending, Event, Refusal, Reply, Ticket};
 use crate::id::{JobId, Pid};
 use crate::input::Inputs;
-use crate::job::{Notice, Tree, View};
+use crate::job::{Tree, View};
 use crate::limits::{MAX_BODY, MAX_CONNECTIONS, MAX_DETACHED, MAX_JOBS};
 use crate::listen::Keeper;
-use crate::notice::{self, Ears, Line, Message, Mouth, Words};
+use crate::notice::Ears;
 use crate::output::Outputs;
 use crate::process;
 use crate::signal::{Exit, Signal};
-use crate::spawn::{Lent, Passed, Spawner, shortened};
-use crate::spec::{Shown, Spec};
-use crate::stdio::Kept;
+use crate::spawn::Spawner;
 use crate::store::Store;
 use crate::stranger::Strangers;
-use crate::sys::{self, child::Unborn};
+use crate::sys::{self};
 use crate::table::Table;
 use crate::tree::{Roots, Trees};
-
-/// Messages of a dead process that are read at most, which is more than the kernel mostly queues.
-const LAST_WORDS: u32 = 256;
 
 pub use renew::{FINISHING, Facts, Renewal, Stage as RenewalStage};
 
@@ -250,80 +244,6 @@ impl Reactor {
         std::mem::take(&mut self.spared)
     }
 
-    /// Whether a child will have exec'ed in a moment, and somebody waits for that. Otherwise it is
-    /// seen with whatever happens next.
-    #[must_use]
-    pub fn expects(&self) -> bool {
-        self.spawner.births.are_urgent() || self.awaits(self.spawner.births.near())
-    }
-
-    fn awaits<'a>(&self, mut starts: impl Iterator<Item = &'a JobId>) -> bool {
-        starts.any(|job| self.is_followed() || self.table.is_start_awaited(job))
-    }
-
-    /// Waits for that moment.
-    pub fn wait_for_births(&mut self) {
-        self.spawner.births.wait();
-        self.see_births();
-    }
-
-    /// Takes those that are on their way no more.
-    pub fn see_births(&mut self) {
-        while let Some(event) = self.birth() {
-            self.handle(event);
-        }
-    }
-
-    /// Whether a job may be saying something.
-    #[must_use]
-    pub fn listens(&self) -> bool {
-        self.ears.are_open()
-    }
-
-    /// What has become of one of the children that were on their way.
-    fn birth(&mut self) -> Option<Event> {
-        let (outfit, born) = self.spawner.births.take()?;
-        Some(match born {
-            Ok(pid) => self.born(pid, outfit),
-            Err((stage, errno)) => {
-                let Outfit { job, exec, group, .. } = outfit;
-                self.trees.give_up(group);
-                self.ears.stop(&job);
-                let fault = Fault { exec, stage, errno, snag: None };
-                warn!("job `{job}`: {fault}");
-                Event::SpawnFailed(job, fault)
-            }
-        })
-    }
-
-    /// A job has the process that was made for it.
-    fn born(&mut self, pid: Pid, outfit: Outfit) -> Event {
-        let Outfit { job, begun, group, bounds, kept, log, tty, .. } = outfit;
-        self.connect(&job, kept, &log, tty);
-        // Who had its number has ended.
-        self.strangers.forget(pid);
-        self.trees.plant(&job, pid, group);
-        if let Some(bounds) = bounds {
-            self.trees.bound(&job, &bounds);
-        }
-        Event::Spawned(job, pid, begun)
-    }
-
-    /// A new run of the job writes to these, and reads from these, and from no others.
-    fn connect(&mut self, job: &JobId, kept: Kept, log: &Log, tty: bool) {
-        let Kept { stdin, stdout, stderr } = kept;
-        for (channel, end) in [(Channel::Stdout, stdout), (Channel::Stderr, stderr)] {
-            match end {
-                Some(end) => self.outputs.capture(job, channel, log, end),
-                None => self.outputs.release(job, channel),
-            }
-        }
-        match stdin {
-            Some(end) => self.inputs.keep(job, end, tty),
-            None => self.inputs.close(job),
-        }
-    }
-
     fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
             Effect::Spawn(id, spec) => {
@@ -392,164 +312,12 @@ impl Reactor {
         self.outputs.note(id, is_live);
     }
 
-    /// Begins to start a process of the job, with all that is kept for it.
-    fn start(&mut self, id: &JobId, spec: &Arc<Spec>) -> Result<(), Fault> {
-        let wire = spec.wire().map_err(|_| Fault {
-            exec: id.to_string(),
-            stage: Stage::Prepare,
-            errno: Errno::EINVAL,
-            snag: None,
-        })?;
-        let was_deleted = spec.adoption.as_ref().is_some_and(|adoption| adoption.was_deleted);
-        let mark = if was_deleted { DELETED } else { "" };
-        let exec = format!("{}{mark}", shortened(&wire.exec));
-        let passed = match self.lend(id, spec) {
-            Ok(passed) => passed,
-            Err((errno, snag)) => {
-                return Err(Fault { exec, stage: Stage::Listen, errno, snag: Some(snag.into()) });
-            }
-        };
-        self.begin(id, spec, &wire, &exec, &passed).map_err(|(stage, errno)| Fault {
-            exec,
-            stage,
-            errno,
-            snag: None,
-        })
-    }
-
-    fn begin(
-        &mut self,
-        id: &JobId,
-        spec: &Arc<Spec>,
-        wire: &JobSpec,
-        exec: &str,
-        passed: &Passed,
-    ) -> Result<(), (Stage, Errno)> {
-        // What it was heard on before is not this run's.
-        self.ears.stop(id);
-        if spec.notifies() || spec.ready != Ready::Exec {
-            self.may_keep().map_err(|errno| (Stage::Notify, errno))?;
-        }
-        if Kept::wanted(wire) > 0 {
-            let ready = self.may_keep().and_then(|()| self.outputs.prepare());
-            ready.map_err(|errno| (Stage::Stdout, errno))?;
-        }
-        let mouth = Mouth::open(spec).map_err(|errno| (Stage::Notify, errno))?;
-        let lent = (passed, &mouth);
-        let (mut child, kept, group) = match self.begin_in_group(id, spec, wire, lent) {
-            // A group that was used before may have been left in a state that it cannot be in.
-            Err((Stage::Clone, Errno::EBUSY | Errno::ENODEV | Errno::EOPNOTSUPP)) => {
-                self.begin_in_group(id, spec, wire, lent)
-            }
-            Err((Stage::Clone, errno)) if self.trees.go_without_groups(errno) => {
-                self.begin_in_group(id, spec, wire, lent)
-            }
-            begun => begun,
-        }?;
-        if spec.boot.is_some() {
-            // It may have init's terminal.
-            child.see_through();
-        }
-        let has_late =
-            |settings: &&Settings| settings.settings().any(|(name, _)| name == cgroup::LATE);
-        let bounds = wire.cgroup.as_ref().filter(has_late).cloned().map(Box::new);
-        // From now on, though it is the job's only when it has exec'ed: it may have a lot to say.
-        self.ears.listen(id, mouth);
-        let (job, exec, begun) = (id.clone(), exec.to_owned(), Moment::now());
-        let (log, tty) = (wire.log.clone(), wire.tty);
-        let outfit = Outfit { job, exec, begun, group, bounds, kept, log, tty };
-        self.spawner.births.add(child, outfit);
-        Ok(())
-    }
-
-    fn begin_in_group(
-        &mut self,
-        id: &JobId,
-        spec: &Arc<Spec>,
-        wire: &JobSpec,
-        (passed, mouth): (&Passed, &Mouth),
-    ) -> Result<(Unborn, Kept, Option<Group>), (Stage, Errno)> {
-        // `boot` stays where init is, whatever that is a part of.
-        let taken = match &spec.boot {
-            Some(_) => Ok(None),
-            None => self.trees.take_group(id, wire.cgroup.as_ref()),
-        };
-        let (group, handle) = taken.map_err(|errno| (Stage::Cgroup, errno))?.unzip();
-        let lent = Lent { passed, mouth, group: handle.as_ref().map(Handle::as_raw) };
-        match self.spawner.spawn(spec, wire, &lent) {
-            Ok((child, kept)) => Ok((child, kept, group)),
-            Err(failure) => {
-                self.trees.give_up(group);
-                Err(failure)
-            }
-        }
-    }
-
     fn seen(&mut self, id: JobId, tree: Tree, events: &mut VecDeque<Event>) {
         if matches!(tree, Tree::Empty { .. }) {
             self.ears.stop(&id);
             self.outputs.drain(&id);
         }
         events.push_back(Event::Tree(id, tree));
-    }
-
-    /// What a job says of itself, if it is the job that says it.
-    pub fn hear(&mut self, message: Message) {
-        self.see_births();
-        if !self.ears.knows(&message) {
-            return;
-        }
-        let job = message.job;
-        match message.words {
-            Words::Line => self.handle(Event::Says(job, Notice::Ready)),
-            Words::Datagram { sender, .. } if !self.is_of(&job, sender) => {
-                if self.ears.is_first_stranger(&job) {
-                    warn!(
-                        "job `{job}`: a notice of process {sender}, which is not of it, is ignored"
-                    );
-                }
-            }
-            Words::Datagram { text, rights, .. } => {
-                for line in notice::read(&text) {
-                    match line {
-                        Line::Notice(notice) => self.handle(Event::Says(job.clone(), notice)),
-                        Line::Main(pid) => self.name_main(&job, pid),
-                    }
-                }
-                self.store(&job, &text, rights);
-            }
-        }
-    }
-
-    /// A main process is dead, and its end about to be handled: what it has said comes before.
-    pub fn hear_out(&mut self, pid: Pid) {
-        if !self.listens() {
-            return;
-        }
-        self.see_births();
-        let Some(job) = self.table.job_of(pid).cloned() else { return };
-        for _ in 0..LAST_WORDS {
-            match self.ears.unheard(&job) {
-                Ok(Some(message)) => self.hear(message),
-                Ok(None) => {}
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Whether a process is the job's. Its main one is, also when it is dead and not reaped, which
-    /// control groups do not tell.
-    fn is_of(&mut self, job: &JobId, pid: i32) -> bool {
-        let is_main = Pid::new(pid).is_some_and(|pid| self.table.job_of(pid) == Some(job));
-        is_main || self.trees.contains(job, pid)
-    }
-
-    fn name_main(&mut self, job: &JobId, pid: Pid) {
-        if !self.trees.contains(job, pid.as_raw()) {
-            warn!("job `{job}`: MAINPID={pid} is not a process of it, and is ignored");
-        } else if self.trees.name_heir(job, pid) {
-            self.handle(Event::Says(job.clone(), Notice::Main(pid)));
-        }
     }
 
     /// A job as it is now; of one that is ending, also who it waits for.
@@ -589,41 +357,6 @@ impl Reactor {
     fn roots(&mut self, only: Option<&JobId>) -> Result<Vec<Roots>, Refusal> {
         let jobs = self.table.peopled(only)?;
         Ok(jobs.iter().filter_map(|job| self.trees.roots(job)).collect())
-    }
-
-    fn follow(&self, from: Option<chronicle::Place>) -> Following {
-        let (seq, life) = (self.table.changes(), self.chronicle.life());
-        let since = from.map(|from| self.chronicle.since(from, seq));
-        let (after, jobs) = match (from, since) {
-            (Some(from), Some(Since::Kept)) => (from.seq, Vec::new()),
-            (_, Some(Since::Kept | Since::Missed(_)) | None) => (seq, self.table.list()),
-        };
-        Following { since, jobs, seq, life, events: self.chronicle.follow(after, seq) }
-    }
-
-    fn is_followed(&self) -> bool {
-        self.chronicle.is_followed()
-    }
-
-    fn tell_changed(&self, id: &JobId, seq: u64) {
-        if self.chronicle.is_open() {
-            match self.table.info(id) {
-                Some(job) => self.tell(seq, &JobEvent::Job { seq, job }),
-                None => self.tell_gone(id, seq),
-            }
-        }
-    }
-
-    fn tell_gone(&self, id: &JobId, seq: u64) {
-        if self.chronicle.is_open() {
-            self.tell(seq, &JobEvent::Gone { seq, id: id.to_string() });
-        }
-    }
-
-    fn tell(&self, seq: u64, event: &JobEvent<Shown>) {
-        // What init shows of a job has no part that JSON cannot hold.
-        let line = serde_json::to_string(event).unwrap_or_default();
-        self.chronicle.tell(seq, format!("{line}\n").into());
     }
 
     fn about(&self) -> InitInfo {
