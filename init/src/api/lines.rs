@@ -45,6 +45,11 @@ impl Lines {
         found
     }
 
+    /// Bytes of a line whose end has not come.
+    pub(super) fn held(&self) -> u64 {
+        self.begun.len() as u64
+    }
+
     /// What has come of a line that will have no end.
     pub(super) fn rest(mut self) -> Vec<u8> {
         let mut found = Vec::new();

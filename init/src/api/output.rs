@@ -13,6 +13,7 @@ use super::answer::{Answer, Payload, Refused, empty, typed};
 use super::handover::Talk;
 use super::lines::Lines;
 use crate::id::JobId;
+use crate::output::ring::LEAST;
 use crate::output::{Next, Outputs, Standing, StreamId};
 
 /// Where the answer begins.
@@ -126,13 +127,20 @@ struct Reader {
 }
 
 impl Reader {
+    /// How far he has been sent what was read. What is held back of a line that has no end yet is not,
+    /// unless the ring may have no room for more then.
+    fn sent(&self) -> u64 {
+        let held = self.lines.as_ref().map_or(0, Lines::held);
+        self.at - if held < LEAST as u64 / 2 { held } else { 0 }
+    }
+
     async fn next(&mut self) -> Option<Bytes> {
         let news = Arc::clone(&self.news);
         // There may be more without end.
         yield_now().await;
         if std::mem::take(&mut self.owes) {
             self.talk.clone().sent().await;
-            self.outputs.taken(self.id, self.at);
+            self.outputs.taken(self.id, self.sent());
         }
         let most = if self.lines.is_some() { A_PIECE_OF_LINES } else { A_PIECE };
         loop {
@@ -160,7 +168,7 @@ impl Reader {
                         }
                         return Some(found.into());
                     }
-                    self.outputs.taken(self.id, self.at);
+                    self.outputs.taken(self.id, self.sent());
                 }
                 Next::Later => more.await,
                 Next::Ended => {

@@ -133,7 +133,7 @@ impl Outputs {
             return;
         };
         let Some(stream) = streams.get_mut(&id) else { return };
-        *ends -= stream.ends();
+        *ends = ends.saturating_sub(stream.ends());
         *size = size.saturating_sub(stream.ring.size());
         stream.limit = log.bytes as usize;
         stream.waits = log.when_full == WhenFull::Wait;
@@ -142,6 +142,29 @@ impl Outputs {
         stream.add(end, readable, id);
         *size += stream.ring.size();
         *ends += stream.ends();
+    }
+
+    /// Reads an end that a lost job has left, so that its processes are not held up or ended.
+    pub fn keep_adrift(&self, job: &JobId, end: OwnedFd) {
+        let mut store = self.open();
+        store.last_id += 1;
+        let id = StreamId(store.last_id);
+        let Store { streams, readable: Some(readable), ends, .. } = &mut *store else { return };
+        let mut stream = Stream::new(job.clone(), Channel::Stdout);
+        stream.writer = Writer::Adrift;
+        stream.add(end, readable, id);
+        *ends += stream.ends();
+        streams.insert(id, Box::new(stream));
+    }
+
+    /// Counts anew what is counted beside the streams: a defect may have left that untrue.
+    pub fn recount(&self) {
+        let mut store = self.open();
+        let all = || store.streams.values();
+        let gone = store.departed.iter().filter_map(|id| store.streams.get(id));
+        let (ends, size) = (all().map(|s| s.ends()).sum(), all().map(|s| s.ring.size()).sum());
+        let departed = gone.map(|stream| stream.ring.size()).sum();
+        (store.ends, store.size, store.departed_size) = (ends, size, departed);
     }
 
     /// How many descriptors are held for it.
@@ -180,7 +203,7 @@ impl Outputs {
             if let Some(stream) = streams.get_mut(&id) {
                 stream.writer = if is_live { Writer::Live } else { Writer::Ended };
                 if !is_live {
-                    *ends -= stream.ends();
+                    *ends = ends.saturating_sub(stream.ends());
                     stream.drop_closed(readable);
                     *ends += stream.ends();
                 }
@@ -340,7 +363,13 @@ impl Outputs {
     /// Somebody has read all streams up to that position.
     pub fn taken_until(&self, position: u64) {
         let mut store = self.open();
-        let Store { streams, readable: Some(readable), .. } = &mut *store else { return };
+        let Store { streams, readable: Some(readable), position: now, .. } = &mut *store else {
+            return;
+        };
+        if position > *now {
+            // Who says so has read something else.
+            return;
+        }
         for (id, stream) in streams.iter_mut().filter(|(_, stream)| stream.waits) {
             let offset = stream.ring.at_position(position);
             stream.taken(offset, readable, *id);
@@ -385,7 +414,7 @@ impl Outputs {
             return Read::Nothing;
         };
         let before = (stream.ring.size(), stream.ring.end());
-        *ends -= stream.ends();
+        *ends = ends.saturating_sub(stream.ends());
         let spare = MAX_OUTPUT.saturating_sub(*size);
         let read = stream.read((*position, clock::millis()), spare, buffer, (readable, id));
         *ends += stream.ends();
@@ -436,7 +465,7 @@ impl Store {
     fn depart(&mut self, id: StreamId) {
         let Self { streams, readable: Some(readable), ends, .. } = self else { return };
         let Some(stream) = streams.get_mut(&id) else { return };
-        *ends -= stream.ends();
+        *ends = ends.saturating_sub(stream.ends());
         stream.close(readable);
         self.departed_size += stream.ring.size();
         self.departed.push_back(id);
@@ -445,7 +474,7 @@ impl Store {
             let id = if is_silent { self.departed.pop_back() } else { self.departed.pop_front() };
             let Some(id) = id else { return };
             let Some(stream) = self.streams.remove(&id) else { return };
-            self.departed_size -= stream.ring.size();
+            self.departed_size = self.departed_size.saturating_sub(stream.ring.size());
             self.size = self.size.saturating_sub(stream.ring.size());
             if let Some(last) = stream.last {
                 self.latest.remove(&last);

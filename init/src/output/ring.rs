@@ -165,10 +165,13 @@ impl Ring {
         self.most_marks = self.most_marks.min(self.marks.capacity().max(LEAST / BYTES_A_MARK));
     }
 
-    /// Whether the next piece takes the place of an old one, however short it is.
+    /// The offset before which all is gone when one piece more has come, however short that is.
     #[must_use]
-    pub fn is_crowded(&self) -> bool {
-        self.marks.len() >= self.most_marks.max(1)
+    pub fn next_start(&self) -> u64 {
+        match (self.marks.len() + 1).saturating_sub(self.most_marks.max(1)) {
+            0 => self.start,
+            gone => self.marks.get(gone).map_or(self.end, |first| first.offset),
+        }
     }
 
     /// Makes room for so many bytes, or leaves everything as it is if there is no memory for that.

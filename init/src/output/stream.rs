@@ -318,7 +318,7 @@ impl Stream {
 
     /// Bytes that are kept and nobody has read.
     fn unread(&self) -> usize {
-        let kept = self.ring.end() - self.taken.max(self.ring.start()).min(self.ring.end());
+        let kept = self.ring.end().saturating_sub(self.taken.max(self.ring.start()));
         usize::try_from(kept).unwrap_or(usize::MAX)
     }
 
@@ -332,7 +332,7 @@ impl Stream {
         if self.waits || limit <= LEAST {
             self.ring.grow(limit);
         }
-        if self.waits && self.ring.is_crowded() && self.taken <= self.ring.start() {
+        if self.waits && self.taken.max(self.ring.start()) < self.ring.next_start() {
             return 0;
         }
         if self.waits && self.ring.room() > 0 {
@@ -356,7 +356,8 @@ impl Stream {
 
     /// Somebody has read so far.
     pub(super) fn taken(&mut self, offset: u64, readable: &Readable, id: StreamId) {
-        self.taken = self.taken.max(offset);
+        // Nobody has read what has not come yet, whatever he says.
+        self.taken = self.taken.max(offset.min(self.ring.end()));
         if std::mem::take(&mut self.is_full) {
             self.look(readable, id);
         }
@@ -390,5 +391,45 @@ impl Stream {
     ) -> Option<News> {
         let piece = self.ring.piece(offset, most)?;
         Some(News { id, job: self.job.clone(), channel: self.channel, piece, after_gap })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::fcntl::OFlag;
+    use nix::unistd::{pipe2, write};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever comes in pieces of any size, and wherever readers stand: what nobody has read is kept.
+        #[test]
+        fn z06_who_waits_for_his_readers_loses_nothing(
+            // Mostly short ones, which take a mark each; mostly nobody reads.
+            pieces in prop::collection::vec(
+                (
+                    prop_oneof![60 => 1_usize..8, 1 => 1000_usize..3000],
+                    prop_oneof![20 => Just(0), 1 => 0_u64..300],
+                ),
+                1..1500,
+            ),
+            limit in prop::sample::select(vec![4096_usize, 8192, 20_000]),
+        ) {
+            let (end, mouth) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).unwrap();
+            let (readable, id) = (Readable::new().unwrap(), StreamId(1));
+            let mut stream = Stream::new(JobId::boot(), Channel::Stdout);
+            (stream.waits, stream.limit) = (true, limit);
+            stream.add(end, &readable, id);
+            let (mut buffer, mut position) = (Vec::new(), 0);
+            for (piece, more) in pieces {
+                let _ = write(&mouth, &vec![b'x'; piece]);
+                stream.read((position, position), usize::MAX, &mut buffer, (&readable, id));
+                position = stream.ring.end();
+                prop_assert!(stream.ring.start() <= stream.taken, "{} of {}", stream.taken, position);
+                stream.taken(stream.taken + more, &readable, id);
+                prop_assert!(stream.taken <= stream.ring.end());
+            }
+        }
     }
 }

@@ -144,10 +144,13 @@ pub fn is_prepared() -> bool {
     !PREPARED.load(Ordering::Relaxed).is_null()
 }
 
-/// Prepares for crashes from now on. Of a later call only the listener counts.
+/// Prepares for crashes from now on. Of a later call only the descriptors count.
 pub fn prepare(plan: Plan) -> Result<(), Errno> {
     LISTENER.store(plan.listener, Ordering::Relaxed);
     if is_prepared() {
+        // What was gone on with before has failed.
+        GOOD.store(plan.good, Ordering::Relaxed);
+        SCRATCH.store(plan.scratch, Ordering::Relaxed);
         return Ok(());
     }
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -182,9 +185,7 @@ pub fn prepare(plan: Plan) -> Result<(), Errno> {
         let mut faults = std::mem::zeroed::<libc::sigset_t>();
         for signal in FAULTS {
             Errno::result(libc::sigaction(signal, &raw const action, ptr::null_mut()))?;
-            if signal != libc::SIGABRT {
-                libc::sigaddset(&raw mut faults, signal);
-            }
+            libc::sigaddset(&raw mut faults, signal);
         }
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const faults, ptr::null_mut());
     }
@@ -193,20 +194,21 @@ pub fn prepare(plan: Plan) -> Result<(), Errno> {
 
 /// A value that is written down when init crashes while it is there.
 pub struct Subject<T> {
-    value: Box<T>,
-    /// Where the handler finds it.
+    /// Owned.
+    value: *mut T,
+    /// Where the handler finds it. Owned, too.
     entry: *mut *mut dyn Testator,
 }
 
-// SAFETY: the entry is its own, and points to what is its own.
+// SAFETY: both are its own.
 unsafe impl<T: Send> Send for Subject<T> {}
 
 impl<T: Testator + 'static> Subject<T> {
     /// From now on it is this one.
     #[must_use]
     pub fn new(value: T) -> Self {
-        let mut value = Box::new(value);
-        let place: *mut dyn Testator = &raw mut *value;
+        let value = Box::into_raw(Box::new(value));
+        let place: *mut dyn Testator = value;
         let entry = Box::into_raw(Box::new(place));
         SUBJECT.store(entry, Ordering::Release);
         Self { value, entry }
@@ -214,7 +216,8 @@ impl<T: Testator + 'static> Subject<T> {
 
     /// The value.
     pub fn value(&mut self) -> &mut T {
-        &mut self.value
+        // SAFETY: it is there until this is dropped, and borrowed through this only.
+        unsafe { &mut *self.value }
     }
 }
 
@@ -223,8 +226,11 @@ impl<T> Drop for Subject<T> {
         let none = ptr::null_mut();
         // There may be another one by now.
         let _ = SUBJECT.compare_exchange(self.entry, none, Ordering::AcqRel, Ordering::Relaxed);
-        // SAFETY: it was made from a box, and nobody finds it any more.
-        drop(unsafe { Box::from_raw(self.entry) });
+        // SAFETY: they were made from boxes, and nobody finds them any more.
+        unsafe {
+            drop(Box::from_raw(self.entry));
+            drop(Box::from_raw(self.value));
+        }
     }
 }
 
@@ -257,11 +263,20 @@ extern "C" fn on_fault(
     let pid = own_pid();
     // SAFETY: the kernel hands one in.
     let (code, sender) = unsafe { ((*info).si_code, (*info).si_pid()) };
-    if pid != own || is_copy() {
-        // A child that shares this memory until it has exec'ed, or one that only writes down.
+    if is_copy() {
         return die(signal, pid);
     }
-    if code <= 0 && !(signal == libc::SIGABRT && sender == own) {
+    if pid != own {
+        // A child that shares this memory until it has exec'ed. A death that leaves a core behind could
+        // be that of all who share it.
+        return die(libc::SIGKILL, pid);
+    }
+    if syscall(libc::SYS_gettid, [0; 4]) != c_long::from(pid) {
+        // A thread that only reads, which may take for ever anyway; nobody counts on it.
+        syscall(libc::SYS_exit, [0; 4]);
+    }
+    let is_abort = signal == libc::SIGABRT && code == libc::SI_TKILL && sender == own;
+    if code <= 0 && !is_abort {
         SENT.fetch_or(1 << signal, Ordering::Relaxed);
         // Which wakes init, and has it look.
         syscall(libc::SYS_kill, [c_long::from(pid), c_long::from(libc::SIGCHLD), 0, 0]);
@@ -299,17 +314,13 @@ impl Prepared {
             (false, true) => SCRATCH.load(Ordering::Relaxed),
             (false, false) => GOOD.load(Ordering::Relaxed),
         };
-        if fd >= 0 {
-            syscall(libc::SYS_lseek, [c_long::from(fd), 0, c_long::from(libc::SEEK_SET), 0]);
-            if is_written {
-                keep_open(fd);
-            } else {
-                // Nobody knows which of them are a part of it.
-                (3..MOST_FDS).for_each(|fd| {
-                    keep_open(c_int::try_from(fd).unwrap_or(-1));
-                });
-            }
+        if is_written {
+            keep_open(fd);
+        } else {
+            // Nobody knows which of them are a part of something.
+            (3..MOST_FDS).for_each(|fd| keep_open(c_int::try_from(fd).unwrap_or(-1)));
         }
+        syscall(libc::SYS_lseek, [c_long::from(fd), 0, c_long::from(libc::SEEK_SET), 0]);
         let (mut state, mut crash) = (Text::new(), Text::new());
         state.add(self.plan.state.as_bytes()).add(b"=").number(u32::try_from(fd).unwrap_or(0));
         crash.add(self.plan.crash.as_bytes()).add(b"=");
@@ -398,9 +409,15 @@ fn own_pid() -> c_int {
     c_int::try_from(syscall(libc::SYS_getpid, [0; 4])).unwrap_or(0)
 }
 
+/// Says it to whoever reads init's log, if there is room: nobody is waited for.
 fn say(text: &Text) {
-    let length = c_long::try_from(text.1).unwrap_or(0);
-    syscall(libc::SYS_write, [2, text.0.as_ptr() as c_long, length, 0]);
+    let mut there = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let args = [(&raw mut there) as c_long, 1, (&raw const now) as c_long, 0];
+    if syscall(libc::SYS_ppoll, args) == 1 && there.revents & libc::POLLOUT != 0 {
+        let length = c_long::try_from(text.1).unwrap_or(0);
+        syscall(libc::SYS_write, [2, text.0.as_ptr() as c_long, length, 0]);
+    }
 }
 
 /// Where the process was.
