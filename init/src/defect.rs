@@ -11,8 +11,12 @@ pub enum Place {
     Handler,
     /// In the reactor.
     Reactor,
+    /// In doing what the table asks for.
+    Effect,
     /// In the table.
     Core,
+    /// In a job that is started again by its policy.
+    Respawn,
 }
 
 /// Does what `name` says, if it says something that is done here.
@@ -27,7 +31,9 @@ pub fn here(place: Place, name: &str) {
     match (place, name) {
         (Place::Handler, "defect-panic-in-handler")
         | (Place::Reactor, "defect-panic-in-reactor")
-        | (Place::Core, "defect-panic-in-core") => panic!("as asked for"),
+        | (Place::Effect, "defect-panic-in-effect")
+        | (Place::Core, "defect-panic-in-core")
+        | (Place::Respawn, "defect-panic-in-respawn") => panic!("as asked for"),
         (Place::Core, "defect-abort") => std::process::abort(),
         (Place::Core, "defect-overflow") => _ = black_box(descend(1)),
         (Place::Core, "defect-memory") => {

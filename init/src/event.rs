@@ -149,6 +149,15 @@ pub enum Reply {
     Created(Box<View>),
     /// The job as it is now.
     Job(Box<View>),
+    /// One of the two, of an earlier process.
+    Again {
+        /// Whether the job was started.
+        is_new: bool,
+        /// Its name.
+        id: String,
+        /// The job as it was then, in JSON.
+        text: String,
+    },
     /// It is done.
     Done,
     /// init has begun to end.

@@ -5,7 +5,7 @@
 use std::fmt::{Debug, Write as _};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
 
@@ -112,6 +112,12 @@ fn say(line: &[u8]) {
     if poll(&mut ready, PollTimeout::ZERO) == Ok(1) {
         let _ = stderr.write(line);
     }
+}
+
+/// The descriptor of that, if there is one.
+#[must_use]
+pub fn descriptor() -> Option<RawFd> {
+    OWN.get().map(AsRawFd::as_raw_fd)
 }
 
 fn own() -> Option<&'static File> {

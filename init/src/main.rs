@@ -3,13 +3,13 @@
 use std::os::fd::{OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
+use std::{mem, thread};
 
 use init::inherit::Inherited;
 use init::options::{HELP, Instead, Options};
 use init::renew::{self, CHECKED, RESUMED, Unreadable};
-use init::run::{Init, Past, StartError};
+use init::run::{Init, Past, Remains, StartError};
 use init::{log, machine, run, sys};
 use tracing::error;
 
@@ -53,32 +53,38 @@ fn main() -> ExitCode {
     // the API.
     let alone = Options { command: Vec::new(), ..options.clone() };
     match (own, crash) {
-        (Some(past), _) => {
+        (Some(mut past), _) => {
+            let good = past.prepare();
             let listener = past.listener();
-            match resume(options, in_vm, past) {
+            match resume(options, in_vm, (past, good)) {
                 Ok(init) => init.run(),
                 Err(error) => {
                     error!("{error}; the jobs that there are go on without init");
-                    start(&alone, in_vm, listener)
+                    start(&alone, in_vm, Remains::gather(listener))
                 }
             }
         }
         (None, Some(crash)) => {
+            let listener = Inherited::new([crash.listener]).claim(crash.listener).ok();
+            let remains = Remains::gather(listener);
             error!(
                 "a defect in init: it crashed, {} in a row, and what it knew is lost; the jobs that there \
                  are go on without init",
                 crash.count
             );
-            sys::close_all_but([crash.listener]);
             thread::sleep(run::pause(crash));
-            start(&alone, in_vm, Inherited::new([crash.listener]).claim(crash.listener).ok())
+            start(&alone, in_vm, remains)
         }
-        (None, None) => start(&options, in_vm, None),
+        (None, None) => start(&options, in_vm, Remains::default()),
     }
 }
 
 /// A panic on the way is as good as a crash.
-fn resume(options: Options, in_vm: bool, past: Past) -> Result<Init, StartError> {
+fn resume(
+    options: Options,
+    in_vm: bool,
+    past: (Past, Option<OwnedFd>),
+) -> Result<Init, StartError> {
     let resume = AssertUnwindSafe(|| Init::resume(options, in_vm, past));
     catch_unwind(resume).unwrap_or_else(|_| {
         if sys::crash::is_prepared() {
@@ -90,10 +96,9 @@ fn resume(options: Options, in_vm: bool, past: Past) -> Result<Init, StartError>
 
 /// Begins anew, in a machine until that succeeds: the end of its first process is a kernel panic, and
 /// what is missing may come.
-fn start(options: &Options, in_vm: bool, listener: Option<OwnedFd>) -> ExitCode {
-    let mut listener = listener;
+fn start(options: &Options, in_vm: bool, mut remains: Remains) -> ExitCode {
     loop {
-        match Init::start(options.clone(), in_vm, listener.take()) {
+        match Init::start(options.clone(), in_vm, mem::take(&mut remains)) {
             Ok(init) => return init.run(),
             Err(error) => error!("{error}"),
         }

@@ -68,14 +68,14 @@ pub struct State {
     #[serde(with = "mono")]
     pub started: Instant,
     /// Where init was started.
+    #[serde(with = "path")]
     pub cwd: PathBuf,
     /// What init was started as.
+    #[serde(with = "path")]
     pub program: PathBuf,
     /// Whether it is the first process of a machine.
     pub in_vm: bool,
     /// Answers that nobody was there to hear.
-    pub answered: Vec<Answered>,
-    /// Those of them that do not show a job.
     #[serde(default)]
     pub told: Vec<Told>,
     /// Where the API listens.
@@ -131,20 +131,28 @@ pub struct State {
     pub files: Vec<(RawFd, u64, u64)>,
 }
 
-/// The answer to a question, which is how this job is.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Answered {
-    /// The question.
-    pub ticket: Ticket,
-    /// The job.
-    pub job: String,
-    /// Whether it was for the job to be made.
-    pub is_new: bool,
+/// Paths as bytes: they need not be text.
+mod path {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().as_bytes().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Vec::<u8>::deserialize(from).map(|bytes| OsString::from_vec(bytes).into())
+    }
 }
 
-/// Another answer to a question.
+/// An answer to a question.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Told {
+    /// A job, by its name and in JSON, and whether it was made for that.
+    Job(Ticket, bool, String, String),
     /// It is done.
     Done(Ticket),
     /// init has begun to end.
@@ -243,9 +251,9 @@ impl State {
     /// captured, and what has happened lately.
     pub fn leave_out_latest(&mut self) {
         self.conversations.clear();
-        self.answered.clear();
         self.told.clear();
         self.outputs.forget_bytes();
+        self.trees.forget_spare();
         self.heard.clear();
         self.ended = None;
         self.chronicle = chronicle::Chronicle::default().save();
@@ -363,6 +371,8 @@ pub fn prove() -> io::Result<()> {
 #[must_use]
 pub fn program(cwd: &Path) -> PathBuf {
     let path = sys::started_as().map(|path| cwd.join(OsString::from_vec(path.into_bytes())));
+    // After a crash it may have been this process's own file, which has another name.
+    let path = path.filter(|path| !path.starts_with("/proc/self"));
     path.or_else(|| fs::read_link("/proc/self/exe").ok()).unwrap_or_default()
 }
 

@@ -73,14 +73,23 @@ pub enum Shutdown {
         by: Instant,
     },
     /// All has been done.
-    Over,
+    Over(Ending),
 }
 
 impl Shutdown {
     /// Whether nothing may be started any more.
     #[must_use]
     pub fn is_going_on(self) -> bool {
-        matches!(self, Self::GoingOn { .. } | Self::Over)
+        matches!(self, Self::GoingOn { .. } | Self::Over(_))
+    }
+
+    /// The ending, once all has been done.
+    #[must_use]
+    pub fn over(self) -> Option<Ending> {
+        match self {
+            Self::Over(ending) => Some(ending),
+            Self::None | Self::WithTheLastJob | Self::GoingOn { .. } => None,
+        }
     }
 
     /// When patience ends.
@@ -88,7 +97,7 @@ impl Shutdown {
     pub fn deadline(self) -> Option<Instant> {
         match self {
             Self::GoingOn { by, .. } => Some(by),
-            Self::None | Self::WithTheLastJob | Self::Over => None,
+            Self::None | Self::WithTheLastJob | Self::Over(_) => None,
         }
     }
 
@@ -126,7 +135,7 @@ impl Shutdown {
                 *by = now + KILLING;
                 Asked::KillAll
             }
-            Self::GoingOn { stage: Stage::Kill, .. } | Self::Over => Asked::Nothing,
+            Self::GoingOn { stage: Stage::Kill, .. } | Self::Over(_) => Asked::Nothing,
         }
     }
 
@@ -139,7 +148,7 @@ impl Shutdown {
                 None
             }
             Self::GoingOn { stage: Stage::Kill, .. } => self.finish(),
-            Self::None | Self::WithTheLastJob | Self::Over => None,
+            Self::None | Self::WithTheLastJob | Self::Over(_) => None,
         }
     }
 
@@ -153,20 +162,21 @@ impl Shutdown {
                 *told = *stage == Stage::Rest;
                 *told
             }
-            Self::GoingOn { told: true, .. } | Self::None | Self::WithTheLastJob | Self::Over => {
-                false
-            }
+            Self::GoingOn { told: true, .. }
+            | Self::None
+            | Self::WithTheLastJob
+            | Self::Over(_) => false,
         }
     }
 
     /// Nothing is left to wait for: the ending, once, if this is the end.
     pub fn finish(&mut self) -> Option<Ending> {
         let ending = match *self {
-            Self::None | Self::Over => return None,
+            Self::None | Self::Over(_) => return None,
             Self::WithTheLastJob => Ending::Exit,
             Self::GoingOn { ending, .. } => ending,
         };
-        *self = Self::Over;
+        *self = Self::Over(ending);
         Some(ending)
     }
 }

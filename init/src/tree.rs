@@ -54,6 +54,11 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Without groups that may have somebody in them by now.
+    pub fn forget_spare(&mut self) {
+        self.groups.iter_mut().for_each(cgroup::Saved::forget_spare);
+    }
+
     /// Without what is not there any more.
     pub fn leave_out(&mut self, is_there: impl Fn(RawFd) -> bool) {
         self.groups = self.groups.take().filter(|groups| is_there(groups.fd()));

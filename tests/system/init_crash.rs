@@ -210,6 +210,33 @@ fn crash_under_load(init: &Init, crash: impl Fn(usize)) {
 }
 
 #[test]
+fn i11_a_panic_in_the_middle_leaves_nothing_undone() {
+    let init = start_debug();
+    // Its process was never made, so the job is none.
+    let spec = script("sleep 1000").to_string();
+    let answer = insist(init.api(), "PUT", "/job/defect-panic-in-effect", &spec);
+    assert_eq!((answer.status, &answer.json()["error"]), (500, &json!("defect")), "{answer:?}");
+    assert_eq!(init.get("/job/defect-panic-in-effect").status, 404);
+    crashes(&init, 0);
+}
+
+#[test]
+fn i11_a_defect_that_comes_back_is_left_alone_in_the_end() {
+    let init = start_debug();
+    let other = init.launch_job("other", &counter());
+    let mut again = script("exit 1");
+    again["restart"] = json!({"policy": "always", "delay_ms": 10});
+    init.launch_job("defect-panic-in-respawn", &again);
+    // From the fourth crash on no job is started by its policy for a while.
+    crashes(&init, FEW + 1);
+    let job = insist(init.api(), "GET", "/job/defect-panic-in-respawn", "").json();
+    assert_eq!(job["status"], "backoff", "{job}");
+    assert_eq!(init.delete("/job/defect-panic-in-respawn").status, 204);
+    assert_eq!(init.job("other")["pid"], other);
+    crashes(&init, FEW + 1);
+}
+
+#[test]
 fn i11_faults_under_load() {
     for round in 0..17 {
         let init = start();
@@ -285,6 +312,16 @@ fn i11_a_signal_that_is_sent_is_no_crash() {
 fn i11_a_row_of_crashes_ends_in_a_usable_api() {
     let init = start();
     let job = init.launch_job("job", &script("sleep 1000"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    // They would be ended, or held up, if nobody had the other ends any more.
+    let mut writes =
+        script(&format!("while echo {}; do echo >> {}; done", "x".repeat(200), file.display()));
+    writes["stdout"] = json!("log");
+    let writes = init.launch_job("writes", &writes);
+    let mut terminal = script("cat");
+    terminal["tty"] = json!(true);
+    let terminal = init.launch_job("terminal", &terminal);
     let mut again = script("sleep 1000");
     again["restart"] = json!({"policy": "always", "delay_ms": 10});
     let pid = init.launch_job("again", &again);
@@ -303,7 +340,10 @@ fn i11_a_row_of_crashes_ends_in_a_usable_api() {
     init.log_line("7 in a row, and what it knew is lost");
     let all = insist(init.api(), "GET", "/jobs", "").json();
     assert_eq!(all, json!([]), "nothing is gone on with");
-    assert!(is_alive(job), "but nobody has been ended");
+    assert!([job, writes, terminal].into_iter().all(is_alive), "but nobody has been ended");
+    let written = || std::fs::metadata(&file).unwrap().len();
+    let before = written();
+    wait::until("it to write on", || (written() > before + 1000).then_some(()));
     assert_eq!(init.send("PUT", "/job/job", &json!({"adopt": job})).status, 201);
 }
 

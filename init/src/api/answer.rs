@@ -289,17 +289,25 @@ fn spawn_status(fault: &Fault) -> StatusCode {
     }
 }
 
+/// With the place of a new job.
+fn at(id: &str, mut answer: Answer) -> Answer {
+    if let Ok(place) = HeaderValue::try_from(format!("/job/{id}")) {
+        answer.headers_mut().insert(header::LOCATION, place);
+    }
+    answer
+}
+
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Self {
         match reply {
-            Reply::Created(job) => {
-                let mut answer = json(StatusCode::CREATED, &job);
-                if let Ok(place) = HeaderValue::try_from(format!("/job/{}", job.id)) {
-                    answer.headers_mut().insert(header::LOCATION, place);
-                }
-                answer
-            }
+            Reply::Created(job) => at(&job.id, json(StatusCode::CREATED, &job)),
             Reply::Job(job) => json(StatusCode::OK, &job),
+            Reply::Again { is_new, id, text } => {
+                let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+                let answer =
+                    typed(status, "application/json", format!("{text}\n").into_bytes().into());
+                if is_new { at(&id, answer) } else { answer }
+            }
             Reply::Done => empty(StatusCode::NO_CONTENT),
             Reply::Ending => empty(StatusCode::ACCEPTED),
             Reply::Refused(refusal) => Refused::from(refusal).into_answer(),

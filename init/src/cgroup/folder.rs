@@ -76,6 +76,11 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Without groups that may have somebody in them by now.
+    pub fn forget_spare(&mut self) {
+        self.spare.clear();
+    }
+
     /// The descriptor that it is held by.
     #[must_use]
     pub fn fd(&self) -> RawFd {

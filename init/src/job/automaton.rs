@@ -10,6 +10,7 @@ use super::{
     Tree, Waiter, Watchdog, Why,
 };
 use crate::clock::Moment;
+use crate::defect::{self, Place};
 use crate::event::{Effect, Fault, Refusal, Reply, Ticket, Until};
 use crate::id::Pid;
 use crate::restart::Verdict;
@@ -407,6 +408,7 @@ impl Job {
     }
 
     fn respawn(&mut self, effects: &mut Vec<Effect>) {
+        defect::here(Place::Respawn, self.id.as_str());
         self.respawn = self.respawn.saturating_add(1);
         self.spawn(Origin::Init, effects);
     }

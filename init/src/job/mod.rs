@@ -443,6 +443,19 @@ impl Job {
         }
     }
 
+    /// The requests that wait for it.
+    #[must_use]
+    pub fn tickets(&self) -> Vec<Ticket> {
+        let mut tickets: Vec<_> = self.waiters.iter().map(|waiter| waiter.ticket).collect();
+        if let State::Spawning(spawning) = &self.state {
+            tickets.extend(spawning.put_off.iter().filter_map(|input| match input {
+                Input::Stop(ticket, _) => *ticket,
+                _ => None,
+            }));
+        }
+        tickets
+    }
+
     /// Nobody waits for the job any more.
     pub fn abandon_all(&mut self) {
         self.waiters.clear();

@@ -95,6 +95,13 @@ impl Ring {
         }
     }
 
+    /// The ring without its bytes, to be written down.
+    #[must_use]
+    pub fn save_empty(&self) -> Saved {
+        let (end, most_marks, gone) = (self.end, self.most_marks, self.gone);
+        Saved { start: end, end, most_marks, gone, ..Saved::default() }
+    }
+
     /// The ring that was written down, with the bytes that it kept; `None` if they cannot be those.
     #[must_use]
     pub fn restore(saved: Saved, bytes: &[u8]) -> Option<Self> {

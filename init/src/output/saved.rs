@@ -53,11 +53,12 @@ impl Saved {
 }
 
 impl Outputs {
-    /// All output, to be written down.
+    /// All output, to be written down, with what is kept of it or without.
     #[must_use]
-    pub fn save(&self) -> Saved {
+    pub fn save(&self, with_bytes: bool) -> Saved {
         let store = self.open();
-        let mut streams: Vec<_> = store.streams.iter().map(|(id, s)| (id.0, s.save())).collect();
+        let mut streams: Vec<_> =
+            store.streams.iter().map(|(id, s)| (id.0, s.save(with_bytes))).collect();
         streams.sort_unstable_by_key(|(id, _)| *id);
         let departed = store.departed.iter().map(|id| id.0).collect();
         let gone = store.gone.clone();

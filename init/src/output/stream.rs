@@ -122,11 +122,12 @@ impl Saved {
 }
 
 impl Stream {
-    pub(super) fn save(&self) -> Saved {
+    /// The stream, to be written down, with what is kept of it or without.
+    pub(super) fn save(&self, with_bytes: bool) -> Saved {
         Saved {
             job: self.job.clone(),
             channel: self.channel,
-            ring: self.ring.save(),
+            ring: if with_bytes { self.ring.save() } else { self.ring.save_empty() },
             limit: self.limit,
             waits: self.waits,
             is_live: self.writer == Writer::Live,

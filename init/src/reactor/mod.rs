@@ -181,7 +181,6 @@ impl Reactor {
                     defect::here(Place::Reactor, id.as_str());
                 }
                 self.waiting.insert(ticket, reply);
-                self.in_question = Some(ticket);
                 let wants_more = matches!(command, Command::Start { .. });
                 if wants_more && !sys::memory::is_enough() {
                     return self.reply(ticket, Reply::Refused(Refusal::NoMemory));
@@ -190,6 +189,7 @@ impl Reactor {
                     let refusal = Refusal::TooManyDetached(MAX_DETACHED);
                     return self.reply(ticket, Reply::Refused(refusal));
                 }
+                self.in_question = Some(ticket);
                 self.handle(Event::Asked(ticket, command));
                 self.in_question = None;
             }
@@ -247,6 +247,7 @@ impl Reactor {
     fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
             Effect::Spawn(id, spec) => {
+                defect::here(Place::Effect, id.as_str());
                 if let Err(fault) = self.start(&id, &spec) {
                     warn!("job `{id}`: {fault}");
                     events.push_back(Event::SpawnFailed(id, fault));

@@ -15,15 +15,16 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::Reactor;
-use crate::chronicle::Chronicle;
+use crate::chronicle::{self, Chronicle};
 use crate::descriptor::raised;
 use crate::event::{Reply, Ticket};
 use crate::id::JobId;
 use crate::id::Pid;
 use crate::inherit::Inherited;
+use crate::job::View;
 use crate::listen::Keeper;
 use crate::output::Outputs;
-use crate::renew::{self, Answered, CHECKED, Likeness, PROOF, State, Told, Unreadable};
+use crate::renew::{self, CHECKED, Likeness, PROOF, State, Told, Unreadable};
 use crate::signal::{Exit, Signal};
 use crate::spec::Confinement;
 use crate::store::Store;
@@ -238,44 +239,38 @@ impl Reactor {
         self.failed_renewal.clone().map_or_else(|| Ok(self.about()), Err)
     }
 
-    /// Other answers that nobody was there to hear.
+    /// The answers that nobody was there to hear.
     fn told(&self) -> Vec<Told> {
-        let told = |(ticket, reply): (&Ticket, &Option<Reply>)| match reply.as_ref()? {
-            Reply::Created(_) | Reply::Job(_) => None,
-            Reply::Done => Some(Told::Done(*ticket)),
-            Reply::Ending => Some(Told::Ending(*ticket)),
-            Reply::Refused(why) => Some(Told::Refused(*ticket, why.clone())),
+        let job = |ticket, is_new, view: &View| {
+            // What init shows of a job has no part that JSON cannot hold.
+            let text = serde_json::to_string(view).unwrap_or_default();
+            Told::Job(ticket, is_new, view.id.clone(), text)
+        };
+        let told = |(&ticket, reply): (&Ticket, &Option<Reply>)| {
+            Some(match reply.as_ref()? {
+                Reply::Created(view) => job(ticket, true, view),
+                Reply::Job(view) => job(ticket, false, view),
+                Reply::Again { is_new, id, text } => {
+                    Told::Job(ticket, *is_new, id.clone(), text.clone())
+                }
+                Reply::Done => Told::Done(ticket),
+                Reply::Ending => Told::Ending(ticket),
+                Reply::Refused(why) => Told::Refused(ticket, why.clone()),
+            })
         };
         self.unclaimed.iter().filter_map(told).collect()
     }
 
-    /// The answers that nobody was there to hear.
-    fn answered(&self) -> Vec<Answered> {
-        let answered = |(ticket, reply): (&Ticket, &Option<Reply>)| {
-            let (view, is_new) = match reply.as_ref()? {
-                Reply::Created(view) => (view, true),
-                Reply::Job(view) => (view, false),
-                Reply::Done | Reply::Ending | Reply::Refused(_) => return None,
-            };
-            Some(Answered { ticket: *ticket, job: view.id.clone(), is_new })
-        };
-        self.unclaimed.iter().filter_map(answered).collect()
-    }
-
     /// Keeps them for those who will ask again.
-    fn answer_again(&mut self, answered: Vec<Answered>, told: Vec<Told>) {
+    fn tell_again(&mut self, told: Vec<Told>) {
         self.unclaimed.extend(told.into_iter().map(|told| match told {
+            Told::Job(ticket, is_new, id, text) => {
+                (ticket, Some(Reply::Again { is_new, id, text }))
+            }
             Told::Done(ticket) => (ticket, Some(Reply::Done)),
             Told::Ending(ticket) => (ticket, Some(Reply::Ending)),
             Told::Refused(ticket, why) => (ticket, Some(Reply::Refused(why))),
         }));
-        for Answered { ticket, job, is_new } in answered {
-            let Some(view) = JobId::parse(&job).ok().and_then(|id| self.table.info(&id)) else {
-                continue;
-            };
-            let reply = if is_new { Reply::Created(view) } else { Reply::Job(view) };
-            self.unclaimed.insert(ticket, Some(reply));
-        }
     }
 
     /// Whether conversations are being handed over.
@@ -300,10 +295,27 @@ impl Reactor {
         format!("job{job} is being started, which takes long; try again when it has begun to run")
     }
 
+    /// What init knows and will be as true in a while: not what has happened or was written lately.
+    #[must_use]
+    pub fn save_lasting(&self, tickets: u64, terminal: Option<bool>) -> State {
+        let chronicle = Chronicle::default().save();
+        self.save_with((chronicle, false), Vec::new(), tickets, terminal)
+    }
+
     /// All that init knows.
     #[must_use]
     pub fn save(
         &self,
+        conversations: Vec<renew::Handed>,
+        tickets: u64,
+        terminal: Option<bool>,
+    ) -> State {
+        self.save_with((self.chronicle.save(), true), conversations, tickets, terminal)
+    }
+
+    fn save_with(
+        &self,
+        (chronicle, with_bytes): (chronicle::Saved, bool),
         conversations: Vec<renew::Handed>,
         tickets: u64,
         terminal: Option<bool>,
@@ -316,7 +328,6 @@ impl Reactor {
             cwd: self.facts.cwd.clone(),
             program: self.facts.program.clone(),
             in_vm: self.in_vm,
-            answered: self.answered(),
             told: self.told(),
             listener: self.facts.listener,
             conversations,
@@ -332,8 +343,8 @@ impl Reactor {
             stored: self.store.save(),
             ears: self.ears.save(),
             inputs: self.inputs.save(),
-            chronicle: self.chronicle.save(),
-            outputs: self.outputs.save(),
+            chronicle,
+            outputs: self.outputs.save(with_bytes),
             crashes: self.crashes,
             births: self.spawner.births.save(),
             ended: self.at_hand,
@@ -370,7 +381,7 @@ impl Reactor {
         self.keeper = Keeper::restore(state.sockets, inherited)?;
         self.store = Store::restore(state.stored, inherited)?;
         self.ears.restore(state.ears, inherited)?;
-        self.answer_again(state.answered, state.told);
+        self.tell_again(state.told);
         self.chronicle = Chronicle::restore(state.chronicle);
         self.inputs = input::Inputs::restore(state.inputs, inherited)?;
         self.outputs = Outputs::restore(state.outputs, bytes, inherited)?;

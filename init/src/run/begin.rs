@@ -41,7 +41,7 @@ use crate::sys::crash::Crash;
 use crate::table::{Rules, Table};
 use crate::terminal::{Pause, Terminal};
 use crate::token::TokenError;
-use crate::{descriptor, machine, sys};
+use crate::{descriptor, log, machine, sys};
 
 /// From then on init keeps no more of its own program mapped than what it uses.
 const STARTED_UP: Duration = Duration::from_millis(300);
@@ -71,7 +71,7 @@ impl Past {
 
     /// Leaves out what is not true any more, and answers what to go on with if that fails, too. To be
     /// called before anything is opened.
-    fn prepare(&mut self) -> Option<OwnedFd> {
+    pub fn prepare(&mut self) -> Option<OwnedFd> {
         if self.crash.is_some() {
             self.state.leave_out_lost();
         }
@@ -81,6 +81,25 @@ impl Past {
             sys::close_all_but(self.state.fds().into_iter().chain(files));
         }
         self.file.try_clone().ok()
+    }
+}
+
+/// What is there of an earlier init in this process that is gone on without.
+#[derive(Default)]
+pub struct Remains {
+    /// Where the API listens.
+    listener: Option<OwnedFd>,
+    /// The ends of jobs' pipes and terminals: closed, they would be the end of these jobs.
+    streams: Vec<OwnedFd>,
+}
+
+impl Remains {
+    /// All that is worth keeping, when nobody uses any of it any more; the rest is closed.
+    #[must_use]
+    pub fn gather(listener: Option<OwnedFd>) -> Self {
+        let kept = listener.as_ref().map(AsRawFd::as_raw_fd).into_iter().chain(log::descriptor());
+        let streams = sys::streams_but(&kept.collect::<Vec<_>>());
+        Self { listener, streams }
     }
 }
 
@@ -130,33 +149,32 @@ impl From<Lost> for StartError {
 }
 
 impl Init {
-    /// Listens, becomes the reaper of orphans, and starts `boot`. With a listener of an earlier init,
-    /// that is the one.
-    pub fn start(
-        options: Options,
-        in_vm: bool,
-        listener: Option<OwnedFd>,
-    ) -> Result<Self, StartError> {
-        Self::begin(options, in_vm, listener, None)
+    /// Listens, becomes the reaper of orphans, and starts `boot`.
+    pub fn start(options: Options, in_vm: bool, remains: Remains) -> Result<Self, StartError> {
+        Self::begin(options, in_vm, remains, None)
     }
 
     /// Goes on where another init has left off in this process: with its state, the bytes of which
     /// follow in the reader.
-    pub fn resume(options: Options, in_vm: bool, past: Past) -> Result<Self, StartError> {
+    pub fn resume(
+        options: Options,
+        in_vm: bool,
+        (past, good): (Past, Option<OwnedFd>),
+    ) -> Result<Self, StartError> {
         let state = &past.state;
         if state.pid != std::process::id() {
             return Err(Unreadable::Process(state.pid).into());
         }
         // What the options name is named from there.
         let _ = env::set_current_dir(&state.cwd);
-        Self::begin(options, in_vm, None, Some(past))
+        Self::begin(options, in_vm, Remains::default(), Some((past, good)))
     }
 
     fn begin(
         options: Options,
         in_vm: bool,
-        listener: Option<OwnedFd>,
-        mut past: Option<Past>,
+        remains: Remains,
+        past: Option<(Past, Option<OwnedFd>)>,
     ) -> Result<Self, StartError> {
         let kernel = |what| move |source| StartError::Kernel { what, source };
         if getpid().as_raw() != 1 {
@@ -166,8 +184,8 @@ impl Init {
         if in_vm && past.is_none() {
             machine::bring_up_loopback();
         }
+        let (past, good) = past.unzip();
         let crash = past.as_ref().and_then(|past| past.crash);
-        let good = past.as_mut().and_then(Past::prepare);
         let fds = past.as_ref().map(|past| past.state.fds()).unwrap_or_default();
         let mut inherited = Inherited::new(fds);
         for skipped in &options.skipped {
@@ -182,14 +200,14 @@ impl Init {
         let signals = Signals::open().map_err(kernel("read signals"))?;
         let listener = match &past {
             Some(Past { state, .. }) => Some(inherited.claim(state.listener)?),
-            None => listener,
+            None => remains.listener,
         };
         let (listener, address) = match listener {
             Some(listener) => again(listener)?,
             None => listen_somewhere(options.listen, in_vm)?,
         };
         let facts = facts(&listener, past.as_ref().map(|past| past.state.as_ref()));
-        survival::be_prepared(&facts, crash, good);
+        survival::be_prepared(&facts, crash, good.flatten());
         info!("listening on {address}");
 
         let rules = rules(&options, in_vm);
@@ -209,20 +227,19 @@ impl Init {
         let pause = Pause::new(terminal, !is_pid_1);
         let own = (getuid().as_raw(), getgid().as_raw());
         let (door, knocks) = Door::new();
-        let access = match access(&options, own.0) {
-            // Whom it would have let in stays outside; the machine comes up, and the jobs go on.
-            Err(error) if in_vm || past.is_some() => {
-                error!("{error}; nobody gets what it grants");
-                Access { own: own.0, insists: options.insists, ..Access::default() }
-            }
-            access => access?,
-        };
+        let access = access_of(&options, own.0, in_vm || past.is_some())?;
         let seats = MAX_CONNECTIONS.min(descriptor::keepable() / 2);
         let handover = Handover::default();
         let is_fresh = past.is_none();
         if let Some(past) = past {
-            take_up(past, rules, &mut reactor, (&door, &handover), &mut inherited)?;
+            let taken = take_up(past, rules, &mut reactor, (&door, &handover), &mut inherited);
+            if let Err(error) = taken {
+                // What it holds would be closed otherwise, and be the end of jobs.
+                std::mem::forget((reactor, inherited));
+                return Err(error);
+            }
         }
+        reactor.keep_adrift(remains.streams);
         drop(inherited);
         let (outputs, inputs) = reactor.streams();
         let (door_of_api, life) = (door.clone(), reactor.life());
@@ -258,8 +275,20 @@ impl Init {
             thrift: Some(Instant::now() + STARTED_UP),
             in_a_row: 0,
             of_clients: 0,
+            defects: 0,
         };
         Ok(Self { runtime, api, life })
+    }
+}
+
+/// Whom the options let in. Where init has to go on, those whom it cannot find out about stay outside.
+fn access_of(options: &Options, own: u32, goes_on: bool) -> Result<Access, StartError> {
+    match access(options, own) {
+        Err(error) if goes_on => {
+            error!("{error}; nobody gets what it grants");
+            Ok(Access { own, insists: options.insists, ..Access::default() })
+        }
+        access => access,
     }
 }
 

@@ -59,12 +59,13 @@ pub(super) struct Life {
     pub(super) in_a_row: u32,
     /// Turns of clients since all else had one.
     pub(super) of_clients: u32,
+    /// Turns in a row that have failed.
+    pub(super) defects: u32,
 }
 
 impl Life {
     /// Handles events until the end, and answers what becomes of the machine, and the exit code.
     pub(super) async fn live(&mut self) -> (Ending, u8) {
-        let mut defects = 0;
         loop {
             let end = self.reactor.end();
             if end.is_some() || self.reactor.boot().is_none() {
@@ -74,22 +75,13 @@ impl Life {
                 return end;
             }
             // A panic is a defect, but not the end of PID 1: the jobs and the API are still there.
-            let gone_on = AssertUnwindSafe(self.go_on()).catch_unwind().await;
-            if gone_on.is_err() {
+            let before = self.defects;
+            if AssertUnwindSafe(self.go_on()).catch_unwind().await.is_err() {
                 error!("a defect in init: a turn could not be finished; init goes on");
-                defects += 1;
-                if self.reactor.renewal.is_some() {
-                    self.stay(
-                        "it is too hard for init as it is; what went wrong is in its log".into(),
-                    );
-                }
                 self.recover();
-            } else {
-                defects = 0;
             }
-            if defects > DEFECTS_IN_A_ROW {
-                // What is written down is read anew, and this may be no part of it.
-                std::process::abort();
+            if self.defects == before {
+                self.defects = 0;
             }
         }
     }
@@ -101,10 +93,15 @@ impl Life {
         self.turn().await;
     }
 
-    /// Brings to an end what a panic has interrupted.
+    /// Brings to an end what a panic has interrupted. If that fails, too, or one turn after the other, only
+    /// what is written down can be gone on with: it is read anew, and what is broken may be no part of it.
     fn recover(&mut self) {
-        if catch_unwind(AssertUnwindSafe(|| self.reactor.recover())).is_err() {
-            // Then only what is written down can be gone on with.
+        self.defects += 1;
+        if self.reactor.renewal.is_some() {
+            self.stay("it is too hard for init as it is; what went wrong is in its log".into());
+        }
+        let recovered = catch_unwind(AssertUnwindSafe(|| self.reactor.recover()));
+        if recovered.is_err() || self.defects > DEFECTS_IN_A_ROW {
             std::process::abort();
         }
     }

@@ -23,7 +23,7 @@ use nix::unistd::{getuid, setgroups};
 use tokio::runtime::Runtime;
 use tracing::warn;
 
-pub use self::begin::{Past, StartError};
+pub use self::begin::{Past, Remains, StartError};
 use self::life::{LAST_TURNS, Life};
 pub use self::survival::pause;
 use crate::access::Access;

@@ -145,7 +145,7 @@ impl Life {
         let due = self.notes.next(&self.reactor);
         if due.is_some_and(|at| at <= Instant::now()) {
             let (tickets, terminal) = (self.door.last_ticket(), self.pause.is_held());
-            self.notes.write(&self.reactor, |reactor| reactor.save(Vec::new(), tickets, terminal));
+            self.notes.write(&self.reactor, |reactor| reactor.save_lasting(tickets, terminal));
             // Writing has mapped parts of the program that nothing else needs.
             self.thrift = Some(Instant::now());
         }

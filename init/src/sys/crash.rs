@@ -26,7 +26,7 @@ const STACK: usize = 512 * 1024;
 const LOOKS: u32 = 15_000;
 static A_LOOK: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 200_000 };
 /// Descriptors beyond this are not looked for when nobody knows which ones there are.
-const MOST_FDS: c_long = 65_536;
+pub(super) const MOST_FDS: RawFd = 65_536;
 
 /// Somebody whose knowledge outlives a crash.
 pub trait Testator {
@@ -318,7 +318,7 @@ impl Prepared {
             keep_open(fd);
         } else {
             // Nobody knows which of them are a part of something.
-            (3..MOST_FDS).for_each(|fd| keep_open(c_int::try_from(fd).unwrap_or(-1)));
+            (3..MOST_FDS).for_each(keep_open);
         }
         syscall(libc::SYS_lseek, [c_long::from(fd), 0, c_long::from(libc::SEEK_SET), 0]);
         let (mut state, mut crash) = (Text::new(), Text::new());

@@ -5,6 +5,7 @@
 //! init takes on nothing new until it could take the ballast up again.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -103,7 +104,16 @@ pub(super) fn reserve_for_copy() {
 /// Whether there is memory for so much, which is not taken.
 #[must_use]
 pub fn has_room(bytes: usize) -> bool {
-    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+    let Ok(layout) = Layout::from_size_align(bytes.max(1), 1) else { return false };
+    // SAFETY: the layout is not of size 0, and what is taken is given back. Not by way of the ballast,
+    // which would be thrown off for it.
+    unsafe {
+        let taken = black_box(System.alloc(layout));
+        if !taken.is_null() {
+            System.dealloc(taken, layout);
+        }
+        !taken.is_null()
+    }
 }
 
 impl Slab {

@@ -234,6 +234,37 @@ pub fn close_all_but(kept: impl IntoIterator<Item = RawFd>) {
     close_all(first);
 }
 
+/// The pipes and terminals among all descriptors but the first three and `kept`. The others are closed.
+/// To be called when nobody uses any of them any more.
+#[must_use]
+pub fn streams_but(kept: &[RawFd]) -> Vec<OwnedFd> {
+    // The device of a terminal's master, `/dev/ptmx`.
+    let is_master = |stat: &libc::stat| {
+        stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(5, 2)
+    };
+    let is_stream = |fd: &RawFd| {
+        // SAFETY: all zeroes are a valid value, and the kernel writes to it only.
+        unsafe {
+            let mut found = std::mem::zeroed::<libc::stat>();
+            libc::fstat(*fd, &raw mut found) == 0
+                && (found.st_mode & libc::S_IFMT == libc::S_IFIFO || is_master(&found))
+        }
+    };
+    let streams: Vec<_> =
+        (3..crash::MOST_FDS).filter(|fd| !kept.contains(fd) && is_stream(fd)).collect();
+    close_all_but(streams.iter().chain(kept).copied());
+    // SAFETY: they are nobody's, says the caller.
+    streams.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).collect()
+}
+
+/// Whether a descriptor can be read from.
+#[must_use]
+pub fn is_readable(fd: &impl AsRawFd) -> bool {
+    // SAFETY: only asks.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_ACCMODE != libc::O_WRONLY
+}
+
 /// Closes every descriptor from `first` on. To be called before anybody has any.
 pub fn close_all(first: RawFd) {
     let (first, last) = (c_long::from(first), c_long::from(u32::MAX));

@@ -1,8 +1,11 @@
 //! The table from one process to the next, and after a step that was not finished.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Rules, Table};
+use crate::event::{Ending, Ticket};
 use crate::id::JobId;
 use crate::job::State;
 use crate::shutdown::Shutdown;
@@ -44,6 +47,7 @@ impl Table {
             let job = &entry.job;
             let id = job.id().clone();
             table.specs += job.spec().size();
+            table.specs += entry.replaced.as_ref().map_or(0, |old| old.job.spec().size());
             table.live += usize::from(job.is_live());
             table.pids.extend(job.pid().map(|pid| (pid, id.clone())));
             table.timers.extend(job.deadline().map(|at| (at, id.clone())));
@@ -88,5 +92,30 @@ impl Table {
             }
         }
         (starting, leaving)
+    }
+
+    /// Whether the process that a job is to take over is being looked at.
+    #[must_use]
+    pub fn is_being_adopted(&self, id: &JobId) -> bool {
+        let entry = self.jobs.get(id).filter(|entry| entry.order == 0);
+        entry.is_some_and(|entry| entry.job.spec().adoption.is_some())
+    }
+
+    /// The questions that jobs will answer.
+    #[must_use]
+    pub fn awaited(&self) -> HashSet<Ticket> {
+        let replaced =
+            |entry: &Entry| entry.replaced.as_ref().map(|replaced| replaced.job.tickets());
+        let of_entry = |entry: &Entry| {
+            let replaced = replaced(entry).into_iter().flatten();
+            entry.job.tickets().into_iter().chain(replaced).collect::<Vec<_>>()
+        };
+        self.jobs.values().flat_map(|entry| of_entry(entry)).collect()
+    }
+
+    /// How all has ended, if it has.
+    #[must_use]
+    pub fn over(&self) -> Option<(Ending, u8)> {
+        self.shutdown.over().map(|ending| (ending, self.boot_code))
     }
 }
