@@ -107,6 +107,44 @@ pub enum Event {
     Tick,
 }
 
+/// A signal that is yet to be sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Unsent {
+    /// To a process.
+    Process(Pid, Signal),
+    /// To the group that it leads.
+    Group(Pid, Signal),
+    /// To all processes of the job.
+    Tree(JobId, Signal),
+    /// To kill them.
+    Kill(JobId),
+}
+
+impl Unsent {
+    /// The signal that an effect is, if it is one.
+    #[must_use]
+    pub fn of(effect: &Effect) -> Option<Self> {
+        match effect {
+            Effect::Signal(pid, signal, _) => Some(Self::Process(*pid, *signal)),
+            Effect::SignalGroup(pid, signal) => Some(Self::Group(*pid, *signal)),
+            Effect::SignalTree(job, signal) => Some(Self::Tree(job.clone(), *signal)),
+            Effect::KillTree(job) => Some(Self::Kill(job.clone())),
+            _ => None,
+        }
+    }
+
+    /// What sends it.
+    #[must_use]
+    pub fn effect(self) -> Effect {
+        match self {
+            Self::Process(pid, signal) => Effect::Signal(pid, signal, None),
+            Self::Group(pid, signal) => Effect::SignalGroup(pid, signal),
+            Self::Tree(job, signal) => Effect::SignalTree(job, signal),
+            Self::Kill(job) => Effect::KillTree(job),
+        }
+    }
+}
+
 /// Something to do; the outside reports back by events.
 #[derive(Clone, Debug)]
 pub enum Effect {

@@ -41,6 +41,9 @@ fn main() -> ExitCode {
         }
     };
     log::start();
+    if let Some(fd) = renew::descriptor(RESUMED) {
+        run::be_prepared_to_read(fd);
+    }
     // Without a state of this process's own, somebody has only set a variable of that name.
     let state = renew::descriptor(RESUMED).and_then(state);
     let own = state.and_then(Result::ok).filter(|past| past.state.pid == std::process::id());
@@ -57,22 +60,29 @@ fn main() -> ExitCode {
             let good = past.prepare();
             let listener = past.listener();
             match resume(options, in_vm, (past, good)) {
-                Ok(init) => init.run(),
+                Ok(init) => {
+                    drop(listener);
+                    init.run()
+                }
                 Err(error) => {
                     error!("{error}; the jobs that there are go on without init");
-                    start(&alone, in_vm, Remains::gather(listener))
+                    start(
+                        &alone,
+                        in_vm,
+                        Remains::gather(listener, crash.map_or(0, |crash| crash.count)),
+                    )
                 }
             }
         }
         (None, Some(crash)) => {
             let listener = Inherited::new([crash.listener]).claim(crash.listener).ok();
-            let remains = Remains::gather(listener);
+            let remains = Remains::gather(listener, crash.count);
             error!(
                 "a defect in init: it crashed, {} in a row, and what it knew is lost; the jobs that there \
                  are go on without init",
                 crash.count
             );
-            thread::sleep(run::pause(crash));
+            thread::sleep(run::PAUSE);
             start(&alone, in_vm, remains)
         }
         (None, None) => start(&options, in_vm, Remains::default()),

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{Conversation, Pending};
 use crate::clock::mono;
-use crate::event::{Refusal, Ticket};
+use crate::event::{Refusal, Ticket, Unsent};
 use crate::id::Pid;
 use crate::inherit::{Inherited, Lost};
 use crate::signal::Exit;
@@ -119,6 +119,9 @@ pub struct State {
     /// A child that has been reaped, and its end not handled.
     #[serde(default)]
     pub ended: Option<(Pid, Exit)>,
+    /// Signals that are yet to be sent.
+    #[serde(default)]
+    pub unsent: Vec<Unsent>,
     /// What jobs have said, and nobody has handled.
     #[serde(default)]
     pub heard: Vec<notice::Heard>,
@@ -256,6 +259,7 @@ impl State {
         self.trees.forget_spare();
         self.heard.clear();
         self.ended = None;
+        self.unsent.clear();
         self.chronicle = chronicle::Chronicle::default().save();
     }
 
@@ -404,7 +408,9 @@ pub fn other_envs() -> Vec<CString> {
 #[must_use]
 pub fn crash() -> Option<Crash> {
     let crash = env::var(CRASHED).ok().and_then(|text| Crash::read(&text));
-    crash.filter(|crash| crash.pid == std::process::id())
+    // The handler sets both.
+    let is_own = |crash: &Crash| crash.pid == std::process::id() && env::var_os(RESUMED).is_some();
+    crash.filter(is_own)
 }
 
 /// This process becomes `program`, which was tried, with the state in `file` and all descriptors of

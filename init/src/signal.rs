@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 const REAL_TIME: RangeInclusive<i32> = 34..=64;
 
 /// A signal that exists on this machine, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Signal(i32);
 
 impl Signal {

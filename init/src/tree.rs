@@ -126,7 +126,9 @@ impl Trees {
 
     /// Trees that go on where others were written down.
     pub fn restore(saved: Saved, inherited: &mut Inherited) -> Result<Self, Lost> {
-        let groups = saved.groups.map(|groups| Cgroups::restore(groups, inherited)).transpose()?;
+        let used = || saved.trees.iter().filter_map(|(_, tree)| tree.group.clone());
+        let groups = saved.groups.map(|groups| Cgroups::restore(groups, used(), inherited));
+        let groups = groups.transpose()?;
         Ok(Self {
             has_started_in_one: saved.trees.iter().any(|(_, tree)| tree.group.is_some()),
             by_job: saved.trees.into_iter().collect(),

@@ -150,7 +150,11 @@ impl Jobs {
     }
 
     /// The folder that was written down.
-    pub(super) fn restore(saved: Saved, inherited: &mut Inherited) -> Result<Self, Lost> {
+    pub(super) fn restore(
+        saved: Saved,
+        used: impl Iterator<Item = Group>,
+        inherited: &mut Inherited,
+    ) -> Result<Self, Lost> {
         let Saved { own, folder, shown, lock, spare, made, doomed, enabled, is_metered } = saved;
         let file = File::from(inherited.claim(lock)?);
         // It is locked already, by the same open file.
@@ -159,8 +163,9 @@ impl Jobs {
         let past = (0..made).map(|number| (number, Past::Unknown)).collect();
         let new = Self::new(own, folder, shown, Arc::new(lock));
         let mut jobs = Self { spare, made, doomed, enabled, past, is_metered, ..new };
-        for number in 0..made.min(u32::try_from(MAX_OPEN).unwrap_or(u32::MAX)) {
-            jobs.keep_open(&Group::Plain(number));
+        let spare: Vec<_> = jobs.spare.iter().map(|number| Group::Plain(*number)).collect();
+        for group in used.chain(spare) {
+            jobs.keep_open(&group);
         }
         Ok(jobs)
     }

@@ -104,9 +104,13 @@ impl Cgroups {
         Some(jobs.save())
     }
 
-    /// Groups that go on where others were written down.
-    pub fn restore(saved: Saved, inherited: &mut Inherited) -> Result<Self, Lost> {
-        Ok(Self { state: State::Ours(Box::new(Jobs::restore(saved, inherited)?)) })
+    /// Groups that go on where others were written down; these are used.
+    pub fn restore(
+        saved: Saved,
+        used: impl Iterator<Item = Group>,
+        inherited: &mut Inherited,
+    ) -> Result<Self, Lost> {
+        Ok(Self { state: State::Ours(Box::new(Jobs::restore(saved, used, inherited)?)) })
     }
 
     /// A group for `job`, empty and with these settings. `None` where there are no groups; with

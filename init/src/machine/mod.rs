@@ -37,14 +37,19 @@ pub fn bring_up_loopback() {
     }
 }
 
-/// Ends the machine. Does not return: PID 1 must not.
-pub fn end(ending: Ending, watchdog: Option<LastWord>) -> ! {
-    leave_clean();
-    let mode = match ending {
+/// How the kernel is told of an ending.
+#[must_use]
+pub fn command(ending: Ending) -> RebootMode {
+    match ending {
         Ending::Exit | Ending::Poweroff => RebootMode::RB_POWER_OFF,
         Ending::Reboot => RebootMode::RB_AUTOBOOT,
         Ending::Halt => RebootMode::RB_HALT_SYSTEM,
-    };
+    }
+}
+
+/// Ends the machine. Does not return: PID 1 must not.
+pub fn end(ending: Ending, watchdog: Option<LastWord>) -> ! {
+    leave_clean();
     // Else it stays open, and on: closed, some of them take it for an order to be off.
     let armed = match (ending, watchdog) {
         (Ending::Halt, Some(watchdog)) => {
@@ -53,7 +58,7 @@ pub fn end(ending: Ending, watchdog: Option<LastWord>) -> ! {
         }
         (_, watchdog) => watchdog,
     };
-    let Err(errno) = reboot(mode);
+    let Err(errno) = reboot(command(ending));
     std::mem::forget(armed);
     error!("the kernel refused to end the machine: {}", io::Error::from(errno));
     loop {

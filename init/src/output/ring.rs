@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// What a ring begins with.
 pub const LEAST: usize = 4 * 1024;
+/// More than is written to one stream between two notes of its end.
+const LEAP: u64 = 1 << 40;
 /// A ring may have a mark for so many bytes that it may have.
 const BYTES_A_MARK: usize = 32;
 
@@ -69,6 +71,9 @@ impl Saved {
 
     /// Without its bytes, which are gone then.
     pub fn forget_bytes(&mut self) {
+        // There may have been more since. Who goes on is to find that he has missed something, and not
+        // other bytes at his offset.
+        self.end += LEAP;
         (self.start, self.room) = (self.end, 0);
         self.marks.clear();
     }

@@ -74,6 +74,8 @@ pub struct Reactor {
     crashes: u32,
     /// A child that has been reaped, while its end is being handled.
     at_hand: Option<(Pid, Exit)>,
+    /// What the table has asked for and is yet to be done; one within the other.
+    undone: Vec<VecDeque<Effect>>,
     /// The question that is being handled.
     in_question: Option<Ticket>,
     /// Who outlives init; known at its end.
@@ -114,6 +116,7 @@ impl Reactor {
             facts,
             crashes: 0,
             at_hand: None,
+            undone: Vec::new(),
             in_question: None,
             spared: Spared::default(),
         }
@@ -224,9 +227,12 @@ impl Reactor {
                 self.outputs.drain(job);
             }
             // Anew for each: a start may have taken long.
-            for effect in self.table.step(Moment::now(), event) {
+            let effects = self.table.step(Moment::now(), event);
+            self.undone.push(effects.into());
+            while let Some(effect) = self.undone.last_mut().and_then(VecDeque::pop_front) {
                 self.perform(effect, &mut events);
             }
+            self.undone.pop();
         }
         self.spawner.rest();
     }

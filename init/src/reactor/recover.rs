@@ -11,7 +11,7 @@ use super::Reactor;
 use crate::adoption::NotAdoptable;
 use crate::birth::Outfit;
 use crate::clock::Moment;
-use crate::event::{Effect, Event, Fault, Stage};
+use crate::event::{Effect, Event, Fault, Stage, Unsent};
 use crate::id::{JobId, Pid};
 use crate::signal::Exit;
 use crate::sys;
@@ -25,6 +25,11 @@ impl Reactor {
     /// That has been handled.
     pub fn put_down(&mut self) {
         self.at_hand = None;
+    }
+
+    /// There have been so many crashes at least.
+    pub fn note_crashes(&mut self, count: u32) {
+        self.crashes = self.crashes.max(count);
     }
 
     /// Reads what jobs write that nobody knows any more, so that it does not hold them up; what is written
@@ -52,6 +57,9 @@ impl Reactor {
     pub fn recover(&mut self) {
         self.table.tidy();
         self.outputs.recount();
+        let undone = std::mem::take(&mut self.undone);
+        // The innermost first, as it would have been.
+        let unsent: Vec<_> = undone.iter().rev().flatten().filter_map(Unsent::of).collect();
         if let Some(ticket) = self.in_question.take() {
             self.handle(Event::Abandoned(ticket));
         }
@@ -81,9 +89,16 @@ impl Reactor {
             };
             self.handle(event);
         }
-        for job in leaving {
+        let probes = leaving.into_iter().map(Effect::Probe).collect::<Vec<_>>();
+        for effect in probes.into_iter().chain(unsent.into_iter().map(Unsent::effect)) {
+            if let Effect::Signal(pid, ..) | Effect::SignalGroup(pid, _) = &effect
+                && !self.table.knows(*pid)
+            {
+                // It has ended; its number may be anybody's.
+                continue;
+            }
             let mut events = VecDeque::new();
-            self.perform(Effect::Probe(job), &mut events);
+            self.perform(effect, &mut events);
             for event in events {
                 self.handle(event);
             }

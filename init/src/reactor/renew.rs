@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::Reactor;
 use crate::chronicle::{self, Chronicle};
 use crate::descriptor::raised;
-use crate::event::{Reply, Ticket};
+use crate::event::{Reply, Ticket, Unsent};
 use crate::id::JobId;
 use crate::id::Pid;
 use crate::inherit::Inherited;
@@ -273,6 +273,11 @@ impl Reactor {
         }));
     }
 
+    /// Signals that are yet to be sent.
+    fn unsent(&self) -> Vec<Unsent> {
+        self.undone.iter().flatten().filter_map(Unsent::of).collect()
+    }
+
     /// Whether conversations are being handed over.
     pub(super) fn is_finishing(&self) -> bool {
         matches!(&self.renewal, Some(Renewal { stage: Stage::Finishing { .. }, .. }))
@@ -348,6 +353,7 @@ impl Reactor {
             crashes: self.crashes,
             births: self.spawner.births.save(),
             ended: self.at_hand,
+            unsent: self.unsent(),
             heard: Vec::new(),
             signals: Vec::new(),
             files: Vec::new(),
@@ -387,6 +393,7 @@ impl Reactor {
         self.outputs = Outputs::restore(state.outputs, bytes, inherited)?;
         self.crashes = state.crashes;
         self.at_hand = state.ended;
+        self.undone.push(state.unsent.into_iter().map(Unsent::effect).collect());
         for birth in state.births {
             let (child, outfit) = birth.claim(inherited)?;
             self.deliver(child, outfit);

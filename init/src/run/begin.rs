@@ -91,15 +91,17 @@ pub struct Remains {
     listener: Option<OwnedFd>,
     /// The ends of jobs' pipes and terminals: closed, they would be the end of these jobs.
     streams: Vec<OwnedFd>,
+    /// How often that has crashed.
+    crashes: u32,
 }
 
 impl Remains {
     /// All that is worth keeping, when nobody uses any of it any more; the rest is closed.
     #[must_use]
-    pub fn gather(listener: Option<OwnedFd>) -> Self {
+    pub fn gather(listener: Option<OwnedFd>, crashes: u32) -> Self {
         let kept = listener.as_ref().map(AsRawFd::as_raw_fd).into_iter().chain(log::descriptor());
         let streams = sys::streams_but(&kept.collect::<Vec<_>>());
-        Self { listener, streams }
+        Self { listener, streams, crashes }
     }
 }
 
@@ -240,6 +242,7 @@ impl Init {
             }
         }
         reactor.keep_adrift(remains.streams);
+        reactor.note_crashes(remains.crashes);
         drop(inherited);
         let (outputs, inputs) = reactor.streams();
         let (door_of_api, life) = (door.clone(), reactor.life());
@@ -312,6 +315,7 @@ fn take_up(
     if let Some(crash) = crash {
         survival::report(crash);
         reactor.recover_from_crash(survival::hold(crash));
+        reactor.note_crashes(crash.count);
     }
     signals.into_iter().for_each(sys::raise);
     // Somebody may have ended while nobody looked.

@@ -9,6 +9,7 @@ use init_wire::{JobSpec, Policy, Restart, SignalName, Stdio};
 
 use crate::account::Accounts;
 use crate::options::Options;
+use crate::renew::{CHECKED, CRASHED, RESUMED};
 use crate::shutdown::BootExit;
 use crate::signal::Signal;
 use crate::spawn::DEFAULT_PATH;
@@ -28,7 +29,8 @@ pub(super) fn boot_spec(
     let exec = words.next().unwrap_or_default();
     let exec = if exec.as_bytes().contains(&b'/') { cwd.join(exec).into() } else { exec };
     let args: Vec<OsString> = words.collect();
-    let is_ours = |name: &OsString| name == "INIT_API" || name == "INIT_TOKEN_FILE";
+    let ours = ["INIT_API", "INIT_TOKEN_FILE", RESUMED, CHECKED, CRASHED];
+    let is_ours = |name: &OsString| ours.iter().any(|ours| name == ours);
     let mut envs: Vec<(OsString, OsString)> =
         env::vars_os().filter(|(name, _)| !is_ours(name)).collect();
     envs.push(("INIT_API".into(), api.to_string().into()));

@@ -25,7 +25,7 @@ use tracing::warn;
 
 pub use self::begin::{Past, Remains, StartError};
 use self::life::{LAST_TURNS, Life};
-pub use self::survival::pause;
+pub use self::survival::{PAUSE, be_prepared_to_read};
 use crate::access::Access;
 use crate::account::{AccountError, Accounts};
 use crate::detached::Spared;
@@ -98,6 +98,7 @@ impl Init {
                 let mut subject = Subject::new(life);
                 let life = subject.value();
                 let end = life.live().await;
+                survival::end_with(end, in_vm);
                 if life.reactor.was_asked() {
                     // The last answers are with the connections' tasks: let these write them.
                     for _ in 0..LAST_TURNS {

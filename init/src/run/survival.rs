@@ -10,22 +10,26 @@
 //! If what init knew cannot be written down, what it knew a while ago takes its place: a note of that is
 //! made after changes, now and then.
 
+use std::ffi::CString;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tracing::{error, warn};
 
 use super::life::Life;
+use crate::event::Ending;
 use crate::notice::Heard;
 use crate::output::Outputs;
 use crate::reactor::{Facts, Reactor};
 use crate::renew::{self, CRASHED, RESUMED, State, new_file};
-use crate::sys;
-use crate::sys::crash::{Crash, Paper, Plan, Testator, keep_scratch, prepare, scratch};
+use crate::sys::crash::{self, Crash, End, Paper, Plan, Testator};
+use crate::{machine, sys};
 
 /// A life that has lasted so long is none of a row of crashes.
 const CALM: Duration = Duration::from_secs(10);
@@ -34,8 +38,8 @@ const FEW: u32 = 3;
 const MOST: u32 = 6;
 /// How long restarts are held back.
 const HOLD: Duration = Duration::from_mins(1);
-/// The longest pause before a life without a past.
-const LONGEST_PAUSE: u32 = 5;
+/// Before a life without a past: a row of crashes is not to take all the time there is.
+pub const PAUSE: Duration = Duration::from_secs(1);
 
 /// The least time between two notes, and how much longer than one takes to write.
 const NOTES_APART: Duration = Duration::from_secs(1);
@@ -61,7 +65,7 @@ pub(super) fn be_prepared(facts: &Facts, crash: Option<Crash>, good: Option<Owne
             good: good.as_raw_fd(),
             scratch: scratch.as_raw_fd(),
         };
-        prepare(plan).map_err(io::Error::from)?;
+        crash::prepare(plan).map_err(io::Error::from)?;
         // They stay open for ever.
         let _ = (good.into_raw_fd(), scratch.into_raw_fd());
         Ok(())
@@ -71,15 +75,41 @@ pub(super) fn be_prepared(facts: &Facts, crash: Option<Crash>, good: Option<Owne
     }
 }
 
+/// The same before the state in `good` has been read, which could crash, too. What is listened on is not
+/// known then, if this is no life after a crash.
+pub fn be_prepared_to_read(good: RawFd) {
+    let crash = renew::crash();
+    let plan = Plan {
+        program: CString::new(renew::program(Path::new("/")).into_os_string().into_vec())
+            .unwrap_or_default(),
+        argv: renew::args(),
+        envp: renew::other_envs(),
+        state: RESUMED,
+        crash: CRASHED,
+        before: crash.map_or(0, |crash| crash.count),
+        calm: u64::try_from(CALM.as_millis()).unwrap_or(u64::MAX),
+        most: MOST,
+        listener: crash.map_or(-1, |crash| crash.listener),
+        good,
+        scratch: -1,
+    };
+    if let Err(errno) = crash::prepare(plan) {
+        warn!("a crash of init would be its end: {}", errno.desc());
+    }
+}
+
 /// Whether jobs are not to be started by their policies for a while, and until when.
 pub(super) fn hold(crash: Crash) -> Option<Instant> {
     (crash.is_older || crash.count > FEW).then(|| Instant::now() + HOLD)
 }
 
-/// How long a life without a past waits before it begins.
-#[must_use]
-pub fn pause(crash: Crash) -> Duration {
-    Duration::from_secs(crash.count.saturating_sub(MOST).min(LONGEST_PAUSE).into())
+/// All is over: a crash from now on is the end that was to come.
+pub(super) fn end_with((ending, code): (Ending, u8), in_vm: bool) {
+    crash::end_with(if in_vm {
+        End::Machine((machine::command(ending) as i32).cast_unsigned())
+    } else {
+        End::Exit(code)
+    });
 }
 
 /// Says what has happened.
@@ -120,7 +150,7 @@ impl Notes {
     fn write(&mut self, reactor: &Reactor, state: impl FnOnce(&Reactor) -> State) {
         let begun = Instant::now();
         self.noted = reactor.changes();
-        let written = scratch().map(|paper| {
+        let written = crash::scratch().map(|paper| {
             // It is copied first.
             if !sys::memory::has_room(reactor.count_jobs() * A_JOB) {
                 return Err(io::ErrorKind::OutOfMemory.into());
@@ -131,7 +161,7 @@ impl Notes {
         });
         match written {
             None => {}
-            Some(Ok(())) => keep_scratch(),
+            Some(Ok(())) => crash::keep_scratch(),
             Some(Err(error)) => warn!("cannot note what init knows: {error}"),
         }
         let cost = begun.elapsed();

@@ -12,7 +12,9 @@ use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering,
+};
 
 use nix::errno::Errno;
 
@@ -177,18 +179,20 @@ pub fn prepare(plan: Plan) -> Result<(), Errno> {
     let prepared = Prepared { plan, file, argv, envp, begun: millis() };
     PREPARED.store(Box::into_raw(Box::new(prepared)), Ordering::Release);
     // SAFETY: the handler does only what a handler may; all zeroes are an empty mask. What is unblocked
-    // are faults, which no code waits for.
+    // are faults, which no code waits for. While one is handled the others wait: as many as are sent
+    // would not fit the stack.
     unsafe {
         let mut action = std::mem::zeroed::<libc::sigaction>();
+        for signal in FAULTS {
+            libc::sigaddset(&raw mut action.sa_mask, signal);
+        }
         action.sa_sigaction = on_fault as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER | libc::SA_RESTART;
-        let mut faults = std::mem::zeroed::<libc::sigset_t>();
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
         for signal in FAULTS {
             Errno::result(libc::sigaction(signal, &raw const action, ptr::null_mut()))?;
-            libc::sigaddset(&raw mut faults, signal);
         }
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const faults, ptr::null_mut());
     }
+    unblock_faults();
     Ok(())
 }
 
@@ -230,6 +234,50 @@ impl<T> Drop for Subject<T> {
         unsafe {
             drop(Box::from_raw(self.entry));
             drop(Box::from_raw(self.value));
+        }
+    }
+}
+
+/// How it ends, once nothing is left but to end.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// With this exit code.
+    Exit(u8),
+    /// With the machine, by this command of `reboot(2)`.
+    Machine(u32),
+}
+
+static END: AtomicI64 = AtomicI64::new(-1);
+
+/// From now on a crash is not gone on after: it is the end.
+pub fn end_with(end: End) {
+    END.store(
+        match end {
+            End::Exit(code) => i64::from(code),
+            End::Machine(command) => i64::from(command) << 8,
+        },
+        Ordering::Relaxed,
+    );
+}
+
+fn end() -> Option<End> {
+    let end = u64::try_from(END.load(Ordering::Relaxed)).ok()?;
+    let (machine, exit) = (u32::try_from(end >> 8).ok()?, u8::try_from(end & 0xff).ok()?);
+    Some(if machine == 0 { End::Exit(exit) } else { End::Machine(machine) })
+}
+
+impl End {
+    fn come(self) {
+        match self {
+            Self::Exit(code) => {
+                syscall(libc::SYS_exit_group, [c_long::from(code), 0, 0, 0]);
+            }
+            Self::Machine(command) => {
+                const MAGIC: [c_long; 2] = [0xfee1_dead, 672_274_793];
+                let [one, two] = MAGIC;
+                syscall(libc::SYS_sync, [0; 4]);
+                syscall(libc::SYS_reboot, [one, two, c_long::from(command), 0]);
+            }
         }
     }
 }
@@ -282,6 +330,16 @@ extern "C" fn on_fault(
         syscall(libc::SYS_kill, [c_long::from(pid), c_long::from(libc::SIGCHLD), 0, 0]);
         return;
     }
+    if let Some(end) = end() {
+        // All is over but for the end itself.
+        say(Text::new()
+            .add(b"init: crashed at its end by signal ")
+            .number(signal.cast_unsigned())
+            .add(b"\n"));
+        return end.come();
+    }
+    // From now on a further fault is one of this handler's.
+    unblock_faults();
     let depth = DEPTH.fetch_add(1, Ordering::Relaxed);
     // SAFETY: it is never freed.
     if let Some(prepared) = unsafe { PREPARED.load(Ordering::Acquire).as_ref() }
@@ -328,7 +386,8 @@ impl Prepared {
         crash.add(if is_written { b":0:" } else { b":1:" });
         crash.number(own_pid().cast_unsigned());
         let listener = LISTENER.load(Ordering::Relaxed);
-        crash.add(b":").number(listener.cast_unsigned());
+        // Without one the number is 0, which is none.
+        crash.add(b":").number(u32::try_from(listener).unwrap_or(0));
         keep_open(listener);
         self.exec(&state, &crash);
     }
@@ -359,6 +418,7 @@ fn write_down() -> bool {
     let child = syscall(libc::SYS_clone, [c_long::from(libc::CLONE_FILES), 0, 0, 0]);
     if child == 0 {
         IS_COPY.store(true, Ordering::Relaxed);
+        lift_file_size();
         // SAFETY: whoever used it does not go on in this process.
         let write = || unsafe { (**entry).write(Paper::blank(to)) };
         let is_written = matches!(catch_unwind(AssertUnwindSafe(write)), Ok(Ok(())));
@@ -391,6 +451,22 @@ fn has_succeeded(child: c_long) -> bool {
     syscall(libc::SYS_kill, [child, c_long::from(libc::SIGKILL), 0, 0]);
     let _ = ended(0);
     false
+}
+
+fn unblock_faults() {
+    let faults = FAULTS.iter().fold(0_u64, |bits, signal| bits | 1 << (signal - 1));
+    let how = c_long::from(libc::SIG_UNBLOCK);
+    syscall(libc::SYS_rt_sigprocmask, [how, (&raw const faults) as c_long, 0, 8]);
+}
+
+/// What may be written down is not bounded by how large a file may be, as far as that can be.
+fn lift_file_size() {
+    let mut limit = [0_u64; 2];
+    let which = c_long::from(libc::RLIMIT_FSIZE.cast_signed());
+    syscall(libc::SYS_prlimit64, [0, which, 0, (&raw mut limit) as c_long]);
+    let [_, hard] = limit;
+    let lifted = [hard, hard];
+    syscall(libc::SYS_prlimit64, [0, which, (&raw const lifted) as c_long, 0]);
 }
 
 fn keep_open(fd: c_int) {
