@@ -1,9 +1,10 @@
 //! Faults in another process, as its own code could have them: at a random moment, by a debugger's means.
+//! Where tests run, that is an x86-64 one.
 
 use nix::libc;
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 /// What goes wrong.
@@ -28,8 +29,21 @@ impl Fault {
     /// Lets it happen to a process, so many instructions from now; before that, `meanwhile` happens while
     /// it stands still.
     pub fn strike(self, pid: Pid, steps: usize, meanwhile: impl FnOnce()) {
-        ptrace::attach(pid).expect("root may");
-        waitpid(pid, Some(WaitPidFlag::__WALL)).expect("it stops");
+        assert!(self.may_strike(pid, steps, meanwhile), "root may, while it is there");
+    }
+
+    /// The same, if the process is still there.
+    pub fn may_strike(self, pid: Pid, steps: usize, meanwhile: impl FnOnce()) -> bool {
+        if ptrace::attach(pid).is_err() {
+            return false;
+        }
+        // Its end is for somebody else to take.
+        let peek = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
+        let seen = waitid(Id::Pid(pid), peek | WaitPidFlag::__WALL).expect("it stops, or ends");
+        if matches!(seen, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
+            return false;
+        }
+        waitpid(pid, Some(WaitPidFlag::__WALL)).expect("it has stopped");
         meanwhile();
         // It has stopped at the end of a system call, where nothing goes wrong by itself.
         for _ in 0..steps {
@@ -60,5 +74,6 @@ impl Fault {
             ptrace::setsiginfo(pid, &info).expect("it stands still");
         }
         ptrace::detach(pid, signal.map(|(signal, _)| signal)).expect("it goes on");
+        true
     }
 }

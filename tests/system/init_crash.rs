@@ -309,6 +309,55 @@ fn i11_a_signal_that_is_sent_is_no_crash() {
 }
 
 #[test]
+fn i11_a_storm_of_signals_is_no_crash() {
+    let init = Init::start(&["--", "sh", "-c", "trap '' SEGV BUS ABRT; while :; do sleep 1; done"]);
+    let boot = init.job("boot")["pid"].clone();
+    wait::until("boot to ignore them", || {
+        let status = std::fs::read_to_string(format!("/proc/{boot}/status")).ok()?;
+        let ignored = status
+            .lines()
+            .find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok())?;
+        (ignored & 1 << 10 != 0).then_some(())
+    });
+    thread::scope(|scope| {
+        for signal in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGABRT] {
+            let pid = init.pid();
+            scope.spawn(move || (0..20_000).for_each(|_| kill(pid, signal).unwrap()));
+        }
+    });
+    crashes(&init, 0);
+    assert_eq!(init.job("boot")["pid"], boot);
+}
+
+#[test]
+fn i11_whom_init_has_decided_to_stop_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..5 {
+        let folder = folder.path().join(round.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        let mut init = Init::start(&["--", "sleep", "1000"]);
+        for n in 0..30 {
+            let told = folder.join(n.to_string());
+            let text = format!("trap 'echo > {}; exit 0' TERM; sleep 1000 & wait", told.display());
+            let mut spec = script(&format!("echo; {text}"));
+            spec["stdout"] = json!("log");
+            init.launch_job(&format!("j{n}"), &spec);
+        }
+        for n in 0..30 {
+            wait::until("the trap", || {
+                (!init.get(&format!("/job/j{n}/stdout")).body.is_empty()).then_some(())
+            });
+        }
+        thread::sleep(Duration::from_millis(20));
+        init.signal(Signal::SIGTERM);
+        thread::sleep(Duration::from_millis(2 * round));
+        Fault::Jump.may_strike(init.pid(), 0, || {});
+        assert_eq!(init.wait_end().code(), Some(143), "boot's");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 30, "round {round}");
+    }
+}
+
+#[test]
 fn i11_a_row_of_crashes_ends_in_a_usable_api() {
     let init = start();
     let job = init.launch_job("job", &script("sleep 1000"));

@@ -76,6 +76,8 @@ pub struct Reactor {
     at_hand: Option<(Pid, Exit)>,
     /// What the table has asked for and is yet to be done; one within the other.
     undone: Vec<VecDeque<Effect>>,
+    /// The first of the innermost is in hand.
+    is_telling: bool,
     /// The question that is being handled.
     in_question: Option<Ticket>,
     /// Who outlives init; known at its end.
@@ -117,6 +119,7 @@ impl Reactor {
             crashes: 0,
             at_hand: None,
             undone: Vec::new(),
+            is_telling: false,
             in_question: None,
             spared: Spared::default(),
         }
@@ -229,12 +232,22 @@ impl Reactor {
             // Anew for each: a start may have taken long.
             let effects = self.table.step(Moment::now(), event);
             self.undone.push(effects.into());
-            while let Some(effect) = self.undone.last_mut().and_then(VecDeque::pop_front) {
+            while let Some(effect) = self.next_effect() {
                 self.perform(effect, &mut events);
             }
             self.undone.pop();
         }
         self.spawner.rest();
+    }
+
+    /// What is to be done next. Who is to end is rather told twice than never, should init crash now.
+    fn next_effect(&mut self) -> Option<Effect> {
+        let undone = self.undone.last_mut()?;
+        if std::mem::take(&mut self.is_telling) {
+            undone.pop_front();
+        }
+        self.is_telling = matches!(undone.front()?, Effect::SignalTree(..));
+        if self.is_telling { undone.front().cloned() } else { undone.pop_front() }
     }
 
     /// A child has been reaped; its number may be anybody's from now on. Answers how a process that

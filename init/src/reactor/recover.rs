@@ -58,6 +58,7 @@ impl Reactor {
         self.table.tidy();
         self.outputs.recount();
         let undone = std::mem::take(&mut self.undone);
+        self.is_telling = false;
         // The innermost first, as it would have been.
         let unsent: Vec<_> = undone.iter().rev().flatten().filter_map(Unsent::of).collect();
         if let Some(ticket) = self.in_question.take() {
