@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::limits::{MISSABLE_BYTES, MISSABLE_EVENTS};
+use crate::sys::cell::Cell;
 
 /// What tells one life of init from all others, since each numbers its changes from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,9 @@ impl Place {
 #[derive(Debug)]
 pub struct Chronicle {
     life: Life,
-    pages: watch::Sender<Pages>,
+    pages: Arc<Cell<Pages>>,
+    /// Tells that there is more.
+    news: watch::Sender<()>,
 }
 
 /// The changes that are kept.
@@ -104,7 +107,7 @@ pub struct Saved {
 impl Default for Chronicle {
     fn default() -> Self {
         let pages = Pages { lines: VecDeque::new(), before: 0, bytes: 0, is_closed: true };
-        Self { life: Life::new(), pages: watch::Sender::new(pages) }
+        Self::of(Life::new(), pages)
     }
 }
 
@@ -112,7 +115,7 @@ impl Chronicle {
     /// The changes, to be written down.
     #[must_use]
     pub fn save(&self) -> Saved {
-        let pages = self.pages.borrow();
+        let pages = self.pages.open();
         let lines = pages.lines.iter().map(|line| line.as_ref().to_owned()).collect();
         Saved { life: self.life.0, lines, before: pages.before, is_closed: pages.is_closed }
     }
@@ -123,8 +126,11 @@ impl Chronicle {
         let Saved { life, lines, before, is_closed } = saved;
         let bytes = lines.iter().map(String::len).sum();
         let lines = lines.into_iter().map(Arc::from).collect();
-        let pages = watch::Sender::new(Pages { lines, before, bytes, is_closed });
-        Self { life: Life(life), pages }
+        Self::of(Life(life), Pages { lines, before, bytes, is_closed })
+    }
+
+    fn of(life: Life, pages: Pages) -> Self {
+        Self { life, pages: Arc::new(Cell::new(pages)), news: watch::Sender::new(()) }
     }
 
     /// This life.
@@ -136,13 +142,13 @@ impl Chronicle {
     /// Whether somebody follows now.
     #[must_use]
     pub fn is_followed(&self) -> bool {
-        self.pages.receiver_count() > 0
+        self.news.receiver_count() > 0
     }
 
     /// Whether changes are to be told.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.pages.borrow().is_closed
+        !self.pages.open().is_closed
     }
 
     /// Whether a client can go on from `place`; `last` is the number of the last change.
@@ -151,7 +157,7 @@ impl Chronicle {
         if place.life != self.life || place.seq > last {
             return Since::Missed(None);
         }
-        let pages = self.pages.borrow();
+        let pages = self.pages.open();
         let before = if pages.is_closed { last } else { pages.before };
         if place.seq < before { Since::Missed(Some(last - place.seq)) } else { Since::Kept }
     }
@@ -159,22 +165,19 @@ impl Chronicle {
     /// Lets somebody read on after the change `seq`; `last` is the number of the last one.
     #[must_use]
     pub fn follow(&self, seq: u64, last: u64) -> Reader {
-        let open = |pages: &mut Pages| {
-            if pages.is_closed {
-                pages.begin_after(last);
-                pages.is_closed = false;
-            }
-            // This is no news for those who wait.
-            false
-        };
-        self.pages.send_if_modified(open);
-        Reader { pages: self.pages.subscribe(), seq }
+        let mut pages = self.pages.open();
+        if pages.is_closed {
+            pages.begin_after(last);
+            pages.is_closed = false;
+        }
+        Reader { pages: Arc::clone(&self.pages), news: self.news.subscribe(), seq }
     }
 
     /// Tells the change `seq`.
     pub fn tell(&self, seq: u64, line: Arc<str>) {
         let is_followed = self.is_followed();
-        self.pages.send_modify(|pages| pages.add(seq, line, is_followed));
+        self.pages.open().add(seq, line, is_followed);
+        self.news.send_replace(());
     }
 }
 
@@ -210,7 +213,8 @@ impl Pages {
 /// A follower's way through the changes.
 #[derive(Debug)]
 pub struct Reader {
-    pages: watch::Receiver<Pages>,
+    pages: Arc<Cell<Pages>>,
+    news: watch::Receiver<()>,
     /// The last change it has read.
     seq: u64,
 }
@@ -237,12 +241,13 @@ impl Reader {
             if let Some(next) = self.read() {
                 return Some(next);
             }
-            self.pages.changed().await.ok()?;
+            self.news.changed().await.ok()?;
         }
     }
 
     fn read(&mut self) -> Option<Next> {
-        let pages = self.pages.borrow_and_update();
+        self.news.borrow_and_update();
+        let pages = self.pages.open();
         if let Some(missed) = pages.before.checked_sub(self.seq).filter(|missed| *missed > 0) {
             self.seq = pages.before;
             return Some(Next::Missed(missed));
@@ -321,7 +326,7 @@ mod tests {
         let mut reader = chronicle.follow(0, 0);
         let large: Arc<str> = "x".repeat(MISSABLE_BYTES / 4).into();
         (1..=9).for_each(|seq| chronicle.tell(seq, Arc::clone(&large)));
-        assert_eq!(chronicle.pages.borrow().bytes, MISSABLE_BYTES);
+        assert_eq!(chronicle.pages.open().bytes, MISSABLE_BYTES);
         assert_eq!(reader.read(), Some(Next::Missed(5)));
         chronicle.tell(10, "x".repeat(MISSABLE_BYTES * 2).into());
         assert_eq!(reader.read(), Some(Next::Missed(4)));
@@ -338,7 +343,7 @@ mod tests {
         assert!(chronicle.is_open());
         tell(&chronicle, most + 1..=most + 1);
         assert!(!chronicle.is_open());
-        assert_eq!(chronicle.pages.borrow().lines.capacity(), 0);
+        assert_eq!(chronicle.pages.open().lines.capacity(), 0);
         // Who has missed nothing can go on all the same.
         let place = |seq| Place { life: chronicle.life(), seq };
         assert_eq!(chronicle.since(place(most), most + 1), Since::Missed(Some(1)));

@@ -109,6 +109,12 @@ impl Reactor {
         self.look_at_renewal();
     }
 
+    /// What init is started with.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// How many jobs there are.
     #[must_use]
     pub fn count_jobs(&self) -> usize {

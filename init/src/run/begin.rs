@@ -179,10 +179,7 @@ impl Init {
         past: Option<(Past, Option<OwnedFd>)>,
     ) -> Result<Self, StartError> {
         let kernel = |what| move |source| StartError::Kernel { what, source };
-        if getpid().as_raw() != 1 {
-            let set = set_child_subreaper(true).map_err(io::Error::from);
-            set.map_err(kernel("become the reaper of orphans"))?;
-        }
+        become_reaper().map_err(kernel("become the reaper of orphans"))?;
         if in_vm && past.is_none() {
             machine::bring_up_loopback();
         }
@@ -209,7 +206,9 @@ impl Init {
             None => listen_somewhere(options.listen, in_vm)?,
         };
         let facts = facts(&listener, past.as_ref().map(|past| past.state.as_ref()));
-        survival::be_prepared(&facts, crash, good.flatten());
+        if past.is_some() {
+            survival::be_prepared(&facts, crash, good.flatten());
+        }
         info!("listening on {address}");
 
         let rules = rules(&options, in_vm);
@@ -279,6 +278,7 @@ impl Init {
             in_a_row: 0,
             of_clients: 0,
             defects: 0,
+            is_prepared: !is_fresh,
         };
         Ok(Self { runtime, api, life })
     }
@@ -293,6 +293,13 @@ fn access_of(options: &Options, own: u32, goes_on: bool) -> Result<Access, Start
         }
         access => access,
     }
+}
+
+fn become_reaper() -> io::Result<()> {
+    if getpid().as_raw() != 1 {
+        set_child_subreaper(true)?;
+    }
+    Ok(())
 }
 
 /// Goes on with what an earlier init has left.

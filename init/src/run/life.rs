@@ -61,6 +61,8 @@ pub(super) struct Life {
     pub(super) of_clients: u32,
     /// Turns in a row that have failed.
     pub(super) defects: u32,
+    /// A crash is gone on after.
+    pub(super) is_prepared: bool,
 }
 
 impl Life {
@@ -114,6 +116,7 @@ impl Life {
         }
         if self.thrift.is_some_and(|at| at <= Instant::now()) {
             self.thrift = None;
+            self.be_prepared();
             sys::memory::let_go_of_rest();
         }
         self.take_note();
@@ -180,7 +183,10 @@ impl Life {
             Happened::Signal(number) => {
                 on_signal(&mut self.reactor, number, &self.forward, &mut self.pause);
             }
-            Happened::Knock(knock) => self.reactor.answer(knock),
+            Happened::Knock(knock) => {
+                self.be_prepared();
+                self.reactor.answer(knock);
+            }
             Happened::Message(message) => self.reactor.hear(message),
             Happened::Sight(sight) => self.reactor.see(sight),
             Happened::Deadline => self.reactor.handle(Event::Tick),

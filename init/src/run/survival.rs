@@ -170,6 +170,14 @@ impl Notes {
 }
 
 impl Life {
+    /// Prepares for a crash once there is something to lose. Who only runs a program that is through in a
+    /// moment does not pay for it.
+    pub(super) fn be_prepared(&mut self) {
+        if !std::mem::replace(&mut self.is_prepared, true) {
+            be_prepared(self.reactor.facts(), None, None);
+        }
+    }
+
     /// Notes what init knows, if it is time.
     pub(super) fn take_note(&mut self) {
         let due = self.notes.next(&self.reactor);

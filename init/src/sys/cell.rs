@@ -22,6 +22,11 @@ pub struct Cell<T> {
 unsafe impl<T: Send> Sync for Cell<T> {}
 
 impl<T> Cell<T> {
+    /// A cell with this value.
+    pub fn new(value: T) -> Self {
+        Self { is_open: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    }
+
     /// The value, until the answer is dropped.
     ///
     /// # Panics
