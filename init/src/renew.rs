@@ -128,6 +128,9 @@ pub struct State {
     /// The same of signals.
     #[serde(default)]
     pub signals: Vec<i32>,
+    /// One that was being handled.
+    #[serde(default)]
+    pub in_hand: Option<i32>,
     /// Which files its descriptors are of, by device and inode: told only where it may be read when
     /// they are others.
     #[serde(default)]
@@ -250,6 +253,14 @@ impl State {
         self.heard.iter_mut().for_each(|heard| heard.leave_out(is_there));
     }
 
+    /// Leaves out what was under way: it may be what has made init crash, again and again.
+    pub fn leave_out_suspects(&mut self) {
+        self.heard.clear();
+        self.signals.clear();
+        self.unsent.clear();
+        (self.ended, self.in_hand) = (None, None);
+    }
+
     /// Leaves out what is not true any more because it was written down a while ago: bytes that have been
     /// captured, and what has happened lately.
     pub fn leave_out_latest(&mut self) {
@@ -257,9 +268,7 @@ impl State {
         self.told.clear();
         self.outputs.forget_bytes();
         self.trees.forget_spare();
-        self.heard.clear();
-        self.ended = None;
-        self.unsent.clear();
+        self.leave_out_suspects();
         self.chronicle = chronicle::Chronicle::default().save();
     }
 

@@ -37,18 +37,15 @@ impl Fault {
         if ptrace::attach(pid).is_err() {
             return false;
         }
-        // Its end is for somebody else to take.
-        let peek = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
-        let seen = waitid(Id::Pid(pid), peek | WaitPidFlag::__WALL).expect("it stops, or ends");
-        if matches!(seen, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
+        if !has_stopped(pid) {
             return false;
         }
-        waitpid(pid, Some(WaitPidFlag::__WALL)).expect("it has stopped");
         meanwhile();
         // It has stopped at the end of a system call, where nothing goes wrong by itself.
         for _ in 0..steps {
-            ptrace::step(pid, None).expect("it stands still");
-            waitpid(pid, Some(WaitPidFlag::__WALL)).expect("it stops");
+            if ptrace::step(pid, None).is_err() || !has_stopped(pid) {
+                return false;
+            }
         }
         let signal = match self {
             Self::Jump | Self::Overflow => {
@@ -76,4 +73,14 @@ impl Fault {
         ptrace::detach(pid, signal.map(|(signal, _)| signal)).expect("it goes on");
         true
     }
+}
+
+/// Waits until a traced process stands still. Its end is for somebody else to take.
+fn has_stopped(pid: Pid) -> bool {
+    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
+    let seen = waitid(Id::Pid(pid), peek | WaitPidFlag::__WALL).expect("it stops, or ends");
+    if matches!(seen, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
+        return false;
+    }
+    waitpid(pid, Some(WaitPidFlag::__WALL)).is_ok()
 }

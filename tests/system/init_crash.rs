@@ -351,7 +351,7 @@ fn i11_whom_init_has_decided_to_stop_is_told() {
         thread::sleep(Duration::from_millis(20));
         init.signal(Signal::SIGTERM);
         thread::sleep(Duration::from_millis(2 * round));
-        Fault::Jump.may_strike(init.pid(), 0, || {});
+        Fault::Jump.may_strike(init.pid(), 300, || {});
         assert_eq!(init.wait_end().code(), Some(143), "boot's");
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 30, "round {round}");
     }

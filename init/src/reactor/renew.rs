@@ -362,6 +362,7 @@ impl Reactor {
             unsent: self.unsent(),
             heard: Vec::new(),
             signals: Vec::new(),
+            in_hand: None,
             files: Vec::new(),
         }
     }

@@ -75,6 +75,9 @@ impl Past {
         if self.crash.is_some() {
             self.state.leave_out_lost();
         }
+        if self.crash.is_some_and(survival::is_suspect) {
+            self.state.leave_out_suspects();
+        }
         if self.crash.is_some_and(|crash| crash.is_older) {
             self.state.leave_out_latest();
             let files = [self.file.as_raw_fd(), self.bytes.get_ref().as_raw_fd()];
@@ -185,8 +188,7 @@ impl Init {
         }
         let (past, good) = past.unzip();
         let crash = past.as_ref().and_then(|past| past.crash);
-        let fds = past.as_ref().map(|past| past.state.fds()).unwrap_or_default();
-        let mut inherited = Inherited::new(fds);
+        let mut inherited = Inherited::new(past.iter().flat_map(|past| past.state.fds()));
         for skipped in &options.skipped {
             warn!("of the kernel's command line: {skipped}");
         }
@@ -249,8 +251,8 @@ impl Init {
         let api = Api { door: door_of_api, own, outputs, inputs, handover: handover_of_api, life };
         let api = Box::pin(api::serve(listener, api, access, seats));
         let has_boot = is_fresh && !options.command.is_empty();
-        let boot = has_boot.then(|| boot_spec(&options, address, boot_exit, in_vm, own));
-        let boot = boot.transpose()?;
+        let boot = || boot_spec(&options, address, boot_exit, in_vm, own);
+        let boot = has_boot.then(boot).transpose()?;
         // Where jobs start that do not say otherwise.
         chdir("/").map_err(io::Error::from).map_err(kernel("go to /"))?;
         if let Some(spec) = boot {
@@ -278,6 +280,7 @@ impl Init {
             in_a_row: 0,
             of_clients: 0,
             defects: 0,
+            in_hand: None,
             is_prepared: !is_fresh,
         };
         Ok(Self { runtime, api, life })
@@ -312,7 +315,11 @@ fn take_up(
 ) -> Result<(), StartError> {
     let Past { mut state, mut bytes, crash, .. } = past;
     door.go_on_after(state.tickets);
-    let signals = std::mem::take(&mut state.signals);
+    let mut signals = std::mem::take(&mut state.signals);
+    // A second request to end would mean at once.
+    let in_hand =
+        state.in_hand.filter(|signal| *signal != libc::SIGTERM || !state.table.is_ending());
+    signals.extend(in_hand.filter(|_| crash.is_some_and(|crash| crash.count == 1)));
     let handed = std::mem::take(&mut state.conversations);
     reactor.keep_replies(handed.iter().filter_map(Handed::ticket));
     for handed in handed {

@@ -61,6 +61,8 @@ pub(super) struct Life {
     pub(super) of_clients: u32,
     /// Turns in a row that have failed.
     pub(super) defects: u32,
+    /// The signal that is being handled.
+    pub(super) in_hand: Option<i32>,
     /// A crash is gone on after.
     pub(super) is_prepared: bool,
 }
@@ -181,7 +183,9 @@ impl Life {
         match happened {
             Happened::Signal(libc::SIGCHLD) => self.reap(),
             Happened::Signal(number) => {
+                self.in_hand = Some(number);
                 on_signal(&mut self.reactor, number, &self.forward, &mut self.pause);
+                self.in_hand = None;
             }
             Happened::Knock(knock) => {
                 self.be_prepared();

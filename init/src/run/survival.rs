@@ -3,7 +3,7 @@
 //! ```text
 //! crashes in a row   goes on with
 //! 1 to 3             what init knew at that moment
-//! 4 to 6             the same, and no job is started by its policy for a minute
+//! 4 to 6             the same, but for what was under way; no job is started by its policy for a minute
 //! more               nothing: the jobs' processes run on as nobody's, the API is there
 //! ```
 //!
@@ -100,7 +100,12 @@ pub fn be_prepared_to_read(good: RawFd) {
 
 /// Whether jobs are not to be started by their policies for a while, and until when.
 pub(super) fn hold(crash: Crash) -> Option<Instant> {
-    (crash.is_older || crash.count > FEW).then(|| Instant::now() + HOLD)
+    (crash.is_older || is_suspect(crash)).then(|| Instant::now() + HOLD)
+}
+
+/// Whether what init knows may be what makes it crash.
+pub(super) fn is_suspect(crash: Crash) -> bool {
+    crash.count > FEW
 }
 
 /// All is over: a crash from now on is the end that was to come.
@@ -121,7 +126,7 @@ pub(super) fn report(crash: Crash) {
     if is_older {
         error!("what it knew then is lost: it goes on with what it knew some time before");
     }
-    if is_older || count > FEW {
+    if is_older || is_suspect(crash) {
         error!("no job is started again by its policy for {} s", HOLD.as_secs());
     }
 }
@@ -206,6 +211,7 @@ impl Testator for Life {
         }));
         state.heard = heard.unwrap_or_default();
         state.signals = self.signals.unhandled().collect();
+        state.in_hand = self.in_hand;
         state.mark();
         self.reactor.write_to(&state, to)?;
         for fd in state.fds() {

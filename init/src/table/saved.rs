@@ -22,6 +22,14 @@ pub struct Saved {
     boot_code: u8,
 }
 
+impl Saved {
+    /// Whether init was ending.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.shutdown.is_going_on()
+    }
+}
+
 impl Table {
     /// The table, to be written down.
     #[must_use]
