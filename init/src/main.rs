@@ -1,8 +1,15 @@
 //! The program `init`.
+//!
+//! It is entered from the C library directly: what Rust's own entry does before (it opens the standard
+//! streams, ignores SIGPIPE, looks for the end of the stack in `/proc/self/maps`) init does itself, or
+//! does not need, and a twentieth of its start would be spent on it.
 
+#![no_main]
+#![expect(unsafe_code, reason = "the C library's name of a program's entry")]
+
+use std::ffi::c_int;
 use std::os::fd::{OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
 use std::time::Duration;
 use std::{mem, thread};
 
@@ -16,11 +23,20 @@ use tracing::error;
 /// Between two tries of a machine's init to start.
 const PAUSE: Duration = Duration::from_secs(5);
 
-fn main() -> ExitCode {
+/// What a program ends with that has failed.
+const FAILURE: u8 = 1;
+
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+extern "C" fn main() -> c_int {
+    c_int::from(begin())
+}
+
+fn begin() -> u8 {
     match renew::descriptor(CHECKED).and_then(state) {
         Some(Ok(state)) => return check(&state),
         // Whoever asks is init, and has one already.
-        Some(Err(())) => return ExitCode::FAILURE,
+        Some(Err(())) => return FAILURE,
         None => {}
     }
     run::prepare();
@@ -29,15 +45,15 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(Instead::Help) => {
             print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return 0;
         }
         Err(Instead::Version) => {
             println!("init {}", init::VERSION);
-            return ExitCode::SUCCESS;
+            return 0;
         }
         Err(error) => {
             eprintln!("init: {error}");
-            return ExitCode::from(2);
+            return 2;
         }
     };
     log::start();
@@ -106,14 +122,14 @@ fn resume(
 
 /// Begins anew, in a machine until that succeeds: the end of its first process is a kernel panic, and
 /// what is missing may come.
-fn start(options: &Options, in_vm: bool, mut remains: Remains) -> ExitCode {
+fn start(options: &Options, in_vm: bool, mut remains: Remains) -> u8 {
     loop {
         match Init::start(options.clone(), in_vm, mem::take(&mut remains)) {
             Ok(init) => return init.run(),
             Err(error) => error!("{error}"),
         }
         if !in_vm {
-            return ExitCode::FAILURE;
+            return FAILURE;
         }
         thread::sleep(PAUSE);
     }
@@ -131,13 +147,13 @@ fn state(fd: RawFd) -> Option<Result<Past, ()>> {
 }
 
 /// Says whether this program can go on with a state, and with the options that go with it.
-fn check(past: &Past) -> ExitCode {
+fn check(past: &Past) -> u8 {
     let able = run::try_options(past.state.in_vm).map_err(|error| error.to_string());
     match able.and_then(|()| renew::prove().map_err(|error| error.to_string())) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("init: the one on disk cannot go on: {error}");
-            ExitCode::FAILURE
+            FAILURE
         }
     }
 }

@@ -11,7 +11,6 @@ mod survival;
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,7 +82,7 @@ fn names_program(word: &str) -> bool {
 
 impl Init {
     /// Serves until the end. In a VM the machine ends with it and this does not return.
-    pub fn run(self) -> ExitCode {
+    pub fn run(self) -> u8 {
         let Self { runtime, api, life } = self;
         let in_vm = life.forward.in_vm;
         let serve = async move {
@@ -120,7 +119,7 @@ impl Init {
         if in_vm {
             machine::end(ending, watchdog);
         }
-        ExitCode::from(code)
+        code
     }
 }
 
