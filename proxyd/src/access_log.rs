@@ -1,4 +1,5 @@
-//! One line a request, in the Combined format plus the time in milliseconds and the target.
+//! One line a request: in the Common format; in the Combined one, plus the time in milliseconds and the
+//! target; or as a JSON object.
 //!
 //! A worker collects lines and hands over batches; one thread writes them. When that thread is
 //! behind by the whole queue, lines are dropped and counted, and the data path goes on.
@@ -7,10 +8,10 @@ use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,10 +20,19 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tokio::sync::Notify;
 
+use crate::cli::LogFormat;
 use crate::limits;
 
 const DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+const RFC3339: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+
+/// What the writing thread is told.
+enum Order {
+    Write(Vec<u8>),
+    Reopen,
+}
 
 /// What a line tells. All but the numbers is as the client sent it.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +53,9 @@ pub(crate) struct Line<'a> {
 pub(crate) struct AccessLog {
     batch: RefCell<Vec<u8>>,
     lines: Cell<u64>,
-    queue: SyncSender<Vec<u8>>,
+    queue: SyncSender<Order>,
     dropped: Arc<AtomicU64>,
+    format: LogFormat,
     /// The second that was formatted last.
     second: Cell<u64>,
     date: RefCell<String>,
@@ -80,7 +91,7 @@ impl AccessLog {
     fn hand_over(&self, batch: &mut Vec<u8>) {
         let full = std::mem::replace(batch, Vec::with_capacity(limits::LOG_BATCH + 1024));
         let lines = self.lines.replace(0);
-        if self.queue.try_send(full).is_err() {
+        if self.queue.try_send(Order::Write(full)).is_err() {
             self.dropped.fetch_add(lines, Ordering::Relaxed);
         }
     }
@@ -90,8 +101,12 @@ impl AccessLog {
         if self.second.replace(now) != now {
             let now = i64::try_from(now).ok();
             let date = now.and_then(|now| OffsetDateTime::from_unix_timestamp(now).ok());
-            let date = date.and_then(|date| date.format(DATE).ok());
+            let shape = if self.format == LogFormat::Json { RFC3339 } else { DATE };
+            let date = date.and_then(|date| date.format(shape).ok());
             *self.date.borrow_mut() = date.unwrap_or_else(|| "-".to_owned());
+        }
+        if self.format == LogFormat::Json {
+            return self.format_json(line, out);
         }
         out.extend_from_slice(line.client.as_bytes());
         out.extend_from_slice(b" - - [");
@@ -102,21 +117,68 @@ impl AccessLog {
         push_number(out, u64::from(line.status));
         out.push(b' ');
         push_number(out, line.bytes);
-        out.extend_from_slice(b" \"");
-        escape(line.referer, out);
-        out.extend_from_slice(b"\" \"");
-        escape(line.user_agent, out);
-        out.extend_from_slice(b"\" ");
-        let micros = u64::try_from(line.took.as_micros()).unwrap_or(u64::MAX);
-        push_number(out, micros / 1000);
-        out.push(b'.');
-        let rest = micros % 1000;
-        for digit in [rest / 100, rest / 10 % 10, rest % 10] {
-            push_number(out, digit);
+        if self.format == LogFormat::Combined {
+            out.extend_from_slice(b" \"");
+            escape(line.referer, out);
+            out.extend_from_slice(b"\" \"");
+            escape(line.user_agent, out);
+            out.extend_from_slice(b"\" ");
+            push_millis(out, line.took);
+            out.push(b' ');
+            out.extend_from_slice(if line.target.is_empty() {
+                b"-"
+            } else {
+                line.target.as_bytes()
+            });
         }
-        out.push(b' ');
-        out.extend_from_slice(if line.target.is_empty() { b"-" } else { line.target.as_bytes() });
         out.push(b'\n');
+    }
+
+    fn format_json(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"time\":\"");
+        out.extend_from_slice(self.date.borrow().as_bytes());
+        for (name, text) in [
+            ("client", line.client.as_bytes()),
+            ("request", line.request),
+            ("referer", line.referer),
+            ("user_agent", line.user_agent),
+            ("target", line.target.as_bytes()),
+        ] {
+            out.extend_from_slice(b"\",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":\"");
+            escape_json(text, out);
+        }
+        out.extend_from_slice(b"\",\"status\":");
+        push_number(out, u64::from(line.status));
+        out.extend_from_slice(b",\"bytes\":");
+        push_number(out, line.bytes);
+        out.extend_from_slice(b",\"ms\":");
+        push_millis(out, line.took);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// Appends the inside of a JSON string. A byte that is no printable ASCII is the character with its
+/// number: whatever a client sends, the line is JSON.
+fn escape_json(bytes: &[u8], out: &mut Vec<u8>) {
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b' '..0x7f => out.push(byte),
+            _ => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        }
+    }
+}
+
+/// Appends milliseconds with three digits behind the point.
+fn push_millis(out: &mut Vec<u8>, took: Duration) {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    push_number(out, micros / 1000);
+    out.push(b'.');
+    let rest = micros % 1000;
+    for digit in [rest / 100, rest / 10 % 10, rest % 10] {
+        push_number(out, digit);
     }
 }
 
@@ -157,35 +219,89 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
 /// The writing thread, and what workers' ends are made from.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
-    queue: SyncSender<Vec<u8>>,
+    queue: Arc<SyncSender<Order>>,
     dropped: Arc<AtomicU64>,
+    format: LogFormat,
     thread: JoinHandle<()>,
+}
+
+/// Asks for the log to be opened anew.
+#[derive(Clone, Debug)]
+pub(crate) struct Reopener(Weak<SyncSender<Order>>);
+
+impl Reopener {
+    /// Lines that have been handed over before go to the old file.
+    pub(crate) fn reopen(&self) {
+        if let Some(queue) = self.0.upgrade() {
+            // A writer that has gone has no file either.
+            let _ = queue.send(Order::Reopen);
+        }
+    }
+}
+
+/// Where lines go.
+enum Out {
+    Stdout,
+    File(PathBuf, File),
+}
+
+impl Out {
+    fn open(path: &Path) -> io::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::Stdout);
+        }
+        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
+        Ok(Self::File(path.to_owned(), file))
+    }
+
+    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => {
+                let mut out = io::stdout();
+                out.write_all(batch).and_then(|()| out.flush())
+            }
+            Self::File(_, file) => file.write_all(batch),
+        }
+    }
+
+    /// Goes on with the old file if there can be no new one.
+    fn reopen(&mut self) {
+        let Self::File(path, _) = self else { return };
+        match Self::open(path) {
+            Ok(new) => *self = new,
+            Err(error) => eprintln!(
+                "proxyd: the access log {} cannot be opened anew, and goes on where it is: {error}",
+                path.display()
+            ),
+        }
+    }
 }
 
 impl LogWriter {
     /// Opens the log, `-` for standard output, and starts its thread.
-    pub(crate) fn start(path: &Path) -> io::Result<LogWriter> {
-        let mut out: Box<dyn Write + Send> = if path == Path::new("-") {
-            Box::new(io::stdout())
-        } else {
-            let file: File = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
-            Box::new(file)
-        };
-        let (queue, batches) = sync_channel(limits::LOG_QUEUE);
+    pub(crate) fn start(path: &Path, format: LogFormat) -> io::Result<LogWriter> {
+        let mut out = Out::open(path)?;
+        let (queue, orders) = sync_channel(limits::LOG_QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let lost = Arc::clone(&dropped);
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_batches(&batches, &mut *out, &lost))?;
-        Ok(LogWriter { queue, dropped, thread })
+            .spawn(move || obey(&orders, &mut out, &lost))?;
+        Ok(LogWriter { queue: Arc::new(queue), dropped, format, thread })
+    }
+
+    /// What lets it be opened anew, as long as it lasts.
+    pub(crate) fn reopener(&self) -> Reopener {
+        Reopener(Arc::downgrade(&self.queue))
     }
 
     pub(crate) fn end(&self) -> AccessLog {
         AccessLog {
             batch: RefCell::default(),
             lines: Cell::new(0),
-            queue: self.queue.clone(),
+            queue: SyncSender::clone(&self.queue),
             dropped: Arc::clone(&self.dropped),
+            format: self.format,
             second: Cell::new(0),
             date: RefCell::default(),
             begun: Notify::new(),
@@ -200,10 +316,16 @@ impl LogWriter {
     }
 }
 
-fn write_batches(batches: &Receiver<Vec<u8>>, out: &mut dyn Write, dropped: &AtomicU64) {
+fn obey(orders: &Receiver<Order>, out: &mut Out, dropped: &AtomicU64) {
     let mut failing = false;
-    for batch in batches {
-        let written = out.write_all(&batch).and_then(|()| out.flush());
+    for order in orders {
+        let written = match order {
+            Order::Write(batch) => out.write(&batch),
+            Order::Reopen => {
+                out.reopen();
+                continue;
+            }
+        };
         match written {
             Ok(()) => failing = false,
             Err(error) if !failing => {
@@ -237,5 +359,15 @@ mod tests {
         let mut out = Vec::new();
         escape(b"a\"b\\c\nd\x00\xff", &mut out);
         assert_eq!(out, b"a\\x22b\\x5Cc\\x0Ad\\x00\\xFF");
+    }
+
+    #[test]
+    fn whatever_is_sent_is_json() {
+        let all: Vec<u8> = (0..=255).collect();
+        let mut out = b"\"".to_vec();
+        escape_json(&all, &mut out);
+        out.push(b'"');
+        let text: String = serde_json::from_slice(&out).unwrap();
+        assert_eq!(text.chars().map(u32::from).collect::<Vec<_>>(), (0..=255).collect::<Vec<_>>());
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// The reverse proxy of jobinit: hosts to app instances.
 ///
@@ -25,12 +25,28 @@ pub struct Cli {
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
 
-    /// Append a line a request to this file; `-` is standard output
+    /// Append a line a request to this file; `-` is standard output. On USR1 or HUP the file is opened
+    /// anew: what rotates logs renames it before
     #[arg(long, value_name = "PATH", default_value = "-")]
     pub(crate) access_log: PathBuf,
+
+    /// How its lines look
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Combined)]
+    pub(crate) access_log_format: LogFormat,
 
     /// On TERM, wait so long for requests in flight before they are cut
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub(crate) grace: u64,
+}
+
+/// How a line of the access log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Client, time, request, status, bytes
+    Common,
+    /// The same, referer, user agent, milliseconds, target
+    Combined,
+    /// All of that as a JSON object
+    Json,
 }

@@ -16,12 +16,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::access_log::LogWriter;
+use crate::access_log::{LogWriter, Reopener};
 use crate::cli::Cli;
 use crate::control;
 use crate::inherited::{CannotInherit, Inherited};
@@ -141,7 +141,7 @@ pub fn run(cli: Cli) -> Result<(), CannotServe> {
         return Err(CannotServe::NoControl);
     }
     raise_file_limit();
-    let log = LogWriter::start(&cli.access_log)
+    let log = LogWriter::start(&cli.access_log, cli.access_log_format)
         .map_err(|source| CannotServe::AccessLog { path: cli.access_log, source })?;
     announce(&http);
 
@@ -150,7 +150,7 @@ pub fn run(cli: Cli) -> Result<(), CannotServe> {
     let registry = Arc::new(Registry::new(workers));
     let (stop, stopped) = watch::channel(false);
     let (events, coming) = channel();
-    watch_signals(&events)?;
+    watch_signals(&events, log.reopener())?;
     start_workers(workers, &http, &registry, &log, &stopped, &events)?;
     start_control(control, &registry, &stopped)?;
     drop((http, events));
@@ -179,14 +179,17 @@ fn announce(listeners: &[TcpListener]) {
     }
 }
 
-fn watch_signals(events: &Sender<Event>) -> Result<(), CannotServe> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(system("watch for signals"))?;
+fn watch_signals(events: &Sender<Event>, log: Reopener) -> Result<(), CannotServe> {
+    let watched = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
+    let mut signals = Signals::new(watched).map_err(system("watch for signals"))?;
     let events = events.clone();
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            for _ in signals.forever() {
-                if events.send(Event::Signal).is_err() {
+            for signal in signals.forever() {
+                if matches!(signal, SIGHUP | SIGUSR1) {
+                    log.reopen();
+                } else if events.send(Event::Signal).is_err() {
                     return;
                 }
             }

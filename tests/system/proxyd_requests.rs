@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 
 use jobinit_tests::proxyd::{Backend, Proxyd, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 #[test]
 fn o16_host_routing() {
@@ -345,6 +347,47 @@ fn p09_a_refused_upgrade_stays_http() {
         assert_eq!(client.answer().text(), "plain");
         assert_eq!(backend.seen().pop().unwrap().field("upgrade"), None);
     }
+}
+
+#[test]
+fn o20_access_log_formats() {
+    let request = "GET /a HTTP/1.1\r\nHost: app.test\r\nUser-Agent: te\"sté\r\n\r\n";
+    let one_line = |format: &str| {
+        let proxyd = Proxyd::start_with(&["--access-log-format", format]);
+        let mut client = proxyd.client();
+        client.send(request);
+        client.answer();
+        wait_for("a line in the log", || {
+            Some(proxyd.access_log()).filter(|log| log.ends_with('\n'))
+        })
+    };
+    let common = one_line("common");
+    let (_, rest) = common.trim_end().split_once("] \"GET /a HTTP/1.1\" 404 ").expect(&common);
+    assert!(rest.parse::<u64>().is_ok(), "{common}");
+    let json: serde_json::Value = serde_json::from_str(&one_line("json")).unwrap();
+    assert_eq!((&json["request"], &json["status"]), (&"GET /a HTTP/1.1".into(), &404.into()));
+    assert_eq!((&json["client"], &json["target"]), (&"127.0.0.1".into(), &"".into()));
+    assert!(
+        json["ms"].as_f64().is_some() && json["time"].as_str().unwrap().ends_with('Z'),
+        "{json}"
+    );
+}
+
+#[test]
+fn o20_access_log_is_opened_anew() {
+    let backend = Backend::saying("ok");
+    let proxyd = Proxyd::with_target(&backend.target());
+    let file = proxyd.folder.path().join("access.log");
+    let mut client = proxyd.client();
+    for (round, signal) in [Signal::SIGUSR1, Signal::SIGHUP].into_iter().enumerate() {
+        client.send(format!("GET /{round} HTTP/1.1\r\nHost: app.test\r\n\r\n"));
+        client.answer();
+        wait_for("its line", || (proxyd.access_log().lines().count() == 1).then_some(()));
+        std::fs::rename(&file, file.with_extension(round.to_string())).unwrap();
+        kill(Pid::from_raw(proxyd.pid().cast_signed()), signal).unwrap();
+        wait_for("a new file", || file.exists().then_some(()));
+    }
+    assert!(std::fs::read_to_string(file.with_extension("1")).unwrap().contains("GET /1 "));
 }
 
 #[test]
