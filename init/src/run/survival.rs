@@ -52,20 +52,8 @@ pub(super) fn be_prepared(facts: &Facts, crash: Option<Crash>, good: Option<Owne
     let prepared = facts.program().and_then(|program| {
         let good = good.map_or_else(new_file, Ok)?;
         let scratch = new_file()?;
-        let plan = Plan {
-            program,
-            argv: renew::args(),
-            envp: renew::other_envs(),
-            state: RESUMED,
-            crash: CRASHED,
-            before: crash.map_or(0, |crash| crash.count),
-            calm: u64::try_from(CALM.as_millis()).unwrap_or(u64::MAX),
-            most: MOST,
-            listener: facts.listener,
-            good: good.as_raw_fd(),
-            scratch: scratch.as_raw_fd(),
-        };
-        crash::prepare(plan).map_err(io::Error::from)?;
+        let files = (good.as_raw_fd(), scratch.as_raw_fd());
+        crash::prepare(plan(program, crash, facts.listener, files)).map_err(io::Error::from)?;
         // They stay open for ever.
         let _ = (good.into_raw_fd(), scratch.into_raw_fd());
         Ok(())
@@ -79,9 +67,22 @@ pub(super) fn be_prepared(facts: &Facts, crash: Option<Crash>, good: Option<Owne
 /// known then, if this is no life after a crash.
 pub fn be_prepared_to_read(good: RawFd) {
     let crash = renew::crash();
-    let plan = Plan {
-        program: CString::new(renew::program(Path::new("/")).into_os_string().into_vec())
-            .unwrap_or_default(),
+    let program = CString::new(renew::program(Path::new("/")).into_os_string().into_vec());
+    let listener = crash.map_or(-1, |crash| crash.listener);
+    let plan = plan(program.unwrap_or_default(), crash, listener, (good, -1));
+    if let Err(errno) = crash::prepare(plan) {
+        warn!("a crash of init would be its end: {}", errno.desc());
+    }
+}
+
+fn plan(
+    program: CString,
+    crash: Option<Crash>,
+    listener: RawFd,
+    (good, scratch): (RawFd, RawFd),
+) -> Plan {
+    Plan {
+        program,
         argv: renew::args(),
         envp: renew::other_envs(),
         state: RESUMED,
@@ -89,12 +90,9 @@ pub fn be_prepared_to_read(good: RawFd) {
         before: crash.map_or(0, |crash| crash.count),
         calm: u64::try_from(CALM.as_millis()).unwrap_or(u64::MAX),
         most: MOST,
-        listener: crash.map_or(-1, |crash| crash.listener),
+        listener,
         good,
-        scratch: -1,
-    };
-    if let Err(errno) = crash::prepare(plan) {
-        warn!("a crash of init would be its end: {}", errno.desc());
+        scratch,
     }
 }
 
