@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -282,7 +283,7 @@ fn i11_what_happens_while_init_crashes_is_seen() {
             kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
         }
         std::fs::write(&now, "").unwrap();
-        thread::sleep(Duration::from_millis(50));
+        wait::until("their ends", || (!is_alive(ends) && !is_alive(restarts)).then_some(()));
     });
     crashes(&init, 1);
     wait::until("the end", || (init.job("ends")["status"] == "failed").then_some(()));
@@ -338,8 +339,8 @@ fn i11_whom_init_has_decided_to_stop_is_told() {
         let mut init = Init::start(&["--", "sleep", "1000"]);
         for n in 0..30 {
             let told = folder.join(n.to_string());
-            let text = format!("trap 'echo > {}; exit 0' TERM; sleep 1000 & wait", told.display());
-            let mut spec = script(&format!("echo; {text}"));
+            let trap = format!("trap 'echo > {}; exit 0' TERM", told.display());
+            let mut spec = script(&format!("{trap}; echo; sleep 1000 & wait"));
             spec["stdout"] = json!("log");
             init.launch_job(&format!("j{n}"), &spec);
         }
@@ -348,8 +349,8 @@ fn i11_whom_init_has_decided_to_stop_is_told() {
                 (!init.get(&format!("/job/j{n}/stdout")).body.is_empty()).then_some(())
             });
         }
-        thread::sleep(Duration::from_millis(20));
         init.signal(Signal::SIGTERM);
+        // Wherever it is then.
         thread::sleep(Duration::from_millis(2 * round));
         Fault::Jump.may_strike(init.pid(), 300, || {});
         assert_eq!(init.wait_end().code(), Some(143), "boot's");
@@ -396,11 +397,23 @@ fn i11_a_row_of_crashes_ends_in_a_usable_api() {
     assert_eq!(init.send("PUT", "/job/job", &json!({"adopt": job})).status, 201);
 }
 
+/// What init has noted of itself, in files in its memory.
+fn notes(init: &Init) -> impl Iterator<Item = String> {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", init.pid())).unwrap();
+    let paths = open.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_note = |path: &PathBuf| {
+        std::fs::read_link(path).is_ok_and(|file| file.to_string_lossy().contains("init-state"))
+    };
+    let notes = paths.filter(is_note).filter_map(|path| std::fs::read_to_string(path).ok());
+    // One that is being written says that it is nothing.
+    notes.filter(|note| !note.starts_with(&format!("jobinit-state 1 {:020}", 0)))
+}
+
 #[test]
 fn i11_what_cannot_be_written_down_is_what_it_was_a_while_ago() {
     let init = start();
     let job = init.launch_job("counter", &counter());
-    thread::sleep(Duration::from_millis(1500));
+    wait::until("a note of it", || notes(&init).any(|note| note.contains("counter")).then_some(()));
     // It may write no file from now on.
     let pid = init.pid().to_string();
     let limited = Command::new("prlimit").args(["--fsize=0:0", "--pid", &pid]).status().unwrap();

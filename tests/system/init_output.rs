@@ -23,6 +23,13 @@ fn script(script: &str) -> Value {
     })
 }
 
+/// One that reads what it is told.
+fn gated(text: &str) -> Value {
+    let mut spec = script(text);
+    spec["stdin"] = json!("pipe");
+    spec
+}
+
 fn lines(count: u32, line: impl Fn(u32) -> String) -> String {
     (0..count).map(line).collect()
 }
@@ -206,12 +213,7 @@ fn b22_a_follower_that_goes_away_harms_nothing() {
 #[test]
 fn b22_a_slow_reader_holds_nobody_up_and_is_told_what_it_missed() {
     let init = Init::start(&[]);
-    let gate = json!({
-        "exec": "/bin/sh",
-        "args": ["-c", format!("read go; exec {FLOODS} 50000000")],
-        "stdin": "pipe",
-        "stdout": "log",
-    });
+    let gate = gated(&format!("read go; exec {FLOODS} 50000000"));
     init.launch_job("f", &gate);
     let mut follower = Follower::start(init.api(), "/job/f/stdout?follow&format=json");
     http::request(init.api(), "PUT", "/job/f/stdin", "", "go\n");
@@ -411,12 +413,7 @@ fn o12_a_collector_that_comes_back_gets_each_byte_once() {
 #[test]
 fn o12_a_collector_is_told_what_it_missed() {
     let init = Init::start(&[]);
-    let gate = json!({
-        "exec": "/bin/sh",
-        "args": ["-c", format!("echo first; read go; exec {FLOODS} 1000000")],
-        "stdin": "pipe",
-        "stdout": "log",
-    });
+    let gate = gated(&format!("echo first; read go; exec {FLOODS} 1000000"));
     init.launch_job("f", &gate);
     let mut follower = Follower::start(init.api(), "/jobs/output?follow");
     let life = follower.json().unwrap()["life"].as_str().unwrap().to_owned();
@@ -476,13 +473,8 @@ fn o12_what_a_cleared_job_has_said_goes_with_4_mib_of_later_ones() {
 #[test]
 fn o12_who_comes_back_too_late_is_told_of_cleared_jobs() {
     let init = Init::start(&[]);
-    let gate = json!({
-        "exec": "/bin/sh",
-        "args": ["-c", format!("echo first; read go; exec {FLOODS} 1000000")],
-        "stdin": "pipe",
-        "stdout": "log",
-        "log": {"bytes": 1_048_576},
-    });
+    let mut gate = gated(&format!("echo first; read go; exec {FLOODS} 1000000"));
+    gate["log"] = json!({"bytes": 1_048_576});
     init.launch_job("half", &gate);
     let mut follower = Follower::start(init.api(), "/jobs/output?follow");
     let life = follower.json().unwrap()["life"].as_str().unwrap().to_owned();
