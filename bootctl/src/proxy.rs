@@ -85,10 +85,12 @@ impl Control {
     pub(crate) async fn table(&self) -> Result<Table, ProxyError> {
         let answer = self.ask(Method::GET, "/state", None::<&()>, QUICK).await?;
         let state: State = judged(answer)?.json()?;
-        let routes = state.routes.into_iter().map(|(host, route)| (host, route.service)).collect();
+        let routes =
+            state.routes.into_iter().map(|(host, route)| (host, route.service.unwrap_or_default()));
+        let routes = routes.collect();
         let mut table = Table { routes, ..Table::default() };
-        for (service, targets) in state.services {
-            for (target, view) in targets.into_iter().filter(|(_, view)| !view.retired) {
+        for (service, view) in state.services {
+            for (target, view) in view.targets.into_iter().filter(|(_, view)| !view.retired) {
                 table.targets.insert((service.clone(), target), view.address);
             }
         }
@@ -99,14 +101,14 @@ impl Control {
     pub(crate) async fn push(&self, push: &Push) -> Result<(), ProxyError> {
         let answer = match push {
             Push::Route { host, service } => {
-                let route = Route { service: service.to_string() };
+                let route = Route::to(service.to_string());
                 self.ask(Method::PUT, &format!("/routes/{host}"), Some(&route), QUICK).await?
             }
             Push::NoRoute { host } => {
                 self.ask(Method::DELETE, &format!("/routes/{host}"), None::<&()>, QUICK).await?
             }
             Push::Target { id, address } => {
-                let target = Target { address: address.clone() };
+                let target = Target::at(address.clone());
                 let path = format!("/services/{}/targets/{id}", id.app);
                 self.ask(Method::PUT, &path, Some(&target), QUICK).await?
             }

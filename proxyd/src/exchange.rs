@@ -25,7 +25,7 @@ use crate::timer::Timer;
 use crate::tunnel;
 use crate::upload::Upload;
 use crate::upstream::Upstream;
-use crate::worker::{Claim, Worker};
+use crate::worker::{Claim, Found, Worker};
 
 /// What becomes of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,17 +140,27 @@ impl Exchange<'_> {
             };
             return End::Refused(refusal);
         };
+        let found = self.worker.find(host.as_str(), request.target.of(head));
         headers::write_request(head, request, self.client, &mut self.desk.outgoing);
         if let Err(malformed) = self.take_body() {
             return End::Refused(Refusal::BadRequest(malformed));
         }
+        // Refused here and not before: the connection goes on behind a body that was taken.
+        match found {
+            Some(mut found) => self.ask(&host, &mut found).await,
+            None => End::Refused(Refusal::UnknownHost),
+        }
+    }
+
+    /// Asks one target after the other, until one answers or there is no sense in asking on.
+    async fn ask(&mut self, host: &Host, found: &mut Found) -> End {
         let repeatable =
             self.upload.is_none() && self.desk.request.is_idempotent(self.desk.incoming.data());
         let mut refusal = Refusal::NoTarget;
         let mut avoid = None;
         let mut fresh = false;
         for _ in 0..limits::ATTEMPTS {
-            let claim = match self.claim(&host, avoid) {
+            let claim = match self.claim(host, found, avoid) {
                 Ok(claim) if avoid != Some(claim.target.number) => claim,
                 Ok(_) => return End::Refused(refusal),
                 Err(refusal) => return End::Refused(refusal),
@@ -197,14 +207,14 @@ impl Exchange<'_> {
     }
 
     /// Claims a target as of now. A picture that went stale between the two steps is taken anew.
-    fn claim(&self, host: &Host, avoid: Option<u64>) -> Result<Claim, Refusal> {
-        for _ in 0..2 {
-            let service = self.worker.route(host.as_str()).ok_or(Refusal::UnknownHost)?;
-            if let Some(claim) = self.worker.claim(&service, avoid) {
-                return Ok(claim);
-            }
+    fn claim(&self, host: &Host, found: &mut Found, avoid: Option<u64>) -> Result<Claim, Refusal> {
+        let claim = |found: &Found| self.worker.claim(found.service()?, avoid);
+        if let Some(claim) = claim(found) {
+            return Ok(claim);
         }
-        Err(Refusal::NoTarget)
+        let path = self.desk.request.target.of(self.desk.incoming.data());
+        *found = self.worker.find(host.as_str(), path).ok_or(Refusal::UnknownHost)?;
+        claim(found).ok_or(Refusal::NoTarget)
     }
 
     /// Appends the body to the head as far as it is there; the rest is an upload.

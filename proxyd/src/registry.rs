@@ -10,14 +10,16 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::service::Table;
 use crate::state::State;
+use crate::table::Table;
 use crate::target::Target;
 
 /// The state, and who has seen it.
 #[derive(Debug)]
 pub(crate) struct Registry {
     state: Mutex<State>,
+    /// The picture that was asked for last.
+    table: Mutex<Arc<Table>>,
     /// The state's generation, to be compared without the lock.
     generation: AtomicU64,
     changed: watch::Sender<u64>,
@@ -31,6 +33,7 @@ impl Registry {
     pub(crate) fn new(workers: usize) -> Registry {
         Registry {
             state: Mutex::default(),
+            table: Mutex::default(),
             generation: AtomicU64::new(0),
             changed: watch::Sender::new(0),
             seen: (0..workers).map(|_| AtomicU64::new(0)).collect(),
@@ -62,8 +65,13 @@ impl Registry {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(crate) fn table(&self) -> Table {
-        self.lock().table()
+    /// The present picture. It is made once, by the worker who asks first.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        let mut last = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.generation != self.generation() {
+            *last = Arc::new(self.lock().table());
+        }
+        Arc::clone(&last)
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {

@@ -1,14 +1,16 @@
 //! A service as the data path sees it: the targets that may be claimed now.
 
-use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::name::Name;
 use crate::target::Target;
 
-/// The targets of one service.
-#[derive(Debug, Default)]
+/// A service of one generation.
+#[derive(Debug)]
 pub(crate) struct Service {
+    #[expect(dead_code, reason = "its settings and its log lines will need it")]
+    pub(crate) name: Name,
+    /// In the order of their names.
     pub(crate) targets: Vec<Arc<Target>>,
 }
 
@@ -33,16 +35,6 @@ impl Service {
     }
 }
 
-/// Which service answers for a host, in one consistent picture.
-#[derive(Debug, Default)]
-pub(crate) struct Table {
-    /// The generation that it shows.
-    pub(crate) generation: u64,
-    pub(crate) routes: HashMap<String, Rc<Service>>,
-    /// The numbers of all live targets, of services without a route, too.
-    pub(crate) live: HashSet<u64>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,7 +45,7 @@ mod tests {
             let address = Address::parse("tcp:127.0.0.1:1").unwrap();
             Arc::new(Target::new(number, String::new(), address))
         };
-        Service { targets: (0..count).map(target).collect() }
+        Service { name: Name::parse("s").unwrap(), targets: (0..count).map(target).collect() }
     }
 
     #[test]

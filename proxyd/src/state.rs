@@ -9,8 +9,7 @@
 //! A target is chosen only while it is live. The generation grows by one with each change of what
 //! is wanted, and with nothing else: draining is not a change.
 
-use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proxyd_wire as wire;
@@ -18,7 +17,9 @@ use thiserror::Error;
 
 use crate::limits;
 use crate::name::Name;
-use crate::service::{Service, Table};
+use crate::route::{Key, Route};
+use crate::service::Service;
+use crate::table::{Entry, Table};
 use crate::target::{Address, Target};
 
 /// What a `PUT` did.
@@ -49,12 +50,19 @@ pub(crate) struct Stale {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     generation: u64,
-    /// By the one spelling of [`crate::host::Host`].
-    routes: BTreeMap<String, Name>,
-    services: BTreeMap<Name, BTreeMap<Name, Arc<Target>>>,
+    routes: BTreeMap<Key, Arc<Route>>,
+    services: BTreeMap<Name, Wanted>,
     /// Retired, and perhaps still in use.
     draining: Vec<(Name, Name, Arc<Target>)>,
     targets_made: u64,
+}
+
+/// A service as it is wanted.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// `None`: it is there for its targets only.
+    settings: Option<wire::Service>,
+    targets: BTreeMap<Name, Arc<Target>>,
 }
 
 impl State {
@@ -72,31 +80,47 @@ impl State {
         }
     }
 
-    pub(crate) fn route(&self, host: &str) -> Option<&Name> {
-        self.routes.get(host)
+    pub(crate) fn route(&self, key: &Key) -> Option<&Arc<Route>> {
+        self.routes.get(key)
     }
 
     pub(crate) fn target(&self, service: &Name, name: &Name) -> Option<&Arc<Target>> {
-        self.services.get(service)?.get(name)
+        self.services.get(service)?.targets.get(name)
     }
 
-    pub(crate) fn put_route(&mut self, host: &str, service: Name) -> Result<Put, Full> {
-        let put = match self.routes.get(host) {
-            Some(old) if *old == service => return Ok(Put::Unchanged),
+    pub(crate) fn put_route(&mut self, route: Route) -> Result<Put, Full> {
+        let put = match self.routes.get(&route.key) {
+            Some(old) if old.wire == route.wire => return Ok(Put::Unchanged),
             Some(_) => Put::Changed,
             None if self.routes.len() >= limits::OBJECTS => return Err(Full("routes")),
             None => Put::Created,
         };
-        self.routes.insert(host.to_owned(), service);
+        self.routes.insert(route.key.clone(), Arc::new(route));
         self.generation += 1;
         Ok(put)
     }
 
     /// `false` if there was none.
-    pub(crate) fn delete_route(&mut self, host: &str) -> bool {
-        let deleted = self.routes.remove(host).is_some();
+    pub(crate) fn delete_route(&mut self, key: &Key) -> bool {
+        let deleted = self.routes.remove(key).is_some();
         self.generation += u64::from(deleted);
         deleted
+    }
+
+    pub(crate) fn put_service(
+        &mut self,
+        name: &Name,
+        settings: wire::Service,
+    ) -> Result<Put, Full> {
+        let put = match self.services.get(name) {
+            Some(old) if old.settings.as_ref() == Some(&settings) => return Ok(Put::Unchanged),
+            Some(_) => Put::Changed,
+            None if self.services.len() >= limits::OBJECTS => return Err(Full("services")),
+            None => Put::Created,
+        };
+        self.services.entry(name.clone()).or_default().settings = Some(settings);
+        self.generation += 1;
+        Ok(put)
     }
 
     pub(crate) fn put_target(
@@ -108,7 +132,7 @@ impl State {
         if !self.services.contains_key(service) && self.services.len() >= limits::OBJECTS {
             return Err(Full("services"));
         }
-        let targets = self.services.entry(service.clone()).or_default();
+        let targets = &mut self.services.entry(service.clone()).or_default().targets;
         let put = match targets.get(name) {
             Some(old) if old.address == address => return Ok(Put::Unchanged),
             Some(_) => Put::Changed,
@@ -128,9 +152,9 @@ impl State {
 
     /// Takes a target out of service. `None` if there is none of that name.
     pub(crate) fn retire(&mut self, service: &Name, name: &Name) -> Option<Arc<Target>> {
-        let targets = self.services.get_mut(service)?;
-        let target = targets.remove(name)?;
-        if targets.is_empty() {
+        let wanted = self.services.get_mut(service)?;
+        let target = wanted.targets.remove(name)?;
+        if wanted.targets.is_empty() && wanted.settings.is_none() {
             self.services.remove(service);
         }
         target.retire();
@@ -141,7 +165,7 @@ impl State {
 
     /// Takes all targets of a service out. `None` if there is no such service.
     pub(crate) fn delete_service(&mut self, service: &Name) -> Option<Vec<Arc<Target>>> {
-        let targets = self.services.remove(service)?;
+        let targets = self.services.remove(service)?.targets;
         let retired = targets.values().cloned().collect();
         for (name, target) in targets {
             target.retire();
@@ -158,40 +182,43 @@ impl State {
 
     /// The picture for a worker.
     pub(crate) fn table(&self) -> Table {
-        let services: HashMap<&Name, Rc<Service>> = self
-            .services
-            .iter()
-            .map(|(name, targets)| {
-                (name, Rc::new(Service { targets: targets.values().cloned().collect() }))
-            })
-            .collect();
-        let routes = self
-            .routes
-            .iter()
-            .map(|(host, name)| (host.clone(), services.get(name).cloned().unwrap_or_default()))
-            .collect();
-        let live = self.services.values().flat_map(BTreeMap::values).map(|t| t.number).collect();
-        Table { generation: self.generation, routes, live }
+        let service = |(name, wanted): (&Name, &Wanted)| {
+            let targets = wanted.targets.values().cloned().collect();
+            (name.clone(), Arc::new(Service { name: name.clone(), targets }))
+        };
+        let services: BTreeMap<Name, Arc<Service>> = self.services.iter().map(service).collect();
+        let entry = |route: &Arc<Route>| Entry {
+            route: Arc::clone(route),
+            service: route.service.as_ref().and_then(|name| services.get(name).cloned()),
+        };
+        let live = self.services.values().flat_map(|wanted| wanted.targets.values());
+        let live = live.map(|target| target.number).collect();
+        Table::new(self.generation, self.routes.values().map(entry).collect(), live)
     }
 
     /// The picture for the control API. A retired target is shown until it is drained, unless
     /// its name has a new bearer.
     pub(crate) fn view(&self) -> wire::State {
-        let mut services: BTreeMap<String, BTreeMap<String, wire::TargetView>> = BTreeMap::new();
-        let live = self.services.iter().flat_map(|(service, targets)| {
-            targets.iter().map(move |(name, target)| (service, name, target))
+        let settings = |(name, wanted): (&Name, &Wanted)| {
+            let settings = wanted.settings.clone().unwrap_or_default();
+            let view = wire::ServiceView { settings, ..wire::ServiceView::default() };
+            (name.as_str().to_owned(), view)
+        };
+        let mut services: BTreeMap<String, _> = self.services.iter().map(settings).collect();
+        let live = self.services.iter().flat_map(|(service, wanted)| {
+            wanted.targets.iter().map(move |(name, target)| (service, name, target))
         });
         let draining = self.draining.iter().filter(|(_, _, target)| !target.is_drained());
         for (service, name, target) in draining.map(|(s, n, t)| (s, n, t)).chain(live) {
             services
                 .entry(service.as_str().to_owned())
                 .or_default()
+                .targets
                 .insert(name.as_str().to_owned(), target.view());
         }
-        let route = |name: &Name| wire::Route { service: name.as_str().to_owned() };
         wire::State {
             generation: self.generation,
-            routes: self.routes.iter().map(|(host, name)| (host.clone(), route(name))).collect(),
+            routes: self.routes.values().map(|r| (r.key.to_string(), r.wire.clone())).collect(),
             services,
         }
     }
@@ -239,6 +266,10 @@ mod tests {
         format!("h{number}.example")
     }
 
+    fn key(number: u8) -> Key {
+        Key::parse(&host(number)).unwrap()
+    }
+
     proptest! {
         #[test]
         fn holds_in_any_order(steps in proptest::collection::vec(step(), 1..200)) {
@@ -250,9 +281,10 @@ mod tests {
                 let before = state.view();
                 let changed = match step.clone() {
                     Step::PutRoute(h, s) => {
-                        state.put_route(&host(h), name(s)).unwrap() != Put::Unchanged
+                        let to = wire::Route::to(name(s).as_str());
+                        state.put_route(Route::new(key(h), to).unwrap()).unwrap() != Put::Unchanged
                     }
-                    Step::DeleteRoute(h) => state.delete_route(&host(h)),
+                    Step::DeleteRoute(h) => state.delete_route(&key(h)),
                     Step::PutTarget(s, t, a) => {
                         let address = Address::parse(&format!("tcp:127.0.0.1:{}", a + 1)).unwrap();
                         let old = state.target(&name(s), &name(t)).cloned();
@@ -274,7 +306,8 @@ mod tests {
                     }
                     Step::Claim(h, old, random) => {
                         let picture = &pictures[pictures.len().saturating_sub(1 + usize::from(old))];
-                        if let Some(service) = picture.routes.get(&host(h))
+                        let found = picture.find(&host(h), b"/").and_then(|at| picture.entry(at));
+                        if let Some(service) = found.and_then(|found| found.service.as_ref())
                             && let Some(target) = service.claim(random, None) {
                                 prop_assert!(!target.is_retired());
                                 prop_assert!(!retired.iter().any(|r| r.number == target.number));
@@ -309,7 +342,7 @@ mod tests {
                     prop_assert_eq!(target.is_drained(), target.is_retired() && count == 0);
                 }
                 // Whatever is in flight is shown somewhere unless its name has a new bearer.
-                let shown: u64 = after.services.values().flatten().map(|(_, t)| t.in_flight).sum();
+                let shown: u64 = after.services.values().flat_map(|s| s.targets.values()).map(|t| t.in_flight).sum();
                 prop_assert!(shown <= in_flight.len() as u64);
             }
             in_flight.drain(..).for_each(|target| { target.release(); });

@@ -18,7 +18,9 @@ use crate::limits;
 use crate::listener;
 use crate::pool::Pool;
 use crate::registry::Registry;
-use crate::service::{Service, Table};
+use crate::route::Route;
+use crate::service::Service;
+use crate::table::{Entry, Table};
 use crate::target::Target;
 
 /// What the connections of one worker share.
@@ -26,7 +28,7 @@ use crate::target::Target;
 pub(crate) struct Worker {
     number: usize,
     registry: Arc<Registry>,
-    table: RefCell<Rc<Table>>,
+    table: RefCell<Rc<Picture>>,
     pub(crate) pool: Pool,
     pub(crate) spare: Spare,
     pub(crate) log: AccessLog,
@@ -50,7 +52,7 @@ impl Worker {
     ) -> Worker {
         Worker {
             number,
-            table: RefCell::new(Rc::new(registry.table())),
+            table: RefCell::new(Rc::new(Picture(registry.table()))),
             registry,
             pool: Pool::default(),
             spare: Spare::default(),
@@ -64,13 +66,14 @@ impl Worker {
         }
     }
 
-    /// Which service answers for a host, as of now.
-    pub(crate) fn route(&self, host: &str) -> Option<Rc<Service>> {
+    /// What is to become of a request, as of now.
+    pub(crate) fn find(&self, host: &str, path: &[u8]) -> Option<Found> {
         let mut table = self.table.borrow_mut();
-        if table.generation != self.registry.generation() {
-            *table = Rc::new(self.registry.table());
+        if table.0.generation != self.registry.generation() {
+            *table = Rc::new(Picture(self.registry.table()));
         }
-        table.routes.get(host).cloned()
+        let at = table.0.find(host, path)?;
+        Some(Found { table: Rc::clone(&table), at })
     }
 
     /// Claims a target of a service; see [`Service::claim`].
@@ -101,11 +104,39 @@ impl Worker {
 
     /// Takes a new picture and closes what it no longer needs.
     fn refresh(&self) {
-        let table = Rc::new(self.registry.table());
+        let table = self.registry.table();
         self.pool.keep(|number| table.live.contains(&number));
         let generation = table.generation;
-        *self.table.borrow_mut() = table;
+        *self.table.borrow_mut() = Rc::new(Picture(table));
         self.registry.saw(self.number, generation);
+    }
+}
+
+/// A worker's hold of the table: what a request keeps of it is counted here, and not in a word that
+/// other workers write to.
+#[derive(Debug)]
+struct Picture(Arc<Table>);
+
+/// An entry of the table that was the present one when a request came.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    table: Rc<Picture>,
+    at: usize,
+}
+
+impl Found {
+    /// It is there: the table never changes.
+    fn entry(&self) -> Option<&Entry> {
+        self.table.0.entry(self.at)
+    }
+
+    #[expect(dead_code, reason = "what a route says beyond its service comes with its fields")]
+    pub(crate) fn route(&self) -> Option<&Route> {
+        Some(&self.entry()?.route)
+    }
+
+    pub(crate) fn service(&self) -> Option<&Arc<Service>> {
+        self.entry()?.service.as_ref()
     }
 }
 

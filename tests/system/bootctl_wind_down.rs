@@ -22,7 +22,7 @@ fn b28_term_winds_down_and_leaves_nothing() {
         let pending = scope.spawn(|| site.get("a", "/slow"));
         wait::until("the request to be in flight", || {
             let state = site.proxy_state();
-            let mut targets = state.services.values().flat_map(|targets| targets.values());
+            let mut targets = state.services.values().flat_map(|service| service.targets.values());
             targets.any(|target| target.in_flight > 0).then_some(())
         });
         site.init.signal(Signal::SIGTERM);

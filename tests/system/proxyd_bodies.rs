@@ -201,5 +201,5 @@ fn a_client_that_ends_in_its_body_reaches_nobody() {
         assert!(client.try_answer(false).is_err());
     }
     assert!(backend.seen().is_empty(), "no request was complete");
-    assert_eq!(proxyd.state().services["app"]["1"].in_flight, 0);
+    assert_eq!(proxyd.state().services["app"].targets["1"].in_flight, 0);
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use jobinit_tests::proxyd::Proxyd;
+use jobinit_tests::proxyd::{Backend, Proxyd};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
@@ -23,8 +23,8 @@ fn objects_come_and_go() {
     assert_eq!(proxyd.state().generation, 2);
     assert_eq!(proxyd.put(path, r#"{"address":"unix:/x"}"#).status, 200);
     let state = proxyd.state();
-    assert_eq!((state.generation, state.routes["shop.test"].service.as_str()), (3, "shop"));
-    assert_eq!(state.services["shop"]["shop.1"].address, "unix:/x");
+    assert_eq!((state.generation, state.routes["shop.test"].service.as_deref()), (3, Some("shop")));
+    assert_eq!(state.services["shop"].targets["shop.1"].address, "unix:/x");
     assert_eq!(proxyd.control("GET", "/routes/SHOP.test", "", "").text(), route);
     let view = r#"{"address":"unix:/x","in_flight":0,"retired":false}"#;
     assert_eq!(proxyd.control("GET", path, "", "").text(), view);
@@ -72,7 +72,7 @@ fn errors_say_what_where_and_what_to_do() {
             "application/json",
         ),
         ("PUT", "/routes/a.test".into(), JSON, "{", 400, "bad_body", "line 1"),
-        ("PUT", "/routes/a.test".into(), JSON, "[]", 400, "bad_body", "Route"),
+        ("PUT", "/routes/a.test".into(), JSON, "3", 400, "bad_body", "Route"),
         ("PUT", "/routes/a.test".into(), JSON, "", 400, "bad_body", ""),
         ("PUT", "/routes/a.test".into(), JSON, r#"{"servise":"a"}"#, 400, "bad_body", "servise"),
         ("PUT", "/routes/a.test".into(), JSON, r#"{"service":"a b"}"#, 400, "bad_name", "a b"),
@@ -167,4 +167,47 @@ fn only_root_and_its_own_user_may_use_it() {
     };
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.starts_with("HTTP/1.1 403 "), "{text}");
+}
+
+#[test]
+fn o16_prefixes_and_wildcards() {
+    let backends = ["root", "api", "any"].map(Backend::saying);
+    let proxyd = Proxyd::start();
+    for (backend, service) in backends.iter().zip(["root", "api", "any"]) {
+        proxyd.put_target(service, "1", &backend.target());
+    }
+    proxyd.put_route("app.test", "root");
+    proxyd.put_route("app.test/api", "api");
+    proxyd.put_route("*.test", "any");
+    let says = |host: &str, path: &str| {
+        let mut client = proxyd.client();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let answer = client.answer();
+        (answer.status, answer.text().split(' ').next().unwrap_or_default().to_owned())
+    };
+    let is = |text: &str| (200, text.to_owned());
+    assert_eq!(says("app.test", "/"), is("root"));
+    assert_eq!(says("app.test", "/apis"), is("root"));
+    assert_eq!(says("app.test", "/api/x?y"), is("api"));
+    assert_eq!(says("http.app.test", "/api"), is("any"));
+    assert_eq!(says("app.example", "/").0, 404);
+    assert_eq!(proxyd.control("DELETE", "/routes/app.test/api/", "", "").status, 204);
+    assert_eq!(says("app.test", "/api/x?y"), is("root"));
+    let bad = proxyd.put("/routes/app.test/a/../b", r#"{"service":"root"}"#);
+    assert_eq!((bad.status, bad.text().contains("bad_prefix")), (400, true), "{bad:?}");
+}
+
+#[test]
+fn a_service_with_settings_outlives_its_targets() {
+    let proxyd = Proxyd::start();
+    assert_eq!(proxyd.put("/services/shop", "{}").status, 201);
+    proxyd.put_target("shop", "1", "tcp:127.0.0.1:1");
+    proxyd.delete_target("shop", "1", 0);
+    assert_eq!(
+        proxyd.control("GET", "/services/shop", "", "").text(),
+        r#"{"settings":{},"targets":{}}"#
+    );
+    proxyd.put_target("other", "1", "tcp:127.0.0.1:1");
+    proxyd.delete_target("other", "1", 0);
+    assert_eq!(proxyd.control("GET", "/services/other", "", "").status, 404);
 }

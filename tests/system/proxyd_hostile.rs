@@ -124,6 +124,10 @@ fn p09_ten_thousand_hostile_requests() {
         attack.join().unwrap_or_else(|_| panic!("to repeat: FUZZ_SEED={seed}"));
     }
     assert!(proxyd.is_running());
-    assert_eq!(proxyd.state().services["app"]["1"].in_flight, 0, "nothing is left in flight");
+    assert_eq!(
+        proxyd.state().services["app"].targets["1"].in_flight,
+        0,
+        "nothing is left in flight"
+    );
     assert!(!proxyd.stderr().contains("panicked"), "{}", proxyd.stderr());
 }

@@ -179,17 +179,17 @@ fn p04_retire_waits_for_what_is_in_flight() {
     let mut client = proxyd.client();
     client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
     wait_for("the request at the backend", || (old.seen().len() == 1).then_some(()));
-    assert_eq!(proxyd.state().services["app"]["1"].in_flight, 1);
+    assert_eq!(proxyd.state().services["app"].targets["1"].in_flight, 1);
     proxyd.put_target("app", "2", &new.target());
     assert_eq!(proxyd.delete_target("app", "1", 50).left, 1, "the grace is over");
-    assert!(proxyd.state().services["app"]["1"].retired);
+    assert!(proxyd.state().services["app"].targets["1"].retired);
     for _ in 0..20 {
         assert_eq!(proxyd.client().get("/").text(), "new");
     }
     release();
     assert_eq!(client.answer().text(), "held");
     wait_for("the old target gone", || {
-        (!proxyd.state().services["app"].contains_key("1")).then_some(())
+        (!proxyd.state().services["app"].targets.contains_key("1")).then_some(())
     });
     wait_for("its connection closed", || (old.open_connections() == 0).then_some(()));
     assert_eq!(old.seen().len(), 1);

@@ -301,12 +301,12 @@ fn o19_upgrade_is_a_tunnel_after_101() {
     proxyd.control("DELETE", "/routes/app.test", "", "");
     client.send("HAL");
     assert_eq!(client.read_exact(3), b"IBM");
-    assert_eq!(proxyd.state().services["app"]["1"].in_flight, 1);
+    assert_eq!(proxyd.state().services["app"].targets["1"].in_flight, 1);
     client.finish_sending();
     assert_eq!(client.read_exact(3), b"bye");
     assert!(client.is_closed());
     wait_for("the end at the backend", || (backend.open_connections() == 0).then_some(()));
-    assert_eq!(proxyd.state().services["app"]["1"].in_flight, 0);
+    assert_eq!(proxyd.state().services["app"].targets["1"].in_flight, 0);
 }
 
 #[test]

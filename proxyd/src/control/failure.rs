@@ -8,6 +8,7 @@ use proxyd_wire::ErrorBody;
 use thiserror::Error;
 
 use crate::name::NotAName;
+use crate::route::{Key, NotAKey, NotARoute};
 use crate::state::{Full, Stale};
 use crate::target::NotAnAddress;
 
@@ -24,13 +25,15 @@ pub(crate) enum Failure {
     #[error("{0} is not offered for {1}")]
     Method(Method, String),
     #[error("there is no route for the host `{0}`: `GET /state` lists them")]
-    NoRoute(String),
+    NoRoute(Key),
     #[error("there is no service `{0}`: `GET /state` lists them")]
     NoService(String),
     #[error("the service `{0}` has no target `{1}`: `GET /state` lists them")]
     NoTarget(String, String),
-    #[error("`{0}` is not a host: write a name or an address without a port, such as shop.example")]
-    Host(String),
+    #[error("{0}")]
+    Key(#[from] NotAKey),
+    #[error("{0}")]
+    Route(#[from] NotARoute),
     #[error("{0}")]
     Name(#[from] NotAName),
     #[error("address: {0}")]
@@ -56,8 +59,12 @@ impl Failure {
             Failure::NoRoute(_) => (StatusCode::NOT_FOUND, "unknown_route"),
             Failure::NoService(_) => (StatusCode::NOT_FOUND, "unknown_service"),
             Failure::NoTarget(..) => (StatusCode::NOT_FOUND, "unknown_target"),
-            Failure::Host(_) => (StatusCode::BAD_REQUEST, "bad_host"),
-            Failure::Name(_) => (StatusCode::BAD_REQUEST, "bad_name"),
+            Failure::Key(NotAKey::Host(_)) => (StatusCode::BAD_REQUEST, "bad_host"),
+            Failure::Key(NotAKey::Prefix(_)) => (StatusCode::BAD_REQUEST, "bad_prefix"),
+            Failure::Name(_) | Failure::Route(NotARoute::Service(_)) => {
+                (StatusCode::BAD_REQUEST, "bad_name")
+            }
+            Failure::Route(_) => (StatusCode::BAD_REQUEST, "bad_route"),
             Failure::Address(_) => (StatusCode::BAD_REQUEST, "bad_address"),
             Failure::Full(_) => (StatusCode::CONFLICT, "full"),
             Failure::Precondition(_) => (StatusCode::BAD_REQUEST, "bad_if_match"),

@@ -3,9 +3,11 @@
 //! | method, path | does | answers |
 //! |---|---|---|
 //! | `GET /state` | all there is, one consistent picture | 200 `State`, `ETag` |
-//! | `GET /routes/:host` | one route | 200 `Route`, 404 |
-//! | `PUT /routes/:host` | `Route`: requests for the host go to the service | 201 new, 200, 409 full |
-//! | `DELETE /routes/:host` | the host is unknown again | 204, 404 |
+//! | `GET /routes/:host`, `/routes/:host/:prefix` | one route | 200 `Route`, 404 |
+//! | `PUT /routes/:host`, `/routes/:host/:prefix` | `Route`: what becomes of requests for the host, below the prefix | 201 new, 200, 409 full |
+//! | `DELETE /routes/:host`, `/routes/:host/:prefix` | the route is gone | 204, 404 |
+//! | `GET /services/:service` | one service | 200 `ServiceView`, 404 |
+//! | `PUT /services/:service` | `Service`: its settings | 201 new, 200, 409 full |
 //! | `GET /services/:service/targets/:target` | one target | 200 `TargetView`, 404 |
 //! | `PUT /services/:service/targets/:target` | `Target`: an address that answers for the service | 201 new, 200, 409 full |
 //! | `DELETE /services/:service/targets/:target?grace_ms=N` | no new request; returns when the ones in flight are done, or after the grace (10 s) | 200 `Drained`, 404 |
@@ -17,6 +19,7 @@
 mod failure;
 mod peer;
 mod route;
+mod service;
 mod state;
 mod target;
 
@@ -30,7 +33,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
 use axum::middleware;
-use axum::routing::{delete, get};
+use axum::routing::get;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -88,8 +91,8 @@ pub(crate) fn run(
 fn app(registry: Arc<Registry>) -> Router {
     Router::new()
         .route("/state", get(state::get))
-        .route("/routes/{host}", get(route::get).put(route::put).delete(route::delete))
-        .route("/services/{service}", delete(target::delete_service))
+        .route("/routes/{*key}", get(route::get).put(route::put).delete(route::delete))
+        .route("/services/{service}", get(service::get).put(service::put).delete(service::delete))
         .route(
             "/services/{service}/targets/{target}",
             get(target::get).put(target::put).delete(target::delete),

@@ -1,4 +1,4 @@
-//! `/services/:service` and `/services/:service/targets/:target`.
+//! `/services/:service/targets/:target`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,25 +73,12 @@ pub(crate) async fn delete(
     Ok(drain(&registry, &[target], &grace).await)
 }
 
-pub(crate) async fn delete_service(
-    State(registry): State<Arc<Registry>>,
-    Path(service): Path<String>,
-    headers: HeaderMap,
-    grace: Result<Query<Grace>, QueryRejection>,
-) -> Result<Json<wire::Drained>, Failure> {
-    let service = Name::parse(&service)?;
-    let wanted = demanded_generation(&headers)?;
-    let Query(grace) = grace.map_err(Failure::Query)?;
-    let targets = registry.change(|state| {
-        state.expect_generation(wanted)?;
-        let unknown = || Failure::NoService(service.as_str().to_owned());
-        state.delete_service(&service).ok_or_else(unknown)
-    })?;
-    Ok(drain(&registry, &targets, &grace).await)
-}
-
 /// Idle connections are closed first, then requests in flight are waited for.
-async fn drain(registry: &Registry, targets: &[Arc<Target>], grace: &Grace) -> Json<wire::Drained> {
+pub(crate) async fn drain(
+    registry: &Registry,
+    targets: &[Arc<Target>],
+    grace: &Grace,
+) -> Json<wire::Drained> {
     settle(registry).await;
     let grace = Duration::from_millis(u64::from(grace.grace_ms));
     let left = registry.drain(targets, grace).await;

@@ -1,27 +1,58 @@
 //! The vocabulary of proxyd's control API: what goes over its unix socket, and nothing else.
 //!
-//! A *route* maps a host to a *service*; a service has *targets*, the addresses that answer for
-//! it. Each is an object of its own, put and deleted by itself, so that changing one disturbs no
-//! connection of another.
+//! A *route* maps a host and a path's beginning to a *service*; a service has *targets*, the
+//! addresses that answer for it. Each is an object of its own, put and deleted by itself, so that
+//! changing one disturbs no connection of another.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// `PUT /routes/:host`: which service answers for a host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// `PUT /routes/:host` or `/routes/:host/:prefix`: what becomes of requests for a host, `*.` and a
+/// domain, or `*` for any, whose path begins with the prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Route {
-    /// The service's name.
-    pub service: String,
+    /// The name of the service that answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
+impl Route {
+    /// A route to a service, and nothing more.
+    pub fn to(service: impl Into<String>) -> Route {
+        Route { service: Some(service.into()) }
+    }
+}
+
+/// `PUT /services/:service`: how a service's targets are used. A service without settings of its own
+/// is there as long as it has targets, and has these defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Service {}
+
+/// A service as it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its settings.
+    pub settings: Service,
+    /// Its targets by name, and those that still drain.
+    pub targets: BTreeMap<String, TargetView>,
 }
 
 /// `PUT /services/:service/targets/:target`: an address that answers for the service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// `tcp:HOST:PORT` with a numeric address, or `unix:/PATH`.
     pub address: String,
+}
+
+impl Target {
+    /// A target at an address, and nothing more.
+    pub fn at(address: impl Into<String>) -> Target {
+        Target { address: address.into() }
+    }
 }
 
 /// A target as it stands.
@@ -40,10 +71,10 @@ pub struct TargetView {
 pub struct State {
     /// Grows by one with each change; the `ETag` of the answer, and what `If-Match` compares.
     pub generation: u64,
-    /// Host to service.
+    /// By host, or host and prefix: `shop.example`, `shop.example/api`.
     pub routes: BTreeMap<String, Route>,
-    /// Service to its targets by name.
-    pub services: BTreeMap<String, BTreeMap<String, TargetView>>,
+    /// By name.
+    pub services: BTreeMap<String, ServiceView>,
 }
 
 /// `DELETE /services/:service/targets/:target?grace_ms=N` once it is drained, or the grace is over.

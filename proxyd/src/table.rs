@@ -1,0 +1,112 @@
+//! All routes and what answers for each, in one consistent picture that never changes.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::route::Route;
+use crate::service::Service;
+
+/// A route, and the service that it names if there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) route: Arc<Route>,
+    pub(crate) service: Option<Arc<Service>>,
+}
+
+/// The picture of one generation.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) generation: u64,
+    /// By host; those of a host are neighbours, each before those that its prefix begins.
+    entries: Vec<Entry>,
+    sites: HashMap<Box<str>, Range<usize>>,
+    has_wildcards: bool,
+    /// The numbers of all live targets, of services without a route, too.
+    pub(crate) live: HashSet<u64>,
+}
+
+impl Table {
+    /// From routes in the order of their keys.
+    pub(crate) fn new(generation: u64, entries: Vec<Entry>, live: HashSet<u64>) -> Table {
+        let mut sites: HashMap<Box<str>, Range<usize>> = HashMap::new();
+        for (at, entry) in entries.iter().enumerate() {
+            let host = entry.route.key.host.as_str();
+            match sites.get_mut(host) {
+                Some(site) => site.end = at + 1,
+                None => drop(sites.insert(host.into(), at..at + 1)),
+            }
+        }
+        let has_wildcards = sites.keys().any(|host| host.starts_with('*'));
+        Table { generation, entries, sites, has_wildcards, live }
+    }
+
+    /// Which entry is for a request: of the most particular host the longest prefix.
+    pub(crate) fn find(&self, host: &str, path: &[u8]) -> Option<usize> {
+        let site = match self.sites.get(host) {
+            Some(site) => site,
+            None if self.has_wildcards => self.wildcard(host)?,
+            None => return None,
+        };
+        site.clone().rev().find(|&at| self.entry(at).is_some_and(|e| e.route.key.covers(path)))
+    }
+
+    fn wildcard(&self, host: &str) -> Option<&Range<usize>> {
+        let domains = host.match_indices('.').filter_map(|(at, _)| host.get(at..));
+        let wild = |domain| self.sites.get(format!("*{domain}").as_str());
+        domains.into_iter().find_map(wild).or_else(|| self.sites.get("*"))
+    }
+
+    pub(crate) fn entry(&self, at: usize) -> Option<&Entry> {
+        self.entries.get(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proxyd_wire as wire;
+
+    use super::*;
+    use crate::route::Key;
+
+    #[test]
+    fn the_most_particular_host_then_the_longest_prefix() {
+        let mut keys: Vec<Key> = [
+            "a.test",
+            "a.test/api",
+            "a.test/api/v1",
+            "a.test/apis",
+            "*.test",
+            "*.b.test/x",
+            "[::1]",
+            "*",
+        ]
+        .map(|key| Key::parse(key).unwrap())
+        .into();
+        keys.sort();
+        let entry = |key: &Key| Entry {
+            route: Arc::new(Route::new(key.clone(), wire::Route::to("s")).unwrap()),
+            service: None,
+        };
+        let table = Table::new(1, keys.iter().map(entry).collect(), HashSet::new());
+        let find = |host: &str, path: &str| {
+            table.find(host, path.as_bytes()).map(|at| table.entries[at].route.key.to_string())
+        };
+        for (host, path, found) in [
+            ("a.test", "/", "a.test"),
+            ("a.test", "/api", "a.test/api"),
+            ("a.test", "/api/v2", "a.test/api"),
+            ("a.test", "/api/v1?q", "a.test/api/v1"),
+            ("a.test", "/apis/v1", "a.test/apis"),
+            ("a.test", "/apiss", "a.test"),
+            ("c.test", "/", "*.test"),
+            ("d.c.test", "/", "*.test"),
+            ("d.b.test", "/x/y", "*.b.test/x"),
+            ("test", "/", "*"),
+            ("[::1]", "/", "[::1]"),
+        ] {
+            assert_eq!(find(host, path).as_deref(), Some(found), "{host}{path}");
+        }
+        assert_eq!(find("d.b.test", "/y"), None, "the host decides first");
+    }
+}
