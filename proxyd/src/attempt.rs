@@ -6,12 +6,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::buffer::{Buffer, Spare};
-use crate::flow::{self, Stop};
-use crate::h1::response::ResponseHead;
+use crate::buffer::{Spare, Tray};
+use crate::flow::{self, Readable, Stop};
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::relay::{Ask, Broken, Relay, Relayed, Sent};
@@ -39,9 +39,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) stream: &'a mut TcpStream,
     pub(crate) upstream: &'a mut Upstream,
     pub(crate) outgoing: &'a [u8],
-    pub(crate) answer: &'a mut Buffer,
-    pub(crate) response: &'a mut ResponseHead,
-    pub(crate) reply: &'a mut Vec<u8>,
+    /// What the answer was relayed with, once there was one.
+    pub(crate) tray: &'a mut Option<Box<Tray>>,
     pub(crate) timer: &'a mut Timer,
     pub(crate) spare: &'a Spare,
     pub(crate) draining: &'a Cell<bool>,
@@ -64,19 +63,15 @@ impl Attempt<'_> {
             // Half a request may have been enough for an answer.
             Err(Stop::Failed) | Ok(()) => {}
         }
-        let relay = Relay {
-            upstream: &mut reader,
-            client: &mut client,
-            buffer: self.answer,
-            head: self.response,
-            reply: self.reply,
+        let back = Back {
+            tray: self.tray,
             timer: self.timer,
             spare: self.spare,
             sent: self.sent,
             ask: self.ask,
             draining: self.draining,
         };
-        attempted(relay.run(until).await, self.sent)
+        attempted(back.run(&mut reader, &mut client, until).await, self.sent)
     }
 
     /// A request whose body is still coming. The answer may begin, and end, before it is there.
@@ -92,19 +87,15 @@ impl Attempt<'_> {
         }
         let late = Instant::now() + NOT_YET;
         let mut answer_due = Timer::new(late);
-        let relay = Relay {
-            upstream: &mut reader,
-            client: &mut to_client,
-            buffer: self.answer,
-            head: self.response,
-            reply: self.reply,
+        let back = Back {
+            tray: self.tray,
             timer: self.timer,
             spare: self.spare,
             sent: self.sent,
             ask: self.ask,
             draining: self.draining,
         };
-        let mut relay = pin!(relay.run(late));
+        let mut relay = pin!(back.run(&mut reader, &mut to_client, late));
         let mut up = pin!(upload.run(&mut from_client, &mut writer));
         let mut uploading = true;
         poll_fn(|cx| {
@@ -134,6 +125,49 @@ impl Attempt<'_> {
             Poll::Pending
         })
         .await
+    }
+}
+
+/// The way back, before anything has come on it.
+struct Back<'a> {
+    tray: &'a mut Option<Box<Tray>>,
+    timer: &'a mut Timer,
+    spare: &'a Spare,
+    sent: &'a Sent,
+    ask: Ask,
+    draining: &'a Cell<bool>,
+}
+
+impl Back<'_> {
+    /// Waits for the first byte, and takes something to relay with only then.
+    async fn run<U, C>(
+        self,
+        upstream: &mut U,
+        client: &mut C,
+        until: Instant,
+    ) -> Result<Relayed, Broken>
+    where
+        U: AsyncRead + Readable + Unpin,
+        C: AsyncWrite + Unpin,
+    {
+        self.timer.set(until);
+        flow::readable(upstream, self.timer).await.map_err(|stop| match stop {
+            Stop::TimedOut => Broken::TooSlow,
+            Stop::Failed => Broken::Unanswered,
+        })?;
+        let tray = self.tray.insert(self.spare.tray());
+        let relay = Relay {
+            upstream,
+            client,
+            buffer: &mut tray.answer,
+            head: &mut tray.response,
+            reply: &mut tray.reply,
+            timer: self.timer,
+            sent: self.sent,
+            ask: self.ask,
+            draining: self.draining,
+        };
+        relay.run(until).await
     }
 }
 

@@ -1,4 +1,8 @@
-//! Buffers that are read into, and their reuse: an idle connection holds none.
+//! Buffers that are read into, and their reuse.
+//!
+//! An idle connection holds none. A request that waits for its answer holds what came of it, and
+//! nothing to read the answer with: whoever has something to read takes the buffer that was used
+//! last, whose memory is still in the processor's caches.
 
 use std::cell::RefCell;
 
@@ -6,7 +10,7 @@ use crate::h1::request::RequestHead;
 use crate::h1::response::ResponseHead;
 use crate::limits;
 
-/// Bytes that came and are not used up: `start..end` of a fixed block.
+/// Bytes that came and are not used up: `start..end` of a block.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     block: Box<[u8]>,
@@ -45,7 +49,8 @@ impl Buffer {
         self.end - self.start
     }
 
-    /// The free part; what is held is moved to the front if there would be none behind it.
+    /// The free part; where there would be none, what is held is moved to the front, or else a small
+    /// block grows up to the size of the largest head.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         if self.is_empty() {
             self.start = 0;
@@ -54,6 +59,10 @@ impl Buffer {
             self.block.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
+        } else if self.end == self.block.len() && self.end < limits::HEAD {
+            let mut block = std::mem::take(&mut self.block).into_vec();
+            block.resize((self.end * 2).min(limits::HEAD), 0);
+            self.block = block.into_boxed_slice();
         }
         self.block.get_mut(self.end..).unwrap_or_default()
     }
@@ -73,7 +82,7 @@ impl Buffer {
     }
 }
 
-/// What one request is worked on with.
+/// What one request is worked on with, from its first byte to the end of its answer.
 #[derive(Debug)]
 pub(crate) struct Desk {
     /// From the client: a head, and what follows it.
@@ -81,6 +90,11 @@ pub(crate) struct Desk {
     pub(crate) request: RequestHead,
     /// To the target: the head, and the body as far as it came with the head.
     pub(crate) outgoing: Vec<u8>,
+}
+
+/// What its answer is relayed with, from its first byte on.
+#[derive(Debug)]
+pub(crate) struct Tray {
     /// From the target.
     pub(crate) answer: Buffer,
     pub(crate) response: ResponseHead,
@@ -91,12 +105,9 @@ pub(crate) struct Desk {
 impl Desk {
     fn new() -> Desk {
         Desk {
-            incoming: Buffer::new(limits::HEAD),
+            incoming: Buffer::new(limits::HEAD_FIRST),
             request: RequestHead::default(),
-            outgoing: Vec::with_capacity(2048),
-            answer: Buffer::new(limits::HEAD),
-            response: ResponseHead::default(),
-            reply: Vec::with_capacity(2048),
+            outgoing: Vec::with_capacity(1024),
         }
     }
 
@@ -104,9 +115,6 @@ impl Desk {
     pub(crate) fn clear(&mut self) {
         self.request.clear();
         self.outgoing.clear();
-        self.answer.clear();
-        self.response.clear();
-        self.reply.clear();
     }
 }
 
@@ -115,6 +123,8 @@ impl Desk {
 pub(crate) struct Spare {
     #[expect(clippy::vec_box, reason = "a desk is handed around as a pointer, not copied")]
     desks: RefCell<Vec<Box<Desk>>>,
+    #[expect(clippy::vec_box, reason = "as with desks")]
+    trays: RefCell<Vec<Box<Tray>>>,
     large: RefCell<Vec<Buffer>>,
 }
 
@@ -126,15 +136,34 @@ impl Spare {
     pub(crate) fn put_desk(&self, mut desk: Box<Desk>) {
         desk.clear();
         desk.incoming.clear();
-        if desk.incoming.block.len() != limits::HEAD {
-            self.put_large(std::mem::replace(&mut desk.incoming, Buffer::new(limits::HEAD)));
+        if desk.incoming.block.len() != limits::HEAD_FIRST {
+            self.put_large(std::mem::replace(&mut desk.incoming, Buffer::new(limits::HEAD_FIRST)));
         }
         // One large head does not hold memory for ever.
         desk.outgoing.shrink_to(limits::HEAD);
-        desk.reply.shrink_to(limits::HEAD);
         let mut desks = self.desks.borrow_mut();
         if desks.len() < limits::SPARE_BUFFERS {
             desks.push(desk);
+        }
+    }
+
+    pub(crate) fn tray(&self) -> Box<Tray> {
+        let new = || Tray {
+            answer: Buffer::new(limits::BODY_BUFFER),
+            response: ResponseHead::default(),
+            reply: Vec::with_capacity(2048),
+        };
+        self.trays.borrow_mut().pop().unwrap_or_else(|| Box::new(new()))
+    }
+
+    pub(crate) fn put_tray(&self, mut tray: Box<Tray>) {
+        tray.answer.clear();
+        tray.response.clear();
+        tray.reply.clear();
+        tray.reply.shrink_to(limits::HEAD);
+        let mut trays = self.trays.borrow_mut();
+        if trays.len() < limits::SPARE_BUFFERS {
+            trays.push(tray);
         }
     }
 

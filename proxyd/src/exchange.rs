@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::access_log::Line;
 use crate::attempt::{self, Attempted};
-use crate::buffer::{Buffer, Desk};
+use crate::buffer::{Buffer, Desk, Tray};
 use crate::flow::{self, Stop};
 use crate::h1::body::Body;
 use crate::h1::malformed::Malformed;
@@ -71,6 +71,7 @@ pub(crate) async fn run(
         sent: Sent::default(),
         target: None,
         upload: None,
+        tray: None,
         taken: 0,
     };
     let end = match read {
@@ -123,6 +124,7 @@ struct Exchange<'a> {
     target: Option<Arc<Target>>,
     /// The rest of a body that did not come with its head.
     upload: Option<Box<Upload>>,
+    tray: Option<Box<Tray>>,
     /// Bytes of `incoming` that are this request's.
     taken: usize,
 }
@@ -219,7 +221,7 @@ impl Exchange<'_> {
 
     /// Appends the body to the head as far as it is there; the rest is an upload.
     fn take_body(&mut self) -> Result<(), Malformed> {
-        let Desk { incoming, request, outgoing, .. } = &mut *self.desk;
+        let Desk { incoming, request, outgoing } = &mut *self.desk;
         let mut body = Body::new(request.framing);
         if body.is_done() {
             return Ok(());
@@ -240,9 +242,10 @@ impl Exchange<'_> {
     }
 
     async fn attempt(&mut self, upstream: &mut Upstream) -> Attempted {
-        let Desk { incoming, request, outgoing, answer, response, reply } = &mut *self.desk;
-        response.clear();
-        reply.clear();
+        if let Some(tray) = self.tray.take() {
+            self.worker.spare.put_tray(tray);
+        }
+        let Desk { incoming, request, outgoing } = &mut *self.desk;
         let ask = Ask {
             is_head: request.method.of(incoming.data()) == b"HEAD",
             is_11: request.is_11,
@@ -253,9 +256,7 @@ impl Exchange<'_> {
             stream: self.stream,
             upstream,
             outgoing,
-            answer,
-            response,
-            reply,
+            tray: &mut self.tray,
             timer: self.timer,
             spare: &self.worker.spare,
             draining: &self.worker.draining,
@@ -277,12 +278,14 @@ impl Exchange<'_> {
         let mut there = Buffer::holding(ahead);
         self.taken = self.desk.incoming.len();
         let mut timer = Timer::new(Instant::now() + limits::TUNNEL_TIME);
+        let mut tray = self.tray.take().unwrap_or_else(|| self.worker.spare.tray());
         let moved = Box::pin(tunnel::run(
             (&mut client_reader, &mut client_writer, &mut there),
-            (&mut upstream_reader, &mut upstream_writer, &mut self.desk.answer),
+            (&mut upstream_reader, &mut upstream_writer, &mut tray.answer),
             (&mut timer, self.timer),
         ))
         .await;
+        self.worker.spare.put_tray(tray);
         self.sent.bytes.set(moved);
         drop(claim);
         End::Tunnelled
@@ -301,7 +304,8 @@ impl Exchange<'_> {
     }
 
     async fn refuse(&mut self, refusal: Refusal, received: bool) -> Next {
-        let Desk { incoming, request, reply, .. } = &mut *self.desk;
+        // What was to go to a target goes nowhere any more.
+        let Desk { incoming, request, outgoing: reply } = &mut *self.desk;
         let understood = !matches!(refusal, Refusal::BadRequest(_) | Refusal::Slow);
         let reuse = understood && received && request.keeps_alive() && !self.worker.draining.get();
         let connection: &[u8] = match (reuse, request.is_11) {
@@ -342,6 +346,9 @@ impl Exchange<'_> {
     /// Leaves in `incoming` what is behind this request.
     fn clear_up(self) {
         self.desk.incoming.consume(self.taken);
+        if let Some(tray) = self.tray {
+            self.worker.spare.put_tray(tray);
+        }
         if let Some(upload) = self.upload {
             let mut buffer = upload.into_buffer();
             if !buffer.is_empty() {

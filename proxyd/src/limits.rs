@@ -12,7 +12,9 @@ pub(crate) const FIELDS: usize = 128;
 pub(crate) const CHUNK_EXTENSIONS: usize = 4 * 1024;
 /// Bytes of trailer fields after one body: more is 400, behind us a cut.
 pub(crate) const TRAILERS: usize = 8 * 1024;
-/// What a body is read with, once it does not fit beside its head.
+/// What a request's head is read with at first; it grows up to the bound above.
+pub(crate) const HEAD_FIRST: usize = 4 * 1024;
+/// What an answer is read with, and a request's body once it does not fit beside its head.
 pub(crate) const BODY_BUFFER: usize = 256 * 1024;
 /// A body up to this size is copied behind its head, so that both are one plain write.
 pub(crate) const COALESCE: usize = 16 * 1024;

@@ -9,7 +9,7 @@ use std::io::IoSlice;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use crate::buffer::{Buffer, Spare};
+use crate::buffer::Buffer;
 use crate::flow::{self, Stop};
 use crate::h1::body::{Body, Framing};
 use crate::h1::malformed::Malformed;
@@ -80,7 +80,6 @@ pub(crate) struct Relay<'a, U, C> {
     pub(crate) head: &'a mut ResponseHead,
     pub(crate) reply: &'a mut Vec<u8>,
     pub(crate) timer: &'a mut Timer,
-    pub(crate) spare: &'a Spare,
     pub(crate) sent: &'a Sent,
     pub(crate) ask: Ask,
     pub(crate) draining: &'a Cell<bool>,
@@ -165,15 +164,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         // The head waits in `reply` until it is known how much of the body goes with it.
         self.send_body(&mut body, chunked).await?;
         if !body.is_done() {
-            let mut large = self.spare.large();
-            std::mem::swap(self.buffer, &mut large);
-            let result = self.stream_body(&mut body, chunked).await;
-            std::mem::swap(self.buffer, &mut large);
-            let leftover = !large.is_empty();
-            self.spare.put_large(large);
-            result?;
-            let reuse_upstream = self.head.keeps_alive() && !leftover;
-            return Ok(Relayed::Whole { reuse_upstream, reuse_client });
+            self.stream_body(&mut body, chunked).await?;
         }
         let reuse_upstream = self.head.keeps_alive() && self.buffer.is_empty();
         Ok(Relayed::Whole { reuse_upstream, reuse_client })

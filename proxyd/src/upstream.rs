@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::{sleep, timeout};
 
+use crate::flow::Readable;
 use crate::limits;
 use crate::target::Address;
 
@@ -97,6 +98,15 @@ pub(crate) enum Reader<'a> {
 pub(crate) enum Writer<'a> {
     Tcp(tcp::WriteHalf<'a>),
     Unix(unix::WriteHalf<'a>),
+}
+
+impl Readable for Reader<'_> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self {
+            Reader::Tcp(half) => half.as_ref().poll_read_ready(cx),
+            Reader::Unix(half) => half.as_ref().poll_read_ready(cx),
+        }
+    }
 }
 
 impl AsyncRead for Reader<'_> {
