@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::cli::LogFormat;
 use crate::limits;
@@ -45,6 +46,7 @@ pub(crate) struct Line<'a> {
     pub(crate) referer: &'a [u8],
     pub(crate) user_agent: &'a [u8],
     pub(crate) took: Duration,
+    pub(crate) ended: Instant,
     pub(crate) target: &'a str,
 }
 
@@ -56,9 +58,9 @@ pub(crate) struct AccessLog {
     queue: SyncSender<Order>,
     dropped: Arc<AtomicU64>,
     format: LogFormat,
-    /// The second that was formatted last.
-    second: Cell<u64>,
+    /// The second that was formatted last, and when it is over.
     date: RefCell<String>,
+    date_until: Cell<Option<Instant>>,
     begun: Notify,
 }
 
@@ -97,9 +99,12 @@ impl AccessLog {
     }
 
     fn format(&self, line: &Line<'_>, out: &mut Vec<u8>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if self.second.replace(now) != now {
-            let now = i64::try_from(now).ok();
+        if self.date_until.get().is_none_or(|until| until <= line.ended) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let left = Duration::from_secs(1)
+                .saturating_sub(Duration::from_nanos(now.subsec_nanos().into()));
+            self.date_until.set(Some(line.ended + left));
+            let now = i64::try_from(now.as_secs()).ok();
             let date = now.and_then(|now| OffsetDateTime::from_unix_timestamp(now).ok());
             let shape = if self.format == LogFormat::Json { RFC3339 } else { DATE };
             let date = date.and_then(|date| date.format(shape).ok());
@@ -302,8 +307,8 @@ impl LogWriter {
             queue: SyncSender::clone(&self.queue),
             dropped: Arc::clone(&self.dropped),
             format: self.format,
-            second: Cell::new(0),
             date: RefCell::default(),
+            date_until: Cell::new(None),
             begun: Notify::new(),
         }
     }

@@ -39,9 +39,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
         // Held while there are bytes to work on only: a waiting connection is a small thing.
         let mut desk = worker.spare.desk();
         loop {
-            // On the heap for its time only: it is many times the size of a connection that waits.
             let exchange = exchange::run(&worker, &mut stream, &client, &mut desk, &mut timer);
-            (next, now) = Box::pin(exchange).await;
+            (next, now) = on_the_heap(exchange).await;
             if next != Next::Again || desk.incoming.is_empty() {
                 break;
             }
@@ -54,6 +53,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
         Next::Reset => drop(stream.set_zero_linger()),
         Next::Again | Next::Close => {}
     }
+}
+
+/// For its time only: an exchange is many times the size of a connection that waits.
+fn on_the_heap<F: Future>(future: F) -> Pin<Box<F>> {
+    Box::pin(future)
 }
 
 /// Waits for the first byte, or the end. While draining it waits only shortly.

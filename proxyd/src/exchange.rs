@@ -72,6 +72,7 @@ pub(crate) async fn run(
         target: None,
         upload: None,
         tray: None,
+        ended: None,
         taken: 0,
     };
     let end = match read {
@@ -80,7 +81,7 @@ pub(crate) async fn run(
         Err(refusal) => End::Refused(refusal),
     };
     let next = exchange.finish(end).await;
-    let now = Instant::now();
+    let now = exchange.ended.unwrap_or_else(Instant::now);
     exchange.log(now);
     exchange.clear_up();
     (next, now)
@@ -125,6 +126,8 @@ struct Exchange<'a> {
     /// The rest of a body that did not come with its head.
     upload: Option<Box<Upload>>,
     tray: Option<Box<Tray>>,
+    /// When the last byte of the answer had gone out, where somebody has looked at the clock then.
+    ended: Option<Instant>,
     /// Bytes of `incoming` that are this request's.
     taken: usize,
 }
@@ -189,7 +192,9 @@ impl Exchange<'_> {
                 Attempted::Relayed(Relayed::Whole { reuse_upstream, reuse_client }) => {
                     let received = self.upload.as_ref().is_none_or(|upload| upload.is_done());
                     if reuse_upstream && received {
-                        self.worker.pool.put(&claim.target, upstream, Instant::now());
+                        let now = Instant::now();
+                        self.ended = Some(now);
+                        self.worker.pool.put(&claim.target, upstream, now);
                     }
                     return End::Whole { reuse_client };
                 }
@@ -339,6 +344,7 @@ impl Exchange<'_> {
             referer: request.referer.of(head),
             user_agent: request.user_agent.of(head),
             took: now.saturating_duration_since(self.started),
+            ended: now,
             target: self.target.as_ref().map_or("", |target| &target.label),
         });
     }

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::route::Route;
 use crate::service::Service;
 
@@ -20,7 +22,7 @@ pub(crate) struct Table {
     pub(crate) generation: u64,
     /// By host; those of a host are neighbours, each before those that its prefix begins.
     entries: Vec<Entry>,
-    sites: HashMap<Box<str>, Range<usize>>,
+    sites: HashMap<Box<str>, Range<usize>, RandomState>,
     has_wildcards: bool,
     /// The numbers of all live targets, of services without a route, too.
     pub(crate) live: HashSet<u64>,
@@ -29,7 +31,7 @@ pub(crate) struct Table {
 impl Table {
     /// From routes in the order of their keys.
     pub(crate) fn new(generation: u64, entries: Vec<Entry>, live: HashSet<u64>) -> Table {
-        let mut sites: HashMap<Box<str>, Range<usize>> = HashMap::new();
+        let mut sites: HashMap<Box<str>, Range<usize>, RandomState> = HashMap::default();
         for (at, entry) in entries.iter().enumerate() {
             let host = entry.route.key.host.as_str();
             match sites.get_mut(host) {

@@ -52,7 +52,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// Reads a line without its CR LF; `base` is where it starts in the head.
+    /// Reads a line without its CR LF and without controls; `base` is where it starts in the head.
     pub(crate) fn parse(line: &[u8], base: usize) -> Result<Field, Malformed> {
         if let [b' ' | b'\t', ..] = line {
             return Err(Malformed::Folded);
@@ -65,9 +65,6 @@ impl Field {
         let (name, rest) = line.split_at_checked(colon).ok_or(Malformed::FieldName)?;
         let rest = rest.get(1..).unwrap_or_default();
         let value = syntax::trim(rest);
-        if !syntax::is_value(value) {
-            return Err(Malformed::FieldValue);
-        }
         let plain = rest.len() == value.len() + 1 && rest.first() == Some(&b' ');
         Ok(Field {
             role: role(name),

@@ -3,7 +3,7 @@
 use super::body::Framing;
 use super::field::{ConnectionOptions, Field, Role, Span};
 use super::malformed::Malformed;
-use super::syntax;
+use super::syntax::{self, Line};
 use crate::limits;
 
 /// Whether a head is complete.
@@ -51,14 +51,20 @@ impl RequestHead {
     pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<Progress, Malformed> {
         loop {
             let rest = bytes.get(self.at..).unwrap_or_default();
-            let Some(end) = memchr::memchr(b'\n', rest) else {
-                self.check_partial(rest, bytes.len())?;
-                return Ok(Progress::Partial);
+            let line = match syntax::line(rest) {
+                Line::Whole(line) => line,
+                Line::Partial => {
+                    self.check_partial(rest, bytes.len())?;
+                    return Ok(Progress::Partial);
+                }
+                Line::Unended => return Err(Malformed::LineEnding),
+                Line::Control if self.line == Span::default() => {
+                    return Err(Malformed::RequestLine);
+                }
+                Line::Control => return Err(Malformed::FieldValue),
             };
-            let line = rest.get(..end).unwrap_or_default();
-            let [line @ .., b'\r'] = line else { return Err(Malformed::LineEnding) };
             let start = self.at;
-            self.at += end + 1;
+            self.at += line.len() + 2;
             if self.at > limits::HEAD {
                 return Err(self.too_large());
             }
@@ -81,10 +87,6 @@ impl RequestHead {
 
     /// Refuses as early as a line without an end allows.
     fn check_partial(&self, rest: &[u8], have: usize) -> Result<(), Malformed> {
-        let bad = |&byte: &u8| !(syntax::is_value_byte(byte) || byte == b'\r');
-        if rest.first().is_some_and(bad) {
-            return Err(Malformed::LineEnding);
-        }
         if have >= limits::HEAD
             || (self.line == Span::default() && rest.len() > limits::TARGET + 256)
         {

@@ -4,7 +4,7 @@ use super::body::Framing;
 use super::field::{ConnectionOptions, Field, Role, Span};
 use super::malformed::Malformed;
 use super::request::Progress;
-use super::syntax;
+use super::syntax::{self, Line};
 use crate::limits;
 
 /// A response's head.
@@ -38,16 +38,18 @@ impl ResponseHead {
     pub(crate) fn advance(&mut self, bytes: &[u8], to_head: bool) -> Result<Progress, Malformed> {
         loop {
             let rest = bytes.get(self.at..).unwrap_or_default();
-            let Some(end) = memchr::memchr(b'\n', rest) else {
-                if bytes.len() >= limits::HEAD {
+            let line = match syntax::line(rest) {
+                Line::Whole(line) => line,
+                Line::Partial if bytes.len() >= limits::HEAD => {
                     return Err(Malformed::HeadTooLarge);
                 }
-                return Ok(Progress::Partial);
+                Line::Partial => return Ok(Progress::Partial),
+                Line::Unended => return Err(Malformed::LineEnding),
+                Line::Control if self.status == 0 => return Err(Malformed::StatusLine),
+                Line::Control => return Err(Malformed::FieldValue),
             };
-            let line = rest.get(..end).unwrap_or_default();
-            let [line @ .., b'\r'] = line else { return Err(Malformed::LineEnding) };
             let start = self.at;
-            self.at += end + 1;
+            self.at += line.len() + 2;
             if self.at > limits::HEAD {
                 return Err(Malformed::HeadTooLarge);
             }
@@ -89,7 +91,7 @@ impl ResponseHead {
         };
         let (code, reason) = text.split_at_checked(3).ok_or(Malformed::StatusLine)?;
         let status = syntax::decimal(code).ok_or(Malformed::StatusLine)?;
-        if !(reason.is_empty() || reason.starts_with(b" ")) || !syntax::is_value(reason) {
+        if !(reason.is_empty() || reason.starts_with(b" ")) {
             return Err(Malformed::StatusLine);
         }
         self.status =

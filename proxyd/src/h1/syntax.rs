@@ -35,8 +35,58 @@ const fn classes() -> [u8; 256] {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "a u8 is in range")]
 fn is(byte: u8, class: u8) -> bool {
-    CLASSES.get(usize::from(byte)).is_some_and(|found| found & class != 0)
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+/// A line at the start of bytes that may not be all there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line<'a> {
+    /// Without its CR LF. It holds no control character but tabs.
+    Whole(&'a [u8]),
+    Partial,
+    /// It ends in something else than CR LF.
+    Unended,
+    /// There is a control character in it.
+    Control,
+}
+
+/// One look at each byte: it finds the end of the line and what may not be in it.
+pub(crate) fn line(bytes: &[u8]) -> Line<'_> {
+    let (line, rest) = bytes.split_at_checked(text_len(bytes)).unwrap_or((bytes, b""));
+    match rest {
+        [b'\r', b'\n', ..] => Line::Whole(line),
+        [] | [b'\r'] => Line::Partial,
+        [b'\r' | b'\n', ..] => Line::Unended,
+        _ => Line::Control,
+    }
+}
+
+/// How many bytes come before the first control character that is no tab. It looks at eight at a
+/// time: of a byte below 32, and of one that becomes 0, subtraction borrows the highest bit. What
+/// the borrow does to bytes above the first such one does not matter.
+fn text_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let mut at = 0;
+    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*eight);
+        let delete = word ^ (ONES * 0x7f);
+        let below = word.wrapping_sub(ONES * 0x20) & !word;
+        let controls = (below | (delete.wrapping_sub(ONES) & !delete)) & HIGH;
+        if controls == 0 {
+            at += 8;
+            continue;
+        }
+        at += controls.trailing_zeros() as usize / 8;
+        if bytes.get(at) != Some(&b'\t') {
+            return at;
+        }
+        at += 1;
+    }
+    let tail = bytes.get(at..).unwrap_or_default();
+    at + tail.iter().position(|&byte| !is(byte, VALUE)).unwrap_or(tail.len())
 }
 
 /// A byte of a method or a field name.
@@ -52,11 +102,6 @@ pub(crate) fn is_value_byte(byte: u8) -> bool {
 /// A method or a field name.
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, TOKEN))
-}
-
-/// A field value. Without an early end the loop is a few vector instructions.
-pub(crate) fn is_value(bytes: &[u8]) -> bool {
-    none(bytes, |byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
 }
 
 /// A request target: visible ASCII, and no fragment.
@@ -92,4 +137,44 @@ pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
 /// The elements of a comma-separated list, empty ones left out.
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![8 => any::<u8>(), 8 => b' '..0x7f, 1 => Just(b'\t'), 1 => 0x7e..0x82_u8]
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_as_long_as_it_is(bytes in proptest::collection::vec(byte(), 0..64)) {
+            let plain = bytes.iter().position(|&byte| !is_value_byte(byte));
+            prop_assert_eq!(text_len(&bytes), plain.unwrap_or(bytes.len()));
+        }
+    }
+
+    #[test]
+    fn lines() {
+        for (bytes, found) in [
+            ("", Line::Partial),
+            ("Host: a", Line::Partial),
+            ("Host: a\r", Line::Partial),
+            ("Host: a\r\nmore", Line::Whole(b"Host: a")),
+            ("\r\n", Line::Whole(b"")),
+            (
+                "a\tb: long enough\tfor two words\r\n\r\n",
+                Line::Whole(b"a\tb: long enough\tfor two words"),
+            ),
+            ("Host: a\n", Line::Unended),
+            ("Host: a\rb\r\n", Line::Unended),
+            ("Host: \0a\r\n", Line::Control),
+            ("Host: \x7f\r\n", Line::Control),
+        ] {
+            assert_eq!(line(bytes.as_bytes()), found, "{bytes:?}");
+        }
+    }
 }
