@@ -45,7 +45,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) spare: &'a Spare,
     pub(crate) draining: &'a Cell<bool>,
     pub(crate) sent: &'a Sent,
-    pub(crate) ask: Ask,
+    pub(crate) ask: Ask<'a>,
     pub(crate) started: Instant,
 }
 

@@ -14,6 +14,7 @@ use crate::flow::{self, Stop};
 use crate::h1::body::Body;
 use crate::h1::malformed::Malformed;
 use crate::h1::request::Progress;
+use crate::h1::trailer::Passing;
 use crate::headers;
 use crate::host::Host;
 use crate::limits;
@@ -232,16 +233,22 @@ impl Exchange<'_> {
             return Ok(());
         }
         let chunked = matches!(body, Body::Chunks(_));
+        let trailers = if chunked {
+            Passing::new(&request.connection, incoming.data())
+        } else {
+            Passing::default()
+        };
         let data = incoming.data_mut().get_mut(request.len..).unwrap_or_default();
         let step = body.step(data)?;
         let payload = data.get(step.start..step.end).unwrap_or_default();
         let tail = headers::write_frame(chunked, payload.len(), body.is_done(), outgoing);
         outgoing.extend_from_slice(payload);
-        outgoing.extend_from_slice(tail);
+        outgoing.extend_from_slice(trailers.end(&body, tail, &mut Vec::new()));
         self.taken += step.consumed;
         if !body.is_done() {
             let timer = Timer::new(self.started + limits::BODY_TIME);
-            self.upload = Some(Box::new(Upload::new(body, self.worker.spare.large(), timer)));
+            let upload = Upload::new(body, trailers, self.worker.spare.large(), timer);
+            self.upload = Some(Box::new(upload));
         }
         Ok(())
     }
@@ -254,7 +261,9 @@ impl Exchange<'_> {
         let ask = Ask {
             is_head: request.method.of(incoming.data()) == b"HEAD",
             is_11: request.is_11,
-            upgrade: request.upgrade.is_some(),
+            upgrade: request.upgrade.map(|offer| offer.of(incoming.data())),
+            trailers: request.takes_trailers,
+            expects: request.expects_continue,
             keep_alive: request.keeps_alive(),
         };
         let attempt = attempt::Attempt {

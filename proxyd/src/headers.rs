@@ -21,11 +21,13 @@ pub(crate) fn write_request(head: &[u8], request: &RequestHead, client: &str, ou
     let passes = |role| match role {
         Role::End | Role::Referer | Role::UserAgent => true,
         Role::Expect => request.expects_continue,
+        Role::Trailer => request.framing == Framing::Chunked,
         Role::Host
         | Role::Connection
         | Role::ContentLength
         | Role::TransferEncoding
         | Role::Upgrade
+        | Role::Te
         | Role::Hop
         | Role::Forwarded => false,
     };
@@ -33,6 +35,9 @@ pub(crate) fn write_request(head: &[u8], request: &RequestHead, client: &str, ou
     write_framing(request.framing, out);
     if let Some(protocol) = request.upgrade {
         write_upgrade(head, protocol, out);
+    } else if request.takes_trailers {
+        // What the client can take, this hop can: it passes them on.
+        out.extend_from_slice(b"Connection: TE\r\nTE: trailers\r\n");
     }
     out.extend_from_slice(b"X-Forwarded-For: ");
     out.extend_from_slice(client.as_bytes());
@@ -41,23 +46,29 @@ pub(crate) fn write_request(head: &[u8], request: &RequestHead, client: &str, ou
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Writes a response's head for the client, with the framing that its body will have.
+/// Writes a response's head for the client, with the framing that its body will have. `trailers`:
+/// fields behind the body will pass.
 pub(crate) fn write_response(
     head: &[u8],
     response: &ResponseHead,
     framing: Framing,
+    trailers: bool,
     connection: &[u8],
     out: &mut Vec<u8>,
 ) {
+    let status = response.status_text.of(head);
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(response.status_text.of(head));
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(status);
+    // The space stands without a reason, too.
+    out.extend_from_slice(if status.len() == 3 { b" \r\n" } else { b"\r\n" });
     let passes = |role| match role {
         Role::End | Role::Referer | Role::UserAgent | Role::Host | Role::Expect => true,
+        Role::Trailer => trailers,
         Role::Connection
         | Role::ContentLength
         | Role::TransferEncoding
         | Role::Upgrade
+        | Role::Te
         | Role::Hop
         | Role::Forwarded => false,
     };

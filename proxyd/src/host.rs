@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use crate::h1::syntax;
+
 /// The longest host that is looked at; a DNS name has at most 253 characters.
 const MAX: usize = 255;
 
@@ -24,7 +26,7 @@ impl Host {
         };
         match port {
             [] | [b':'] => {}
-            [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => {}
+            [b':', digits @ ..] if is_port(digits) => {}
             _ => return None,
         }
         if let [b'[', address @ .., b']'] = name {
@@ -52,6 +54,10 @@ impl Host {
     }
 }
 
+fn is_port(digits: &[u8]) -> bool {
+    digits.len() <= 5 && syntax::decimal(digits).is_some_and(|port| u16::try_from(port).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,7 +81,10 @@ mod tests {
             ("user@shop.example", None),
             ("shop.example:80:80", None),
             ("shop.example:http", None),
+            ("shop.example:65535", Some("shop.example")),
+            ("shop.example:65536", None),
             ("shop.example:123456", None),
+            ("shop.example:-1", None),
             ("::1", None),
             ("[::1", None),
             ("[shop]", None),

@@ -6,12 +6,15 @@ use std::time::Duration;
 pub(crate) const HEAD: usize = 32 * 1024;
 /// The target in the request line: more is 414.
 pub(crate) const TARGET: usize = 8 * 1024;
-/// Fields in one head: more is 431, behind us 502.
+/// Fields in one head, and fields that its `Connection` names: more is 431, behind us 502.
 pub(crate) const FIELDS: usize = 128;
 /// Bytes of chunk extensions in one body: more is 400, behind us a cut.
 pub(crate) const CHUNK_EXTENSIONS: usize = 4 * 1024;
-/// Bytes of trailer fields after one body: more is 400, behind us a cut.
+/// Bytes of trailer fields after one body: more is 400, behind us a cut. So is it with more than
+/// `FIELDS` of them.
 pub(crate) const TRAILERS: usize = 8 * 1024;
+/// Interim answers (1xx) to one request: more is 502.
+pub(crate) const INTERIM: u32 = 16;
 /// What a request's head is read with at first; it grows up to the bound above.
 pub(crate) const HEAD_FIRST: usize = 4 * 1024;
 /// What an answer is read with, and a request's body once it does not fit beside its head.

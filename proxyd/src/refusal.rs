@@ -42,6 +42,7 @@ impl Refusal {
                 Malformed::Version => 505,
                 Malformed::LineEnding
                 | Malformed::RequestLine
+                | Malformed::MethodCase
                 | Malformed::Target
                 | Malformed::StatusLine
                 | Malformed::FieldName
@@ -59,6 +60,7 @@ impl Refusal {
                 | Malformed::ChunkEnd
                 | Malformed::ChunkExtension
                 | Malformed::Trailer
+                | Malformed::TooManyInterim
                 | Malformed::Switched => 400,
             },
             Refusal::Slow => 408,

@@ -15,17 +15,24 @@ use crate::h1::body::{Body, Framing};
 use crate::h1::malformed::Malformed;
 use crate::h1::request::Progress;
 use crate::h1::response::ResponseHead;
+use crate::h1::syntax;
+use crate::h1::trailer::Passing;
 use crate::headers;
 use crate::limits;
 use crate::timer::Timer;
 
 /// What the client asked for, as far as its answer depends on it.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts about a request")]
-pub(crate) struct Ask {
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts about a request")]
+pub(crate) struct Ask<'a> {
     pub(crate) is_head: bool,
     pub(crate) is_11: bool,
-    pub(crate) upgrade: bool,
+    /// The protocols that the client would switch to.
+    pub(crate) upgrade: Option<&'a [u8]>,
+    /// It takes fields behind a body.
+    pub(crate) trailers: bool,
+    /// It waits for a word of the target before it sends the body.
+    pub(crate) expects: bool,
     /// The client's connection could take another request afterwards.
     pub(crate) keep_alive: bool,
 }
@@ -81,7 +88,7 @@ pub(crate) struct Relay<'a, U, C> {
     pub(crate) reply: &'a mut Vec<u8>,
     pub(crate) timer: &'a mut Timer,
     pub(crate) sent: &'a Sent,
-    pub(crate) ask: Ask,
+    pub(crate) ask: Ask<'a>,
     pub(crate) draining: &'a Cell<bool>,
 }
 
@@ -89,7 +96,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
     /// Relays interim answers, the final one's head and its body. `until`: when the head must be
     /// there.
     pub(crate) async fn run(mut self, until: Instant) -> Result<Relayed, Broken> {
-        loop {
+        for _ in 0..=limits::INTERIM {
             self.timer.set(until);
             self.read_head().await?;
             match self.head.status {
@@ -98,6 +105,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
                 _ => return self.finish().await,
             }
         }
+        Err(Broken::Malformed(Malformed::TooManyInterim))
     }
 
     async fn read_head(&mut self) -> Result<(), Broken> {
@@ -121,21 +129,23 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
 
     async fn interim(&mut self) -> Result<(), Broken> {
         if self.ask.is_11 {
-            self.write_head(Framing::None, b"");
+            self.write_head(Framing::None, false, b"");
             self.send_reply().await?;
         }
         self.reply.clear();
+        self.ask.expects &= self.head.status != 100;
         self.buffer.consume(self.head.len);
         self.head.clear();
         Ok(())
     }
 
     async fn switch(mut self) -> Result<Relayed, Broken> {
-        if !self.ask.upgrade || self.head.upgrade.is_none() {
+        let answer = self.head.upgrade.map_or(&b""[..], |answer| answer.of(self.buffer.data()));
+        if !self.ask.upgrade.is_some_and(|offer| is_offered(offer, answer)) {
             return Err(Broken::Malformed(Malformed::Switched));
         }
         self.sent.status.set(101);
-        self.write_head(Framing::None, b"");
+        self.write_head(Framing::None, false, b"");
         self.send_reply().await?;
         self.buffer.consume(self.head.len);
         Ok(Relayed::Switched)
@@ -156,21 +166,34 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             (true, true) => b"",
             (true, false) => b"Connection: keep-alive\r\n",
         };
-        self.write_head(reframed, connection);
+        let chunked = reframed == Framing::Chunked;
+        let trailers = (chunked && self.ask.trailers)
+            .then(|| Passing::new(&self.head.connection, self.buffer.data()));
+        self.write_head(reframed, trailers.is_some(), connection);
         self.buffer.consume(self.head.len);
         self.timer.set_after(limits::BODY_TIME);
         let mut body = Body::new(framing);
-        let chunked = reframed == Framing::Chunked;
         // The head waits in `reply` until it is known how much of the body goes with it.
-        self.send_body(&mut body, chunked).await?;
+        self.send_body(&mut body, chunked, trailers.as_ref()).await?;
         if !body.is_done() {
-            self.stream_body(&mut body, chunked).await?;
+            self.stream_body(&mut body, chunked, trailers.as_ref()).await?;
         }
-        let reuse_upstream = self.head.keeps_alive() && self.buffer.is_empty();
+        let reuse_upstream = self.may_ask_again() && self.buffer.is_empty();
         Ok(Relayed::Whole { reuse_upstream, reuse_client })
     }
 
-    async fn stream_body(&mut self, body: &mut Body, chunked: bool) -> Result<(), Broken> {
+    /// Whether the target would take another request. One that answered instead of giving the
+    /// word may take the body for the next request: it is not asked again.
+    fn may_ask_again(&self) -> bool {
+        self.head.keeps_alive() && !self.ask.expects
+    }
+
+    async fn stream_body(
+        &mut self,
+        body: &mut Body,
+        chunked: bool,
+        trailers: Option<&Passing>,
+    ) -> Result<(), Broken> {
         while !body.is_done() {
             self.timer.set_after(limits::BODY_TIME);
             match flow::fill(self.upstream, self.buffer, self.timer).await {
@@ -180,13 +203,18 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
                 Ok(0) | Err(_) => return Err(Broken::BodyCut),
                 Ok(_) => {}
             }
-            self.send_body(body, chunked).await?;
+            self.send_body(body, chunked, trailers).await?;
         }
         Ok(())
     }
 
     /// Sends what `reply` and the buffer hold: one write, where it is little one of one piece.
-    async fn send_body(&mut self, body: &mut Body, chunked: bool) -> Result<(), Broken> {
+    async fn send_body(
+        &mut self,
+        body: &mut Body,
+        chunked: bool,
+        trailers: Option<&Passing>,
+    ) -> Result<(), Broken> {
         let data = self.buffer.data_mut();
         let step = body.step(data);
         let step = match step {
@@ -196,6 +224,8 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         };
         let payload = data.get(step.start..step.end).unwrap_or_default();
         let tail = headers::write_frame(chunked, payload.len(), body.is_done(), self.reply);
+        let mut room = Vec::new();
+        let tail = trailers.map_or(tail, |trailers| trailers.end(body, tail, &mut room));
         if !self.sent.begun() {
             self.sent.status.set(self.head.status);
         }
@@ -213,9 +243,9 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         result.map_err(|_| Broken::ClientGone)
     }
 
-    fn write_head(&mut self, framing: Framing, connection: &[u8]) {
+    fn write_head(&mut self, framing: Framing, trailers: bool, connection: &[u8]) {
         let bytes = self.buffer.data();
-        headers::write_response(bytes, self.head, framing, connection, self.reply);
+        headers::write_response(bytes, self.head, framing, trailers, connection, self.reply);
     }
 
     async fn send_reply(&mut self) -> Result<(), Broken> {
@@ -223,4 +253,12 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         self.reply.clear();
         sent.map_err(|_| Broken::ClientGone)
     }
+}
+
+/// Whether all that a target switches to is what the client offered.
+fn is_offered(offer: &[u8], answer: &[u8]) -> bool {
+    let offered =
+        |protocol: &[u8]| syntax::list(offer).any(|offered| offered.eq_ignore_ascii_case(protocol));
+    let mut protocols = syntax::list(answer).peekable();
+    protocols.peek().is_some() && protocols.all(offered)
 }

@@ -8,6 +8,7 @@ use crate::buffer::Buffer;
 use crate::flow::{self, Stop};
 use crate::h1::body::Body;
 use crate::h1::malformed::Malformed;
+use crate::h1::trailer::Passing;
 use crate::headers;
 use crate::limits;
 use crate::timer::Timer;
@@ -28,15 +29,16 @@ pub(crate) enum Lost {
 pub(crate) struct Upload {
     body: Body,
     chunked: bool,
+    trailers: Passing,
     buffer: Buffer,
     timer: Timer,
     frame: Vec<u8>,
 }
 
 impl Upload {
-    pub(crate) fn new(body: Body, buffer: Buffer, timer: Timer) -> Upload {
+    pub(crate) fn new(body: Body, trailers: Passing, buffer: Buffer, timer: Timer) -> Upload {
         let chunked = matches!(body, Body::Chunks(_));
-        Upload { body, chunked, buffer, timer, frame: Vec::new() }
+        Upload { body, chunked, trailers, buffer, timer, frame: Vec::new() }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -70,6 +72,8 @@ impl Upload {
                 self.body.is_done(),
                 &mut self.frame,
             );
+            let mut room = Vec::new();
+            let tail = self.trailers.end(&self.body, tail, &mut room);
             let mut parts = [IoSlice::new(&self.frame), IoSlice::new(payload), IoSlice::new(tail)];
             let sent = flow::send_parts(upstream, &mut parts, &mut self.timer).await;
             self.buffer.consume(step.consumed);

@@ -41,3 +41,4 @@ mod proxyd_framing;
 mod proxyd_hostile;
 mod proxyd_lifecycle;
 mod proxyd_requests;
+mod proxyd_trailers;

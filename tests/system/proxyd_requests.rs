@@ -139,7 +139,7 @@ fn o18_x_forwarded_and_hop_by_hop() {
          X_Forwarded_For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\
          Connection: keep-alive, X-Secret,TE\r\nX-Secret: 1\r\nTE: trailers\r\n\
          Keep-Alive: 300\r\nProxy-Connection: keep-alive\r\nUpgrade: nothing\r\n\
-         Trailer: X\r\nX-Kept:   spaced\t\r\nCookie: a=b\r\nX-Empty:\r\n\r\n",
+         Trailer: X\r\nX-Kept:   spaced\t\r\nProxy: http://evil\r\nCookie: a=b\r\nX-Empty:\r\n\r\n",
     );
     let answer = client.answer();
     let seen = &backend.seen()[0];
@@ -147,8 +147,10 @@ fn o18_x_forwarded_and_hop_by_hop() {
     let mut fields = seen.fields.clone();
     fields.sort();
     let expected = [
+        ("Connection", "TE"),
         ("Cookie", "a=b"),
         ("Host", "App.test:8080"),
+        ("TE", "trailers"),
         ("X-Empty", ""),
         ("X-Forwarded-For", "127.0.0.1"),
         ("X-Forwarded-Host", "App.test:8080"),

@@ -55,6 +55,14 @@ impl Body {
         }
     }
 
+    /// The fields behind it, as they came: there are some only behind chunks.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        match self {
+            Body::Done | Body::Left(_) | Body::UntilClose => b"",
+            Body::Chunks(chunks) => chunks.trailers(),
+        }
+    }
+
     /// Looks at `data`, from where the last step ended. Chunks are moved together in place, so
     /// that the payload is one range.
     pub(crate) fn step(&mut self, data: &mut [u8]) -> Result<Step, Malformed> {

@@ -1,5 +1,5 @@
 //! The chunked coding, strictly: CR LF and nothing else ends a line, and every limit holds over
-//! the whole body. Extensions and trailers are checked and dropped.
+//! the whole body. Extensions are checked and dropped, trailer fields checked and kept.
 
 use super::body::Step;
 use super::malformed::Malformed;
@@ -33,12 +33,19 @@ pub(crate) struct Chunks {
     /// Of the chunk's size: read so far, then left of its data.
     left: u64,
     extensions: usize,
-    trailers: usize,
+    /// The trailer fields, each with its CR LF.
+    trailers: Vec<u8>,
+    trailer_fields: usize,
 }
 
 impl Chunks {
     pub(crate) fn is_done(&self) -> bool {
         self.at == At::Done
+    }
+
+    /// The trailer fields as they came; all of them once the body is done.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.trailers
     }
 
     /// Reads on through `data`; the payload found is moved together behind its first piece.
@@ -100,15 +107,22 @@ impl Chunks {
             (At::DataCr, b'\r') => At::DataLf,
             (At::DataLf, b'\n') => At::Size,
             (At::Trailer, b'\r') => At::EndLf,
-            (At::TrailerName, b':') => self.trailer(At::TrailerValue)?,
+            (At::TrailerName, b':') => self.trailer(byte, At::TrailerValue)?,
             (At::Trailer | At::TrailerName, _) if syntax::is_token_byte(byte) => {
-                self.trailer(At::TrailerName)?
+                self.trailer(byte, At::TrailerName)?
             }
             (At::TrailerValue, b'\r') => At::TrailerLf,
             (At::TrailerValue, _) if syntax::is_value_byte(byte) => {
-                self.trailer(At::TrailerValue)?
+                self.trailer(byte, At::TrailerValue)?
             }
-            (At::TrailerLf, b'\n') => At::Trailer,
+            (At::TrailerLf, b'\n') => {
+                self.trailers.extend_from_slice(b"\r\n");
+                self.trailer_fields += 1;
+                if self.trailer_fields > limits::FIELDS {
+                    return Err(Malformed::Trailer);
+                }
+                At::Trailer
+            }
             (At::EndLf, b'\n') => At::Done,
             (At::SizeLf, _) => return Err(Malformed::ChunkSize),
             (At::DataCr | At::DataLf, _) => return Err(Malformed::ChunkEnd),
@@ -120,8 +134,11 @@ impl Chunks {
         })
     }
 
-    fn trailer(&mut self, next: At) -> Result<At, Malformed> {
-        self.trailers += 1;
-        if self.trailers > limits::TRAILERS { Err(Malformed::Trailer) } else { Ok(next) }
+    fn trailer(&mut self, byte: u8, next: At) -> Result<At, Malformed> {
+        if self.trailers.len() >= limits::TRAILERS {
+            return Err(Malformed::Trailer);
+        }
+        self.trailers.push(byte);
+        Ok(next)
     }
 }

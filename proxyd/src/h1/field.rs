@@ -2,6 +2,7 @@
 
 use super::malformed::Malformed;
 use super::syntax;
+use crate::limits;
 
 /// A part of a head, by its place in the buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub(crate) enum Role {
     TransferEncoding,
     Upgrade,
     Expect,
+    Te,
+    /// Announces fields behind the body: passed on where they are.
+    Trailer,
     Referer,
     UserAgent,
     /// Meant for the next hop only: dropped.
@@ -79,12 +83,14 @@ impl Field {
 fn role(name: &[u8]) -> Role {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     match name.len() {
-        2 if is("te") => Role::Hop,
+        2 if is("te") => Role::Te,
         4 if is("host") => Role::Host,
+        // A CGI-style app reads it as the address of its own proxy.
+        5 if is("proxy") => Role::Hop,
         6 if is("expect") => Role::Expect,
         7 if is("upgrade") => Role::Upgrade,
         7 if is("referer") => Role::Referer,
-        7 if is("trailer") => Role::Hop,
+        7 if is("trailer") => Role::Trailer,
         9 if is("forwarded") => Role::Forwarded,
         // `_` too: a CGI-style app cannot tell it from `-`.
         9 if like(name, "x-real-ip") => Role::Forwarded,
@@ -92,22 +98,29 @@ fn role(name: &[u8]) -> Role {
         10 if is("keep-alive") => Role::Hop,
         10 if is("user-agent") => Role::UserAgent,
         14 if is("content-length") => Role::ContentLength,
+        // Part of an upgrade that is never passed on.
+        14 if is("http2-settings") => Role::Hop,
         16 if is("proxy-connection") => Role::Hop,
         17 if is("transfer-encoding") => Role::TransferEncoding,
         // `_` for `-` in the names that frame a message: two readers could disagree.
         14 if like(name, "content-length") => Role::Hop,
         17 if like(name, "transfer-encoding") => Role::Hop,
-        13.. if name.get(..12).is_some_and(|start| like(start, "x-forwarded-")) => Role::Forwarded,
+        13.. if starts_like(name, "x-forwarded-") => Role::Forwarded,
         _ => Role::End,
     }
 }
 
 /// Equal but for case and `_` instead of `-`.
-fn like(name: &[u8], known: &str) -> bool {
+pub(super) fn like(name: &[u8], known: &str) -> bool {
     name.len() == known.len()
         && name.iter().zip(known.bytes()).all(|(&byte, known)| {
             byte.eq_ignore_ascii_case(&known) || (byte == b'_' && known == b'-')
         })
+}
+
+/// Begins with `known`, but for case and `_` instead of `-`.
+pub(super) fn starts_like(name: &[u8], known: &str) -> bool {
+    name.get(..known.len()).is_some_and(|start| like(start, known))
 }
 
 /// What the `Connection` fields of a head say.
@@ -129,7 +142,7 @@ impl ConnectionOptions {
     }
 
     /// Takes in the value of one `Connection` field.
-    pub(crate) fn add(&mut self, head: &[u8], value: Span) {
+    pub(crate) fn add(&mut self, head: &[u8], value: Span) -> Result<(), Malformed> {
         for option in syntax::list(value.of(head)) {
             if option.eq_ignore_ascii_case(b"close") {
                 self.close = true;
@@ -137,10 +150,19 @@ impl ConnectionOptions {
                 self.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"upgrade") {
                 self.upgrade = true;
-            } else {
+            } else if self.named.len() < limits::FIELDS {
                 self.named.push(Span::within(head, option, 0));
+            } else {
+                // Each is compared with each field.
+                return Err(Malformed::TooManyFields);
             }
         }
+        Ok(())
+    }
+
+    /// The names of the fields that are for this hop only.
+    pub(crate) fn named<'a>(&'a self, head: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.named.iter().map(|named| named.of(head))
     }
 
     /// Whether a field of this name was declared to be for this hop only.

@@ -17,6 +17,8 @@ pub(crate) enum Malformed {
     Version,
     #[error("CONNECT and TRACE are not offered")]
     Method,
+    #[error("the method is not written in capitals")]
+    MethodCase,
     #[error("the status line is not HTTP/1.1 SP CODE SP REASON")]
     StatusLine,
     #[error("a field name holds something else than letters, digits and hyphens")]
@@ -53,8 +55,10 @@ pub(crate) enum Malformed {
     ChunkEnd,
     #[error("a chunk extension holds a control character, or they are longer than 4 KiB")]
     ChunkExtension,
-    #[error("a trailer field is malformed, or they are longer than 8 KiB")]
+    #[error("a trailer field is malformed, or they are more than 128 or longer than 8 KiB")]
     Trailer,
+    #[error("there are more than 16 interim answers")]
+    TooManyInterim,
     #[error("the connection was switched to another protocol without being asked to")]
     Switched,
 }

@@ -10,6 +10,7 @@ pub(crate) mod malformed;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod syntax;
+pub(crate) mod trailer;
 
 #[cfg(test)]
 mod vectors;

@@ -4,6 +4,7 @@ use super::body::Framing;
 use super::field::{ConnectionOptions, Field, Role, Span};
 use super::malformed::Malformed;
 use super::syntax::{self, Line};
+use crate::host::Host;
 use crate::limits;
 
 /// Whether a head is complete.
@@ -27,7 +28,10 @@ pub(crate) struct RequestHead {
     pub(crate) framing: Framing,
     /// HTTP/1.1, else 1.0.
     pub(crate) is_11: bool,
+    /// There is a body, and the client waits for a word before it sends it.
     pub(crate) expects_continue: bool,
+    /// The client takes fields behind the body of the answer.
+    pub(crate) takes_trailers: bool,
     /// The protocol that the client would switch to.
     pub(crate) upgrade: Option<Span>,
     pub(crate) referer: Span,
@@ -104,6 +108,10 @@ impl RequestHead {
     }
 
     fn start_line(&mut self, line: &[u8], start: usize) -> Result<(), Malformed> {
+        // Also where it comes in one piece: how it comes must never matter.
+        if line.len() >= limits::TARGET + 256 {
+            return Err(Malformed::TargetTooLong);
+        }
         let mut words = line.split(|&byte| byte == b' ');
         let (Some(method), Some(target), Some(version), None) =
             (words.next(), words.next(), words.next(), words.next())
@@ -125,6 +133,10 @@ impl RequestHead {
         };
         if target.len() > limits::TARGET {
             return Err(Malformed::TargetTooLong);
+        }
+        // Methods have a case, but not every app knows: `head` has a body or has none.
+        if method.iter().any(u8::is_ascii_lowercase) {
+            return Err(Malformed::MethodCase);
         }
         if matches!(method, b"CONNECT" | b"TRACE") {
             return Err(Malformed::Method);
@@ -152,15 +164,17 @@ impl RequestHead {
             return Err(Malformed::TooManyFields);
         }
         match field.role {
-            Role::Connection => self.connection.add(head, field.value),
+            Role::Connection => self.connection.add(head, field.value)?,
             Role::Referer => self.referer = field.value,
             Role::UserAgent => self.user_agent = field.value,
             Role::Upgrade => self.upgrade = Some(field.value),
+            Role::Te => self.takes_trailers |= names_trailers(field.value.of(head)),
             Role::End
             | Role::Host
             | Role::ContentLength
             | Role::TransferEncoding
             | Role::Expect
+            | Role::Trailer
             | Role::Hop
             | Role::Forwarded => {}
         }
@@ -202,6 +216,8 @@ impl RequestHead {
                 Role::End
                 | Role::Connection
                 | Role::Upgrade
+                | Role::Te
+                | Role::Trailer
                 | Role::Referer
                 | Role::UserAgent
                 | Role::Hop
@@ -219,15 +235,19 @@ impl RequestHead {
         };
         if self.host == Span::default() {
             self.host = host.unwrap_or_default();
+        } else if host.is_some_and(|host| Host::parse(host.of(head)).is_none()) {
+            // Not looked at otherwise: the authority of the target is what counts.
+            return Err(Malformed::Host);
         }
         if host.is_none() && self.is_11 {
             return Err(Malformed::HostMissing);
         }
-        // An upgrade with a body would leave two readers of what follows.
         let bodiless = matches!(self.framing, Framing::None | Framing::Length(0));
-        if !(self.connection.upgrade && self.is_11 && bodiless) {
-            self.upgrade = None;
-        }
+        self.expects_continue &= !bodiless;
+        self.takes_trailers &= self.is_11;
+        // An upgrade with a body would leave two readers of what follows.
+        let offers = self.connection.upgrade && self.is_11 && bodiless;
+        self.upgrade = self.upgrade.filter(|offer| offers && is_offer(offer.of(head)));
         Ok(())
     }
 
@@ -240,6 +260,28 @@ impl RequestHead {
     pub(crate) fn is_idempotent(&self, head: &[u8]) -> bool {
         matches!(self.method.of(head), b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")
     }
+}
+
+/// Whether `TE` names `trailers`, which has no weight.
+fn names_trailers(value: &[u8]) -> bool {
+    syntax::list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Whether protocols are offered that a tunnel can be made for.
+///
+/// Another HTTP, or TLS around this one, would be requests that nobody here reads: a way around
+/// every route. Such an offer is not passed on, and the request is one like any other.
+fn is_offer(value: &[u8]) -> bool {
+    let passes = |protocol: &[u8]| {
+        let name = protocol.split(|&byte| byte == b'/').next().unwrap_or_default();
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let version = protocol.get(name.len() + 1..);
+        syntax::is_token(name)
+            && version.is_none_or(syntax::is_token)
+            && !["h2c", "h2", "h3", "http", "https", "tls", "ssl"].into_iter().any(is)
+    };
+    let mut protocols = syntax::list(value).peekable();
+    protocols.peek().is_some() && protocols.all(passes)
 }
 
 /// The authority and the path of an absolute target.

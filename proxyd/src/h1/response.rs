@@ -65,13 +65,15 @@ impl ResponseHead {
                 }
                 let field = Field::parse(line, start)?;
                 match field.role {
-                    Role::Connection => self.connection.add(bytes, field.value),
+                    Role::Connection => self.connection.add(bytes, field.value)?,
                     Role::Upgrade => self.upgrade = Some(field.value),
                     Role::End
                     | Role::Host
                     | Role::ContentLength
                     | Role::TransferEncoding
                     | Role::Expect
+                    | Role::Te
+                    | Role::Trailer
                     | Role::Referer
                     | Role::UserAgent
                     | Role::Hop
@@ -122,6 +124,8 @@ impl ResponseHead {
                 | Role::Connection
                 | Role::Upgrade
                 | Role::Expect
+                | Role::Te
+                | Role::Trailer
                 | Role::Referer
                 | Role::UserAgent
                 | Role::Hop
@@ -135,7 +139,9 @@ impl ResponseHead {
             return Err(Malformed::EncodingIn10);
         }
         self.framing = match (self.status, self.length) {
-            (100..=199 | 204, _) => {
+            (100..=199 | 204, length) => {
+                // What frames no body here frames one to somebody: nothing more is asked there.
+                self.connection.close |= chunked || length.is_some_and(|length| length > 0);
                 self.length = None;
                 Framing::None
             }

@@ -15,6 +15,8 @@ pub struct Seen {
     pub target: String,
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// The fields behind the body.
+    pub trailers: Vec<(String, String)>,
     /// Which connection it came on, from 0.
     pub connection: usize,
 }
@@ -156,12 +158,19 @@ impl Connection {
             loop {
                 let size = self.read_until(b"\r\n")?;
                 let size = usize::from_str_radix(std::str::from_utf8(&size).unwrap(), 16).unwrap();
-                let chunk = self.read_exact(size)?;
-                assert_eq!(self.read_exact(2)?, b"\r\n");
-                seen.body.extend(chunk);
                 if size == 0 {
                     break;
                 }
+                let chunk = self.read_exact(size)?;
+                assert_eq!(self.read_exact(2)?, b"\r\n");
+                seen.body.extend(chunk);
+            }
+            loop {
+                let line = String::from_utf8_lossy(&self.read_until(b"\r\n")?).into_owned();
+                if line.is_empty() {
+                    break;
+                }
+                seen.trailers.push(field(&line));
             }
         }
         self.record.seen.lock().unwrap().push(seen.clone());
@@ -175,15 +184,13 @@ impl Connection {
         let mut lines = head.split("\r\n");
         let line: Vec<&str> = lines.next()?.split(' ').collect();
         let [method, target, "HTTP/1.1"] = line[..] else { panic!("request line {line:?}") };
-        let fields: Vec<(String, String)> = lines
-            .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("field {line:?}")))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let fields: Vec<(String, String)> = lines.map(field).collect();
         let seen = Seen {
             method: method.to_owned(),
             target: target.to_owned(),
             fields,
             body: Vec::new(),
+            trailers: Vec::new(),
             connection: self.number,
         };
         let hosts = seen.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("host"));
@@ -229,6 +236,11 @@ impl Connection {
     pub fn take_unread(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.unread)
     }
+}
+
+fn field(line: &str) -> (String, String) {
+    let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("field {line:?}"));
+    (name.to_owned(), value.to_owned())
 }
 
 impl Drop for Connection {

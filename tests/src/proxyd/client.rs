@@ -11,6 +11,8 @@ pub struct Answer {
     pub status: u16,
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// The fields behind the body.
+    pub trailers: Vec<(String, String)>,
     /// The body came to the end that its head announced.
     pub complete: bool,
 }
@@ -143,10 +145,11 @@ fn take(bytes: &mut Vec<u8>, to_head: bool, ended: bool) -> Option<Answer> {
         .collect();
     let mut answer = Answer { status, fields, ..Answer::default() };
     let rest = &bytes[end..];
+    let mut trailers = Vec::new();
     let (body, used, complete) = if to_head || matches!(status, 100..=199 | 204 | 304) {
         (Vec::new(), 0, true)
     } else if answer.field("transfer-encoding").is_some() {
-        chunks(rest)
+        chunks(rest, &mut trailers)
     } else if let Some(length) = answer.field("content-length") {
         let length: usize = length.parse().unwrap();
         let used = length.min(rest.len());
@@ -159,11 +162,12 @@ fn take(bytes: &mut Vec<u8>, to_head: bool, ended: bool) -> Option<Answer> {
     }
     bytes.drain(..end + used);
     answer.body = body;
+    answer.trailers = trailers;
     answer.complete = complete;
     Some(answer)
 }
 
-fn chunks(bytes: &[u8]) -> (Vec<u8>, usize, bool) {
+fn chunks(bytes: &[u8], trailers: &mut Vec<(String, String)>) -> (Vec<u8>, usize, bool) {
     let mut body = Vec::new();
     let mut at = 0;
     loop {
@@ -173,6 +177,10 @@ fn chunks(bytes: &[u8]) -> (Vec<u8>, usize, bool) {
         };
         let size = std::str::from_utf8(&rest[..end]).unwrap();
         let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            let (used, complete) = take_trailers(&rest[end + 2..], trailers);
+            return (body, at + end + 2 + used, complete);
+        }
         let Some(chunk) = rest.get(end + 2..end + 2 + size) else {
             return (body, bytes.len(), false);
         };
@@ -183,8 +191,23 @@ fn chunks(bytes: &[u8]) -> (Vec<u8>, usize, bool) {
             Some(other) => panic!("a chunk ends in {other:?}"),
             None => return (body, bytes.len(), false),
         }
-        if size == 0 {
-            return (body, at, true);
+    }
+}
+
+/// The fields to the empty line; how long they are, and whether it is there.
+fn take_trailers(bytes: &[u8], trailers: &mut Vec<(String, String)>) -> (usize, bool) {
+    let mut at = 0;
+    loop {
+        let rest = &bytes[at..];
+        let Some(end) = rest.windows(2).position(|window| window == b"\r\n") else {
+            return (bytes.len(), false);
+        };
+        at += end + 2;
+        if end == 0 {
+            return (at, true);
         }
+        let line = String::from_utf8_lossy(&rest[..end]);
+        let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("trailer {line:?}"));
+        trailers.push((name.to_owned(), value.to_owned()));
     }
 }
