@@ -134,7 +134,7 @@ struct Back<'a> {
     timer: &'a mut Timer,
     spare: &'a Spare,
     sent: &'a Sent,
-    ask: Ask,
+    ask: Ask<'a>,
     draining: &'a Cell<bool>,
 }
 

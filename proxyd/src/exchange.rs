@@ -138,23 +138,21 @@ impl Exchange<'_> {
         let head = self.desk.incoming.data();
         let request = &self.desk.request;
         self.taken = request.len;
-        let Some(host) = Host::parse(request.host.of(head)) else {
-            let refusal = if request.host.of(head).is_empty() && !request.is_11 {
-                Refusal::UnknownHost
-            } else {
-                Refusal::BadRequest(Malformed::Host)
-            };
-            return End::Refused(refusal);
-        };
-        let found = self.worker.find(host.as_str(), request.target.of(head));
+        let host = Host::parse(request.host.of(head));
+        // An old client may name none, and is told 404 like one who names another.
+        if host.is_none() && (request.is_11 || !request.host.of(head).is_empty()) {
+            return End::Refused(Refusal::BadRequest(Malformed::Host));
+        }
+        let find = |host: &Host| self.worker.find(host.as_str(), request.target.of(head));
+        let found = host.as_ref().and_then(find);
         headers::write_request(head, request, self.client, &mut self.desk.outgoing);
         if let Err(malformed) = self.take_body() {
             return End::Refused(Refusal::BadRequest(malformed));
         }
         // Refused here and not before: the connection goes on behind a body that was taken.
-        match found {
-            Some(mut found) => self.ask(&host, &mut found).await,
-            None => End::Refused(Refusal::UnknownHost),
+        match (host, found) {
+            (Some(host), Some(mut found)) => self.ask(&host, &mut found).await,
+            _ => End::Refused(Refusal::UnknownHost),
         }
     }
 

@@ -2,10 +2,15 @@
 
 mod backend;
 mod client;
+mod judge;
+pub mod lenient;
 mod process;
+pub mod strict;
+pub mod vectors;
 
 pub use backend::{Backend, Connection, Seen};
 pub use client::{Answer, Client};
+pub use judge::judge;
 pub use process::{Proxyd, binary};
 
 use std::time::{Duration, Instant};

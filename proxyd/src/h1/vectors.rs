@@ -51,6 +51,8 @@ fn requests_that_are_refused() {
         ("GET / HTTP/11\r\n", M::RequestLine),
         ("GET / HTTP/2.0\r\n", M::Version),
         ("GET / HTTP/0.9\r\n", M::Version),
+        ("get / HTTP/1.1\r\n", M::MethodCase),
+        ("GeT / HTTP/1.1\r\n", M::MethodCase),
         ("CONNECT a:1 HTTP/1.1\r\n", M::Method),
         ("TRACE / HTTP/1.1\r\n", M::Method),
         ("GET a HTTP/1.1\r\n", M::Target),
@@ -62,6 +64,8 @@ fn requests_that_are_refused() {
         ("GET / HTTP/1.1\r\n\r\n", M::HostMissing),
         ("GET http://a/ HTTP/1.1\r\n\r\n", M::HostMissing),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", M::HostRepeated),
+        ("GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n", M::Host),
+        ("GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n", M::Host),
         ("GET / HTTP/1.1\r\nHost : a\r\n", M::FieldName),
         ("GET / HTTP/1.1\r\n: a\r\n", M::FieldName),
         ("GET / HTTP/1.1\r\nHost\r\n", M::FieldName),
@@ -108,6 +112,16 @@ fn too_much_is_refused_before_it_is_all_there() {
         Some(Malformed::TargetTooLong)
     );
     assert_eq!(refused(format!("GET / HTTP/1.1\r\nX: {long}")), Some(Malformed::HeadTooLarge));
+    // The same, and it is all there.
+    assert_eq!(
+        refused(format!("{} / HTTP/1.1\r\n", "A".repeat(9000))),
+        Some(Malformed::TargetTooLong)
+    );
+    let names = "a,".repeat(129);
+    assert_eq!(
+        refused(format!("GET / HTTP/1.1\r\nConnection: {names}\r\n")),
+        Some(Malformed::TooManyFields)
+    );
     let fields = "X: y\r\n".repeat(129);
     assert_eq!(refused(format!("GET / HTTP/1.1\r\n{fields}")), Some(Malformed::TooManyFields));
 }
@@ -170,6 +184,56 @@ fn requests_that_are_understood() {
 }
 
 #[test]
+fn what_a_request_says_of_its_hop() {
+    let read = |fields: &str| {
+        let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        request(bytes.as_bytes()).unwrap().expect("complete")
+    };
+    for (value, takes) in [
+        ("trailers", true),
+        ("gzip;q=0.5 , TRAILERS", true),
+        ("trailers;q=1", false),
+        ("trailer", false),
+        ("", false),
+    ] {
+        assert_eq!(read(&format!("TE: {value}\r\n")).takes_trailers, takes, "{value:?}");
+    }
+    let old =
+        b"POST / HTTP/1.0\r\nTE: trailers\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+    let old = request(old).unwrap().expect("complete");
+    assert!(!old.takes_trailers && !old.expects_continue);
+    assert!(!read("Expect: 100-continue\r\n").expects_continue, "there is no body");
+    assert!(read("Expect: 100-continue\r\nContent-Length: 1\r\n").expects_continue);
+    for (offer, passes) in [
+        ("websocket", true),
+        ("a/1, b", true),
+        ("h2c", false),
+        ("websocket, H2C", false),
+        ("HTTP/3.0", false),
+        ("tls/1.3", false),
+        ("", false),
+        (",", false),
+        ("a/", false),
+        ("a b", false),
+    ] {
+        let head = read(&format!("Connection: upgrade\r\nUpgrade: {offer}\r\n"));
+        assert_eq!(head.upgrade.is_some(), passes, "{offer:?}");
+    }
+}
+
+#[test]
+fn a_length_where_there_is_no_body_ends_the_connection() {
+    for (bytes, keeps) in [
+        ("HTTP/1.1 204 X\r\nContent-Length: 3\r\n\r\n", false),
+        ("HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n\r\n", false),
+        ("HTTP/1.1 204 X\r\nContent-Length: 0\r\n\r\n", true),
+        ("HTTP/1.1 304 X\r\nContent-Length: 3\r\n\r\n", true),
+    ] {
+        assert_eq!(response(bytes.as_bytes(), false).unwrap().keeps_alive(), keeps, "{bytes:?}");
+    }
+}
+
+#[test]
 fn responses() {
     use Framing as F;
     let framing = |bytes: &str| response(bytes.as_bytes(), false).map(|head| head.framing);
@@ -204,6 +268,8 @@ fn responses() {
     assert_eq!((head.framing, head.length), (F::None, Some(3)));
 }
 
+const TRAILERS: &[u8] = b"Checksum: 1\r\nEmpty:\r\n";
+
 /// Takes a body that comes in pieces; the payload, and the bytes that were not its own.
 fn take(framing: Framing, pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, bool), Malformed> {
     let mut body = Body::new(framing);
@@ -222,6 +288,7 @@ fn chunks_that_are_refused() {
     use Malformed as M;
     let extension = format!("1;{}\r\n", "x".repeat(5000));
     let trailer = format!("0\r\nX: {}\r\n", "x".repeat(9000));
+    let trailers = format!("0\r\n{}", "X: y\r\n".repeat(129));
     let vectors: &[(&str, M)] = &[
         ("\r\n", M::ChunkSize),
         (" 1\r\n", M::ChunkSize),
@@ -245,6 +312,7 @@ fn chunks_that_are_refused() {
         ("0\r\nx: \x00\r\n\r\n", M::Trailer),
         ("0\r\nx: y\n\r\n", M::Trailer),
         (&trailer, M::Trailer),
+        (&trailers, M::Trailer),
     ];
     for (bytes, why) in vectors {
         assert_eq!(take(Framing::Chunked, &[bytes.as_bytes()]), Err(*why), "{bytes:?}");
@@ -272,7 +340,7 @@ proptest! {
         }
         wire.extend_from_slice(b"0\r\n");
         if trailers {
-            wire.extend_from_slice(b"Checksum: 1\r\nEmpty:\r\n");
+            wire.extend_from_slice(TRAILERS);
         }
         wire.extend_from_slice(b"\r\nGET / behind");
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len())).collect();
@@ -281,6 +349,9 @@ proptest! {
         let pieces: Vec<&[u8]> =
             cuts.windows(2).map(|pair| &wire[pair[0]..pair[1]]).collect();
         let (payload, behind, done) = take(Framing::Chunked, &pieces).unwrap();
+        let mut body = Body::new(Framing::Chunked);
+        body.step(&mut wire.clone()).unwrap();
+        prop_assert_eq!(body.trailers(), if trailers { TRAILERS } else { b"" });
         prop_assert_eq!(payload, chunks.concat());
         prop_assert_eq!(behind, b"GET / behind");
         prop_assert!(done);
