@@ -4,6 +4,7 @@ mod backend;
 mod client;
 mod judge;
 pub mod lenient;
+mod peer;
 mod process;
 pub mod strict;
 pub mod vectors;
@@ -11,6 +12,7 @@ pub mod vectors;
 pub use backend::{Backend, Connection, Seen};
 pub use client::{Answer, Client};
 pub use judge::judge;
+pub use peer::Peer;
 pub use process::{Proxyd, binary};
 
 use std::time::{Duration, Instant};

@@ -41,6 +41,9 @@ const END: &str = "0\r\n\r\n";
 const ONE_LENGTH: &str = "a length that is no plain number, or is there twice, is read in two ways";
 const ONE_CODING: &str = "only `chunked` is taken off, so only it can be read the same behind us";
 const PLAIN_SIZE: &str = "chunk sizes with anything around them are read in two ways";
+const PLAIN_DATA: &str =
+    "data ends where its size says, and then comes CR LF: who looks for one finds another";
+const PLAIN_TRAILER: &str = "a trailer is a field like those of the head, and no laxer";
 const CRLF: &str = "a bare LF ends a line for some readers and for others not";
 
 fn raw(about: &'static str, bytes: impl AsRef<[u8]>, expected: Expected) -> Vector {
@@ -232,7 +235,7 @@ fn both() -> Vec<Vector> {
 }
 
 fn sizes() -> Vec<Vector> {
-    let bad = [
+    let sizes = [
         ("a plus", "+3\r\nabc\r\n0\r\n\r\n"),
         ("a minus", "-3\r\nabc\r\n0\r\n\r\n"),
         ("0x", "0x3\r\nabc\r\n0\r\n\r\n"),
@@ -260,6 +263,8 @@ fn sizes() -> Vec<Vector> {
         ("a CR in an extension", "3;a\rb\r\nabc\r\n0\r\n\r\n"),
         ("a NUL in an extension", "3;a\0\r\nabc\r\n0\r\n\r\n"),
         ("a quoted LF in an extension", "3;a=\"\nx\"\r\nabc\r\n0\r\n\r\n"),
+    ];
+    let data = [
         ("data without an end", "3\r\nabc0\r\n\r\n"),
         ("data with a LF", "3\r\nabc\n0\r\n\r\n"),
         ("data with a CR", "3\r\nabc\r0\r\n\r\n"),
@@ -270,6 +275,8 @@ fn sizes() -> Vec<Vector> {
         ("the last chunk and a LF", "3\r\nabc\r\n0\n\r\n"),
         ("an end of LF", "3\r\nabc\r\n0\r\n\n"),
         ("an end of CR", "3\r\nabc\r\n0\r\n\rx"),
+    ];
+    let trailers = [
         ("a trailer without a colon", "3\r\nabc\r\n0\r\nbad trailer\r\n\r\n"),
         ("a trailer with a blank before the colon", "3\r\nabc\r\n0\r\nX : y\r\n\r\n"),
         ("a trailer that is folded", "3\r\nabc\r\n0\r\nX: y\r\n z\r\n\r\n"),
@@ -282,7 +289,11 @@ fn sizes() -> Vec<Vector> {
             "3\r\nabc\r\n0\r\nGET /smuggled HTTP/1.1\r\nHost: app.test\r\n\r\n",
         ),
     ];
-    let bad = bad.map(|(about, body)| refused(about, chunks(body)).because(PLAIN_SIZE));
+    let bad = [(&sizes[..], PLAIN_SIZE), (&data, PLAIN_DATA), (&trailers, PLAIN_TRAILER)];
+    let bad = bad.into_iter().flat_map(|(family, reason)| {
+        let refuse = move |(about, body)| refused(about, chunks(body)).because(reason);
+        family.iter().copied().map(refuse)
+    });
     let abc = |about, body: &str| raw(about, chunks(body), Expected::Passes("abc"));
     let good = vec![
         abc("zeros before", "0003\r\nabc\r\n000\r\n\r\n"),
@@ -298,7 +309,7 @@ fn sizes() -> Vec<Vector> {
         raw("chunks in a chunk", chunks("5\r\n0\r\n\r\n\r\n0\r\n\r\n"), Expected::Passes(END)),
         raw("nothing at all", chunks(END), Expected::Passes("")),
     ];
-    [bad.to_vec(), good].concat()
+    bad.chain(good).collect()
 }
 
 fn names() -> Vec<Vector> {
