@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use crate::buffer::{Spare, Tray};
 use crate::flow::{self, Readable, Stop};
 use crate::limits;
+use crate::presence::Presence;
 use crate::refusal::Refusal;
-use crate::relay::{Ask, Broken, Relay, Relayed, Sent};
+use crate::relay::{Ask, Broken, Judge, Relay, Relayed, Sent};
 use crate::timer::Timer;
 use crate::upload::{Lost, Upload};
 use crate::upstream::Upstream;
@@ -30,8 +31,13 @@ pub(crate) enum Attempted {
     Unsent,
     /// It took the request and was closed without a byte of an answer.
     Unanswered,
+    /// It was answered, but that is not to be passed on.
+    Declined,
     Refused(Refusal),
+    /// The answer broke off.
     Cut,
+    /// The client has gone, or is not to go on.
+    Gone,
 }
 
 /// One attempt, and all that it works with.
@@ -46,6 +52,9 @@ pub(crate) struct Attempt<'a> {
     pub(crate) draining: &'a Cell<bool>,
     pub(crate) sent: &'a Sent,
     pub(crate) ask: Ask<'a>,
+    pub(crate) judge: Judge<'a>,
+    /// Fields of our own for the answer, as lines.
+    pub(crate) added: &'a [u8],
     pub(crate) started: Instant,
 }
 
@@ -53,7 +62,7 @@ impl Attempt<'_> {
     /// A request that is in `outgoing` as a whole.
     pub(crate) async fn run(self) -> Attempted {
         let (mut reader, mut writer) = self.upstream.split();
-        let (_, mut client) = self.stream.split();
+        let (from_client, mut client) = self.stream.split();
         let until = self.started + limits::ANSWER_TIME;
         self.timer.set(until);
         let mut gone = 0;
@@ -70,8 +79,21 @@ impl Attempt<'_> {
             sent: self.sent,
             ask: self.ask,
             draining: self.draining,
+            judge: self.judge,
+            added: self.added,
         };
-        attempted(back.run(&mut reader, &mut client, until).await, self.sent)
+        let mut relay = pin!(back.run(&mut reader, &mut client, until));
+        let mut presence = Presence::of(from_client.as_ref());
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = relay.as_mut().poll(cx) {
+                return Poll::Ready(attempted(result, self.sent));
+            }
+            if !self.sent.begun() && presence.poll_gone(cx).is_ready() {
+                return Poll::Ready(Attempted::Gone);
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// A request whose body is still coming. The answer may begin, and end, before it is there.
@@ -94,33 +116,36 @@ impl Attempt<'_> {
             sent: self.sent,
             ask: self.ask,
             draining: self.draining,
+            judge: self.judge,
+            added: self.added,
         };
         let mut relay = pin!(back.run(&mut reader, &mut to_client, late));
-        let mut up = pin!(upload.run(&mut from_client, &mut writer));
-        let mut uploading = true;
-        poll_fn(|cx| {
-            if uploading {
+        let done = {
+            let mut up = pin!(upload.run(&mut from_client, &mut writer));
+            poll_fn(|cx| {
                 match up.as_mut().poll(cx) {
                     Poll::Pending => {}
-                    Poll::Ready(Ok(()) | Err(Lost::Upstream)) => {
-                        uploading = false;
-                        answer_due.set_after(limits::ANSWER_TIME);
-                    }
-                    Poll::Ready(Err(_)) if self.sent.begun() => return Poll::Ready(Attempted::Cut),
-                    Poll::Ready(Err(Lost::ClientGone)) => return Poll::Ready(Attempted::Cut),
-                    Poll::Ready(Err(Lost::ClientSlow)) => {
-                        return Poll::Ready(Attempted::Refused(Refusal::Slow));
-                    }
-                    Poll::Ready(Err(Lost::Malformed(malformed))) => {
-                        return Poll::Ready(Attempted::Refused(Refusal::BadRequest(malformed)));
-                    }
+                    Poll::Ready(Ok(()) | Err(Lost::Upstream)) => return Poll::Ready(None),
+                    Poll::Ready(Err(lost)) => return Poll::Ready(Some(lost_by(lost, self.sent))),
                 }
-            }
+                relay.as_mut().poll(cx).map(|result| Some(attempted(result, self.sent)))
+            })
+            .await
+        };
+        if let Some(attempted) = done {
+            return attempted;
+        }
+        answer_due.set_after(limits::ANSWER_TIME);
+        let mut presence = Presence::of(from_client.as_ref());
+        poll_fn(|cx| {
             if let Poll::Ready(result) = relay.as_mut().poll(cx) {
                 return Poll::Ready(attempted(result, self.sent));
             }
-            if !uploading && !self.sent.begun() && answer_due.poll(cx).is_ready() {
+            if !self.sent.begun() && answer_due.poll(cx).is_ready() {
                 return Poll::Ready(Attempted::Refused(Refusal::SlowAnswer));
+            }
+            if !self.sent.begun() && presence.poll_gone(cx).is_ready() {
+                return Poll::Ready(Attempted::Gone);
             }
             Poll::Pending
         })
@@ -136,6 +161,8 @@ struct Back<'a> {
     sent: &'a Sent,
     ask: Ask<'a>,
     draining: &'a Cell<bool>,
+    judge: Judge<'a>,
+    added: &'a [u8],
 }
 
 impl Back<'_> {
@@ -166,19 +193,36 @@ impl Back<'_> {
             sent: self.sent,
             ask: self.ask,
             draining: self.draining,
+            judge: self.judge,
+            added: self.added,
         };
         relay.run(until).await
+    }
+}
+
+/// What becomes of a request whose body broke off.
+fn lost_by(lost: Lost, sent: &Sent) -> Attempted {
+    match lost {
+        Lost::ClientSlow if !sent.begun() => Attempted::Refused(Refusal::Slow),
+        Lost::Malformed(malformed) if !sent.begun() => {
+            Attempted::Refused(Refusal::BadRequest(malformed))
+        }
+        Lost::ClientGone | Lost::ClientSlow | Lost::Malformed(_) | Lost::Upstream => {
+            Attempted::Gone
+        }
     }
 }
 
 fn attempted(result: Result<Relayed, Broken>, sent: &Sent) -> Attempted {
     match result {
         Ok(relayed) => Attempted::Relayed(relayed),
+        Err(Broken::ClientGone) => Attempted::Gone,
         Err(_) if sent.begun() => Attempted::Cut,
         Err(Broken::Unanswered) => Attempted::Unanswered,
+        Err(Broken::Declined) => Attempted::Declined,
         Err(Broken::HeadCut) => Attempted::Refused(Refusal::NoAnswer),
         Err(Broken::Malformed(malformed)) => Attempted::Refused(Refusal::BadAnswer(malformed)),
         Err(Broken::TooSlow) => Attempted::Refused(Refusal::SlowAnswer),
-        Err(Broken::BodyCut | Broken::ClientGone) => Attempted::Cut,
+        Err(Broken::BodyCut) => Attempted::Cut,
     }
 }

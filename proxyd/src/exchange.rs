@@ -1,6 +1,7 @@
 //! One request and its answer, from the first byte of the one to the last of the other.
 
-use std::io;
+mod ask;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,15 +19,15 @@ use crate::h1::trailer::Passing;
 use crate::headers;
 use crate::host::Host;
 use crate::limits;
-use crate::listener::is_exhausted;
+use crate::maintenance::Maintenance;
 use crate::refusal::Refusal;
-use crate::relay::{Ask, Relayed, Sent};
+use crate::relay::{Ask, Judge, Sent};
 use crate::target::Target;
 use crate::timer::Timer;
 use crate::tunnel;
 use crate::upload::Upload;
 use crate::upstream::Upstream;
-use crate::worker::{Claim, Found, Worker};
+use crate::worker::{Claim, Worker};
 
 /// What becomes of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ enum End {
     Tunnelled,
     /// With an answer of our own.
     Refused(Refusal),
+    /// With that of whoever runs the site.
+    Closed(Arc<Maintenance>),
     /// After part of the answer, or without anybody to answer to.
     Cut,
 }
@@ -69,11 +72,13 @@ pub(crate) async fn run(
         desk,
         timer,
         started,
+        asked: started,
         sent: Sent::default(),
         target: None,
         upload: None,
         tray: None,
         ended: None,
+        added: Vec::new(),
         taken: 0,
     };
     let end = match read {
@@ -121,6 +126,8 @@ struct Exchange<'a> {
     desk: &'a mut Desk,
     timer: &'a mut Timer,
     started: Instant,
+    /// When it could be passed on: later than it came if it had to wait.
+    asked: Instant,
     sent: Sent,
     /// The target asked last.
     target: Option<Arc<Target>>,
@@ -129,6 +136,8 @@ struct Exchange<'a> {
     tray: Option<Box<Tray>>,
     /// When the last byte of the answer had gone out, where somebody has looked at the clock then.
     ended: Option<Instant>,
+    /// Fields of our own for the answer, as lines.
+    added: Vec<u8>,
     /// Bytes of `incoming` that are this request's.
     taken: usize,
 }
@@ -151,76 +160,9 @@ impl Exchange<'_> {
         }
         // Refused here and not before: the connection goes on behind a body that was taken.
         match (host, found) {
-            (Some(host), Some(mut found)) => self.ask(&host, &mut found).await,
+            (Some(host), Some(found)) => self.ask(&host, found).await,
             _ => End::Refused(Refusal::UnknownHost),
         }
-    }
-
-    /// Asks one target after the other, until one answers or there is no sense in asking on.
-    async fn ask(&mut self, host: &Host, found: &mut Found) -> End {
-        let repeatable =
-            self.upload.is_none() && self.desk.request.is_idempotent(self.desk.incoming.data());
-        let mut refusal = Refusal::NoTarget;
-        let mut avoid = None;
-        let mut fresh = false;
-        for _ in 0..limits::ATTEMPTS {
-            let claim = match self.claim(host, found, avoid) {
-                Ok(claim) if avoid != Some(claim.target.number) => claim,
-                Ok(_) => return End::Refused(refusal),
-                Err(refusal) => return End::Refused(refusal),
-            };
-            self.target = Some(Arc::clone(&claim.target));
-            let idle = if fresh {
-                None
-            } else {
-                self.worker.pool.take(&claim.target, self.started, !repeatable)
-            };
-            let reused = idle.is_some();
-            let mut upstream = match idle {
-                Some(upstream) => upstream,
-                None => match Upstream::connect(&claim.target.address).await {
-                    Ok(upstream) => upstream,
-                    Err(error) => {
-                        refusal = refusal_of_connect(&error);
-                        avoid = Some(claim.target.number);
-                        continue;
-                    }
-                },
-            };
-            match self.attempt(&mut upstream).await {
-                Attempted::Relayed(Relayed::Whole { reuse_upstream, reuse_client }) => {
-                    let received = self.upload.as_ref().is_none_or(|upload| upload.is_done());
-                    if reuse_upstream && received {
-                        let now = Instant::now();
-                        self.ended = Some(now);
-                        self.worker.pool.put(&claim.target, upstream, now);
-                    }
-                    return End::Whole { reuse_client };
-                }
-                Attempted::Relayed(Relayed::Switched) => {
-                    return self.tunnel(upstream, claim).await;
-                }
-                Attempted::Unsent if reused => fresh = true,
-                Attempted::Unanswered if reused && repeatable => fresh = true,
-                Attempted::Unsent | Attempted::Unanswered => {
-                    return End::Refused(Refusal::NoAnswer);
-                }
-                Attempted::Refused(refusal) => return End::Refused(refusal),
-                Attempted::Cut => return End::Cut,
-            }
-        }
-        End::Refused(refusal)
-    }
-
-    /// Claims a target as of now. A picture that went stale between the two steps is taken anew.
-    fn claim(&self, host: &Host, found: &mut Found, avoid: Option<u64>) -> Result<Claim, Refusal> {
-        let claim = |found: &Found| self.worker.claim(found.service()?, avoid);
-        if let Some(claim) = claim(found) {
-            return Ok(claim);
-        }
-        let path = self.desk.request.target.of(self.desk.incoming.data());
-        *found = self.worker.find(host.as_str(), path).ok_or(Refusal::UnknownHost)?;
-        claim(found).ok_or(Refusal::NoTarget)
     }
 
     /// Appends the body to the head as far as it is there; the rest is an upload.
@@ -251,7 +193,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    async fn attempt(&mut self, upstream: &mut Upstream) -> Attempted {
+    async fn attempt(&mut self, upstream: &mut Upstream, judge: Judge<'_>) -> Attempted {
         if let Some(tray) = self.tray.take() {
             self.worker.spare.put_tray(tray);
         }
@@ -274,7 +216,9 @@ impl Exchange<'_> {
             draining: &self.worker.draining,
             sent: &self.sent,
             ask,
-            started: self.started,
+            judge,
+            added: &self.added,
+            started: self.asked,
         };
         match &mut self.upload {
             None => attempt.run().await,
@@ -311,23 +255,43 @@ impl Exchange<'_> {
             End::Whole { reuse_client: true } => Next::Again,
             End::Whole { reuse_client: false } | End::Tunnelled => Next::Close,
             End::Refused(refusal) => self.refuse(refusal, received).await,
+            End::Closed(maintenance) => {
+                let status = maintenance.wire.status;
+                let write = |to_head, connection: &[u8], out: &mut Vec<u8>| {
+                    maintenance.write(to_head, connection, out)
+                };
+                self.answer(status, received, write).await
+            }
             End::Cut => Next::Reset,
         }
     }
 
     async fn refuse(&mut self, refusal: Refusal, received: bool) -> Next {
+        let understood = !matches!(refusal, Refusal::BadRequest(_) | Refusal::Slow);
+        let write =
+            |to_head, connection: &[u8], out: &mut Vec<u8>| refusal.write(to_head, connection, out);
+        self.answer(refusal.status(), received && understood, write).await
+    }
+
+    /// Answers with what `write` makes of whether it is to HEAD, and of the fields that say what
+    /// becomes of the connection. `complete`: the request came to its end.
+    async fn answer(
+        &mut self,
+        status: u16,
+        complete: bool,
+        write: impl FnOnce(bool, &[u8], &mut Vec<u8>) -> u64,
+    ) -> Next {
         // What was to go to a target goes nowhere any more.
         let Desk { incoming, request, outgoing: reply } = &mut *self.desk;
-        let understood = !matches!(refusal, Refusal::BadRequest(_) | Refusal::Slow);
-        let reuse = understood && received && request.keeps_alive() && !self.worker.draining.get();
+        let reuse = complete && request.keeps_alive() && !self.worker.draining.get();
         let connection: &[u8] = match (reuse, request.is_11) {
             (false, _) => b"Connection: close\r\n",
             (true, true) => b"",
             (true, false) => b"Connection: keep-alive\r\n",
         };
         let to_head = request.method.of(incoming.data()) == b"HEAD";
-        let bytes = refusal.write(to_head, connection, reply);
-        self.sent.status.set(refusal.status());
+        let bytes = write(to_head, connection, reply);
+        self.sent.status.set(status);
         self.sent.bytes.set(bytes);
         self.timer.set_after(limits::BODY_TIME);
         let (_, mut writer) = self.stream.split();
@@ -369,15 +333,5 @@ impl Exchange<'_> {
             }
             self.worker.spare.put_large(buffer);
         }
-    }
-}
-
-fn refusal_of_connect(error: &io::Error) -> Refusal {
-    if is_exhausted(error) {
-        Refusal::Exhausted
-    } else if error.kind() == io::ErrorKind::TimedOut {
-        Refusal::UnreachableInTime
-    } else {
-        Refusal::Unreachable
     }
 }

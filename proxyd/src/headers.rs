@@ -85,6 +85,15 @@ pub(crate) fn write_response(
     out.extend_from_slice(b"\r\n");
 }
 
+/// Puts more lines into a head that is complete.
+pub(crate) fn add_lines(lines: &[u8], head: &mut Vec<u8>) {
+    if !lines.is_empty() {
+        head.truncate(head.len().saturating_sub(2));
+        head.extend_from_slice(lines);
+        head.extend_from_slice(b"\r\n");
+    }
+}
+
 fn write_framing(framing: Framing, out: &mut Vec<u8>) {
     match framing {
         Framing::None | Framing::UntilClose => {}

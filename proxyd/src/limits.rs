@@ -49,12 +49,10 @@ pub(crate) const TUNNEL_TIME: Duration = Duration::from_hours(1);
 /// answer is not lost to a reset.
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
 
-/// Idle connections to a target are closed after this: below the 5 s after which Node closes.
-pub(crate) const POOL_TIME: Duration = Duration::from_secs(4);
-/// Idle connections a worker keeps to one target: more are closed.
-pub(crate) const POOL_SIZE: usize = 2048;
-/// Attempts to have one request answered, the first included: then 502 or 504.
-pub(crate) const ATTEMPTS: u32 = 3;
+/// Between two looks for connections to targets that were idle too long, and are closed then.
+pub(crate) const POOL_LOOK: Duration = Duration::from_secs(1);
+/// An app that closes idle connections after a time is left this much of it.
+pub(crate) const POOL_MARGIN: Duration = Duration::from_secs(1);
 /// What `Retry-After` says when a service has no target, in seconds.
 pub(crate) const RETRY_AFTER: &str = "1";
 

@@ -2,19 +2,35 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::limits;
+use crate::settings::Settings;
 use crate::target::Target;
 use crate::upstream::Upstream;
 
+/// A connection to a target that may serve several requests.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) upstream: Upstream,
+    /// Requests that it has served.
+    served: u32,
+}
+
+impl Line {
+    pub(crate) fn new(upstream: Upstream) -> Line {
+        Line { upstream, served: 0 }
+    }
+}
+
 #[derive(Debug)]
 struct Idle {
-    upstream: Upstream,
-    since: Instant,
+    line: Line,
+    until: Instant,
 }
 
 /// Idle connections by the target's number; the one used last is used next.
@@ -28,25 +44,36 @@ pub(crate) struct Pool {
 impl Pool {
     /// A connection that is young and silent. `surely`: ask the kernel, because the request
     /// could not be sent twice.
-    pub(crate) fn take(&self, target: &Target, now: Instant, surely: bool) -> Option<Upstream> {
+    pub(crate) fn take(&self, target: &Target, now: Instant, surely: bool) -> Option<Line> {
         let mut all = self.idle.borrow_mut();
         let idle = all.get_mut(&target.number)?;
         loop {
-            let Idle { upstream, since } = idle.pop()?;
-            if now.saturating_duration_since(since) >= limits::POOL_TIME {
-                // The ones below are older still.
-                idle.clear();
-                return None;
-            }
-            if upstream.is_silent() && (!surely || upstream.is_silent_now()) {
-                return Some(upstream);
+            let Idle { line, until } = idle.pop()?;
+            if now < until
+                && line.upstream.is_silent()
+                && (!surely || line.upstream.is_silent_now())
+            {
+                return Some(line);
             }
         }
     }
 
-    /// Keeps a connection for the next request, unless the target is retired.
-    pub(crate) fn put(&self, target: &Target, upstream: Upstream, now: Instant) {
-        if target.is_retired() {
+    /// Keeps a connection that has served one more request for the next one, unless the target is
+    /// retired. `promised`: for how many seconds the target said that it would keep it.
+    pub(crate) fn put(
+        &self,
+        target: &Target,
+        mut line: Line,
+        promised: Option<u64>,
+        (settings, now): (&Settings, Instant),
+    ) {
+        line.served = line.served.saturating_add(1);
+        let rule = &settings.wire.pool;
+        let worn = rule.requests != 0 && line.served >= rule.requests;
+        let promised = promised
+            .map(|seconds| Duration::from_secs(seconds).saturating_sub(limits::POOL_MARGIN));
+        let time = promised.map_or(settings.pool_time, |time| time.min(settings.pool_time));
+        if worn || time.is_zero() || target.is_retired() {
             return;
         }
         let mut all = self.idle.borrow_mut();
@@ -54,8 +81,8 @@ impl Pool {
             self.filled.notify_one();
         }
         let idle = all.entry(target.number).or_default();
-        if idle.len() < limits::POOL_SIZE {
-            idle.push(Idle { upstream, since: now });
+        if (idle.len() as u64) < u64::from(rule.size) {
+            idle.push(Idle { line, until: now + time });
         }
     }
 
@@ -67,8 +94,7 @@ impl Pool {
     /// Closes the connections that are too old.
     pub(crate) fn expire(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, idle| {
-            let young = |i: &Idle| now.saturating_duration_since(i.since) < limits::POOL_TIME;
-            idle.retain(young);
+            idle.retain(|idle| now < idle.until);
             !idle.is_empty()
         });
     }

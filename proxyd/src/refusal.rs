@@ -29,6 +29,13 @@ pub(crate) enum Refusal {
     SlowAnswer,
     #[error("the proxy has no file descriptor left for a connection to the app")]
     Exhausted,
+    #[error("the app behind this site has as many requests as it takes, try again soon")]
+    Busy,
+    #[error("this site is paused for a moment, try again soon")]
+    Paused,
+    /// With the status of an answer that was not passed on, since another target was to be asked.
+    #[error("the app behind this site could not serve this request")]
+    Declined(u16),
 }
 
 impl Refusal {
@@ -65,7 +72,8 @@ impl Refusal {
             },
             Refusal::Slow => 408,
             Refusal::UnknownHost => 404,
-            Refusal::NoTarget | Refusal::Exhausted => 503,
+            Refusal::NoTarget | Refusal::Exhausted | Refusal::Busy | Refusal::Paused => 503,
+            Refusal::Declined(status) => status,
             Refusal::Unreachable | Refusal::NoAnswer | Refusal::BadAnswer(_) => 502,
             Refusal::UnreachableInTime | Refusal::SlowAnswer => 504,
         }
@@ -103,7 +111,7 @@ impl Refusal {
     }
 }
 
-fn reason(status: u16) -> &'static str {
+pub(crate) fn reason(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
         404 => "Not Found",

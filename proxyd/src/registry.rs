@@ -58,6 +58,11 @@ impl Registry {
         if self.generation.swap(generation, Ordering::AcqRel) != generation {
             self.changed.send_replace(generation);
         }
+        let waited_for = state.waited_for();
+        drop(state);
+        for queue in waited_for {
+            queue.call();
+        }
         result
     }
 

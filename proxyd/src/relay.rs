@@ -62,7 +62,13 @@ pub(crate) enum Broken {
     /// The head went out already: only a cut tells the client.
     BodyCut,
     ClientGone,
+    /// An answer that is not to be passed on. Nothing of it was.
+    Declined,
 }
+
+/// Decides by an answer's status, and whether nothing was sent to the client before, that it is not
+/// to be passed on.
+pub(crate) type Judge<'a> = Option<&'a dyn Fn(u16, bool) -> bool>;
 
 /// What there is to tell about it in the log.
 #[derive(Debug, Default)]
@@ -90,20 +96,29 @@ pub(crate) struct Relay<'a, U, C> {
     pub(crate) sent: &'a Sent,
     pub(crate) ask: Ask<'a>,
     pub(crate) draining: &'a Cell<bool>,
+    pub(crate) judge: Judge<'a>,
+    /// Fields of our own, as lines.
+    pub(crate) added: &'a [u8],
 }
 
 impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
     /// Relays interim answers, the final one's head and its body. `until`: when the head must be
     /// there.
     pub(crate) async fn run(mut self, until: Instant) -> Result<Relayed, Broken> {
+        let mut untouched = true;
         for _ in 0..=limits::INTERIM {
             self.timer.set(until);
             self.read_head().await?;
-            match self.head.status {
-                101 => return self.switch().await,
-                100..=199 => self.interim().await?,
-                _ => return self.finish().await,
+            let status = self.head.status;
+            if let 100 | 102..=199 = status {
+                untouched = false;
+                self.interim().await?;
+                continue;
             }
+            if self.judge.is_some_and(|declines| declines(status, untouched)) {
+                return Err(Broken::Declined);
+            }
+            return if status == 101 { self.switch().await } else { self.finish().await };
         }
         Err(Broken::Malformed(Malformed::TooManyInterim))
     }
@@ -146,6 +161,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         }
         self.sent.status.set(101);
         self.write_head(Framing::None, false, b"");
+        headers::add_lines(self.added, self.reply);
         self.send_reply().await?;
         self.buffer.consume(self.head.len);
         Ok(Relayed::Switched)
@@ -170,6 +186,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         let trailers = (chunked && self.ask.trailers)
             .then(|| Passing::new(&self.head.connection, self.buffer.data()));
         self.write_head(reframed, trailers.is_some(), connection);
+        headers::add_lines(self.added, self.reply);
         self.buffer.consume(self.head.len);
         self.timer.set_after(limits::BODY_TIME);
         let mut body = Body::new(framing);

@@ -15,10 +15,14 @@ use std::sync::Arc;
 use proxyd_wire as wire;
 use thiserror::Error;
 
+use crate::ledger::Ledger;
 use crate::limits;
+use crate::maintenance::Maintenance;
 use crate::name::Name;
+use crate::queue::Queue;
 use crate::route::{Key, Route};
 use crate::service::Service;
+use crate::settings::Settings;
 use crate::table::{Entry, Table};
 use crate::target::{Address, Target};
 
@@ -53,16 +57,54 @@ pub(crate) struct State {
     routes: BTreeMap<Key, Arc<Route>>,
     services: BTreeMap<Name, Wanted>,
     /// Retired, and perhaps still in use.
-    draining: Vec<(Name, Name, Arc<Target>)>,
+    draining: Vec<(Name, Name, Placed)>,
+    /// Where requests may wait for services that are gone.
+    orphaned: Vec<Arc<Queue>>,
     targets_made: u64,
 }
 
 /// A service as it is wanted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Wanted {
-    /// `None`: it is there for its targets only.
-    settings: Option<wire::Service>,
-    targets: BTreeMap<Name, Arc<Target>>,
+    /// `None`: it is there for something else only.
+    settings: Option<Arc<Settings>>,
+    targets: BTreeMap<Name, Placed>,
+    pause: Option<wire::Pause>,
+    maintenance: Option<Arc<Maintenance>>,
+    ledger: Arc<Ledger>,
+    /// All that, for the data path.
+    picture: Arc<Service>,
+}
+
+/// A target, and what it was put with.
+#[derive(Clone, Debug)]
+struct Placed {
+    target: Arc<Target>,
+    wire: wire::Target,
+}
+
+impl Wanted {
+    fn new(name: &Name) -> Wanted {
+        let (settings, ledger) = (Arc::<Settings>::default(), Arc::new(Ledger::new()));
+        let none = std::iter::empty();
+        let picture = Service::new(name.clone(), settings, (None, None), Arc::clone(&ledger), none);
+        Wanted {
+            settings: None,
+            targets: BTreeMap::new(),
+            pause: None,
+            maintenance: None,
+            ledger,
+            picture: Arc::new(picture),
+        }
+    }
+
+    /// Whether nothing is left that it would be there for.
+    fn is_nothing(&self) -> bool {
+        self.settings.is_none()
+            && self.targets.is_empty()
+            && self.pause.is_none()
+            && self.maintenance.is_none()
+    }
 }
 
 impl State {
@@ -84,8 +126,43 @@ impl State {
         self.routes.get(key)
     }
 
-    pub(crate) fn target(&self, service: &Name, name: &Name) -> Option<&Arc<Target>> {
-        self.services.get(service)?.targets.get(name)
+    pub(crate) fn target(&self, service: &Name, name: &Name) -> Option<wire::TargetView> {
+        let placed = self.services.get(service)?.targets.get(name)?;
+        Some(placed.target.view(&placed.wire))
+    }
+
+    /// The service of a name, made if there is none.
+    fn service(&mut self, name: &Name) -> Result<&mut Wanted, Full> {
+        if !self.services.contains_key(name) && self.services.len() >= limits::OBJECTS {
+            return Err(Full("services"));
+        }
+        Ok(self.services.entry(name.clone()).or_insert_with(|| Wanted::new(name)))
+    }
+
+    /// After a change of a service: shows it to the data path, or lets go of it.
+    fn changed(&mut self, name: &Name) {
+        self.generation += 1;
+        let Some(wanted) = self.services.get_mut(name) else { return };
+        if wanted.is_nothing() {
+            self.orphaned.push(Arc::clone(&wanted.ledger.queue));
+            self.services.remove(name);
+            return;
+        }
+        let targets = wanted.targets.values().map(|placed| (&placed.target, &placed.wire));
+        wanted.picture = Arc::new(Service::new(
+            name.clone(),
+            wanted.settings.clone().unwrap_or_default(),
+            (wanted.pause.clone(), wanted.maintenance.clone()),
+            Arc::clone(&wanted.ledger),
+            targets,
+        ));
+    }
+
+    /// Where somebody waits who may find something new.
+    pub(crate) fn waited_for(&mut self) -> Vec<Arc<Queue>> {
+        self.orphaned.retain(|queue| !queue.is_empty());
+        let queues = self.services.values().map(|wanted| &wanted.ledger.queue);
+        queues.filter(|queue| !queue.is_empty()).chain(&self.orphaned).cloned().collect()
     }
 
     pub(crate) fn put_route(&mut self, route: Route) -> Result<Put, Full> {
@@ -107,69 +184,120 @@ impl State {
         deleted
     }
 
-    pub(crate) fn put_service(
-        &mut self,
-        name: &Name,
-        settings: wire::Service,
-    ) -> Result<Put, Full> {
-        let put = match self.services.get(name) {
-            Some(old) if old.settings.as_ref() == Some(&settings) => return Ok(Put::Unchanged),
+    pub(crate) fn put_service(&mut self, name: &Name, settings: Settings) -> Result<Put, Full> {
+        let is_new = !self.services.contains_key(name);
+        let wanted = self.service(name)?;
+        if wanted.settings.as_deref() == Some(&settings) {
+            return Ok(Put::Unchanged);
+        }
+        wanted.settings = Some(Arc::new(settings));
+        self.changed(name);
+        Ok(if is_new { Put::Created } else { Put::Changed })
+    }
+
+    /// From now on a service's requests wait.
+    pub(crate) fn put_pause(&mut self, name: &Name, pause: &wire::Pause) -> Result<Put, Full> {
+        let wanted = self.service(name)?;
+        let put = match wanted.pause.replace(pause.clone()) {
+            Some(old) if old == *pause => return Ok(Put::Unchanged),
             Some(_) => Put::Changed,
-            None if self.services.len() >= limits::OBJECTS => return Err(Full("services")),
             None => Put::Created,
         };
-        self.services.entry(name.clone()).or_default().settings = Some(settings);
-        self.generation += 1;
+        self.changed(name);
         Ok(put)
     }
 
+    /// `false` if it is not paused.
+    pub(crate) fn delete_pause(&mut self, name: &Name) -> bool {
+        let paused = self.services.get_mut(name).and_then(|wanted| wanted.pause.take()).is_some();
+        if paused {
+            self.changed(name);
+        }
+        paused
+    }
+
+    /// From now on a service's requests are answered without its targets.
+    pub(crate) fn put_maintenance(
+        &mut self,
+        name: &Name,
+        maintenance: Maintenance,
+    ) -> Result<Put, Full> {
+        let wanted = self.service(name)?;
+        let put = match &wanted.maintenance {
+            Some(old) if old.wire == maintenance.wire => return Ok(Put::Unchanged),
+            Some(_) => Put::Changed,
+            None => Put::Created,
+        };
+        wanted.maintenance = Some(Arc::new(maintenance));
+        self.changed(name);
+        Ok(put)
+    }
+
+    /// `false` if it is not under maintenance.
+    pub(crate) fn delete_maintenance(&mut self, name: &Name) -> bool {
+        let wanted = self.services.get_mut(name);
+        let ended = wanted.and_then(|wanted| wanted.maintenance.take()).is_some();
+        if ended {
+            self.changed(name);
+        }
+        ended
+    }
+
+    /// With the same address it stays the target that it is, whatever else is new.
     pub(crate) fn put_target(
         &mut self,
         service: &Name,
         name: &Name,
         address: Address,
+        wire: wire::Target,
     ) -> Result<Put, Full> {
-        if !self.services.contains_key(service) && self.services.len() >= limits::OBJECTS {
-            return Err(Full("services"));
-        }
-        let targets = &mut self.services.entry(service.clone()).or_default().targets;
-        let put = match targets.get(name) {
-            Some(old) if old.address == address => return Ok(Put::Unchanged),
+        self.targets_made += 1;
+        let number = self.targets_made;
+        let wanted = self.service(service)?;
+        let old = wanted.targets.get(name);
+        let put = match old {
+            Some(old) if old.wire == wire => return Ok(Put::Unchanged),
             Some(_) => Put::Changed,
-            None if targets.len() >= limits::OBJECTS => return Err(Full("targets")),
+            None if wanted.targets.len() >= limits::OBJECTS => return Err(Full("targets")),
             None => Put::Created,
         };
-        self.targets_made += 1;
-        let label = format!("{}/{}", service.as_str(), name.as_str());
-        let target = Arc::new(Target::new(self.targets_made, label, address));
-        if let Some(old) = targets.insert(name.clone(), target) {
-            old.retire();
+        let target = match old {
+            Some(old) if old.target.address == address => Arc::clone(&old.target),
+            _ => {
+                let label = format!("{}/{}", service.as_str(), name.as_str());
+                let queue = Arc::clone(&wanted.ledger.queue);
+                Arc::new(Target::new(number, label, address, queue))
+            }
+        };
+        let placed = Placed { target: Arc::clone(&target), wire };
+        if let Some(old) = wanted.targets.insert(name.clone(), placed)
+            && old.target.number != target.number
+        {
+            old.target.retire();
             self.draining.push((service.clone(), name.clone(), old));
         }
-        self.generation += 1;
+        self.changed(service);
         Ok(put)
     }
 
     /// Takes a target out of service. `None` if there is none of that name.
     pub(crate) fn retire(&mut self, service: &Name, name: &Name) -> Option<Arc<Target>> {
-        let wanted = self.services.get_mut(service)?;
-        let target = wanted.targets.remove(name)?;
-        if wanted.targets.is_empty() && wanted.settings.is_none() {
-            self.services.remove(service);
-        }
+        let placed = self.services.get_mut(service)?.targets.remove(name)?;
+        let target = Arc::clone(&placed.target);
         target.retire();
-        self.draining.push((service.clone(), name.clone(), Arc::clone(&target)));
-        self.generation += 1;
+        self.draining.push((service.clone(), name.clone(), placed));
+        self.changed(service);
         Some(target)
     }
 
     /// Takes all targets of a service out. `None` if there is no such service.
     pub(crate) fn delete_service(&mut self, service: &Name) -> Option<Vec<Arc<Target>>> {
-        let targets = self.services.remove(service)?.targets;
-        let retired = targets.values().cloned().collect();
-        for (name, target) in targets {
-            target.retire();
-            self.draining.push((service.clone(), name, target));
+        let wanted = self.services.remove(service)?;
+        self.orphaned.push(Arc::clone(&wanted.ledger.queue));
+        let retired = wanted.targets.values().map(|placed| Arc::clone(&placed.target)).collect();
+        for (name, placed) in wanted.targets {
+            placed.target.retire();
+            self.draining.push((service.clone(), name, placed));
         }
         self.generation += 1;
         Some(retired)
@@ -177,22 +305,19 @@ impl State {
 
     /// Lets go of retired targets that nobody uses any more.
     pub(crate) fn forget_drained(&mut self) {
-        self.draining.retain(|(_, _, target)| !target.is_drained());
+        self.draining.retain(|(_, _, placed)| !placed.target.is_drained());
     }
 
     /// The picture for a worker.
     pub(crate) fn table(&self) -> Table {
-        let service = |(name, wanted): (&Name, &Wanted)| {
-            let targets = wanted.targets.values().cloned().collect();
-            (name.clone(), Arc::new(Service { name: name.clone(), targets }))
-        };
-        let services: BTreeMap<Name, Arc<Service>> = self.services.iter().map(service).collect();
+        let picture =
+            |name: &Name| self.services.get(name).map(|wanted| Arc::clone(&wanted.picture));
         let entry = |route: &Arc<Route>| Entry {
             route: Arc::clone(route),
-            service: route.service.as_ref().and_then(|name| services.get(name).cloned()),
+            service: route.service.as_ref().and_then(picture),
         };
         let live = self.services.values().flat_map(|wanted| wanted.targets.values());
-        let live = live.map(|target| target.number).collect();
+        let live = live.map(|placed| placed.target.number).collect();
         Table::new(self.generation, self.routes.values().map(entry).collect(), live)
     }
 
@@ -200,21 +325,26 @@ impl State {
     /// its name has a new bearer.
     pub(crate) fn view(&self) -> wire::State {
         let settings = |(name, wanted): (&Name, &Wanted)| {
-            let settings = wanted.settings.clone().unwrap_or_default();
-            let view = wire::ServiceView { settings, ..wire::ServiceView::default() };
+            let view = wire::ServiceView {
+                settings: wanted.picture.settings.wire.clone(),
+                pause: wanted.pause.clone(),
+                maintenance: wanted.maintenance.as_ref().map(|m| m.wire.clone()),
+                waiting: wanted.ledger.queue.len() as u64,
+                targets: BTreeMap::new(),
+            };
             (name.as_str().to_owned(), view)
         };
         let mut services: BTreeMap<String, _> = self.services.iter().map(settings).collect();
         let live = self.services.iter().flat_map(|(service, wanted)| {
-            wanted.targets.iter().map(move |(name, target)| (service, name, target))
+            wanted.targets.iter().map(move |(name, placed)| (service, name, placed))
         });
-        let draining = self.draining.iter().filter(|(_, _, target)| !target.is_drained());
-        for (service, name, target) in draining.map(|(s, n, t)| (s, n, t)).chain(live) {
+        let draining = self.draining.iter().filter(|(_, _, placed)| !placed.target.is_drained());
+        for (service, name, placed) in draining.map(|(s, n, p)| (s, n, p)).chain(live) {
             services
                 .entry(service.as_str().to_owned())
                 .or_default()
                 .targets
-                .insert(name.as_str().to_owned(), target.view());
+                .insert(name.as_str().to_owned(), placed.target.view(&placed.wire));
         }
         wire::State {
             generation: self.generation,
@@ -229,6 +359,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::h1::request::RequestHead;
+    use crate::service::Asker;
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -286,9 +418,14 @@ mod tests {
                     }
                     Step::DeleteRoute(h) => state.delete_route(&key(h)),
                     Step::PutTarget(s, t, a) => {
-                        let address = Address::parse(&format!("tcp:127.0.0.1:{}", a + 1)).unwrap();
-                        let old = state.target(&name(s), &name(t)).cloned();
-                        let put = state.put_target(&name(s), &name(t), address).unwrap();
+                        let wire = wire::Target::at(format!("tcp:127.0.0.1:{}", a + 1));
+                        let address = Address::parse(&wire.address).unwrap();
+                        let placed = |state: &State| {
+                            let wanted = state.services.get(&name(s))?;
+                            wanted.targets.get(&name(t)).map(|placed| Arc::clone(&placed.target))
+                        };
+                        let old = placed(&state);
+                        let put = state.put_target(&name(s), &name(t), address, wire).unwrap();
                         if put == Put::Changed {
                             retired.extend(old);
                         }
@@ -307,8 +444,16 @@ mod tests {
                     Step::Claim(h, old, random) => {
                         let picture = &pictures[pictures.len().saturating_sub(1 + usize::from(old))];
                         let found = picture.find(&host(h), b"/").and_then(|at| picture.entry(at));
+                        let asker = Asker {
+                            client: "",
+                            head: b"",
+                            request: &RequestHead::default(),
+                            tried: &[],
+                            called: false,
+                        };
                         if let Some(service) = found.and_then(|found| found.service.as_ref())
-                            && let Some(target) = service.claim(random, None) {
+                            && let Ok(held) = service.claim(&asker, random, &mut Vec::new()) {
+                                let target = held.target;
                                 prop_assert!(!target.is_retired());
                                 prop_assert!(!retired.iter().any(|r| r.number == target.number));
                                 in_flight.push(target);
@@ -352,17 +497,18 @@ mod tests {
 
         #[test]
         fn never_below_zero(claims in 0..5_u32, releases in 0..10_u32) {
-            let target = Target::new(1, String::new(), Address::parse("unix:/x").unwrap());
+            let address = Address::parse("unix:/x").unwrap();
+            let target = Target::new(1, String::new(), address, Arc::default());
             (0..claims).for_each(|_| prop_assert_claim(&target));
             target.retire();
             let drained = (0..releases).filter(|_| target.release()).count();
             prop_assert_eq!(target.in_flight(), u64::from(claims.saturating_sub(releases)));
             prop_assert_eq!(drained, usize::from(claims > 0 && releases >= claims));
-            prop_assert!(!target.claim());
+            prop_assert!(target.claim(u64::MAX).is_none());
         }
     }
 
     fn prop_assert_claim(target: &Target) {
-        assert!(target.claim());
+        assert!(target.claim(u64::MAX).is_some());
     }
 }

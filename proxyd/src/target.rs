@@ -1,15 +1,21 @@
 //! A target: an address, and who is using it.
 //!
-//! The use is one word, so that "is it retired?" and "count me in" are one step: once a target is
-//! retired, no claim on it can begin, on whatever thread, and the count only falls.
+//! The use is one word, so that "is it retired?", "has it room?" and "count me in" are one step: once
+//! a target is retired, no claim on it can begin, on whatever thread, and the count only falls. How it
+//! is doing is in that word, too: who finds it well has nothing else to look at.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proxyd_wire as wire;
 use thiserror::Error;
+
+use crate::health::{Record, Sight, Standing};
+use crate::queue::Queue;
 
 /// Where a target listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +68,35 @@ impl fmt::Display for Address {
 }
 
 const RETIRED: u64 = 1 << 63;
+const EJECTED: u64 = 1 << 62;
+const SUSPECT: u64 = 1 << 61;
+const COUNT: u64 = SUSPECT - 1;
+
+/// One look at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look(u64);
+
+impl Look {
+    pub(crate) fn is_retired(self) -> bool {
+        self.0 & RETIRED != 0
+    }
+
+    pub(crate) fn is_ejected(self) -> bool {
+        self.0 & EJECTED != 0
+    }
+
+    pub(crate) fn in_flight(self) -> u64 {
+        self.0 & COUNT
+    }
+
+    fn sight(self) -> Sight {
+        match (self.0 & EJECTED, self.0 & SUSPECT) {
+            (0, 0) => Sight::Well,
+            (0, _) => Sight::Suspect,
+            _ => Sight::Ejected,
+        }
+    }
+}
 
 /// A target. Its identity is its number: one that is replaced under the same name is another.
 #[derive(Debug)]
@@ -70,53 +105,145 @@ pub(crate) struct Target {
     /// `SERVICE/NAME`, for the log.
     pub(crate) label: String,
     pub(crate) address: Address,
-    /// The requests in flight, and the bit that says that there will be no more.
+    /// Who waits until there is room.
+    pub(crate) queue: Arc<Queue>,
+    /// The requests in flight; the bit that says that there will be no more; how it is doing.
     claims: AtomicU64,
+    /// From when on an ejected one may be tried, by its own clock; the rest is in the record.
+    due: AtomicU64,
+    record: Mutex<Record>,
+    /// Where its clock starts.
+    made: Instant,
 }
 
 impl Target {
-    pub(crate) fn new(number: u64, label: String, address: Address) -> Target {
-        Target { number, label, address, claims: AtomicU64::new(0) }
+    pub(crate) fn new(number: u64, label: String, address: Address, queue: Arc<Queue>) -> Target {
+        Target {
+            number,
+            label,
+            address,
+            queue,
+            claims: AtomicU64::new(0),
+            due: AtomicU64::new(u64::MAX),
+            record: Mutex::default(),
+            made: Instant::now(),
+        }
     }
 
-    /// Counts a request in, unless the target is retired.
-    pub(crate) fn claim(&self) -> bool {
-        let claimed = |claims| (claims & RETIRED == 0).then_some(claims + 1);
-        self.claims.fetch_update(Ordering::AcqRel, Ordering::Acquire, claimed).is_ok()
+    /// Counts a request in, unless the target is retired or has as many as `bound`. Whether it is
+    /// ejected is for the caller to mind.
+    pub(crate) fn claim(&self, bound: u64) -> Option<Sight> {
+        let claimed =
+            |claims| (claims & RETIRED == 0 && claims & COUNT < bound).then_some(claims + 1);
+        let before = self.claims.fetch_update(Ordering::SeqCst, Ordering::SeqCst, claimed);
+        before.ok().map(|before| Look(before).sight())
     }
 
-    /// Counts a request out. `true` if that was the last one of a retired target.
+    /// Counts a request out, and tells who waits. `true` if that was the last one of a retired target.
     pub(crate) fn release(&self) -> bool {
-        let released = |claims| if claims & !RETIRED == 0 { None } else { Some(claims - 1) };
-        self.claims
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, released)
-            .is_ok_and(|before| before == RETIRED | 1)
+        let released = |claims| if claims & COUNT == 0 { None } else { Some(claims - 1) };
+        let before = self.claims.fetch_update(Ordering::SeqCst, Ordering::SeqCst, released);
+        self.queue.call();
+        before.is_ok_and(|before| before & (RETIRED | COUNT) == RETIRED | 1)
     }
 
     /// From now on no request is counted in.
     pub(crate) fn retire(&self) {
-        self.claims.fetch_or(RETIRED, Ordering::AcqRel);
+        self.claims.fetch_or(RETIRED, Ordering::SeqCst);
+    }
+
+    pub(crate) fn look(&self) -> Look {
+        Look(self.claims.load(Ordering::SeqCst))
     }
 
     pub(crate) fn is_retired(&self) -> bool {
-        self.claims.load(Ordering::Acquire) & RETIRED != 0
+        self.look().is_retired()
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
-        self.claims.load(Ordering::Acquire) & !RETIRED
-    }
-
-    pub(crate) fn view(&self) -> wire::TargetView {
-        wire::TargetView {
-            address: self.address.to_string(),
-            in_flight: self.in_flight(),
-            retired: self.is_retired(),
-        }
+        self.look().in_flight()
     }
 
     /// Retired, and nobody is using it any more.
     pub(crate) fn is_drained(&self) -> bool {
-        self.claims.load(Ordering::Acquire) == RETIRED
+        self.claims.load(Ordering::SeqCst) & (RETIRED | COUNT) == RETIRED
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether an ejected one may be tried now.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due.load(Ordering::Relaxed) <= self.now()
+    }
+
+    /// Takes the right to try an ejected one; `false`: it is not the time, or somebody has it.
+    pub(crate) fn try_out(&self) -> bool {
+        self.is_due() && self.note(Record::try_out)
+    }
+
+    /// The right to try is given back.
+    pub(crate) fn untold(&self) {
+        self.note(Record::untold);
+    }
+
+    /// A request that found it so came to nothing.
+    pub(crate) fn failed(&self, sight: Sight, rule: &wire::Eject) {
+        self.note(|record, now| record.failed(now, sight, rule));
+    }
+
+    /// A request that found it so was answered.
+    pub(crate) fn answered(&self, sight: Sight) {
+        self.note(|record, now| record.answered(now, sight));
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the record, and shows what is to be seen of it without its lock.
+    fn note<R>(&self, change: impl FnOnce(&mut Record, u64) -> R) -> R {
+        let mut record = self.record();
+        let result = change(&mut record, self.now());
+        let (bits, due) = match record.standing {
+            Standing::Well if record.failures == 0 => (0, u64::MAX),
+            Standing::Well => (SUSPECT, u64::MAX),
+            Standing::Ejected { until } => (EJECTED, until),
+            Standing::Trial => (EJECTED, u64::MAX),
+        };
+        self.due.store(due, Ordering::Relaxed);
+        let shown = |claims| Some(claims & !(EJECTED | SUSPECT) | bits);
+        let _ = self.claims.fetch_update(Ordering::SeqCst, Ordering::SeqCst, shown);
+        result
+    }
+
+    /// With the settings that it was put with.
+    pub(crate) fn view(&self, wire: &wire::Target) -> wire::TargetView {
+        let record = self.record().clone();
+        let look = self.look();
+        let until = match record.standing {
+            Standing::Ejected { until } => self.in_unix_time(until),
+            Standing::Well | Standing::Trial => None,
+        };
+        wire::TargetView {
+            address: wire.address.clone(),
+            weight: wire.weight,
+            max_in_flight: wire.max_in_flight,
+            group: wire.group,
+            in_flight: look.in_flight(),
+            retired: look.is_retired(),
+            state: record.view(),
+            failures: record.failures,
+            ejected_until_ms: until,
+        }
+    }
+
+    /// A moment of its own clock in milliseconds since 1970.
+    fn in_unix_time(&self, moment: u64) -> Option<u64> {
+        let made = SystemTime::now().checked_sub(self.made.elapsed())?;
+        let since = made.checked_add(Duration::from_millis(moment))?.duration_since(UNIX_EPOCH);
+        u64::try_from(since.ok()?.as_millis()).ok()
     }
 }
 
@@ -145,5 +272,49 @@ mod tests {
             assert!(Address::parse(bad).is_err(), "{bad:?}");
         }
         assert!(Address::parse(&format!("unix:/{}", "x".repeat(107))).is_err());
+    }
+    fn target() -> Target {
+        let address = Address::parse("unix:/x").unwrap();
+        Target::new(1, "s/t".into(), address, Arc::default())
+    }
+
+    #[test]
+    fn it_shows_how_it_is_doing() {
+        let target = target();
+        let rule = wire::Eject {
+            failures: 2,
+            backoff_ms: 60_000,
+            max_backoff_ms: 60_000,
+            ..wire::Eject::default()
+        };
+        assert_eq!(target.claim(9), Some(Sight::Well));
+        target.failed(Sight::Well, &rule);
+        assert_eq!(target.claim(9), Some(Sight::Suspect));
+        target.failed(Sight::Suspect, &rule);
+        assert!(target.look().is_ejected() && !target.is_due() && !target.try_out());
+        assert_eq!((target.in_flight(), target.claim(2)), (2, None));
+        let view = target.view(&wire::Target::at("unix:/x"));
+        assert_eq!((view.state, view.failures), (wire::Health::Ejected, 2));
+        let left = u128::from(view.ejected_until_ms.unwrap())
+            - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        assert!((50_000..=60_001).contains(&left), "{left}");
+        target.retire();
+        assert_eq!(target.claim(9), None);
+        assert!(!target.release() && target.release() && target.is_drained());
+    }
+
+    #[test]
+    fn one_tries_at_a_time() {
+        let target = target();
+        let rule = wire::Eject { failures: 1, backoff_ms: 10, ..wire::Eject::default() };
+        target.failed(Sight::Well, &rule);
+        while !target.try_out() {
+            std::thread::yield_now();
+        }
+        assert!(!target.is_due() && !target.try_out());
+        target.untold();
+        assert!(target.try_out());
+        target.answered(Sight::Trial);
+        assert_eq!(target.claim(1), Some(Sight::Well));
     }
 }

@@ -8,18 +8,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use proxyd_wire as wire;
 use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use crate::access_log::AccessLog;
 use crate::buffer::Spare;
+use crate::health::Sight;
 use crate::limits;
 use crate::listener;
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::route::Route;
-use crate::service::Service;
+use crate::service::{Asker, Service, Unclaimed};
 use crate::table::{Entry, Table};
 use crate::target::Target;
 
@@ -77,9 +79,19 @@ impl Worker {
     }
 
     /// Claims a target of a service; see [`Service::claim`].
-    pub(crate) fn claim(self: &Rc<Self>, service: &Service, avoid: Option<u64>) -> Option<Claim> {
-        let target = service.claim(self.random(), avoid)?;
-        Some(Claim { target, worker: Rc::clone(self) })
+    pub(crate) fn claim(
+        self: &Rc<Self>,
+        service: &Service,
+        asker: &Asker<'_>,
+        cookies: &mut Vec<u8>,
+    ) -> Result<Claim, Unclaimed> {
+        let held = service.claim(asker, self.random(), cookies)?;
+        Ok(Claim {
+            target: held.target,
+            sight: held.sight,
+            told: Cell::new(false),
+            worker: Rc::clone(self),
+        })
     }
 
     /// Xorshift: which of two targets to look at need not be a secret.
@@ -144,11 +156,36 @@ impl Found {
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) target: Arc<Target>,
+    sight: Sight,
+    /// Whether the target has been told what came of the request.
+    told: Cell<bool>,
     worker: Rc<Worker>,
+}
+
+impl Claim {
+    /// Whether an answer would be news.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        self.sight != Sight::Well
+    }
+
+    pub(crate) fn answered(&self) {
+        if self.is_suspicious() {
+            self.told.set(true);
+            self.target.answered(self.sight);
+        }
+    }
+
+    pub(crate) fn failed(&self, rule: &wire::Eject) {
+        self.told.set(true);
+        self.target.failed(self.sight, rule);
+    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        if self.sight == Sight::Trial && !self.told.get() {
+            self.target.untold();
+        }
         if self.target.release() {
             self.worker.registry.drained();
         }
@@ -233,7 +270,7 @@ async fn close_idle(worker: Rc<Worker>) {
     loop {
         worker.pool.filled().await;
         while !worker.pool.is_empty() {
-            sleep(limits::POOL_TIME / 4).await;
+            sleep(limits::POOL_LOOK).await;
             worker.pool.expire(Instant::now());
         }
     }

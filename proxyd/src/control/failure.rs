@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::name::NotAName;
 use crate::route::{Key, NotAKey, NotARoute};
+use crate::settings::BadSetting;
 use crate::state::{Full, Stale};
 use crate::target::NotAnAddress;
 
@@ -30,6 +31,12 @@ pub(crate) enum Failure {
     NoService(String),
     #[error("the service `{0}` has no target `{1}`: `GET /state` lists them")]
     NoTarget(String, String),
+    #[error("the service `{0}` is not paused: `GET /state` shows which are")]
+    NotPaused(String),
+    #[error("the service `{0}` is not under maintenance: `GET /state` shows which are")]
+    NotMaintained(String),
+    #[error("{0}")]
+    Setting(#[from] BadSetting),
     #[error("{0}")]
     Key(#[from] NotAKey),
     #[error("{0}")]
@@ -59,6 +66,9 @@ impl Failure {
             Failure::NoRoute(_) => (StatusCode::NOT_FOUND, "unknown_route"),
             Failure::NoService(_) => (StatusCode::NOT_FOUND, "unknown_service"),
             Failure::NoTarget(..) => (StatusCode::NOT_FOUND, "unknown_target"),
+            Failure::NotPaused(_) => (StatusCode::NOT_FOUND, "not_paused"),
+            Failure::NotMaintained(_) => (StatusCode::NOT_FOUND, "not_maintained"),
+            Failure::Setting(_) => (StatusCode::BAD_REQUEST, "bad_setting"),
             Failure::Key(NotAKey::Host(_)) => (StatusCode::BAD_REQUEST, "bad_host"),
             Failure::Key(NotAKey::Prefix(_)) => (StatusCode::BAD_REQUEST, "bad_prefix"),
             Failure::Name(_) | Failure::Route(NotARoute::Service(_)) => {

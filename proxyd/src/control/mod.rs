@@ -8,6 +8,10 @@
 //! | `DELETE /routes/:host`, `/routes/:host/:prefix` | the route is gone | 204, 404 |
 //! | `GET /services/:service` | one service | 200 `ServiceView`, 404 |
 //! | `PUT /services/:service` | `Service`: its settings | 201 new, 200, 409 full |
+//! | `PUT /services/:service/pause` | `Pause`: its requests wait | 201 new, 200, 409 full |
+//! | `DELETE /services/:service/pause` | they go on, in their order | 204, 404 |
+//! | `PUT /services/:service/maintenance` | `Maintenance`: what is answered instead of its targets | 201 new, 200, 409 full |
+//! | `DELETE /services/:service/maintenance` | its targets answer again | 204, 404 |
 //! | `GET /services/:service/targets/:target` | one target | 200 `TargetView`, 404 |
 //! | `PUT /services/:service/targets/:target` | `Target`: an address that answers for the service | 201 new, 200, 409 full |
 //! | `DELETE /services/:service/targets/:target?grace_ms=N` | no new request; returns when the ones in flight are done, or after the grace (10 s) | 200 `Drained`, 404 |
@@ -17,6 +21,8 @@
 //! `ErrorBody`. A change is answered when every worker acts on it.
 
 mod failure;
+mod maintenance;
+mod pause;
 mod peer;
 mod route;
 mod service;
@@ -33,7 +39,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{get, put};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -93,6 +99,8 @@ fn app(registry: Arc<Registry>) -> Router {
         .route("/state", get(state::get))
         .route("/routes/{*key}", get(route::get).put(route::put).delete(route::delete))
         .route("/services/{service}", get(service::get).put(service::put).delete(service::delete))
+        .route("/services/{service}/pause", put(pause::put).delete(pause::delete))
+        .route("/services/{service}/maintenance", put(maintenance::put).delete(maintenance::delete))
         .route(
             "/services/{service}/targets/{target}",
             get(target::get).put(target::put).delete(target::delete),

@@ -13,6 +13,7 @@ use crate::control::failure::Failure;
 use crate::control::target::{Grace, answer_put, drain, settle};
 use crate::name::Name;
 use crate::registry::Registry;
+use crate::settings::Settings;
 
 pub(crate) async fn get(
     State(registry): State<Arc<Registry>>,
@@ -31,13 +32,14 @@ pub(crate) async fn put(
 ) -> Result<(StatusCode, Json<wire::Service>), Failure> {
     let service = Name::parse(&service)?;
     let wanted = demanded_generation(&headers)?;
-    let Json(settings) = body.map_err(Failure::Body)?;
+    let Json(wire) = body.map_err(Failure::Body)?;
+    let settings = Settings::new(wire.clone())?;
     let put = registry.change(|state| {
         state.expect_generation(wanted)?;
-        Ok::<_, Failure>(state.put_service(&service, settings.clone())?)
+        Ok::<_, Failure>(state.put_service(&service, settings)?)
     })?;
     settle(&registry).await;
-    Ok((answer_put(put), Json(settings)))
+    Ok((answer_put(put), Json(wire)))
 }
 
 pub(crate) async fn delete(

@@ -15,6 +15,7 @@ use crate::control::failure::Failure;
 use crate::limits;
 use crate::name::Name;
 use crate::registry::Registry;
+use crate::settings::check_target;
 use crate::state::Put;
 use crate::target::{Address, Target};
 
@@ -35,7 +36,7 @@ pub(crate) async fn get(
     Path((service, name)): Path<(String, String)>,
 ) -> Result<Json<wire::TargetView>, Failure> {
     let (service, name) = (Name::parse(&service)?, Name::parse(&name)?);
-    let view = registry.look(|state| state.target(&service, &name).map(|target| target.view()));
+    let view = registry.look(|state| state.target(&service, &name));
     view.map(Json).ok_or_else(|| no_target(&service, &name))
 }
 
@@ -49,9 +50,11 @@ pub(crate) async fn put(
     let wanted = demanded_generation(&headers)?;
     let Json(target) = body.map_err(Failure::Body)?;
     let address = Address::parse(&target.address)?;
+    check_target(&target)?;
+    let wire = target.clone();
     let put = registry.change(|state| {
         state.expect_generation(wanted)?;
-        Ok::<_, Failure>(state.put_target(&service, &name, address)?)
+        Ok::<_, Failure>(state.put_target(&service, &name, address, wire)?)
     })?;
     settle(&registry).await;
     Ok((answer_put(put), Json(target)))

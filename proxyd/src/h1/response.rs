@@ -19,6 +19,8 @@ pub(crate) struct ResponseHead {
     /// Passed on where there is no body, too: it tells what a GET would have brought.
     pub(crate) length: Option<u64>,
     pub(crate) upgrade: Option<Span>,
+    /// The seconds of `Keep-Alive: timeout=N`.
+    pub(crate) keep_alive_timeout: Option<u64>,
     pub(crate) len: usize,
     is_11: bool,
     at: usize,
@@ -67,6 +69,7 @@ impl ResponseHead {
                 match field.role {
                     Role::Connection => self.connection.add(bytes, field.value)?,
                     Role::Upgrade => self.upgrade = Some(field.value),
+                    Role::Hop => self.hop(field.name.of(bytes), field.value.of(bytes)),
                     Role::End
                     | Role::Host
                     | Role::ContentLength
@@ -76,7 +79,6 @@ impl ResponseHead {
                     | Role::Trailer
                     | Role::Referer
                     | Role::UserAgent
-                    | Role::Hop
                     | Role::Forwarded => {}
                 }
                 self.fields.push(field);
@@ -100,6 +102,15 @@ impl ResponseHead {
             u16::try_from(status).ok().filter(|s| *s >= 100).ok_or(Malformed::StatusLine)?;
         self.status_text = Span { start: start + 9, end: start + line.len() };
         Ok(())
+    }
+
+    /// What is meant for us alone. A `Keep-Alive` that is not understood promises nothing.
+    fn hop(&mut self, name: &[u8], value: &[u8]) {
+        if name.eq_ignore_ascii_case(b"keep-alive") {
+            let seconds =
+                |option: &[u8]| option.strip_prefix(b"timeout=").and_then(syntax::decimal);
+            self.keep_alive_timeout = syntax::list(value).find_map(seconds);
+        }
     }
 
     fn finish(&mut self, head: &[u8], to_head: bool) -> Result<(), Malformed> {

@@ -4,9 +4,22 @@
 //! addresses that answer for it. Each is an object of its own, put and deleted by itself, so that
 //! changing one disturbs no connection of another.
 
+mod balance;
+mod hold;
+mod trouble;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use balance::{Balance, Canary, Group, HashBy, SameSite, Sticky};
+pub use hold::{Maintenance, Pause};
+pub use trouble::{Eject, Health, Pool, Retry};
+
+/// What is as it is without a word is not written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 /// `PUT /routes/:host` or `/routes/:host/:prefix`: what becomes of requests for a host, `*.` and a
 /// domain, or `*` for any, whose path begins with the prefix.
@@ -29,29 +42,88 @@ impl Route {
 /// is there as long as it has targets, and has these defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Service {}
+pub struct Service {
+    /// Which target gets a request.
+    #[serde(skip_serializing_if = "is_default")]
+    pub balance: Balance,
+    /// Brings clients back to their target, before `balance` chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
+    /// Which requests go to the targets of the group `canary`; without: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// What becomes of targets that fail.
+    #[serde(skip_serializing_if = "is_default")]
+    pub eject: Eject,
+    /// When a request is sent again.
+    #[serde(skip_serializing_if = "is_default")]
+    pub retry: Retry,
+    /// Requests that may wait, in their order, while each target has its `max_in_flight`, 0 to
+    /// 100,000: more are answered 503 with `Retry-After`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub queue: u32,
+    /// How long each waits before it is answered so, 1 to 3,600,000 ms; without: 5,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_ms: Option<u32>,
+    /// Idle connections to its targets.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pool: Pool,
+}
 
 /// A service as it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceView {
     /// Its settings.
     pub settings: Service,
+    /// Whether its requests wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// Whether its requests are answered without its targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
+    /// Requests that wait now.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub waiting: u64,
     /// Its targets by name, and those that still drain.
     pub targets: BTreeMap<String, TargetView>,
 }
 
 /// `PUT /services/:service/targets/:target`: an address that answers for the service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// `tcp:HOST:PORT` with a numeric address, or `unix:/PATH`.
     pub address: String,
+    /// Its share of the requests beside that of the others, 0 to 256. 0: only what sticks to it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: u16,
+    /// Requests that it works on at once, 1 to 1,000,000; without: as many as come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+    /// Whether it serves, or is tried out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub group: Group,
+}
+
+fn one() -> u16 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(weight: &u16) -> bool {
+    *weight == 1
+}
+
+impl Default for Target {
+    fn default() -> Target {
+        Target { address: String::new(), weight: 1, max_in_flight: None, group: Group::Stable }
+    }
 }
 
 impl Target {
     /// A target at an address, and nothing more.
     pub fn at(address: impl Into<String>) -> Target {
-        Target { address: address.into() }
+        Target { address: address.into(), ..Target::default() }
     }
 }
 
@@ -60,10 +132,28 @@ impl Target {
 pub struct TargetView {
     /// Its address as it was put.
     pub address: String,
+    /// Its share as it was put.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: u16,
+    /// Its bound as it was put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+    /// Its group as it was put.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub group: Group,
     /// Requests that it has not answered yet.
     pub in_flight: u64,
     /// Whether it takes no new requests any more.
     pub retired: bool,
+    /// Whether it is asked.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub state: Health,
+    /// Failures in a row.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub failures: u32,
+    /// Until when it is ejected, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejected_until_ms: Option<u64>,
 }
 
 /// `GET /state`: all routes and services, in one consistent picture.

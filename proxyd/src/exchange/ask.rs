@@ -1,0 +1,328 @@
+//! Having a request answered: one target is asked after the other, until one answers or there is no
+//! sense in asking on.
+//!
+//! ```text
+//!   claim ──held──▶ wait in line ──called──▶ claim ──▶ attempt ──answered──▶ passed on
+//!     ▲                  └──too long, or the client has gone──▶ end     │
+//!     └── nothing was sent, or it may be sent again ◀───────────────────┘
+//! ```
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::time::Instant;
+
+use super::{End, Exchange};
+use crate::attempt::Attempted;
+use crate::host::Host;
+use crate::listener::is_exhausted;
+use crate::pool::Line;
+use crate::presence::Presence;
+use crate::queue::Place;
+use crate::refusal::Refusal;
+use crate::relay::Relayed;
+use crate::service::{Asker, Hold, Service, Unclaimed};
+use crate::upstream::Upstream;
+use crate::worker::{Claim, Found};
+
+/// How waiting ended.
+enum Waited {
+    Called,
+    TooLong,
+    ClientGone,
+}
+
+/// What is known after some attempts.
+struct Course {
+    /// It may be sent again where a target may have seen it.
+    repeatable: bool,
+    /// The attempt under way is the last one.
+    last: bool,
+    /// Targets that need not be asked again, by their numbers.
+    tried: Vec<u64>,
+    /// A connection that was used before has failed: not another of that kind.
+    fresh: bool,
+    /// What the request is answered if there is nobody else to ask.
+    refusal: Refusal,
+}
+
+impl Exchange<'_> {
+    pub(super) async fn ask(&mut self, host: &Host, mut found: Found) -> End {
+        let idempotent = self.desk.request.is_idempotent(self.desk.incoming.data());
+        let mut course = Course {
+            repeatable: self.upload.is_none() && idempotent,
+            last: false,
+            tried: Vec::new(),
+            fresh: false,
+            refusal: Refusal::NoTarget,
+        };
+        for attempt in 1.. {
+            if attempt > 1
+                && let Err(unclaimed) = self.find(host, &mut found)
+            {
+                return end_of(unclaimed, course.refusal);
+            }
+            let claim = match self.claim(host, &mut found, &course.tried, false) {
+                Err(Unclaimed::Held(hold)) => {
+                    Box::pin(self.wait(host, &mut found, &course.tried, hold)).await
+                }
+                result => result.map_err(|unclaimed| end_of(unclaimed, course.refusal)),
+            };
+            let claim = match claim {
+                Ok(claim) => claim,
+                Err(end) => return end,
+            };
+            let Some(service) = found.service() else { return End::Refused(course.refusal) };
+            let rules = &service.settings.wire;
+            course.last = attempt >= rules.retry.attempts;
+            self.target = Some(Arc::clone(&claim.target));
+            let idle = self.idle_line(&claim, &course);
+            let reused = idle.is_some();
+            let mut line = match idle {
+                Some(line) => line,
+                None => match Upstream::connect(&claim.target.address).await {
+                    Ok(upstream) => Line::new(upstream),
+                    Err(error) => match course.after_no_connection(&error, service, &claim) {
+                        Some(end) => return end,
+                        None => continue,
+                    },
+                },
+            };
+            let judge = |status, untouched| course.declines(service, &claim, status, untouched);
+            let judges = claim.is_suspicious()
+                || !rules.eject.statuses.is_empty()
+                || !rules.retry.statuses.is_empty();
+            let attempted = self.attempt(&mut line.upstream, judges.then_some(&judge as _)).await;
+            match attempted {
+                Attempted::Relayed(Relayed::Whole { reuse_upstream, reuse_client }) => {
+                    if reuse_upstream {
+                        self.keep(&claim, line, service);
+                    }
+                    return End::Whole { reuse_client };
+                }
+                Attempted::Relayed(Relayed::Switched) => {
+                    // A tunnel may last for days: it must not hold on to the picture.
+                    drop(found);
+                    return self.tunnel(line.upstream, claim).await;
+                }
+                Attempted::Declined => {
+                    let status = self.tray.as_ref().map_or(0, |tray| tray.response.status);
+                    course.refusal = Refusal::Declined(status);
+                    course.tried.push(claim.target.number);
+                }
+                failed => {
+                    if let Some(end) = course.after(&failed, service, &claim, reused) {
+                        return end;
+                    }
+                }
+            }
+        }
+        End::Refused(course.refusal)
+    }
+
+    fn idle_line(&self, claim: &Claim, course: &Course) -> Option<Line> {
+        if course.fresh {
+            return None;
+        }
+        self.worker.pool.take(&claim.target, self.asked, !course.repeatable)
+    }
+
+    /// Keeps a connection for other requests, unless the rest of this one would come over it.
+    fn keep(&mut self, claim: &Claim, line: Line, service: &Service) {
+        if self.upload.as_ref().is_none_or(|upload| upload.is_done()) {
+            let promised = self.tray.as_ref().and_then(|tray| tray.response.keep_alive_timeout);
+            let now = Instant::now();
+            self.ended = Some(now);
+            self.worker.pool.put(&claim.target, line, promised, (&service.settings, now));
+        }
+    }
+
+    /// Claims a target as of now. A picture that went stale between the two steps is taken anew.
+    fn claim(
+        &mut self,
+        host: &Host,
+        found: &mut Found,
+        tried: &[u64],
+        called: bool,
+    ) -> Result<Claim, Unclaimed> {
+        match self.claim_of(found, tried, called) {
+            Err(Unclaimed::Nobody) => {
+                self.find(host, found)?;
+                self.claim_of(found, tried, called)
+            }
+            result => result,
+        }
+    }
+
+    fn find(&self, host: &Host, found: &mut Found) -> Result<(), Unclaimed> {
+        let path = self.desk.request.target.of(self.desk.incoming.data());
+        *found = self.worker.find(host.as_str(), path).ok_or(Unclaimed::Unknown)?;
+        Ok(())
+    }
+
+    fn claim_of(&mut self, found: &Found, tried: &[u64], called: bool) -> Result<Claim, Unclaimed> {
+        let service: &Service = found.service().ok_or(Unclaimed::Nobody)?;
+        let (head, request) = (self.desk.incoming.data(), &self.desk.request);
+        let asker = Asker { client: self.client, head, request, tried, called };
+        self.added.clear();
+        self.worker.claim(service, &asker, &mut self.added)
+    }
+
+    /// Waits in line until there is somebody to ask.
+    async fn wait(
+        &mut self,
+        host: &Host,
+        found: &mut Found,
+        tried: &[u64],
+        mut hold: Hold,
+    ) -> Result<Claim, End> {
+        let joined = Instant::now();
+        let mut place = join(&hold)?;
+        loop {
+            match self.turn(&place, joined + hold.time).await {
+                Waited::Called => {}
+                Waited::TooLong => return Err(End::Refused(hold.refusal)),
+                Waited::ClientGone => return Err(End::Cut),
+            }
+            let claim = match self.find(host, found) {
+                Ok(()) => self.claim(host, found, tried, true),
+                Err(unclaimed) => Err(unclaimed),
+            };
+            match claim {
+                Ok(claim) => {
+                    self.asked = Instant::now();
+                    return Ok(claim);
+                }
+                Err(Unclaimed::Held(next)) => {
+                    if !place.is_in(&next.queue) {
+                        place = join(&next)?;
+                    }
+                    hold = next;
+                }
+                Err(unclaimed) => return Err(end_of(unclaimed, Refusal::NoTarget)),
+            }
+        }
+    }
+
+    async fn turn(&mut self, place: &Place, until: Instant) -> Waited {
+        self.timer.set(until);
+        let mut presence = Presence::of(self.stream);
+        poll_fn(|cx| {
+            if place.poll_turn(cx).is_ready() {
+                return Poll::Ready(Waited::Called);
+            }
+            if presence.poll_gone(cx).is_ready() {
+                return Poll::Ready(Waited::ClientGone);
+            }
+            self.timer.poll(cx).map(|()| Waited::TooLong)
+        })
+        .await
+    }
+}
+
+fn join(hold: &Hold) -> Result<Place, End> {
+    hold.queue.join(hold.bound).ok_or(End::Refused(hold.refusal))
+}
+
+fn end_of(unclaimed: Unclaimed, refusal: Refusal) -> End {
+    match unclaimed {
+        Unclaimed::Nobody => End::Refused(refusal),
+        Unclaimed::Unknown => End::Refused(Refusal::UnknownHost),
+        Unclaimed::Held(hold) => End::Refused(hold.refusal),
+        Unclaimed::Closed(maintenance) => End::Closed(maintenance),
+    }
+}
+
+impl Course {
+    /// Tells the target that it answered, by the answer's status. `true`: another target is asked
+    /// instead of passing it on. `untouched`: the client has seen nothing yet.
+    fn declines(&self, service: &Service, claim: &Claim, status: u16, untouched: bool) -> bool {
+        let rules = &service.settings.wire;
+        if rules.eject.statuses.contains(&status) {
+            claim.failed(&rules.eject);
+        } else {
+            claim.answered();
+        }
+        rules.retry.statuses.contains(&status)
+            && self.repeatable
+            && !self.last
+            && untouched
+            && service.has_other(claim.target.number, &self.tried)
+            && service.ledger.may_repeat(&rules.retry)
+    }
+
+    /// How it ends, or `None` if it goes on.
+    fn after_no_connection(
+        &mut self,
+        error: &io::Error,
+        service: &Service,
+        claim: &Claim,
+    ) -> Option<End> {
+        self.refusal = refusal_of_connect(error);
+        if self.refusal != Refusal::Exhausted {
+            claim.failed(&service.settings.wire.eject);
+        }
+        self.tried.push(claim.target.number);
+        self.last.then_some(End::Refused(self.refusal))
+    }
+
+    /// How it ends after an attempt that has brought nothing, or `None` if it goes on.
+    fn after(
+        &mut self,
+        attempted: &Attempted,
+        service: &Service,
+        claim: &Claim,
+        reused: bool,
+    ) -> Option<End> {
+        let rules = &service.settings.wire;
+        match attempted {
+            // Who closes a connection that was idle does what it may.
+            Attempted::Unsent if reused => self.fresh = true,
+            Attempted::Unanswered if reused => {
+                self.refusal = Refusal::NoAnswer;
+                if self.last || !self.repeatable || !service.ledger.may_repeat(&rules.retry) {
+                    return Some(End::Refused(self.refusal));
+                }
+                self.fresh = true;
+            }
+            Attempted::Unsent => {
+                claim.failed(&rules.eject);
+                self.refusal = Refusal::NoAnswer;
+                self.tried.push(claim.target.number);
+            }
+            Attempted::Unanswered => {
+                claim.failed(&rules.eject);
+                return Some(End::Refused(Refusal::NoAnswer));
+            }
+            Attempted::Refused(refusal) => {
+                if is_of_target(*refusal) {
+                    claim.failed(&rules.eject);
+                }
+                return Some(End::Refused(*refusal));
+            }
+            Attempted::Cut => {
+                claim.failed(&rules.eject);
+                return Some(End::Cut);
+            }
+            Attempted::Gone | Attempted::Declined | Attempted::Relayed(_) => return Some(End::Cut),
+        }
+        self.last.then_some(End::Refused(Refusal::NoAnswer))
+    }
+}
+
+/// Whether it is the target's fault.
+fn is_of_target(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::NoAnswer | Refusal::BadAnswer(_) | Refusal::SlowAnswer)
+}
+
+fn refusal_of_connect(error: &io::Error) -> Refusal {
+    if is_exhausted(error) {
+        Refusal::Exhausted
+    } else if error.kind() == io::ErrorKind::TimedOut {
+        Refusal::UnreachableInTime
+    } else {
+        Refusal::Unreachable
+    }
+}

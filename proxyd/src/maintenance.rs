@@ -1,0 +1,122 @@
+//! What a service under maintenance answers, and to whom.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use proxyd_wire as wire;
+
+use crate::access_log::push_number;
+use crate::refusal::reason;
+use crate::settings::{BadSetting, in_range, is_field_value};
+
+/// An answer that is given instead of the targets'.
+#[derive(Debug)]
+pub(crate) struct Maintenance {
+    /// As it was put.
+    pub(crate) wire: wire::Maintenance,
+    allowed: Vec<IpNet>,
+}
+
+impl Maintenance {
+    pub(crate) fn new(wire: wire::Maintenance) -> Result<Maintenance, BadSetting> {
+        in_range("status", u64::from(wire.status), 400..=599)?;
+        in_range("retry_after_s", wire.retry_after_s.map_or(0, u64::from), 0..=31_536_000)?;
+        in_range("the length of allow", wire.allow.len() as u64, 0..=1000)?;
+        if !is_field_value(&wire.content_type) {
+            return Err(BadSetting::Text { field: "content_type", text: wire.content_type });
+        }
+        let allowed = wire.allow.iter().map(|text| network(text)).collect::<Result<_, _>>()?;
+        Ok(Maintenance { wire, allowed })
+    }
+
+    /// Whether a client is let through. One whose address is not known is not.
+    pub(crate) fn allows(&self, client: &str) -> bool {
+        let Ok(client) = client.parse::<IpAddr>() else { return false };
+        self.allowed.iter().any(|network| network.contains(&client))
+    }
+
+    /// Writes the whole answer; returns how long its body is.
+    pub(crate) fn write(&self, to_head: bool, connection: &[u8], out: &mut Vec<u8>) -> u64 {
+        let wire::Maintenance { status, body, content_type, retry_after_s, .. } = &self.wire;
+        let reason = reason(*status);
+        let own;
+        let (body, content_type): (&str, &str) = if body.is_empty() {
+            own = format!("{status} {reason}: this site is under maintenance, try again later.\n");
+            (&own, "text/plain; charset=utf-8")
+        } else {
+            (body, content_type)
+        };
+        out.clear();
+        let head = format!(
+            "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\n\
+             Cache-Control: no-store\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        out.extend_from_slice(head.as_bytes());
+        if let Some(seconds) = retry_after_s {
+            out.extend_from_slice(b"Retry-After: ");
+            push_number(out, u64::from(*seconds));
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(connection);
+        out.extend_from_slice(b"\r\n");
+        if to_head {
+            return 0;
+        }
+        out.extend_from_slice(body.as_bytes());
+        body.len() as u64
+    }
+}
+
+/// An address alone is the network of it alone.
+fn network(text: &str) -> Result<IpNet, BadSetting> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from).ok();
+    text.parse()
+        .ok()
+        .or_else(address)
+        .ok_or_else(|| BadSetting::Text { field: "allow", text: text.chars().take(200).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_it_lets_through() {
+        let allow = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"].map(str::to_owned).into();
+        let rule = Maintenance::new(wire::Maintenance { allow, ..Default::default() }).unwrap();
+        for client in ["10.1.2.3", "192.0.2.7", "2001:db8::1"] {
+            assert!(rule.allows(client), "{client}");
+        }
+        for client in ["11.1.2.3", "192.0.2.8", "2001:db9::1", "", "unix"] {
+            assert!(!rule.allows(client), "{client}");
+        }
+        for allow in ["10.0.0.0/33", "all", ""] {
+            let wire = wire::Maintenance { allow: vec![allow.into()], ..Default::default() };
+            let error = Maintenance::new(wire).unwrap_err().to_string();
+            assert!(error.contains("allow") && error.contains(allow), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_it_says() {
+        let wire = wire::Maintenance {
+            body: "<p>back soon".into(),
+            retry_after_s: Some(120),
+            ..Default::default()
+        };
+        let rule = Maintenance::new(wire).unwrap();
+        let mut out = Vec::new();
+        assert_eq!(rule.write(false, b"Connection: close\r\n", &mut out), 12);
+        let said = String::from_utf8(out).unwrap();
+        assert_eq!(
+            said,
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html; charset=utf-8\r\n\
+             Cache-Control: no-store\r\nContent-Length: 12\r\nRetry-After: 120\r\n\
+             Connection: close\r\n\r\n<p>back soon"
+        );
+        let mut out = Vec::new();
+        assert_eq!(rule.write(true, b"", &mut out), 0);
+        assert!(out.ends_with(b"\r\n\r\n"));
+    }
+}

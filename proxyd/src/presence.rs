@@ -1,0 +1,40 @@
+//! Whether a client is still there while there is nothing to read from it, or to tell it.
+//!
+//! A client that has ended its side counts as gone: that it only has nothing more to say looks the
+//! same. No system call asks for it: the end comes with the events that are waited for anyway.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// A look-out for one client's end.
+pub(crate) struct Presence<'a> {
+    stream: &'a TcpStream,
+    /// From when on bytes of it wait to be read, so that being readable tells nothing.
+    end: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
+}
+
+impl<'a> Presence<'a> {
+    pub(crate) fn of(stream: &'a TcpStream) -> Presence<'a> {
+        Presence { stream, end: None }
+    }
+
+    /// Ready when the client has gone.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.end.is_none() {
+            // What can be had without memory: nothing came, neither bytes nor the end.
+            let _ = ready!(self.stream.poll_read_ready(cx));
+        }
+        let stream = self.stream;
+        let end = self.end.get_or_insert_with(|| {
+            Box::pin(async move {
+                // Urgent data is not asked for: this is the end of the client's side, or of both.
+                let _ = stream.ready(Interest::PRIORITY).await;
+            })
+        });
+        end.as_mut().poll(cx)
+    }
+}
