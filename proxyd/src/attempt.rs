@@ -10,9 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::bounds::Bounds;
 use crate::buffer::{Spare, Tray};
 use crate::flow::{self, Readable, Stop};
-use crate::limits;
+use crate::origin::Added;
 use crate::refusal::Refusal;
 use crate::relay::{Ask, Broken, Relay, Relayed, Sent};
 use crate::timer::Timer;
@@ -46,6 +47,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) draining: &'a Cell<bool>,
     pub(crate) sent: &'a Sent,
     pub(crate) ask: Ask,
+    pub(crate) added: Added<'a>,
+    pub(crate) bounds: &'a Bounds,
     pub(crate) started: Instant,
 }
 
@@ -54,7 +57,7 @@ impl Attempt<'_> {
     pub(crate) async fn run(self) -> Attempted {
         let (mut reader, mut writer) = self.upstream.split();
         let (_, mut client) = self.stream.split();
-        let until = self.started + limits::ANSWER_TIME;
+        let until = self.started + self.bounds.answer;
         self.timer.set(until);
         let mut gone = 0;
         match flow::send(&mut writer, self.outgoing, self.timer, &mut gone).await {
@@ -69,6 +72,8 @@ impl Attempt<'_> {
             spare: self.spare,
             sent: self.sent,
             ask: self.ask,
+            added: self.added,
+            bounds: self.bounds,
             draining: self.draining,
         };
         attempted(back.run(&mut reader, &mut client, until).await, self.sent)
@@ -78,7 +83,7 @@ impl Attempt<'_> {
     pub(crate) async fn run_with_upload(self, upload: &mut Upload) -> Attempted {
         let (mut reader, mut writer) = self.upstream.split();
         let (mut from_client, mut to_client) = self.stream.split();
-        self.timer.set_after(limits::BODY_TIME);
+        self.timer.set_after(self.bounds.write);
         let mut gone = 0;
         match flow::send(&mut writer, self.outgoing, self.timer, &mut gone).await {
             Err(Stop::TimedOut) => return Attempted::Refused(Refusal::SlowAnswer),
@@ -93,6 +98,8 @@ impl Attempt<'_> {
             spare: self.spare,
             sent: self.sent,
             ask: self.ask,
+            added: self.added,
+            bounds: self.bounds,
             draining: self.draining,
         };
         let mut relay = pin!(back.run(&mut reader, &mut to_client, late));
@@ -104,12 +111,15 @@ impl Attempt<'_> {
                     Poll::Pending => {}
                     Poll::Ready(Ok(()) | Err(Lost::Upstream)) => {
                         uploading = false;
-                        answer_due.set_after(limits::ANSWER_TIME);
+                        answer_due.set_after(self.bounds.answer);
                     }
                     Poll::Ready(Err(_)) if self.sent.begun() => return Poll::Ready(Attempted::Cut),
                     Poll::Ready(Err(Lost::ClientGone)) => return Poll::Ready(Attempted::Cut),
                     Poll::Ready(Err(Lost::ClientSlow)) => {
                         return Poll::Ready(Attempted::Refused(Refusal::Slow));
+                    }
+                    Poll::Ready(Err(Lost::TooLarge)) => {
+                        return Poll::Ready(Attempted::Refused(Refusal::LargeBody));
                     }
                     Poll::Ready(Err(Lost::Malformed(malformed))) => {
                         return Poll::Ready(Attempted::Refused(Refusal::BadRequest(malformed)));
@@ -135,6 +145,8 @@ struct Back<'a> {
     spare: &'a Spare,
     sent: &'a Sent,
     ask: Ask,
+    added: Added<'a>,
+    bounds: &'a Bounds,
     draining: &'a Cell<bool>,
 }
 
@@ -165,6 +177,8 @@ impl Back<'_> {
             timer: self.timer,
             sent: self.sent,
             ask: self.ask,
+            added: self.added,
+            bounds: self.bounds,
             draining: self.draining,
         };
         relay.run(until).await

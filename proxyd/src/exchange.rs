@@ -9,18 +9,21 @@ use tokio::time::Instant;
 
 use crate::access_log::Line;
 use crate::attempt::{self, Attempted};
+use crate::bounds::Bounds;
 use crate::buffer::{Buffer, Desk, Tray};
 use crate::flow::{self, Stop};
-use crate::h1::body::Body;
+use crate::front::Front;
+use crate::h1::body::{Body, Framing};
 use crate::h1::malformed::Malformed;
 use crate::h1::request::Progress;
 use crate::headers;
 use crate::host::Host;
 use crate::limits;
 use crate::listener::is_exhausted;
+use crate::origin::{Origin, Peer};
 use crate::refusal::Refusal;
 use crate::relay::{Ask, Relayed, Sent};
-use crate::target::Target;
+use crate::target::{Address, Target};
 use crate::timer::Timer;
 use crate::tunnel;
 use crate::upload::Upload;
@@ -55,16 +58,25 @@ enum End {
 pub(crate) async fn run(
     worker: &Rc<Worker>,
     stream: &mut TcpStream,
-    client: &str,
+    peer: &Peer,
     desk: &mut Desk,
     timer: &mut Timer,
 ) -> (Next, Instant) {
     desk.clear();
-    let (started, read) = read_head(stream, desk, timer).await;
+    let front = worker.front();
+    let (started, read) = read_head(stream, &front, desk, timer).await;
+    let origin = if front.plain {
+        Origin::of(peer)
+    } else {
+        let head = desk.incoming.data();
+        Origin::read(&front, peer, head, &mut desk.request, &worker.ids)
+    };
     let mut exchange = Exchange {
         worker,
         stream,
-        client,
+        front: &front,
+        bounds: front.bounds,
+        origin,
         desk,
         timer,
         started,
@@ -90,6 +102,7 @@ pub(crate) async fn run(
 /// Reads until the head is complete; `false`: the client is gone without one.
 async fn read_head(
     stream: &mut TcpStream,
+    front: &Front,
     desk: &mut Desk,
     timer: &mut Timer,
 ) -> (Instant, Result<bool, Refusal>) {
@@ -98,8 +111,11 @@ async fn read_head(
         if !desk.incoming.is_empty() {
             let started = *started.get_or_insert_with(Instant::now);
             match desk.request.advance(desk.incoming.data()) {
-                Ok(Progress::Complete) => return (started, Ok(true)),
-                Ok(Progress::Partial) => timer.set(started + limits::HEAD_TIME),
+                Ok(Progress::Complete) => return (started, check_size(desk, front).map(|()| true)),
+                Ok(Progress::Partial) if desk.incoming.len() > front.head_bytes => {
+                    return (started, Err(Refusal::LargeHead));
+                }
+                Ok(Progress::Partial) => timer.set(started + front.head_time),
                 Err(malformed) => return (started, Err(Refusal::BadRequest(malformed))),
             }
         }
@@ -113,10 +129,26 @@ async fn read_head(
     }
 }
 
+/// Holds a head to the front's bounds, which are not above those that it was read with.
+fn check_size(desk: &Desk, front: &Front) -> Result<(), Refusal> {
+    let request = &desk.request;
+    if request.line.of(desk.incoming.data()).len() > front.uri_bytes
+        && request.target.of(desk.incoming.data()).len() > front.uri_bytes
+    {
+        Err(Refusal::LongTarget)
+    } else if request.len > front.head_bytes || request.fields.len() > front.fields {
+        Err(Refusal::LargeHead)
+    } else {
+        Ok(())
+    }
+}
+
 struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     stream: &'a mut TcpStream,
-    client: &'a str,
+    front: &'a Front,
+    bounds: Bounds,
+    origin: Origin<'a>,
     desk: &'a mut Desk,
     timer: &'a mut Timer,
     started: Instant,
@@ -146,9 +178,12 @@ impl Exchange<'_> {
             return End::Refused(refusal);
         };
         let found = self.worker.find(host.as_str(), request.target.of(head));
-        headers::write_request(head, request, self.client, &mut self.desk.outgoing);
-        if let Err(malformed) = self.take_body() {
-            return End::Refused(Refusal::BadRequest(malformed));
+        if let Some(found) = &found {
+            self.bounds = found.bounds();
+        }
+        headers::write_request(head, request, self.front, &self.origin, &mut self.desk.outgoing);
+        if let Err(refusal) = self.take_body() {
+            return End::Refused(refusal);
         }
         // Refused here and not before: the connection goes on behind a body that was taken.
         match found {
@@ -179,7 +214,7 @@ impl Exchange<'_> {
             let reused = idle.is_some();
             let mut upstream = match idle {
                 Some(upstream) => upstream,
-                None => match Upstream::connect(&claim.target.address).await {
+                None => match self.connect(&claim.target.address).await {
                     Ok(upstream) => upstream,
                     Err(error) => {
                         refusal = refusal_of_connect(&error);
@@ -213,6 +248,17 @@ impl Exchange<'_> {
         End::Refused(refusal)
     }
 
+    /// Idle connections to targets are the descriptors that can be spared.
+    async fn connect(&self, address: &Address) -> io::Result<Upstream> {
+        match Upstream::connect(address, self.bounds.connect).await {
+            Err(error) if is_exhausted(&error) && !self.worker.pool.is_empty() => {
+                self.worker.pool.clear();
+                Upstream::connect(address, self.bounds.connect).await
+            }
+            connected => connected,
+        }
+    }
+
     /// Claims a target as of now. A picture that went stale between the two steps is taken anew.
     fn claim(&self, host: &Host, found: &mut Found, avoid: Option<u64>) -> Result<Claim, Refusal> {
         let claim = |found: &Found| self.worker.claim(found.service()?, avoid);
@@ -225,7 +271,7 @@ impl Exchange<'_> {
     }
 
     /// Appends the body to the head as far as it is there; the rest is an upload.
-    fn take_body(&mut self) -> Result<(), Malformed> {
+    fn take_body(&mut self) -> Result<(), Refusal> {
         let Desk { incoming, request, outgoing } = &mut *self.desk;
         let mut body = Body::new(request.framing);
         if body.is_done() {
@@ -233,17 +279,24 @@ impl Exchange<'_> {
         }
         let chunked = matches!(body, Body::Chunks(_));
         let data = incoming.data_mut().get_mut(request.len..).unwrap_or_default();
-        let step = body.step(data)?;
+        let step = body.step(data).map_err(Refusal::BadRequest)?;
         let payload = data.get(step.start..step.end).unwrap_or_default();
         let tail = headers::write_frame(chunked, payload.len(), body.is_done(), outgoing);
         outgoing.extend_from_slice(payload);
         outgoing.extend_from_slice(tail);
         self.taken += step.consumed;
         if !body.is_done() {
-            let timer = Timer::new(self.started + limits::BODY_TIME);
-            self.upload = Some(Box::new(Upload::new(body, self.worker.spare.large(), timer)));
+            let timer = Timer::new(self.started + self.bounds.body_gap);
+            let buffer = self.worker.spare.large();
+            let upload = Upload::new(body, step.end - step.start, buffer, timer, &self.bounds);
+            self.upload = Some(Box::new(upload));
         }
-        Ok(())
+        // Known beforehand, it is refused before a byte of it has gone to anybody.
+        let size = match request.framing {
+            Framing::Length(length) => length,
+            _ => (step.end - step.start) as u64,
+        };
+        if size > self.bounds.body_bytes { Err(Refusal::LargeBody) } else { Ok(()) }
     }
 
     async fn attempt(&mut self, upstream: &mut Upstream) -> Attempted {
@@ -267,6 +320,8 @@ impl Exchange<'_> {
             draining: &self.worker.draining,
             sent: &self.sent,
             ask,
+            added: self.origin.added(self.front),
+            bounds: &self.bounds,
             started: self.started,
         };
         match &mut self.upload {
@@ -282,12 +337,13 @@ impl Exchange<'_> {
         let ahead = self.desk.incoming.data().get(self.taken..).unwrap_or_default();
         let mut there = Buffer::holding(ahead);
         self.taken = self.desk.incoming.len();
-        let mut timer = Timer::new(Instant::now() + limits::TUNNEL_TIME);
+        let mut timer = Timer::new(Instant::now() + self.bounds.tunnel);
         let mut tray = self.tray.take().unwrap_or_else(|| self.worker.spare.tray());
         let moved = Box::pin(tunnel::run(
             (&mut client_reader, &mut client_writer, &mut there),
             (&mut upstream_reader, &mut upstream_writer, &mut tray.answer),
             (&mut timer, self.timer),
+            self.bounds.tunnel,
         ))
         .await;
         self.worker.spare.put_tray(tray);
@@ -311,18 +367,29 @@ impl Exchange<'_> {
     async fn refuse(&mut self, refusal: Refusal, received: bool) -> Next {
         // What was to go to a target goes nowhere any more.
         let Desk { incoming, request, outgoing: reply } = &mut *self.desk;
-        let understood = !matches!(refusal, Refusal::BadRequest(_) | Refusal::Slow);
+        let understood = !matches!(
+            refusal,
+            Refusal::BadRequest(_) | Refusal::Slow | Refusal::LargeHead | Refusal::LongTarget
+        );
         let reuse = understood && received && request.keeps_alive() && !self.worker.draining.get();
         let connection: &[u8] = match (reuse, request.is_11) {
             (false, _) => b"Connection: close\r\n",
             (true, true) => b"",
             (true, false) => b"Connection: keep-alive\r\n",
         };
+        let added = self.origin.added(self.front).lines;
+        let with_added;
+        let connection = if added.is_empty() {
+            connection
+        } else {
+            with_added = [connection, added].concat();
+            &with_added
+        };
         let to_head = request.method.of(incoming.data()) == b"HEAD";
         let bytes = refusal.write(to_head, connection, reply);
         self.sent.status.set(refusal.status());
         self.sent.bytes.set(bytes);
-        self.timer.set_after(limits::BODY_TIME);
+        self.timer.set_after(self.bounds.write);
         let (_, mut writer) = self.stream.split();
         match flow::send(&mut writer, reply, self.timer, &mut 0).await {
             Ok(()) if reuse => Next::Again,
@@ -337,7 +404,7 @@ impl Exchange<'_> {
         // What nginx writes for a client that went away before there was an answer.
         let status = if self.sent.begun() { self.sent.status.get() } else { 499 };
         self.worker.log.write(&Line {
-            client: self.client,
+            client: &self.origin.client().text,
             request: request.line.of(head),
             status,
             bytes: self.sent.bytes.get(),
@@ -346,6 +413,7 @@ impl Exchange<'_> {
             took: now.saturating_duration_since(self.started),
             ended: now,
             target: self.target.as_ref().map_or("", |target| &target.label),
+            id: &self.origin.id,
         });
     }
 

@@ -9,14 +9,17 @@ use std::io::IoSlice;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use crate::bounds::Bounds;
 use crate::buffer::Buffer;
-use crate::flow::{self, Stop};
+use crate::flow::{self, Stop, Wait};
 use crate::h1::body::{Body, Framing};
 use crate::h1::malformed::Malformed;
 use crate::h1::request::Progress;
 use crate::h1::response::ResponseHead;
 use crate::headers;
 use crate::limits;
+use crate::origin::{Added, drop_field};
+use crate::pace::Pace;
 use crate::timer::Timer;
 
 /// What the client asked for, as far as its answer depends on it.
@@ -82,6 +85,8 @@ pub(crate) struct Relay<'a, U, C> {
     pub(crate) timer: &'a mut Timer,
     pub(crate) sent: &'a Sent,
     pub(crate) ask: Ask,
+    pub(crate) added: Added<'a>,
+    pub(crate) bounds: &'a Bounds,
     pub(crate) draining: &'a Cell<bool>,
 }
 
@@ -121,7 +126,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
 
     async fn interim(&mut self) -> Result<(), Broken> {
         if self.ask.is_11 {
-            self.write_head(Framing::None, b"");
+            self.write_head(Framing::None, b"", b"");
             self.send_reply().await?;
         }
         self.reply.clear();
@@ -135,7 +140,8 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             return Err(Broken::Malformed(Malformed::Switched));
         }
         self.sent.status.set(101);
-        self.write_head(Framing::None, b"");
+        self.drop_replaced();
+        self.write_head(Framing::None, b"", self.added.lines);
         self.send_reply().await?;
         self.buffer.consume(self.head.len);
         Ok(Relayed::Switched)
@@ -156,37 +162,49 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             (true, true) => b"",
             (true, false) => b"Connection: keep-alive\r\n",
         };
-        self.write_head(reframed, connection);
+        self.drop_replaced();
+        self.write_head(reframed, connection, self.added.lines);
         self.buffer.consume(self.head.len);
-        self.timer.set_after(limits::BODY_TIME);
+        let mut pace = Pace::new(self.bounds);
         let mut body = Body::new(framing);
         let chunked = reframed == Framing::Chunked;
         // The head waits in `reply` until it is known how much of the body goes with it.
-        self.send_body(&mut body, chunked).await?;
+        self.send_body(&mut body, chunked, &mut pace).await?;
         if !body.is_done() {
-            self.stream_body(&mut body, chunked).await?;
+            self.stream_body(&mut body, chunked, &mut pace).await?;
         }
         let reuse_upstream = self.head.keeps_alive() && self.buffer.is_empty();
         Ok(Relayed::Whole { reuse_upstream, reuse_client })
     }
 
-    async fn stream_body(&mut self, body: &mut Body, chunked: bool) -> Result<(), Broken> {
+    async fn stream_body(
+        &mut self,
+        body: &mut Body,
+        chunked: bool,
+        pace: &mut Pace,
+    ) -> Result<(), Broken> {
         while !body.is_done() {
-            self.timer.set_after(limits::BODY_TIME);
-            match flow::fill(self.upstream, self.buffer, self.timer).await {
+            let time = self.bounds.answer_gap;
+            let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
+            match flow::take(self.upstream, self.buffer, wait).await {
                 Ok(0) if matches!(body, Body::UntilClose) => {
                     *body = Body::Done;
                 }
                 Ok(0) | Err(_) => return Err(Broken::BodyCut),
                 Ok(_) => {}
             }
-            self.send_body(body, chunked).await?;
+            self.send_body(body, chunked, pace).await?;
         }
         Ok(())
     }
 
     /// Sends what `reply` and the buffer hold: one write, where it is little one of one piece.
-    async fn send_body(&mut self, body: &mut Body, chunked: bool) -> Result<(), Broken> {
+    async fn send_body(
+        &mut self,
+        body: &mut Body,
+        chunked: bool,
+        pace: &mut Pace,
+    ) -> Result<(), Broken> {
         let data = self.buffer.data_mut();
         let step = body.step(data);
         let step = match step {
@@ -199,13 +217,14 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         if !self.sent.begun() {
             self.sent.status.set(self.head.status);
         }
+        let wait = Wait { timer: self.timer, time: self.bounds.write, pace };
         let result = if payload.len() <= limits::COALESCE {
             self.reply.extend_from_slice(payload);
             self.reply.extend_from_slice(tail);
-            flow::send(self.client, self.reply, self.timer, &mut 0).await
+            flow::give(self.client, &mut [IoSlice::new(self.reply)], wait).await
         } else {
             let mut parts = [IoSlice::new(self.reply), IoSlice::new(payload), IoSlice::new(tail)];
-            flow::send_parts(self.client, &mut parts, self.timer).await
+            flow::give(self.client, &mut parts, wait).await
         };
         self.sent.bytes.set(self.sent.bytes.get() + payload.len() as u64);
         self.reply.clear();
@@ -213,9 +232,16 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         result.map_err(|_| Broken::ClientGone)
     }
 
-    fn write_head(&mut self, framing: Framing, connection: &[u8]) {
+    /// What the proxy says itself is not said twice.
+    fn drop_replaced(&mut self) {
+        if let Some(name) = self.added.replaced {
+            drop_field(name, self.buffer.data(), &mut self.head.fields);
+        }
+    }
+
+    fn write_head(&mut self, framing: Framing, connection: &[u8], added: &[u8]) {
         let bytes = self.buffer.data();
-        headers::write_response(bytes, self.head, framing, connection, self.reply);
+        headers::write_response(bytes, self.head, framing, &[connection, added], self.reply);
     }
 
     async fn send_reply(&mut self) -> Result<(), Broken> {

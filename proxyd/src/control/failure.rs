@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use proxyd_wire::ErrorBody;
 use thiserror::Error;
 
+use crate::front::NotAFront;
 use crate::name::NotAName;
 use crate::route::{Key, NotAKey, NotARoute};
 use crate::state::{Full, Stale};
@@ -30,6 +31,8 @@ pub(crate) enum Failure {
     NoService(String),
     #[error("the service `{0}` has no target `{1}`: `GET /state` lists them")]
     NoTarget(String, String),
+    #[error("{0}")]
+    Front(#[from] NotAFront),
     #[error("{0}")]
     Key(#[from] NotAKey),
     #[error("{0}")]
@@ -59,6 +62,7 @@ impl Failure {
             Failure::NoRoute(_) => (StatusCode::NOT_FOUND, "unknown_route"),
             Failure::NoService(_) => (StatusCode::NOT_FOUND, "unknown_service"),
             Failure::NoTarget(..) => (StatusCode::NOT_FOUND, "unknown_target"),
+            Failure::Front(_) => (StatusCode::BAD_REQUEST, "bad_front"),
             Failure::Key(NotAKey::Host(_)) => (StatusCode::BAD_REQUEST, "bad_host"),
             Failure::Key(NotAKey::Prefix(_)) => (StatusCode::BAD_REQUEST, "bad_prefix"),
             Failure::Name(_) | Failure::Route(NotARoute::Service(_)) => {
