@@ -48,6 +48,8 @@ pub(crate) struct Line<'a> {
     pub(crate) took: Duration,
     pub(crate) ended: Instant,
     pub(crate) target: &'a str,
+    /// The request's number; empty where they are not numbered.
+    pub(crate) id: &'a [u8],
 }
 
 /// A worker's end of the log.
@@ -135,6 +137,10 @@ impl AccessLog {
             } else {
                 line.target.as_bytes()
             });
+            if !line.id.is_empty() {
+                out.push(b' ');
+                out.extend_from_slice(line.id);
+            }
         }
         out.push(b'\n');
     }
@@ -153,6 +159,10 @@ impl AccessLog {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b"\":\"");
             escape_json(text, out);
+        }
+        if !line.id.is_empty() {
+            out.extend_from_slice(b"\",\"id\":\"");
+            escape_json(line.id, out);
         }
         out.extend_from_slice(b"\",\"status\":");
         push_number(out, u64::from(line.status));

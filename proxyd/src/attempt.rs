@@ -10,9 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::bounds::Bounds;
 use crate::buffer::{Spare, Tray};
 use crate::flow::{self, Readable, Stop};
-use crate::limits;
+use crate::origin::Added;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
 use crate::relay::{Ask, Broken, Judge, Relay, Relayed, Sent};
@@ -53,8 +54,10 @@ pub(crate) struct Attempt<'a> {
     pub(crate) sent: &'a Sent,
     pub(crate) ask: Ask<'a>,
     pub(crate) judge: Judge<'a>,
-    /// Fields of our own for the answer, as lines.
-    pub(crate) added: &'a [u8],
+    /// What the client is to remember, as lines.
+    pub(crate) cookies: &'a [u8],
+    pub(crate) added: Added<'a>,
+    pub(crate) bounds: &'a Bounds,
     pub(crate) started: Instant,
 }
 
@@ -63,7 +66,7 @@ impl Attempt<'_> {
     pub(crate) async fn run(self) -> Attempted {
         let (mut reader, mut writer) = self.upstream.split();
         let (from_client, mut client) = self.stream.split();
-        let until = self.started + limits::ANSWER_TIME;
+        let until = self.started + self.bounds.answer;
         self.timer.set(until);
         let mut gone = 0;
         match flow::send(&mut writer, self.outgoing, self.timer, &mut gone).await {
@@ -78,9 +81,11 @@ impl Attempt<'_> {
             spare: self.spare,
             sent: self.sent,
             ask: self.ask,
+            added: self.added,
+            bounds: self.bounds,
             draining: self.draining,
             judge: self.judge,
-            added: self.added,
+            cookies: self.cookies,
         };
         let mut relay = pin!(back.run(&mut reader, &mut client, until));
         let mut presence = Presence::of(from_client.as_ref());
@@ -100,7 +105,7 @@ impl Attempt<'_> {
     pub(crate) async fn run_with_upload(self, upload: &mut Upload) -> Attempted {
         let (mut reader, mut writer) = self.upstream.split();
         let (mut from_client, mut to_client) = self.stream.split();
-        self.timer.set_after(limits::BODY_TIME);
+        self.timer.set_after(self.bounds.write);
         let mut gone = 0;
         match flow::send(&mut writer, self.outgoing, self.timer, &mut gone).await {
             Err(Stop::TimedOut) => return Attempted::Refused(Refusal::SlowAnswer),
@@ -115,9 +120,11 @@ impl Attempt<'_> {
             spare: self.spare,
             sent: self.sent,
             ask: self.ask,
+            added: self.added,
+            bounds: self.bounds,
             draining: self.draining,
             judge: self.judge,
-            added: self.added,
+            cookies: self.cookies,
         };
         let mut relay = pin!(back.run(&mut reader, &mut to_client, late));
         let done = {
@@ -135,7 +142,7 @@ impl Attempt<'_> {
         if let Some(attempted) = done {
             return attempted;
         }
-        answer_due.set_after(limits::ANSWER_TIME);
+        answer_due.set_after(self.bounds.answer);
         let mut presence = Presence::of(from_client.as_ref());
         poll_fn(|cx| {
             if let Poll::Ready(result) = relay.as_mut().poll(cx) {
@@ -160,9 +167,11 @@ struct Back<'a> {
     spare: &'a Spare,
     sent: &'a Sent,
     ask: Ask<'a>,
+    added: Added<'a>,
+    bounds: &'a Bounds,
     draining: &'a Cell<bool>,
     judge: Judge<'a>,
-    added: &'a [u8],
+    cookies: &'a [u8],
 }
 
 impl Back<'_> {
@@ -192,9 +201,11 @@ impl Back<'_> {
             timer: self.timer,
             sent: self.sent,
             ask: self.ask,
+            added: self.added,
+            bounds: self.bounds,
             draining: self.draining,
             judge: self.judge,
-            added: self.added,
+            cookies: self.cookies,
         };
         relay.run(until).await
     }
@@ -204,12 +215,15 @@ impl Back<'_> {
 fn lost_by(lost: Lost, sent: &Sent) -> Attempted {
     match lost {
         Lost::ClientSlow if !sent.begun() => Attempted::Refused(Refusal::Slow),
+        Lost::TooLarge if !sent.begun() => Attempted::Refused(Refusal::LargeBody),
         Lost::Malformed(malformed) if !sent.begun() => {
             Attempted::Refused(Refusal::BadRequest(malformed))
         }
-        Lost::ClientGone | Lost::ClientSlow | Lost::Malformed(_) | Lost::Upstream => {
-            Attempted::Gone
-        }
+        Lost::ClientGone
+        | Lost::ClientSlow
+        | Lost::TooLarge
+        | Lost::Malformed(_)
+        | Lost::Upstream => Attempted::Gone,
     }
 }
 

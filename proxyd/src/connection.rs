@@ -1,6 +1,7 @@
 //! A client's connection: one request after the other, until one of the two has had enough.
 //!
 //! ```text
+//!   (a PROXY header, where one is expected)
 //!   waiting ──bytes──▶ exchange ──whole, both willing──▶ waiting (or the next, pipelined)
 //!      │                  ├──whole, last one──▶ closed
 //!      │                  ├──answered early──▶ lingering ──▶ closed
@@ -9,37 +10,60 @@
 //! ```
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::access_log::Line;
+use crate::buffer::Desk;
+use crate::crowd::Seat;
 use crate::exchange::{self, Next};
 use crate::flow;
 use crate::limits;
+use crate::origin::Peer;
+use crate::proxy_header::{self, Progress, Told};
+use crate::refusal::Refusal;
 use crate::timer::Timer;
 use crate::worker::Worker;
 
 /// Serves one client to the end.
 pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr) {
-    let client = peer.ip().to_canonical().to_string();
     let mut now = Instant::now();
-    let mut timer = Timer::new(now + limits::IDLE_TIME);
+    let mut timer = Timer::new(now + worker.front().idle_time);
     let mut drain = pin!(worker.drain.notified());
+    let mut address = peer.ip().to_canonical();
+    // What came behind a header that is not a request's.
+    let mut ahead = None;
+    if worker.front().expects_header(address) {
+        let heard = introduced(&worker, &mut stream, &mut timer, drain.as_mut());
+        match Box::pin(heard).await {
+            Some((told, desk)) => {
+                address = told.unwrap_or(address);
+                ahead = desk;
+            }
+            None => return log_stranger(&worker, address, 400),
+        }
+    }
+    let Ok(_seat) = seat(&worker, address) else {
+        turn_away(&stream);
+        return log_stranger(&worker, address, 429);
+    };
+    let peer = Peer::new(address);
     let mut next = Next::Again;
     while next == Next::Again {
-        timer.set(now + limits::IDLE_TIME);
-        if !readable(&worker, &stream, &mut timer, drain.as_mut()).await {
-            return;
+        if ahead.is_none() {
+            timer.set(now + worker.front().idle_time);
+            ahead = first_bytes(&worker, &mut stream, &mut timer, drain.as_mut()).await;
         }
-        // Held while there are bytes to work on only: a waiting connection is a small thing.
-        let mut desk = worker.spare.desk();
+        let Some(mut desk) = ahead.take() else { return };
         loop {
-            let exchange = exchange::run(&worker, &mut stream, &client, &mut desk, &mut timer);
+            let exchange = exchange::run(&worker, &mut stream, &peer, &mut desk, &mut timer);
             (next, now) = on_the_heap(exchange).await;
             if next != Next::Again || desk.incoming.is_empty() {
                 break;
@@ -48,7 +72,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
         worker.spare.put_desk(desk);
     }
     match next {
-        Next::Linger => linger(&worker, &mut stream, &mut timer).await,
+        Next::Linger => Box::pin(linger(&worker, &mut stream, &mut timer)).await,
         // A plain close would end an answer without a length as if it were whole.
         Next::Reset => drop(stream.set_zero_linger()),
         Next::Again | Next::Close => {}
@@ -60,25 +84,116 @@ fn on_the_heap<F: Future>(future: F) -> Pin<Box<F>> {
     Box::pin(future)
 }
 
-/// Waits for the first byte, or the end. While draining it waits only shortly.
-async fn readable(
+/// Waits for the first bytes, or the end. While draining it waits only shortly.
+///
+/// There is a desk for them only once they are there: a waiting connection is a small thing. That a
+/// socket is ready may be a guess of the runtime's, which it makes of each that was just accepted.
+async fn first_bytes(
     worker: &Worker,
-    stream: &TcpStream,
+    stream: &mut TcpStream,
     timer: &mut Timer,
     mut drain: Pin<&mut impl Future<Output = ()>>,
-) -> bool {
+) -> Option<Box<Desk>> {
     let mut drained = false;
     poll_fn(|cx| {
-        if let Poll::Ready(ready) = stream.poll_read_ready(cx) {
-            return Poll::Ready(ready.is_ok());
+        while let Poll::Ready(ready) = stream.poll_read_ready(cx) {
+            if ready.is_err() {
+                return Poll::Ready(None);
+            }
+            let mut desk = worker.spare.desk();
+            let mut space = ReadBuf::new(desk.incoming.space());
+            let read = Pin::new(&mut *stream).poll_read(cx, &mut space);
+            let count = space.filled().len();
+            if let (Poll::Ready(Ok(())), 1..) = (&read, count) {
+                desk.incoming.filled(count);
+                return Poll::Ready(Some(desk));
+            }
+            worker.spare.put_desk(desk);
+            if read.is_ready() {
+                return Poll::Ready(None);
+            }
         }
         if !drained && (worker.draining.get() || drain.as_mut().poll(cx).is_ready()) {
             drained = true;
             timer.set_after(limits::DRAINING_IDLE_TIME);
         }
-        timer.poll(cx).map(|()| false)
+        timer.poll(cx).map(|()| None)
     })
     .await
+}
+
+/// Reads the header that says who the connection is from, and what came behind it. `None`: there is
+/// none, and the connection is nobody's.
+async fn introduced(
+    worker: &Worker,
+    stream: &mut TcpStream,
+    timer: &mut Timer,
+    drain: Pin<&mut impl Future<Output = ()>>,
+) -> Option<(Option<IpAddr>, Option<Box<Desk>>)> {
+    timer.set_after(worker.front().head_time);
+    let mut desk = first_bytes(worker, stream, timer, drain).await?;
+    let told = loop {
+        match proxy_header::read(desk.incoming.data()) {
+            Ok(Progress::Complete { told, len }) => {
+                desk.incoming.consume(len);
+                break Some(told);
+            }
+            Ok(Progress::Partial) => {
+                if !matches!(flow::fill(stream, &mut desk.incoming, timer).await, Ok(1..)) {
+                    break None;
+                }
+            }
+            Err(proxy_header::NotAHeader) => break None,
+        }
+    };
+    let client = match told {
+        Some(Told::Client(client)) => Some(client),
+        Some(Told::Itself) => None,
+        None => {
+            worker.spare.put_desk(desk);
+            return None;
+        }
+    };
+    if desk.incoming.is_empty() {
+        worker.spare.put_desk(desk);
+        return Some((client, None));
+    }
+    Some((client, Some(desk)))
+}
+
+/// A place among the clients. A trusted proxy needs none: it has many clients.
+fn seat(worker: &Worker, client: IpAddr) -> Result<Option<Seat>, ()> {
+    let front = worker.front();
+    if front.trusts(client) {
+        return Ok(None);
+    }
+    worker.crowd.seat(client, front.connections_per_client).map(Some).ok_or(())
+}
+
+/// Answers without having been asked: as much as there can be for one of too many.
+fn turn_away(stream: &TcpStream) {
+    let mut answer = Vec::new();
+    Refusal::Crowded.write(false, b"Connection: close\r\n", &mut answer);
+    // What came already would make the close a reset, which may overtake the answer.
+    let _ = stream.try_read(&mut [0; 4096]);
+    let _ = stream.try_write(&answer);
+}
+
+/// A connection that never came to a request is a line in the log, too.
+fn log_stranger(worker: &Worker, address: IpAddr, status: u16) {
+    let client = Peer::new(address);
+    worker.log.write(&Line {
+        client: &client.text,
+        request: b"",
+        status,
+        bytes: 0,
+        referer: b"",
+        user_agent: b"",
+        took: Duration::ZERO,
+        ended: Instant::now(),
+        target: "",
+        id: b"",
+    });
 }
 
 /// Says that nothing more comes, and takes what the client is still sending, so that it gets to

@@ -10,16 +10,18 @@ use tokio::time::Instant;
 
 use crate::access_log::Line;
 use crate::attempt::{self, Attempted};
+use crate::bounds::Bounds;
 use crate::buffer::{Buffer, Desk, Tray};
 use crate::flow::{self, Stop};
-use crate::h1::body::Body;
+use crate::front::Front;
+use crate::h1::body::{Body, Framing};
 use crate::h1::malformed::Malformed;
 use crate::h1::request::Progress;
 use crate::h1::trailer::Passing;
 use crate::headers;
 use crate::host::Host;
-use crate::limits;
 use crate::maintenance::Maintenance;
+use crate::origin::{Origin, Peer};
 use crate::refusal::Refusal;
 use crate::relay::{Ask, Judge, Sent};
 use crate::target::Target;
@@ -59,16 +61,25 @@ enum End {
 pub(crate) async fn run(
     worker: &Rc<Worker>,
     stream: &mut TcpStream,
-    client: &str,
+    peer: &Peer,
     desk: &mut Desk,
     timer: &mut Timer,
 ) -> (Next, Instant) {
     desk.clear();
-    let (started, read) = read_head(stream, desk, timer).await;
+    let front = worker.front();
+    let (started, read) = read_head(stream, &front, desk, timer).await;
+    let origin = if front.plain {
+        Origin::of(peer)
+    } else {
+        let head = desk.incoming.data();
+        Origin::read(&front, peer, head, &mut desk.request, &worker.ids)
+    };
     let mut exchange = Exchange {
         worker,
         stream,
-        client,
+        front: &front,
+        bounds: front.bounds,
+        origin,
         desk,
         timer,
         started,
@@ -78,7 +89,7 @@ pub(crate) async fn run(
         upload: None,
         tray: None,
         ended: None,
-        added: Vec::new(),
+        cookies: Vec::new(),
         taken: 0,
     };
     let end = match read {
@@ -96,6 +107,7 @@ pub(crate) async fn run(
 /// Reads until the head is complete; `false`: the client is gone without one.
 async fn read_head(
     stream: &mut TcpStream,
+    front: &Front,
     desk: &mut Desk,
     timer: &mut Timer,
 ) -> (Instant, Result<bool, Refusal>) {
@@ -104,8 +116,11 @@ async fn read_head(
         if !desk.incoming.is_empty() {
             let started = *started.get_or_insert_with(Instant::now);
             match desk.request.advance(desk.incoming.data()) {
-                Ok(Progress::Complete) => return (started, Ok(true)),
-                Ok(Progress::Partial) => timer.set(started + limits::HEAD_TIME),
+                Ok(Progress::Complete) => return (started, check_size(desk, front).map(|()| true)),
+                Ok(Progress::Partial) if desk.incoming.len() > front.head_bytes => {
+                    return (started, Err(Refusal::LargeHead));
+                }
+                Ok(Progress::Partial) => timer.set(started + front.head_time),
                 Err(malformed) => return (started, Err(Refusal::BadRequest(malformed))),
             }
         }
@@ -119,10 +134,26 @@ async fn read_head(
     }
 }
 
+/// Holds a head to the front's bounds, which are not above those that it was read with.
+fn check_size(desk: &Desk, front: &Front) -> Result<(), Refusal> {
+    let request = &desk.request;
+    if request.line.of(desk.incoming.data()).len() > front.uri_bytes
+        && request.target.of(desk.incoming.data()).len() > front.uri_bytes
+    {
+        Err(Refusal::LongTarget)
+    } else if request.len > front.head_bytes || request.fields.len() > front.fields {
+        Err(Refusal::LargeHead)
+    } else {
+        Ok(())
+    }
+}
+
 struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     stream: &'a mut TcpStream,
-    client: &'a str,
+    front: &'a Front,
+    bounds: Bounds,
+    origin: Origin<'a>,
     desk: &'a mut Desk,
     timer: &'a mut Timer,
     started: Instant,
@@ -136,8 +167,8 @@ struct Exchange<'a> {
     tray: Option<Box<Tray>>,
     /// When the last byte of the answer had gone out, where somebody has looked at the clock then.
     ended: Option<Instant>,
-    /// Fields of our own for the answer, as lines.
-    added: Vec<u8>,
+    /// What the client is to remember, as fields for its answer.
+    cookies: Vec<u8>,
     /// Bytes of `incoming` that are this request's.
     taken: usize,
 }
@@ -154,9 +185,12 @@ impl Exchange<'_> {
         }
         let find = |host: &Host| self.worker.find(host.as_str(), request.target.of(head));
         let found = host.as_ref().and_then(find);
-        headers::write_request(head, request, self.client, &mut self.desk.outgoing);
-        if let Err(malformed) = self.take_body() {
-            return End::Refused(Refusal::BadRequest(malformed));
+        if let Some(found) = &found {
+            self.bounds = found.bounds();
+        }
+        headers::write_request(head, request, self.front, &self.origin, &mut self.desk.outgoing);
+        if let Err(refusal) = self.take_body() {
+            return End::Refused(refusal);
         }
         // Refused here and not before: the connection goes on behind a body that was taken.
         match (host, found) {
@@ -166,7 +200,7 @@ impl Exchange<'_> {
     }
 
     /// Appends the body to the head as far as it is there; the rest is an upload.
-    fn take_body(&mut self) -> Result<(), Malformed> {
+    fn take_body(&mut self) -> Result<(), Refusal> {
         let Desk { incoming, request, outgoing } = &mut *self.desk;
         let mut body = Body::new(request.framing);
         if body.is_done() {
@@ -179,18 +213,25 @@ impl Exchange<'_> {
             Passing::default()
         };
         let data = incoming.data_mut().get_mut(request.len..).unwrap_or_default();
-        let step = body.step(data)?;
+        let step = body.step(data).map_err(Refusal::BadRequest)?;
         let payload = data.get(step.start..step.end).unwrap_or_default();
         let tail = headers::write_frame(chunked, payload.len(), body.is_done(), outgoing);
         outgoing.extend_from_slice(payload);
         outgoing.extend_from_slice(trailers.end(&body, tail, &mut Vec::new()));
         self.taken += step.consumed;
         if !body.is_done() {
-            let timer = Timer::new(self.started + limits::BODY_TIME);
-            let upload = Upload::new(body, trailers, self.worker.spare.large(), timer);
+            let timer = Timer::new(self.started + self.bounds.body_gap);
+            let sent = step.end - step.start;
+            let buffer = self.worker.spare.large();
+            let upload = Upload::new(body, sent, trailers, buffer, timer, &self.bounds);
             self.upload = Some(Box::new(upload));
         }
-        Ok(())
+        // Known beforehand, it is refused before a byte of it has gone to anybody.
+        let size = match request.framing {
+            Framing::Length(length) => length,
+            _ => (step.end - step.start) as u64,
+        };
+        if size > self.bounds.body_bytes { Err(Refusal::LargeBody) } else { Ok(()) }
     }
 
     async fn attempt(&mut self, upstream: &mut Upstream, judge: Judge<'_>) -> Attempted {
@@ -217,7 +258,9 @@ impl Exchange<'_> {
             sent: &self.sent,
             ask,
             judge,
-            added: &self.added,
+            cookies: &self.cookies,
+            added: self.origin.added(self.front),
+            bounds: &self.bounds,
             started: self.asked,
         };
         match &mut self.upload {
@@ -233,12 +276,13 @@ impl Exchange<'_> {
         let ahead = self.desk.incoming.data().get(self.taken..).unwrap_or_default();
         let mut there = Buffer::holding(ahead);
         self.taken = self.desk.incoming.len();
-        let mut timer = Timer::new(Instant::now() + limits::TUNNEL_TIME);
+        let mut timer = Timer::new(Instant::now() + self.bounds.tunnel);
         let mut tray = self.tray.take().unwrap_or_else(|| self.worker.spare.tray());
         let moved = Box::pin(tunnel::run(
             (&mut client_reader, &mut client_writer, &mut there),
             (&mut upstream_reader, &mut upstream_writer, &mut tray.answer),
             (&mut timer, self.timer),
+            self.bounds.tunnel,
         ))
         .await;
         self.worker.spare.put_tray(tray);
@@ -267,7 +311,10 @@ impl Exchange<'_> {
     }
 
     async fn refuse(&mut self, refusal: Refusal, received: bool) -> Next {
-        let understood = !matches!(refusal, Refusal::BadRequest(_) | Refusal::Slow);
+        let understood = !matches!(
+            refusal,
+            Refusal::BadRequest(_) | Refusal::Slow | Refusal::LargeHead | Refusal::LongTarget
+        );
         let write =
             |to_head, connection: &[u8], out: &mut Vec<u8>| refusal.write(to_head, connection, out);
         self.answer(refusal.status(), received && understood, write).await
@@ -289,11 +336,19 @@ impl Exchange<'_> {
             (true, true) => b"",
             (true, false) => b"Connection: keep-alive\r\n",
         };
+        let added = self.origin.added(self.front).lines;
+        let with_added;
+        let connection = if added.is_empty() {
+            connection
+        } else {
+            with_added = [connection, added].concat();
+            &with_added
+        };
         let to_head = request.method.of(incoming.data()) == b"HEAD";
         let bytes = write(to_head, connection, reply);
         self.sent.status.set(status);
         self.sent.bytes.set(bytes);
-        self.timer.set_after(limits::BODY_TIME);
+        self.timer.set_after(self.bounds.write);
         let (_, mut writer) = self.stream.split();
         match flow::send(&mut writer, reply, self.timer, &mut 0).await {
             Ok(()) if reuse => Next::Again,
@@ -308,7 +363,7 @@ impl Exchange<'_> {
         // What nginx writes for a client that went away before there was an answer.
         let status = if self.sent.begun() { self.sent.status.get() } else { 499 };
         self.worker.log.write(&Line {
-            client: self.client,
+            client: &self.origin.client().text,
             request: request.line.of(head),
             status,
             bytes: self.sent.bytes.get(),
@@ -317,6 +372,7 @@ impl Exchange<'_> {
             took: now.saturating_duration_since(self.started),
             ended: now,
             target: self.target.as_ref().map_or("", |target| &target.label),
+            id: &self.origin.id,
         });
     }
 

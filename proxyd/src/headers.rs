@@ -1,16 +1,25 @@
 //! Heads as they are written: what is passed on, what is dropped, and what the proxy says itself.
 
 use crate::access_log::push_number;
+use crate::forwarded;
+use crate::front::Front;
 use crate::h1::body::Framing;
 use crate::h1::field::{Role, Span, copy_passing};
 use crate::h1::request::RequestHead;
 use crate::h1::response::ResponseHead;
+use crate::origin::Origin;
 
 /// Writes a request's head for a target.
 ///
 /// `Host` and framing come from what was understood, not from what was sent; where a request came
-/// from is our own word only.
-pub(crate) fn write_request(head: &[u8], request: &RequestHead, client: &str, out: &mut Vec<u8>) {
+/// from is our own word, and that of those whom the front trusts.
+pub(crate) fn write_request(
+    head: &[u8],
+    request: &RequestHead,
+    front: &Front,
+    origin: &Origin<'_>,
+    out: &mut Vec<u8>,
+) {
     let host = request.host.of(head);
     out.extend_from_slice(request.method.of(head));
     out.push(b' ');
@@ -39,21 +48,18 @@ pub(crate) fn write_request(head: &[u8], request: &RequestHead, client: &str, ou
         // What the client can take, this hop can: it passes them on.
         out.extend_from_slice(b"Connection: TE\r\nTE: trailers\r\n");
     }
-    out.extend_from_slice(b"X-Forwarded-For: ");
-    out.extend_from_slice(client.as_bytes());
-    out.extend_from_slice(b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
-    out.extend_from_slice(host);
-    out.extend_from_slice(b"\r\n\r\n");
+    forwarded::write(head, request, front, origin, out);
+    out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a response's head for the client, with the framing that its body will have. `trailers`:
-/// fields behind the body will pass.
+/// Writes a response's head for the client, with the framing that its body will have, and `own` lines.
+/// `trailers`: fields behind the body will pass.
 pub(crate) fn write_response(
     head: &[u8],
     response: &ResponseHead,
     framing: Framing,
     trailers: bool,
-    connection: &[u8],
+    own: &[&[u8]],
     out: &mut Vec<u8>,
 ) {
     let status = response.status_text.of(head);
@@ -81,17 +87,10 @@ pub(crate) fn write_response(
     if let (101, Some(protocol)) = (response.status, response.upgrade) {
         write_upgrade(head, protocol, out);
     }
-    out.extend_from_slice(connection);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Puts more lines into a head that is complete.
-pub(crate) fn add_lines(lines: &[u8], head: &mut Vec<u8>) {
-    if !lines.is_empty() {
-        head.truncate(head.len().saturating_sub(2));
-        head.extend_from_slice(lines);
-        head.extend_from_slice(b"\r\n");
+    for lines in own {
+        out.extend_from_slice(lines);
     }
+    out.extend_from_slice(b"\r\n");
 }
 
 fn write_framing(framing: Framing, out: &mut Vec<u8>) {

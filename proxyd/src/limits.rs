@@ -15,6 +15,8 @@ pub(crate) const CHUNK_EXTENSIONS: usize = 4 * 1024;
 pub(crate) const TRAILERS: usize = 8 * 1024;
 /// Interim answers (1xx) to one request: more is 502.
 pub(crate) const INTERIM: u32 = 16;
+/// The body of a request: more is 413. None, since no more than a buffer of it is ever held.
+pub(crate) const BODY: u64 = u64::MAX;
 /// What a request's head is read with at first; it grows up to the bound above.
 pub(crate) const HEAD_FIRST: usize = 4 * 1024;
 /// What an answer is read with, and a request's body once it does not fit beside its head.
@@ -24,8 +26,13 @@ pub(crate) const COALESCE: usize = 16 * 1024;
 /// Buffers of each kind that a worker keeps for reuse; more are freed.
 pub(crate) const SPARE_BUFFERS: usize = 64;
 
+/// A header of the PROXY protocol: a longer one ends the connection.
+pub(crate) const PROXY_HEADER: usize = 4 * 1024;
+
 /// Clients over all workers: beyond, nothing is accepted and new ones wait in the backlog.
 pub(crate) const CONNECTIONS: usize = 60_000;
+/// Clients of one address, or of one IPv6 network: more are answered with 429 and closed.
+pub(crate) const CONNECTIONS_PER_CLIENT: u32 = 15_000;
 /// How long accepting rests when the limit above or the table of files is full.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -37,6 +44,11 @@ pub(crate) const IDLE_TIME: Duration = Duration::from_mins(1);
 pub(crate) const DRAINING_IDLE_TIME: Duration = Duration::from_secs(2);
 /// One side sends or takes no byte of a body: 408 before the answer began, else a cut.
 pub(crate) const BODY_TIME: Duration = Duration::from_mins(1);
+/// Bytes a second of a body that a client sends or takes while it is waited for: fewer are 408 before
+/// the answer began, else a cut.
+pub(crate) const BODY_RATE: u64 = 100;
+/// How long a client is waited for until its rate is judged.
+pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(30);
 /// A connection to a target is made: more counts as refused; 504 if no other takes it.
 pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(3);
 /// Between two looks whether a unix socket's backlog has room; bounded by the time above.
@@ -45,6 +57,10 @@ pub(crate) const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) const ANSWER_TIME: Duration = Duration::from_mins(1);
 /// An upgraded connection without a byte in either direction is closed.
 pub(crate) const TUNNEL_TIME: Duration = Duration::from_hours(1);
+/// The longest time that a setting may be: more is refused on the control API.
+pub(crate) const LONGEST_TIME: Duration = Duration::from_hours(7 * 24);
+/// The highest rate that a setting may be: more is refused on the control API.
+pub(crate) const HIGHEST_RATE: u64 = 1 << 30;
 /// After an early end, what the client still sends is thrown away for so long, so that the
 /// answer is not lost to a reset.
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);

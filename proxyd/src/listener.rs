@@ -39,6 +39,7 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
             }
             Err(error) if is_exhausted(&error) => {
                 // Idle connections to targets are the descriptors that can be spared.
+                worker.crowd.is_exhausted();
                 worker.pool.clear();
                 sleep(limits::ACCEPT_PAUSE).await;
             }

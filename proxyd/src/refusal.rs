@@ -13,6 +13,14 @@ pub(crate) enum Refusal {
     BadRequest(Malformed),
     #[error("the request did not come to its end in time")]
     Slow,
+    #[error("the head of the request is larger than is allowed here")]
+    LargeHead,
+    #[error("the request target is longer than is allowed here")]
+    LongTarget,
+    #[error("the body of the request is larger than is allowed here")]
+    LargeBody,
+    #[error("there are too many connections from this address, close some before opening others")]
+    Crowded,
     #[error("no site is known by this host name")]
     UnknownHost,
     #[error("nothing serves this site at the moment, try again soon")]
@@ -71,6 +79,10 @@ impl Refusal {
                 | Malformed::Switched => 400,
             },
             Refusal::Slow => 408,
+            Refusal::LargeBody => 413,
+            Refusal::LongTarget => 414,
+            Refusal::Crowded => 429,
+            Refusal::LargeHead => 431,
             Refusal::UnknownHost => 404,
             Refusal::NoTarget | Refusal::Exhausted | Refusal::Busy | Refusal::Paused => 503,
             Refusal::Declined(status) => status,
@@ -93,7 +105,7 @@ impl Refusal {
         out.extend_from_slice(b"Cache-Control: no-store\r\nContent-Length: ");
         push_number(out, body.len() as u64);
         out.extend_from_slice(b"\r\n");
-        if status == 503 {
+        if matches!(status, 429 | 503) {
             out.extend_from_slice(b"Retry-After: ");
             out.extend_from_slice(limits::RETRY_AFTER.as_bytes());
             out.extend_from_slice(b"\r\n");
@@ -117,8 +129,10 @@ pub(crate) fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

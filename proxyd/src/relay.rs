@@ -9,8 +9,9 @@ use std::io::IoSlice;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use crate::bounds::Bounds;
 use crate::buffer::Buffer;
-use crate::flow::{self, Stop};
+use crate::flow::{self, Stop, Wait};
 use crate::h1::body::{Body, Framing};
 use crate::h1::malformed::Malformed;
 use crate::h1::request::Progress;
@@ -19,6 +20,8 @@ use crate::h1::syntax;
 use crate::h1::trailer::Passing;
 use crate::headers;
 use crate::limits;
+use crate::origin::{Added, drop_field};
+use crate::pace::Pace;
 use crate::timer::Timer;
 
 /// What the client asked for, as far as its answer depends on it.
@@ -95,10 +98,12 @@ pub(crate) struct Relay<'a, U, C> {
     pub(crate) timer: &'a mut Timer,
     pub(crate) sent: &'a Sent,
     pub(crate) ask: Ask<'a>,
+    pub(crate) added: Added<'a>,
+    pub(crate) bounds: &'a Bounds,
     pub(crate) draining: &'a Cell<bool>,
     pub(crate) judge: Judge<'a>,
-    /// Fields of our own, as lines.
-    pub(crate) added: &'a [u8],
+    /// What the client is to remember, as lines.
+    pub(crate) cookies: &'a [u8],
 }
 
 impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
@@ -144,7 +149,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
 
     async fn interim(&mut self) -> Result<(), Broken> {
         if self.ask.is_11 {
-            self.write_head(Framing::None, false, b"");
+            self.write_head(Framing::None, false, &[]);
             self.send_reply().await?;
         }
         self.reply.clear();
@@ -160,8 +165,8 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             return Err(Broken::Malformed(Malformed::Switched));
         }
         self.sent.status.set(101);
-        self.write_head(Framing::None, false, b"");
-        headers::add_lines(self.added, self.reply);
+        self.drop_replaced();
+        self.write_head(Framing::None, false, &[self.added.lines, self.cookies]);
         self.send_reply().await?;
         self.buffer.consume(self.head.len);
         Ok(Relayed::Switched)
@@ -185,15 +190,16 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         let chunked = reframed == Framing::Chunked;
         let trailers = (chunked && self.ask.trailers)
             .then(|| Passing::new(&self.head.connection, self.buffer.data()));
-        self.write_head(reframed, trailers.is_some(), connection);
-        headers::add_lines(self.added, self.reply);
+        self.drop_replaced();
+        let own = [connection, self.added.lines, self.cookies];
+        self.write_head(reframed, trailers.is_some(), &own);
         self.buffer.consume(self.head.len);
-        self.timer.set_after(limits::BODY_TIME);
+        let mut pace = Pace::new(self.bounds);
         let mut body = Body::new(framing);
         // The head waits in `reply` until it is known how much of the body goes with it.
-        self.send_body(&mut body, chunked, trailers.as_ref()).await?;
+        self.send_body(&mut body, chunked, trailers.as_ref(), &mut pace).await?;
         if !body.is_done() {
-            self.stream_body(&mut body, chunked, trailers.as_ref()).await?;
+            self.stream_body(&mut body, chunked, trailers.as_ref(), &mut pace).await?;
         }
         let reuse_upstream = self.may_ask_again() && self.buffer.is_empty();
         Ok(Relayed::Whole { reuse_upstream, reuse_client })
@@ -210,17 +216,19 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         body: &mut Body,
         chunked: bool,
         trailers: Option<&Passing>,
+        pace: &mut Pace,
     ) -> Result<(), Broken> {
         while !body.is_done() {
-            self.timer.set_after(limits::BODY_TIME);
-            match flow::fill(self.upstream, self.buffer, self.timer).await {
+            let time = self.bounds.answer_gap;
+            let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
+            match flow::take(self.upstream, self.buffer, wait).await {
                 Ok(0) if matches!(body, Body::UntilClose) => {
                     *body = Body::Done;
                 }
                 Ok(0) | Err(_) => return Err(Broken::BodyCut),
                 Ok(_) => {}
             }
-            self.send_body(body, chunked, trailers).await?;
+            self.send_body(body, chunked, trailers, pace).await?;
         }
         Ok(())
     }
@@ -231,6 +239,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         body: &mut Body,
         chunked: bool,
         trailers: Option<&Passing>,
+        pace: &mut Pace,
     ) -> Result<(), Broken> {
         let data = self.buffer.data_mut();
         let step = body.step(data);
@@ -246,13 +255,14 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         if !self.sent.begun() {
             self.sent.status.set(self.head.status);
         }
+        let wait = Wait { timer: self.timer, time: self.bounds.write, pace };
         let result = if payload.len() <= limits::COALESCE {
             self.reply.extend_from_slice(payload);
             self.reply.extend_from_slice(tail);
-            flow::send(self.client, self.reply, self.timer, &mut 0).await
+            flow::give(self.client, &mut [IoSlice::new(self.reply)], wait).await
         } else {
             let mut parts = [IoSlice::new(self.reply), IoSlice::new(payload), IoSlice::new(tail)];
-            flow::send_parts(self.client, &mut parts, self.timer).await
+            flow::give(self.client, &mut parts, wait).await
         };
         self.sent.bytes.set(self.sent.bytes.get() + payload.len() as u64);
         self.reply.clear();
@@ -260,9 +270,16 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         result.map_err(|_| Broken::ClientGone)
     }
 
-    fn write_head(&mut self, framing: Framing, trailers: bool, connection: &[u8]) {
+    /// What the proxy says itself is not said twice.
+    fn drop_replaced(&mut self) {
+        if let Some(name) = self.added.replaced {
+            drop_field(name, self.buffer.data(), &mut self.head.fields);
+        }
+    }
+
+    fn write_head(&mut self, framing: Framing, trailers: bool, own: &[&[u8]]) {
         let bytes = self.buffer.data();
-        headers::write_response(bytes, self.head, framing, trailers, connection, self.reply);
+        headers::write_response(bytes, self.head, framing, trailers, own, self.reply);
     }
 
     async fn send_reply(&mut self) -> Result<(), Broken> {

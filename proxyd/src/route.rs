@@ -5,6 +5,7 @@ use std::fmt;
 use proxyd_wire as wire;
 use thiserror::Error;
 
+use crate::bounds::{Bounds, OutOfRange};
 use crate::host::Host;
 use crate::name::{Name, NotAName};
 
@@ -99,6 +100,8 @@ pub(crate) struct Route {
 pub(crate) enum NotARoute {
     #[error("{0}")]
     Service(#[from] NotAName),
+    #[error("{0}")]
+    Limits(#[from] OutOfRange),
     #[error("a route needs a `service` to go to")]
     Nowhere,
 }
@@ -109,6 +112,7 @@ impl Route {
         if service.is_none() {
             return Err(NotARoute::Nowhere);
         }
+        wire.limits.as_ref().map(Bounds::check).transpose()?;
         Ok(Route { key, wire, service })
     }
 }

@@ -10,7 +10,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +23,7 @@ use tokio::sync::watch;
 use crate::access_log::{LogWriter, Reopener};
 use crate::cli::Cli;
 use crate::control;
+use crate::crowd::Crowd;
 use crate::inherited::{CannotInherit, Inherited};
 use crate::registry::Registry;
 use crate::worker::{self, Worker};
@@ -206,7 +206,7 @@ fn start_workers(
     stopped: &watch::Receiver<bool>,
     events: &Sender<Event>,
 ) -> Result<(), CannotServe> {
-    let connections = Arc::new(AtomicUsize::new(0));
+    let crowd = Arc::new(Crowd::new());
     for number in 0..count {
         let duplicate = |listener: &TcpListener| {
             listener.set_nonblocking(true)?;
@@ -215,12 +215,12 @@ fn start_workers(
         let own: io::Result<Vec<TcpListener>> = listeners.iter().map(duplicate).collect();
         let own = own.map_err(system("duplicate a listener"))?;
         let (registry, end) = (Arc::clone(registry), log.end());
-        let (connections, stopped) = (Arc::clone(&connections), stopped.clone());
+        let (crowd, stopped) = (Arc::clone(&crowd), stopped.clone());
         let events = events.clone();
         thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
-                let worker = Worker::new(number, registry, end, connections);
+                let worker = Worker::new(number, registry, end, crowd);
                 if let Err(error) = worker::run(worker, own, stopped) {
                     eprintln!("proxyd: worker {number} cannot run: {error}");
                 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use proxyd_wire as wire;
 use thiserror::Error;
 
+use crate::front::Front;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::maintenance::Maintenance;
@@ -54,6 +55,7 @@ pub(crate) struct Stale {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     generation: u64,
+    front: Arc<Front>,
     routes: BTreeMap<Key, Arc<Route>>,
     services: BTreeMap<Name, Wanted>,
     /// Retired, and perhaps still in use.
@@ -120,6 +122,19 @@ impl State {
             }
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
+
+    pub(crate) fn put_front(&mut self, front: Front) -> Put {
+        if self.front.wire == front.wire {
+            return Put::Unchanged;
+        }
+        self.front = Arc::new(front);
+        self.generation += 1;
+        Put::Changed
     }
 
     pub(crate) fn route(&self, key: &Key) -> Option<&Arc<Route>> {
@@ -318,7 +333,10 @@ impl State {
         };
         let live = self.services.values().flat_map(|wanted| wanted.targets.values());
         let live = live.map(|placed| placed.target.number).collect();
-        Table::new(self.generation, self.routes.values().map(entry).collect(), live)
+        let entries = self.routes.values().map(entry).collect();
+        let mut table = Table::new(self.generation, entries, live);
+        table.front = Arc::clone(&self.front);
+        table
     }
 
     /// The picture for the control API. A retired target is shown until it is drained, unless
@@ -348,6 +366,7 @@ impl State {
         }
         wire::State {
             generation: self.generation,
+            front: self.front.wire.clone(),
             routes: self.routes.values().map(|r| (r.key.to_string(), r.wire.clone())).collect(),
             services,
         }

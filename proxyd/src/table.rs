@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use crate::front::Front;
 use crate::route::Route;
 use crate::service::Service;
 
@@ -20,6 +21,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) generation: u64,
+    pub(crate) front: Arc<Front>,
     /// By host; those of a host are neighbours, each before those that its prefix begins.
     entries: Vec<Entry>,
     sites: HashMap<Box<str>, Range<usize>, RandomState>,
@@ -40,7 +42,7 @@ impl Table {
             }
         }
         let has_wildcards = sites.keys().any(|host| host.starts_with('*'));
-        Table { generation, entries, sites, has_wildcards, live }
+        Table { generation, front: Arc::default(), entries, sites, has_wildcards, live }
     }
 
     /// Which entry is for a request: of the most particular host the longest prefix.

@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::buffer::Buffer;
 use crate::flow;
-use crate::limits;
 use crate::timer::Timer;
 
 /// How one direction ended.
@@ -26,6 +26,7 @@ async fn copy<R, W>(
     to: &mut W,
     buffer: &mut Buffer,
     timer: &mut Timer,
+    idle: Duration,
     moved: &Cell<u64>,
 ) -> End
 where
@@ -33,7 +34,7 @@ where
     W: AsyncWrite + Unpin,
 {
     loop {
-        timer.set_after(limits::TUNNEL_TIME);
+        timer.set_after(idle);
         if !buffer.is_empty() {
             if flow::send(to, buffer.data(), timer, &mut 0).await.is_err() {
                 return End::Broken;
@@ -57,6 +58,7 @@ pub(crate) async fn run<CR, CW, UR, UW>(
     client: (&mut CR, &mut CW, &mut Buffer),
     upstream: (&mut UR, &mut UW, &mut Buffer),
     timers: (&mut Timer, &mut Timer),
+    idle: Duration,
 ) -> u64
 where
     CR: AsyncRead + Unpin,
@@ -67,8 +69,8 @@ where
     let (from_client, to_client, client_buffer) = client;
     let (from_upstream, to_upstream, upstream_buffer) = upstream;
     let (up, down) = (Cell::new(0), Cell::new(0));
-    let mut there = pin!(copy(from_client, to_upstream, client_buffer, timers.0, &up));
-    let mut back = pin!(copy(from_upstream, to_client, upstream_buffer, timers.1, &down));
+    let mut there = pin!(copy(from_client, to_upstream, client_buffer, timers.0, idle, &up));
+    let mut back = pin!(copy(from_upstream, to_client, upstream_buffer, timers.1, idle, &down));
     let (mut there_done, mut back_done) = (false, false);
     poll_fn(|cx| {
         let mut broken = false;

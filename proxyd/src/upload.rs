@@ -1,16 +1,18 @@
 //! The way there: a request's body from the client to the target, as it comes.
 
 use std::io::IoSlice;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::bounds::Bounds;
 use crate::buffer::Buffer;
-use crate::flow::{self, Stop};
+use crate::flow::{self, Stop, Wait};
 use crate::h1::body::Body;
 use crate::h1::malformed::Malformed;
 use crate::h1::trailer::Passing;
 use crate::headers;
-use crate::limits;
+use crate::pace::Pace;
 use crate::timer::Timer;
 
 /// Why a body did not get through.
@@ -19,6 +21,8 @@ pub(crate) enum Lost {
     /// The client closed or reset within it.
     ClientGone,
     ClientSlow,
+    /// It is larger than the bounds say, of which chunks tell nothing beforehand.
+    TooLarge,
     Malformed(Malformed),
     /// The target takes no more of it. It may have answered all the same.
     Upstream,
@@ -33,12 +37,38 @@ pub(crate) struct Upload {
     buffer: Buffer,
     timer: Timer,
     frame: Vec<u8>,
+    /// Bytes that may still come.
+    left: u64,
+    /// Between two pieces, from the client.
+    gap: Duration,
+    /// Until the target takes a byte.
+    write: Duration,
+    pace: Pace,
 }
 
 impl Upload {
-    pub(crate) fn new(body: Body, trailers: Passing, buffer: Buffer, timer: Timer) -> Upload {
+    /// What is left of a body, `sent` bytes of which came with its head.
+    pub(crate) fn new(
+        body: Body,
+        sent: usize,
+        trailers: Passing,
+        buffer: Buffer,
+        timer: Timer,
+        bounds: &Bounds,
+    ) -> Upload {
         let chunked = matches!(body, Body::Chunks(_));
-        Upload { body, chunked, trailers, buffer, timer, frame: Vec::new() }
+        Upload {
+            body,
+            chunked,
+            trailers,
+            buffer,
+            timer,
+            frame: Vec::new(),
+            left: bounds.body_bytes.saturating_sub(sent as u64),
+            gap: bounds.body_gap,
+            write: bounds.write,
+            pace: Pace::new(bounds),
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -56,8 +86,8 @@ impl Upload {
         U: AsyncWrite + Unpin,
     {
         while !self.body.is_done() {
-            self.timer.set_after(limits::BODY_TIME);
-            match flow::fill(client, &mut self.buffer, &mut self.timer).await {
+            let wait = Wait { timer: &mut self.timer, time: self.gap, pace: &mut self.pace };
+            match flow::take(client, &mut self.buffer, wait).await {
                 Ok(0) | Err(Stop::Failed) => return Err(Lost::ClientGone),
                 Err(Stop::TimedOut) => return Err(Lost::ClientSlow),
                 Ok(_) => {}
@@ -65,6 +95,7 @@ impl Upload {
             let data = self.buffer.data_mut();
             let step = self.body.step(data).map_err(Lost::Malformed)?;
             let payload = data.get(step.start..step.end).unwrap_or_default();
+            self.left = self.left.checked_sub(payload.len() as u64).ok_or(Lost::TooLarge)?;
             self.frame.clear();
             let tail = headers::write_frame(
                 self.chunked,
@@ -75,7 +106,8 @@ impl Upload {
             let mut room = Vec::new();
             let tail = self.trailers.end(&self.body, tail, &mut room);
             let mut parts = [IoSlice::new(&self.frame), IoSlice::new(payload), IoSlice::new(tail)];
-            let sent = flow::send_parts(upstream, &mut parts, &mut self.timer).await;
+            let wait = Wait { timer: &mut self.timer, time: self.write, pace: &mut Pace::any() };
+            let sent = flow::give(upstream, &mut parts, wait).await;
             self.buffer.consume(step.consumed);
             sent.map_err(|_| Lost::Upstream)?;
         }

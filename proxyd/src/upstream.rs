@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,7 +24,7 @@ pub(crate) enum Upstream {
 }
 
 impl Upstream {
-    pub(crate) async fn connect(address: &Address) -> Result<Upstream> {
+    pub(crate) async fn connect(address: &Address, within: Duration) -> Result<Upstream> {
         let connect = async {
             match address {
                 Address::Tcp(address) => {
@@ -34,9 +35,7 @@ impl Upstream {
                 Address::Unix(path) => connect_unix(path).await.map(Upstream::Unix),
             }
         };
-        timeout(limits::CONNECT_TIME, connect)
-            .await
-            .map_err(|_| Error::from(ErrorKind::TimedOut))?
+        timeout(within, connect).await.map_err(|_| Error::from(ErrorKind::TimedOut))?
     }
 
     /// Whether an idle connection is still good, as far as the last wait for events told: it

@@ -4,9 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::TcpListener;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proxyd_wire as wire;
 use tokio::sync::{Notify, watch};
@@ -14,12 +14,16 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use crate::access_log::AccessLog;
+use crate::bounds::Bounds;
 use crate::buffer::Spare;
+use crate::crowd::Crowd;
+use crate::front::Front;
 use crate::health::Sight;
 use crate::limits;
 use crate::listener;
 use crate::pool::Pool;
 use crate::registry::Registry;
+use crate::request_id::Ids;
 use crate::route::Route;
 use crate::service::{Asker, Service, Unclaimed};
 use crate::table::{Entry, Table};
@@ -40,8 +44,9 @@ pub(crate) struct Worker {
     pub(crate) drain: Notify,
     connections: Cell<usize>,
     last_gone: Notify,
-    /// Connections of all workers.
-    total: Arc<AtomicUsize>,
+    /// The clients of all workers.
+    pub(crate) crowd: Arc<Crowd>,
+    pub(crate) ids: Ids,
     random: Cell<u64>,
 }
 
@@ -50,7 +55,7 @@ impl Worker {
         number: usize,
         registry: Arc<Registry>,
         log: AccessLog,
-        total: Arc<AtomicUsize>,
+        crowd: Arc<Crowd>,
     ) -> Worker {
         Worker {
             number,
@@ -63,7 +68,8 @@ impl Worker {
             drain: Notify::new(),
             connections: Cell::new(0),
             last_gone: Notify::new(),
-            total,
+            crowd,
+            ids: Ids::new(),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ ((number as u64 + 1) << 32)),
         }
     }
@@ -76,6 +82,11 @@ impl Worker {
         }
         let at = table.0.find(host, path)?;
         Some(Found { table: Rc::clone(&table), at })
+    }
+
+    /// The settings of the whole process, as this worker knows them.
+    pub(crate) fn front(&self) -> Fronted {
+        Fronted(Rc::clone(&self.table.borrow()))
     }
 
     /// Claims a target of a service; see [`Service::claim`].
@@ -106,8 +117,7 @@ impl Worker {
 
     /// Counts a connection in, unless there are too many.
     pub(crate) fn admit(self: &Rc<Self>) -> Option<Admission> {
-        if self.total.fetch_add(1, Ordering::AcqRel) >= limits::CONNECTIONS {
-            self.total.fetch_sub(1, Ordering::AcqRel);
+        if !self.crowd.enter(self.table.borrow().0.front.connections) {
             return None;
         }
         self.connections.set(self.connections.get() + 1);
@@ -129,6 +139,18 @@ impl Worker {
 #[derive(Debug)]
 struct Picture(Arc<Table>);
 
+/// The settings of the whole process, of one version.
+#[derive(Debug)]
+pub(crate) struct Fronted(Rc<Picture>);
+
+impl Deref for Fronted {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.0.0.front
+    }
+}
+
 /// An entry of the table that was the present one when a request came.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -142,7 +164,15 @@ impl Found {
         self.table.0.entry(self.at)
     }
 
-    #[expect(dead_code, reason = "what a route says beyond its service comes with its fields")]
+    /// What a request to it may cost.
+    pub(crate) fn bounds(&self) -> Bounds {
+        let front = self.table.0.front.bounds;
+        match self.route().and_then(|route| route.wire.limits.as_ref()) {
+            None => front,
+            Some(limits) => front.with(limits),
+        }
+    }
+
     pub(crate) fn route(&self) -> Option<&Route> {
         Some(&self.entry()?.route)
     }
@@ -200,7 +230,7 @@ pub(crate) struct Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.worker.total.fetch_sub(1, Ordering::AcqRel);
+        self.worker.crowd.leave();
         let left = self.worker.connections.get().saturating_sub(1);
         self.worker.connections.set(left);
         if left == 0 {

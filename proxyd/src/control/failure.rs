@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use proxyd_wire::ErrorBody;
 use thiserror::Error;
 
+use crate::front::NotAFront;
 use crate::name::NotAName;
 use crate::route::{Key, NotAKey, NotARoute};
 use crate::settings::BadSetting;
@@ -37,6 +38,8 @@ pub(crate) enum Failure {
     NotMaintained(String),
     #[error("{0}")]
     Setting(#[from] BadSetting),
+    #[error("{0}")]
+    Front(#[from] NotAFront),
     #[error("{0}")]
     Key(#[from] NotAKey),
     #[error("{0}")]
@@ -69,6 +72,7 @@ impl Failure {
             Failure::NotPaused(_) => (StatusCode::NOT_FOUND, "not_paused"),
             Failure::NotMaintained(_) => (StatusCode::NOT_FOUND, "not_maintained"),
             Failure::Setting(_) => (StatusCode::BAD_REQUEST, "bad_setting"),
+            Failure::Front(_) => (StatusCode::BAD_REQUEST, "bad_front"),
             Failure::Key(NotAKey::Host(_)) => (StatusCode::BAD_REQUEST, "bad_host"),
             Failure::Key(NotAKey::Prefix(_)) => (StatusCode::BAD_REQUEST, "bad_prefix"),
             Failure::Name(_) | Failure::Route(NotARoute::Service(_)) => {

@@ -3,6 +3,8 @@
 //! | method, path | does | answers |
 //! |---|---|---|
 //! | `GET /state` | all there is, one consistent picture | 200 `State`, `ETag` |
+//! | `GET /front` | settings of the whole process | 200 `Front` |
+//! | `PUT /front` | `Front`: all of them; what is left out has its default | 200 |
 //! | `GET /routes/:host`, `/routes/:host/:prefix` | one route | 200 `Route`, 404 |
 //! | `PUT /routes/:host`, `/routes/:host/:prefix` | `Route`: what becomes of requests for the host, below the prefix | 201 new, 200, 409 full |
 //! | `DELETE /routes/:host`, `/routes/:host/:prefix` | the route is gone | 204, 404 |
@@ -21,6 +23,7 @@
 //! `ErrorBody`. A change is answered when every worker acts on it.
 
 mod failure;
+mod front;
 mod maintenance;
 mod pause;
 mod peer;
@@ -97,6 +100,7 @@ pub(crate) fn run(
 fn app(registry: Arc<Registry>) -> Router {
     Router::new()
         .route("/state", get(state::get))
+        .route("/front", get(front::get).put(front::put))
         .route("/routes/{*key}", get(route::get).put(route::put).delete(route::delete))
         .route("/services/{service}", get(service::get).put(service::put).delete(service::delete))
         .route("/services/{service}/pause", put(pause::put).delete(pause::delete))

@@ -24,6 +24,7 @@ use crate::queue::Place;
 use crate::refusal::Refusal;
 use crate::relay::Relayed;
 use crate::service::{Asker, Hold, Service, Unclaimed};
+use crate::target::Address;
 use crate::upstream::Upstream;
 use crate::worker::{Claim, Found};
 
@@ -82,7 +83,7 @@ impl Exchange<'_> {
             let reused = idle.is_some();
             let mut line = match idle {
                 Some(line) => line,
-                None => match Upstream::connect(&claim.target.address).await {
+                None => match self.connect(&claim.target.address).await {
                     Ok(upstream) => Line::new(upstream),
                     Err(error) => match course.after_no_connection(&error, service, &claim) {
                         Some(end) => return end,
@@ -120,6 +121,17 @@ impl Exchange<'_> {
             }
         }
         End::Refused(course.refusal)
+    }
+
+    /// Idle connections to targets are the descriptors that can be spared.
+    async fn connect(&self, address: &Address) -> io::Result<Upstream> {
+        match Upstream::connect(address, self.bounds.connect).await {
+            Err(error) if is_exhausted(&error) && !self.worker.pool.is_empty() => {
+                self.worker.pool.clear();
+                Upstream::connect(address, self.bounds.connect).await
+            }
+            connected => connected,
+        }
     }
 
     fn idle_line(&self, claim: &Claim, course: &Course) -> Option<Line> {
@@ -165,9 +177,9 @@ impl Exchange<'_> {
     fn claim_of(&mut self, found: &Found, tried: &[u64], called: bool) -> Result<Claim, Unclaimed> {
         let service: &Service = found.service().ok_or(Unclaimed::Nobody)?;
         let (head, request) = (self.desk.incoming.data(), &self.desk.request);
-        let asker = Asker { client: self.client, head, request, tried, called };
-        self.added.clear();
-        self.worker.claim(service, &asker, &mut self.added)
+        let asker = Asker { client: &self.origin.client().text, head, request, tried, called };
+        self.cookies.clear();
+        self.worker.claim(service, &asker, &mut self.cookies)
     }
 
     /// Waits in line until there is somebody to ask.

@@ -20,6 +20,9 @@ pub use trouble::{Eject, Health, Pool, Retry};
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+mod front;
+
+pub use front::{Front, Limits};
 
 /// `PUT /routes/:host` or `/routes/:host/:prefix`: what becomes of requests for a host, `*.` and a
 /// domain, or `*` for any, whose path begins with the prefix.
@@ -29,12 +32,15 @@ pub struct Route {
     /// The name of the service that answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    /// Where it is otherwise than in front.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
 }
 
 impl Route {
     /// A route to a service, and nothing more.
     pub fn to(service: impl Into<String>) -> Route {
-        Route { service: Some(service.into()) }
+        Route { service: Some(service.into()), ..Route::default() }
     }
 }
 
@@ -161,6 +167,9 @@ pub struct TargetView {
 pub struct State {
     /// Grows by one with each change; the `ETag` of the answer, and what `If-Match` compares.
     pub generation: u64,
+    /// Settings of the whole process.
+    #[serde(default)]
+    pub front: Front,
     /// By host, or host and prefix: `shop.example`, `shop.example/api`.
     pub routes: BTreeMap<String, Route>,
     /// By name.
