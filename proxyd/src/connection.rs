@@ -5,7 +5,7 @@
 //!      │                  ├──whole, last one──▶ closed
 //!      │                  ├──answered early──▶ lingering ──▶ closed
 //!      │                  └──broken after its head──▶ reset
-//!      └──idle too long, or drained──▶ closed
+//!      └──idle too long──▶ closed
 //! ```
 
 use std::future::{Future, poll_fn};
@@ -38,6 +38,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
         }
         // Held while there are bytes to work on only: a waiting connection is a small thing.
         let mut desk = worker.spare.desk();
+        if !flow::fill_now(&mut stream, &mut desk.incoming).await {
+            worker.spare.put_desk(desk);
+            continue;
+        }
         loop {
             let exchange = exchange::run(&worker, &mut stream, &client, &mut desk, &mut timer);
             (next, now) = on_the_heap(exchange).await;
@@ -60,7 +64,7 @@ fn on_the_heap<F: Future>(future: F) -> Pin<Box<F>> {
     Box::pin(future)
 }
 
-/// Waits for the first byte, or the end. While draining it waits only shortly.
+/// Waits for the first byte, or the end. While draining with nothing to ask for it waits only shortly.
 async fn readable(
     worker: &Worker,
     stream: &TcpStream,
@@ -74,7 +78,10 @@ async fn readable(
         }
         if !drained && (worker.draining.get() || drain.as_mut().poll(cx).is_ready()) {
             drained = true;
-            timer.set_after(limits::DRAINING_IDLE_TIME);
+            // Else its time goes on: a connection that is closed early may be closed under a request.
+            if worker.has_no_target() {
+                timer.set_after(limits::DRAINING_IDLE_TIME);
+            }
         }
         timer.poll(cx).map(|()| false)
     })

@@ -54,6 +54,20 @@ pub(crate) trait Readable {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
+/// Reads what is there already; `false` if nothing is. What is readable by the runtime's word need not
+/// be: a connection counts as readable from its beginning until somebody has looked.
+pub(crate) async fn fill_now<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut Buffer) -> bool {
+    poll_fn(|cx| {
+        let mut space = ReadBuf::new(buffer.space());
+        let read = Pin::new(&mut *from).poll_read(cx, &mut space);
+        let count = space.filled().len();
+        buffer.filled(count);
+        // An end is seen again by whoever reads next.
+        Poll::Ready(read.is_ready())
+    })
+    .await
+}
+
 /// Writes it all; `sent` counts how much of it went out, also when it fails.
 pub(crate) async fn send<W: AsyncWrite + Unpin>(
     to: &mut W,

@@ -16,6 +16,7 @@ mod buffer;
 mod cli;
 mod connection;
 mod control;
+mod door;
 mod exchange;
 mod flow;
 mod h1;

@@ -217,6 +217,7 @@ impl State {
                 .insert(name.as_str().to_owned(), target.view());
         }
         wire::State {
+            serving: true,
             generation: self.generation,
             routes: self.routes.values().map(|r| (r.key.to_string(), r.wire.clone())).collect(),
             services,

@@ -71,10 +71,17 @@ pub struct TargetView {
 pub struct State {
     /// Grows by one with each change; the `ETag` of the answer, and what `If-Match` compares.
     pub generation: u64,
+    /// Whether clients are let in.
+    #[serde(default = "yes")]
+    pub serving: bool,
     /// By host, or host and prefix: `shop.example`, `shop.example/api`.
     pub routes: BTreeMap<String, Route>,
     /// By name.
     pub services: BTreeMap<String, ServiceView>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `DELETE /services/:service/targets/:target?grace_ms=N` once it is drained, or the grace is over.
