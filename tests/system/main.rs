@@ -5,6 +5,7 @@ mod bootctl_adopt;
 mod bootctl_apps;
 mod bootctl_attach;
 mod bootctl_config;
+mod bootctl_proxy;
 mod bootctl_socket;
 mod bootctl_wind_down;
 mod images_demo;
