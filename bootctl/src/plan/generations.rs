@@ -57,14 +57,14 @@ fn surplus(wanted: &WantedProxy, observed: &Observed) -> Vec<Generation> {
         wanted.is_current(**generation, &seen.spec)
     };
     let serving = |(_, seen): &(&Generation, &SeenProxy)| serves(seen);
-    let best = there().filter(current).filter(serving).next_back();
+    let best = there().filter(current).rfind(serving);
     if let Some((best, _)) = best {
         return there().map(|(other, _)| *other).filter(|other| other != best).collect();
     }
     // None is as it is wanted and serves. Of the outdated ones, one stays until then: the last that
     // serves, else the first, which is the one that the others were to replace.
     let outdated = || there().filter(|seen| !current(seen));
-    let serving = outdated().filter(serving).next_back();
+    let serving = outdated().rfind(serving);
     let in_doubt = || there().any(|(_, seen)| matches!(seen.table, Proxy::Unknown));
     // Whoever has not told yet may be the one that serves.
     if serving.is_none() && in_doubt() {
