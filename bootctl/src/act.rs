@@ -1,17 +1,20 @@
 //! Does what was planned, each thing in a task of its own that reports back as an event.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use init_wire::JobSpec;
 use tokio::sync::mpsc::Sender;
+use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::client::{Init, InitError};
 use crate::event::Event;
+use crate::generation::Generation;
 use crate::name::InstanceId;
 use crate::plan::Push;
-use crate::proxy::{self, Control};
+use crate::proxy::Control;
 
 /// The pause before something is tried again that did not work for no fault of its own.
 const BREATH: Duration = Duration::from_millis(300);
@@ -22,7 +25,8 @@ const PROXY_BREATH: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(crate) struct Hands {
     pub(crate) init: Init,
-    pub(crate) control: Control,
+    /// Where the generations' control sockets are.
+    pub(crate) run_dir: PathBuf,
     pub(crate) tell: Sender<Event>,
 }
 
@@ -37,17 +41,28 @@ impl Hands {
         });
     }
 
-    /// The proxy first, so that no request finds the instance gone. `grace` is none where the
-    /// proxy does not know it.
-    pub(crate) fn retire(&self, id: InstanceId, spec: JobSpec, grace: Option<Duration>) {
-        let Self { init, control, tell } = self.clone();
+    /// The proxy first, in each of these generations, so that no request finds the instance gone.
+    pub(crate) fn retire(
+        &self,
+        id: InstanceId,
+        spec: JobSpec,
+        generations: &[Generation],
+        grace: Duration,
+    ) {
+        let Self { init, tell, .. } = self.clone();
         info!("retiring {id}");
+        let drain = |generation: &Generation| {
+            let (control, id) = (self.control(*generation), id.clone());
+            tokio::spawn(async move { control.drain(&id, grace).await })
+        };
+        // All at once: the grace is one for all of them.
+        let drains: Vec<_> = generations.iter().map(drain).collect();
         tokio::spawn(async move {
-            if let Some(grace) = grace {
-                match control.drain(&id, grace).await {
-                    Ok(0) => {}
-                    Ok(left) => warn!("{id} is stopped with {left} requests unanswered"),
-                    Err(error) => warn!("{id} is stopped without being drained: {error}"),
+            for drain in drains {
+                match drain.await {
+                    Ok(Ok(0)) | Err(_) => {}
+                    Ok(Ok(left)) => warn!("{id} is stopped with {left} requests unanswered"),
+                    Ok(Err(error)) => warn!("{id} is stopped without being drained: {error}"),
                 }
             }
             let result = init.end(&id.to_string(), &spec).await;
@@ -56,43 +71,47 @@ impl Hands {
         });
     }
 
-    pub(crate) fn start_proxy(&self, spec: Box<JobSpec>) {
+    pub(crate) fn start_proxy(&self, generation: Generation, spec: Box<JobSpec>) {
         let Self { init, tell, .. } = self.clone();
-        info!("starting the proxy");
+        info!("starting {generation}");
         tokio::spawn(async move {
-            if let Err(error) = init.start(proxy::JOB, &spec).await {
-                warn!("the proxy does not start: {error}");
-                report(&tell, Event::ProxyTrouble(error)).await;
+            let started = init.start(&generation.to_string(), &spec).await;
+            let done = started.is_ok();
+            if let Err(error) = started {
+                warn!("{generation} does not start: {error}");
+                report(&tell, Event::ProxyTrouble(generation, error)).await;
                 sleep(PROXY_BREATH).await;
-                return report(&tell, Event::ProxyChanged { there: None }).await;
             }
-            report(&tell, Event::ProxyChanged { there: Some(true) }).await;
+            report(&tell, Event::ProxyChanged { generation, done }).await;
         });
     }
 
-    pub(crate) fn stop_proxy(&self, spec: JobSpec) {
+    pub(crate) fn stop_proxy(&self, generation: Generation, spec: JobSpec) {
         let Self { init, tell, .. } = self.clone();
-        info!("stopping the proxy");
+        info!("stopping {generation}");
         tokio::spawn(async move {
-            if let Err(error) = init.end(proxy::JOB, &spec).await {
-                warn!("the proxy does not stop: {error}");
-                report(&tell, Event::ProxyTrouble(error)).await;
+            let ended = init.end(&generation.to_string(), &spec).await;
+            let done = ended.is_ok();
+            if let Err(error) = ended {
+                warn!("{generation} does not stop: {error}");
+                report(&tell, Event::ProxyTrouble(generation, error)).await;
                 sleep(BREATH).await;
-                return report(&tell, Event::ProxyChanged { there: None }).await;
             }
-            report(&tell, Event::ProxyChanged { there: Some(false) }).await;
+            report(&tell, Event::ProxyChanged { generation, done }).await;
         });
     }
 
-    /// Asks the proxy for its table until it tells. Ends with the process that was asked, which
+    /// Asks a generation for its table until it tells. Ends with the process that was asked, which
     /// the caller sees to.
-    pub(crate) fn read_table(&self, pid: u32) -> tokio::task::AbortHandle {
-        let Self { control, tell, .. } = self.clone();
+    pub(crate) fn read_table(&self, generation: Generation, pid: u32) -> AbortHandle {
+        let (control, tell) = (self.control(generation), self.tell.clone());
         let task = tokio::spawn(async move {
             loop {
                 match control.table().await {
-                    Ok(table) => return report(&tell, Event::Table { pid, table }).await,
-                    Err(error) => warn!("the proxy does not tell its routes: {error}"),
+                    Ok(table) => {
+                        return report(&tell, Event::Table { generation, pid, table }).await;
+                    }
+                    Err(error) => warn!("{generation} does not tell its routes: {error}"),
                 }
                 sleep(BREATH).await;
             }
@@ -100,8 +119,8 @@ impl Hands {
         task.abort_handle()
     }
 
-    pub(crate) fn push(&self, pid: u32, pushes: Vec<Push>) {
-        let Self { control, tell, .. } = self.clone();
+    pub(crate) fn push(&self, generation: Generation, pid: u32, pushes: Vec<Push>) {
+        let (control, tell) = (self.control(generation), self.tell.clone());
         tokio::spawn(async move {
             let mut made = Vec::new();
             let mut error = None;
@@ -109,15 +128,19 @@ impl Hands {
                 match control.push(&push).await {
                     Ok(()) => made.push(push),
                     Err(failed) => {
-                        warn!("the proxy was not told: {failed}");
+                        warn!("{generation} was not told: {failed}");
                         sleep(BREATH).await;
                         error = Some(failed);
                         break;
                     }
                 }
             }
-            report(&tell, Event::Pushed { pid, made, error }).await;
+            report(&tell, Event::Pushed { generation, pid, made, error }).await;
         });
+    }
+
+    fn control(&self, generation: Generation) -> Control {
+        Control::of(generation, &self.run_dir)
     }
 }
 

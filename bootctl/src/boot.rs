@@ -18,7 +18,6 @@ use crate::client::{self, Init};
 use crate::config::{self, ConfigError, Problem};
 use crate::early;
 use crate::event::Event;
-use crate::proxy::Control;
 use crate::store::{Store, StoreError};
 use crate::supervise::{Fixed, Supervisor};
 use crate::token::{Token, TokenError};
@@ -84,7 +83,6 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
             .map_err(|source| BootError::Folder { path: boot.run_dir.clone(), source })?;
         let run_dir = absolute(&boot.run_dir)?;
         let (_socket, listener) = Socket::bind(&run_dir)?;
-        let control = run_dir.join("proxyd.sock");
         let (tell, events) = mpsc::channel(QUEUE);
         let serve = admin::serve(listener, tell.clone());
         tokio::spawn(async move {
@@ -97,11 +95,10 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
         tokio::spawn(button::heed(init.clone()));
         let fixed = Fixed {
             config: boot.config.clone(),
-            control: control.clone(),
             listen: boot.proxy_listen,
             proxyd: boot.proxyd.as_ref().map(|path| path.to_string_lossy().into_owned()),
         };
-        let hands = Hands { init, control: Control::at(&control), tell };
+        let hands = Hands { init, run_dir, tell };
         Supervisor::new(fixed, config, store, hands).run(events).await;
         info!("wound down");
         Ok(())

@@ -44,6 +44,7 @@ pub(crate) enum Command {
     Start(Change),
     /// Stop an app, also across reboots; done when all its instances are gone
     Stop(Change),
+    Restart(Restart),
     Status(Status),
     Reload(Reload),
     Check(Check),
@@ -95,6 +96,26 @@ pub(crate) struct Boot {
 pub(crate) struct Change {
     /// The app's name
     pub(crate) app: String,
+
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// Have a new process take over from an old one; done when it serves
+///
+/// The new one is started beside the old one and told all that it has to know. The old one then finishes
+/// what it has begun, and ends. If the new one never gets ready, the old one stays.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bootctl restart proxyd")]
+pub(crate) struct Restart {
+    /// What to restart
+    #[arg(value_name = "WHAT", value_parser = ["proxyd"])]
+    pub(crate) what: String,
 
     #[command(flatten)]
     pub(crate) wait: Wait,

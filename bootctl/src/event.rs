@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::wire::{AppView, Refusal, StatusView};
 use crate::client::{InitError, News};
+use crate::generation::Generation;
 use crate::health::Health;
 use crate::name::InstanceId;
 use crate::plan::{Push, Table};
@@ -22,14 +23,14 @@ pub(crate) enum Event {
     Started { id: InstanceId, result: Result<(), InitError> },
     /// A retirement is over.
     Retired { id: InstanceId, result: Result<(), InitError> },
-    /// The proxy's job could not be changed.
-    ProxyTrouble(InitError),
-    /// A change of the proxy's job is over: it is there, or not, or nobody knows.
-    ProxyChanged { there: Option<bool> },
-    /// The proxy of this process has told its table.
-    Table { pid: u32, table: Table },
+    /// A generation's job could not be changed.
+    ProxyTrouble(Generation, InitError),
+    /// A change of a generation's job is over, and was made or not.
+    ProxyChanged { generation: Generation, done: bool },
+    /// The generation that is this process has told its table.
+    Table { generation: Generation, pid: u32, table: Table },
     /// These pushes were made, and the next one failed if there is an error.
-    Pushed { pid: u32, made: Vec<Push>, error: Option<ProxyError> },
+    Pushed { generation: Generation, pid: u32, made: Vec<Push>, error: Option<ProxyError> },
     /// From the control socket.
     Ask(Ask),
     /// A client has waited long enough.
@@ -53,6 +54,7 @@ pub(crate) enum Verb {
     Start(String),
     Stop(String),
     Reload,
+    RestartProxy,
 }
 
 /// What is answered.

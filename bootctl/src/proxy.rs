@@ -1,24 +1,24 @@
 //! proxyd: the job it is, and its control API. Nobody else in bootctl knows the latter.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use init_wire::{Account, FdSpec, JobSpec, Policy, Restart};
+use init_wire::{Account, FdSpec, JobSpec, Policy, Restart, Stop};
 use proxyd_wire::{Drained, ErrorBody, Route, State, Target};
 
 use crate::config::Settings;
+use crate::generation::{ENV_MARK, Generation, WantedProxy};
 use crate::http::{Answer, HttpError, Server};
 use crate::name::InstanceId;
 use crate::plan::{Push, Table, key};
 
-/// The job's name.
-pub(crate) const JOB: &str = "proxyd";
-/// What tells our proxyd from somebody else's job of that name.
-const ENV_MARK: &str = "BOOTCTL_PROXY";
 /// How long the proxy may take for what needs no waiting.
 const QUICK: Duration = Duration::from_secs(5);
+/// How much longer than its grace the proxy may take to end.
+const STOP_SLACK: Duration = Duration::from_secs(5);
 
 /// Why the proxy did not do as it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -29,20 +29,22 @@ pub(crate) enum ProxyError {
     Refused(StatusCode, String),
 }
 
-/// The job that the settings ask for.
-pub(crate) fn job(settings: &Settings, exec: &str, control: &Path) -> JobSpec {
-    let mut args = vec!["--access-log".to_owned(), "-".into(), "--grace".into(), "5".into()];
-    if let Some(workers) = settings.proxy.workers {
+/// The proxy that the settings ask for. `build` tells one program of the same name from another.
+pub(crate) fn wanted(settings: &Settings, exec: &str, build: &str, run_dir: &Path) -> WantedProxy {
+    let proxy = &settings.proxy;
+    let seconds = |time: Duration| time.as_secs().to_string();
+    let mut args = vec!["--access-log".to_owned(), "-".into(), "--wait".into()];
+    args.extend(["--grace".to_owned(), seconds(proxy.grace)]);
+    if let Some(workers) = proxy.workers {
         args.extend(["--workers".to_owned(), workers.to_string()]);
     }
-    JobSpec {
+    let patience = u64::try_from((proxy.grace + STOP_SLACK).as_millis()).unwrap_or(u64::MAX);
+    let spec = JobSpec {
         args,
-        envs: [(ENV_MARK.to_owned(), "1".to_owned())].into(),
-        user: settings.proxy.user.clone().or_else(unprivileged),
-        fds: vec![
-            FdSpec::new("http", listen(settings.proxy.listen)),
-            FdSpec::new("control", format!("unix:{}", control.display())),
-        ],
+        envs: [(ENV_MARK.to_owned(), build.to_owned())].into(),
+        user: proxy.user.clone().or_else(unprivileged),
+        fds: vec![FdSpec::new("http", listen(proxy.listen))],
+        stop: Stop { timeout_ms: patience, ..Stop::default() },
         restart: Restart {
             policy: Policy::Always,
             delay_ms: 10,
@@ -50,12 +52,14 @@ pub(crate) fn job(settings: &Settings, exec: &str, control: &Path) -> JobSpec {
             ..Restart::default()
         },
         ..JobSpec::new(exec)
-    }
+    };
+    WantedProxy { spec, run_dir: run_dir.to_owned(), outdated: None }
 }
 
-/// Whether a job of the proxy's name is ours.
-pub(crate) fn is_ours(spec: &JobSpec) -> bool {
-    spec.envs.contains_key(ENV_MARK)
+/// What changes with the program: its size, and when it was written.
+pub(crate) fn build(exec: &str) -> String {
+    let Ok(about) = std::fs::metadata(exec) else { return "unknown".into() };
+    format!("{}-{}.{:09}", about.len(), about.mtime(), about.mtime_nsec())
 }
 
 fn listen(address: SocketAddr) -> String {
@@ -70,15 +74,15 @@ fn unprivileged() -> Option<Account> {
     (root && there).then(|| Account::Name("nobody".into()))
 }
 
-/// A way to the proxy.
+/// A way to a generation of the proxy.
 #[derive(Clone, Debug)]
 pub(crate) struct Control {
     server: Server,
 }
 
 impl Control {
-    pub(crate) fn at(path: &Path) -> Self {
-        Self { server: Server::Unix(path.to_owned()) }
+    pub(crate) fn of(generation: Generation, run_dir: &Path) -> Self {
+        Self { server: Server::Unix(generation.socket(run_dir)) }
     }
 
     /// What it has now.
@@ -88,7 +92,7 @@ impl Control {
         let routes =
             state.routes.into_iter().map(|(host, route)| (host, route.service.unwrap_or_default()));
         let routes = routes.collect();
-        let mut table = Table { routes, ..Table::default() };
+        let mut table = Table { routes, serving: state.serving, ..Table::default() };
         for (service, view) in state.services {
             for (target, view) in view.targets.into_iter().filter(|(_, view)| !view.retired) {
                 table.targets.insert((service.clone(), target), view.address);
@@ -116,6 +120,7 @@ impl Control {
                 let path = format!("/services/{service}/targets/{target}?grace_ms=0");
                 self.ask(Method::DELETE, &path, None::<&()>, QUICK).await?
             }
+            Push::Open => self.ask(Method::PUT, "/door", None::<&()>, QUICK).await?,
         };
         let removal = matches!(push, Push::NoRoute { .. } | Push::NoTarget { .. });
         if removal && answer.status == StatusCode::NOT_FOUND {

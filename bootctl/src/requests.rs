@@ -12,9 +12,9 @@ use crate::app::App;
 use crate::config;
 use crate::event::{Ask, Event, Reply, Verb};
 use crate::name::{AppName, InstanceId, nearest};
-use crate::plan::{Life, ProxyJob, Wanted};
-use crate::roster::Told;
-use crate::standing::{FOREIGN_PROXY, Standing, app_view, proxy_view, standing};
+use crate::plan::{Life, Wanted};
+use crate::proxy_standing::{proxy_standing, proxy_view};
+use crate::standing::{Standing, app_view, standing};
 use crate::supervise::Supervisor;
 
 /// How long a request waits that does not say.
@@ -29,6 +29,7 @@ pub(crate) struct Waiter {
 /// What for.
 enum Goal {
     App(AppName),
+    Proxy,
     Everything,
 }
 
@@ -63,6 +64,11 @@ impl Supervisor {
             Verb::Start(app) => self.start(&app),
             Verb::Stop(app) => self.stop(&app),
             Verb::Reload => self.reload(),
+            Verb::RestartProxy => {
+                self.proxy_outdated = self.roster.observed().proxies.into_keys().last();
+                self.proxy_trouble = None;
+                Ok(Goal::Proxy)
+            }
         }
     }
 
@@ -140,6 +146,7 @@ impl Supervisor {
     fn judge(&self, goal: &Goal) -> Standing {
         match goal {
             Goal::App(name) => self.standing(name),
+            Goal::Proxy => self.proxy_standing(),
             Goal::Everything => self.overall(),
         }
     }
@@ -169,24 +176,15 @@ impl Supervisor {
 
     /// Whether the proxy runs as the config says.
     fn proxy_standing(&self) -> Standing {
-        let runs = match (&self.roster.observed().proxy_job, &self.roster.table) {
-            (ProxyJob::Live(spec), Told::Table { .. }) => {
-                self.desired().proxy.as_ref() == Some(&**spec)
-            }
-            (ProxyJob::Refused, _) => return Standing::Failed(FOREIGN_PROXY.into()),
-            (_, _) => false,
-        };
-        match (runs, &self.proxy_trouble) {
-            (true, _) => Standing::Reached,
-            (false, Some(trouble)) => Standing::Failed(format!("the proxy: {trouble}")),
-            (false, None) => Standing::Working("the proxy is not ready yet".into()),
-        }
+        let (wanted, observed) = (self.desired().proxy, self.roster.observed());
+        let trouble = self.proxy_trouble.as_deref();
+        proxy_standing(wanted.as_ref(), &self.roster, &observed, trouble)
     }
 
     fn reply(&self, goal: &Goal) -> Reply {
         match goal {
             Goal::App(name) => Reply::App(self.view(name)),
-            Goal::Everything => Reply::Status(self.status()),
+            Goal::Proxy | Goal::Everything => Reply::Status(self.status()),
         }
     }
 
@@ -205,7 +203,7 @@ impl Supervisor {
                 connected: self.roster.is_current,
                 winding_down: self.winding_down,
             },
-            proxy: proxy_view(listen, &self.roster, &observed, self.proxy_trouble.as_deref()),
+            proxy: proxy_view(listen, &self.roster, &observed, self.proxy_standing()),
             apps: apps.collect(),
             problems: self.problems.clone(),
         }

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use init_wire::{JobEvent, JobInfo, JobSpec, Status};
 
 use crate::app::{App, identify};
+use crate::generation::{Generation, is_ours};
 use crate::health::Health;
 use crate::name::{AppName, InstanceId, Port};
-use crate::plan::{Life, Observed, Proxy, ProxyJob, Push, Seen, Table, key};
-use crate::proxy;
+use crate::plan::{Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, key};
 
 /// All that is known.
 #[derive(Debug, Default)]
@@ -21,11 +21,12 @@ pub(crate) struct Roster {
     pub(crate) is_current: bool,
     doing: BTreeMap<InstanceId, Doing>,
     health: BTreeMap<InstanceId, (u32, Health)>,
-    /// How the proxy's job is being changed.
-    pub(crate) changing_proxy: Option<Change>,
-    pub(crate) table: Told,
+    /// How the proxy's jobs are being changed.
+    changing: BTreeMap<Generation, Change>,
+    /// What the generations have told; nothing of those that were not asked.
+    pub(crate) told: BTreeMap<Generation, Told>,
     /// Instances that the pushes under way are about.
-    pub(crate) pushing: Option<BTreeSet<InstanceId>>,
+    pub(crate) pushing: BTreeMap<Generation, BTreeSet<InstanceId>>,
     /// Specs that init refused, with its words.
     pub(crate) refused: BTreeMap<AppName, (App, String)>,
 }
@@ -37,27 +38,27 @@ enum Doing {
     Retire { answered: bool },
 }
 
-/// A change of the proxy's job, until its effect is seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// init has not answered.
-    Asked,
-    /// It has, and the job is to be there, or not.
-    Expected { there: bool },
+/// A change of a generation's job, until its effect is seen.
+#[derive(Clone, Debug)]
+enum Change {
+    Start { spec: Box<JobSpec>, answered: bool },
+    Stop { answered: bool },
 }
 
-/// What the proxy has told, and which process of it.
-#[derive(Clone, Debug, Default)]
+/// What a generation has told, and which process of it.
+#[derive(Clone, Debug)]
 pub(crate) enum Told {
-    #[default]
-    Nothing,
-    Asked {
-        pid: u32,
-    },
-    Table {
-        pid: u32,
-        table: Table,
-    },
+    Asked { pid: u32 },
+    Table { pid: u32, table: Table },
+}
+
+impl Told {
+    /// Whom it is from.
+    pub(crate) fn pid(&self) -> u32 {
+        match self {
+            Self::Asked { pid } | Self::Table { pid, .. } => *pid,
+        }
+    }
 }
 
 impl Roster {
@@ -97,14 +98,14 @@ impl Roster {
                 self.doing.retain(|_, doing| match doing {
                     Doing::Start { answered, .. } | Doing::Retire { answered } => !*answered,
                 });
-                if matches!(self.changing_proxy, Some(Change::Expected { .. })) {
-                    self.changing_proxy = None;
-                }
+                self.changing.retain(|_, change| match change {
+                    Change::Start { answered, .. } | Change::Stop { answered } => !*answered,
+                });
                 self.is_current = true;
             }
             JobEvent::Missed { .. } => self.lose(),
         }
-        self.see_proxy();
+        self.see_proxies();
     }
 
     pub(crate) fn starting(&mut self, id: &InstanceId, port: Port, spec: Box<JobSpec>) {
@@ -127,17 +128,36 @@ impl Roster {
         }
     }
 
-    /// init has answered to a change of the proxy's job.
-    pub(crate) fn proxy_changed(&mut self, there: Option<bool>) {
-        self.changing_proxy = there.map(|there| Change::Expected { there });
-        self.see_proxy();
+    pub(crate) fn starting_proxy(&mut self, generation: Generation, spec: Box<JobSpec>) {
+        self.changing.insert(generation, Change::Start { spec, answered: false });
     }
 
-    fn see_proxy(&mut self) {
-        let there = self.jobs.contains_key(proxy::JOB);
-        if self.changing_proxy == Some(Change::Expected { there }) {
-            self.changing_proxy = None;
+    pub(crate) fn stopping_proxy(&mut self, generation: Generation) {
+        self.changing.insert(generation, Change::Stop { answered: false });
+    }
+
+    /// init has answered to a change of a generation's job, as with instances.
+    pub(crate) fn proxy_changed(&mut self, generation: Generation, done: bool) {
+        match self.changing.get_mut(&generation) {
+            Some(Change::Start { answered, .. } | Change::Stop { answered }) if done => {
+                *answered = true;
+            }
+            Some(_) => drop(self.changing.remove(&generation)),
+            None => {}
         }
+        self.see_proxies();
+    }
+
+    /// Lets go of changes whose effect is there.
+    fn see_proxies(&mut self) {
+        let jobs = &self.jobs;
+        self.changing.retain(|generation, change| {
+            let there = jobs.contains_key(&generation.to_string());
+            match change {
+                Change::Start { answered, .. } => !(*answered && there),
+                Change::Stop { answered } => !*answered || there,
+            }
+        });
     }
 
     /// Notes what a probe of a process says.
@@ -145,9 +165,10 @@ impl Roster {
         self.health.insert(id, (pid, health));
     }
 
-    /// Notes a change that the proxy made.
-    pub(crate) fn pushed(&mut self, process: u32, made: Vec<Push>) {
-        let Told::Table { pid, table } = &mut self.table else { return };
+    /// Notes changes that a generation made.
+    pub(crate) fn pushed(&mut self, generation: Generation, process: u32, made: Vec<Push>) {
+        self.pushing.remove(&generation);
+        let Some(Told::Table { pid, table }) = self.told.get_mut(&generation) else { return };
         if *pid != process {
             return;
         }
@@ -161,14 +182,17 @@ impl Roster {
                 Push::NoTarget { service, target } => {
                     table.targets.remove(&(service, target));
                 }
+                Push::Open => table.serving = true,
             }
         }
     }
 
     /// Notes that an instance is no target any more.
     pub(crate) fn drained(&mut self, id: &InstanceId) {
-        if let Told::Table { table, .. } = &mut self.table {
-            table.targets.remove(&key(id));
+        for told in self.told.values_mut() {
+            if let Told::Table { table, .. } = told {
+                table.targets.remove(&key(id));
+            }
         }
     }
 
@@ -177,15 +201,27 @@ impl Roster {
         self.jobs.get(&id.to_string()).filter(|job| identify(&job.id, &job.spec).is_some())
     }
 
-    /// What init says about the proxy.
-    pub(crate) fn proxy(&self) -> Option<&JobInfo> {
-        self.jobs.get(proxy::JOB)
+    /// What init says about the generations of the proxy.
+    pub(crate) fn proxies(&self) -> impl DoubleEndedIterator<Item = (Generation, &JobInfo)> {
+        let all: BTreeMap<Generation, &JobInfo> = self.named_like_proxies().collect();
+        all.into_iter().filter(|(_, job)| is_ours(&job.spec))
     }
 
-    /// The proxy's process, while it runs.
-    pub(crate) fn proxy_pid(&self) -> Option<u32> {
-        let job = self.proxy().filter(|job| proxy::is_ours(&job.spec))?;
-        job.pid.filter(|_| job.status == Status::Running)
+    /// The same about one.
+    pub(crate) fn proxy(&self, generation: Generation) -> Option<&JobInfo> {
+        self.jobs.get(&generation.to_string()).filter(|job| is_ours(&job.spec))
+    }
+
+    /// The processes of the generations, while they live.
+    pub(crate) fn proxy_pids(&self) -> BTreeMap<Generation, u32> {
+        let alive = |job: &JobInfo| matches!(job.status, Status::Running | Status::Stopping);
+        let living = self.proxies().filter(|(_, job)| alive(job));
+        living.filter_map(|(generation, job)| Some((generation, job.pid?))).collect()
+    }
+
+    fn named_like_proxies(&self) -> impl Iterator<Item = (Generation, &JobInfo)> {
+        let jobs = self.jobs.values();
+        jobs.filter_map(|job| Some((Generation::of_job(&job.id)?, job)))
     }
 
     /// Our processes that can be probed.
@@ -211,12 +247,7 @@ impl Roster {
     /// All of it as the planner wants it.
     pub(crate) fn observed(&self) -> Observed {
         let mut observed = Observed {
-            proxy_job: self.proxy_job(),
-            proxy: match &self.table {
-                Told::Nothing => Proxy::Down,
-                Told::Asked { .. } => Proxy::Unknown,
-                Told::Table { table, .. } => Proxy::Known(table.clone()),
-            },
+            proxies: self.seen_proxies(),
             refused: self.refused.keys().cloned().collect(),
             ..Observed::default()
         };
@@ -226,6 +257,9 @@ impl Roster {
                 observed.instances.insert(id, Seen { port, spec: job.spec.clone(), life });
             }
         }
+        let foreign = self.named_like_proxies().filter(|(_, job)| !is_ours(&job.spec));
+        observed.foreign_proxies = foreign.map(|(generation, _)| generation).collect();
+        observed.proxy_refused = observed.foreign_proxies.contains(&Generation::FIRST);
         for (id, doing) in &self.doing {
             if let Doing::Start { port, spec, .. } = doing {
                 let seen = Seen { port: *port, spec: *spec.clone(), life: Life::Asked };
@@ -247,21 +281,35 @@ impl Roster {
         }
     }
 
-    fn proxy_job(&self) -> ProxyJob {
-        if self.changing_proxy.is_some() {
-            return ProxyJob::Changing;
+    fn seen_proxies(&self) -> BTreeMap<Generation, SeenProxy> {
+        let pids = self.proxy_pids();
+        let mut seen: BTreeMap<_, _> = self
+            .proxies()
+            .map(|(generation, job)| {
+                let life = match (self.changing.get(&generation), job.status) {
+                    (Some(Change::Stop { .. }), _) | (_, Status::Stopping) => ProxyLife::Leaving,
+                    (_, Status::Success | Status::Failed) => ProxyLife::Ended,
+                    (_, Status::Running) if job.pid.is_some() => ProxyLife::Running,
+                    (_, Status::Starting | Status::Running | Status::Backoff) => ProxyLife::Coming,
+                };
+                let table = match (pids.get(&generation), self.told.get(&generation)) {
+                    (None, _) => Proxy::Down,
+                    (Some(pid), Some(Told::Table { pid: told, table })) if pid == told => {
+                        Proxy::Known(table.clone())
+                    }
+                    (Some(_), _) => Proxy::Unknown,
+                };
+                (generation, SeenProxy { spec: job.spec.clone(), life, table })
+            })
+            .collect();
+        for (generation, change) in &self.changing {
+            if let Change::Start { spec, .. } = change {
+                let spec = *spec.clone();
+                let asked = SeenProxy { spec, life: ProxyLife::Asked, table: Proxy::Down };
+                seen.insert(*generation, asked);
+            }
         }
-        match self.proxy() {
-            None => ProxyJob::Absent,
-            Some(job) if !proxy::is_ours(&job.spec) => ProxyJob::Refused,
-            Some(job) => match job.status {
-                Status::Stopping => ProxyJob::Changing,
-                Status::Starting | Status::Running | Status::Backoff => {
-                    ProxyJob::Live(Box::new(job.spec.clone()))
-                }
-                Status::Success | Status::Failed => ProxyJob::Ended,
-            },
-        }
+        seen
     }
 }
 

@@ -4,20 +4,16 @@ use init_wire::{JobInfo, Status};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::admin::wire::{AppState, AppView, InstanceState, InstanceView, ProxyState, ProxyView};
+use crate::admin::wire::{AppState, AppView, InstanceState, InstanceView};
 use crate::app::App;
 use crate::health::Health;
 use crate::name::{AppName, InstanceId};
-use crate::plan::{Life, Observed, ProxyJob, Seen, Wanted, serves};
-use crate::roster::{Roster, Told};
+use crate::plan::{Life, Observed, Seen, Wanted, serves};
+use crate::roster::Roster;
 
 /// After so many restarts by init without getting ready, an instance counts as failed. It is
 /// tried further all the same.
 const PATIENCE: u32 = 3;
-
-/// What stands in the way of a proxy of our own.
-pub(crate) const FOREIGN_PROXY: &str =
-    "a job `proxyd` that bootctl did not start is in the way; stop and clear it";
 
 /// How near.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +61,7 @@ fn running(app: &App, roster: &Roster, observed: &Observed) -> Standing {
         let job = roster.job(id);
         let current = app.job(id.number, seen.port) == seen.spec;
         if current && seen.life != Life::Leaving {
-            if serves(id, seen, &observed.proxy) {
+            if serves(id, seen, observed) {
                 serving += 1;
                 continue;
             }
@@ -178,26 +174,4 @@ fn uptime(job: &JobInfo) -> Option<u64> {
     job.pid?;
     let since = OffsetDateTime::parse(job.started_at.as_deref()?, &Rfc3339).ok()?;
     u64::try_from((OffsetDateTime::now_utc() - since).whole_milliseconds()).ok()
-}
-
-/// The proxy as it is shown.
-pub(crate) fn proxy_view(
-    listen: String,
-    roster: &Roster,
-    observed: &Observed,
-    trouble: Option<&str>,
-) -> ProxyView {
-    let state = match (&roster.table, &observed.proxy_job) {
-        (Told::Table { .. }, _) => ProxyState::Ready,
-        (Told::Asked { .. }, _) | (Told::Nothing, ProxyJob::Changing) => ProxyState::Starting,
-        (Told::Nothing, _) => ProxyState::Down,
-    };
-    let why = match (&observed.proxy_job, state) {
-        (_, ProxyState::Ready) => None,
-        (ProxyJob::Refused, _) => Some(FOREIGN_PROXY.to_owned()),
-        (_, ProxyState::Starting | ProxyState::Down) => {
-            trouble.map(str::to_owned).or_else(|| roster.proxy().map(|job| job.why.clone()))
-        }
-    };
-    ProxyView { state, pid: roster.proxy_pid(), listen, why }
 }

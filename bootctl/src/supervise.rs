@@ -17,13 +17,14 @@ use crate::act::Hands;
 use crate::client::{InitError, News};
 use crate::config::{Config, Settings};
 use crate::event::Event;
+use crate::generation::{self, Generation, WantedProxy};
 use crate::health::{Check, Health};
 use crate::name::{AppName, InstanceId, Port};
-use crate::plan::{Action, Desired, Proxy, Push, Wanted, key, plan};
+use crate::plan::{Action, Desired, Proxy, Push, SeenProxy, Wanted, key, plan};
 use crate::probe;
 use crate::proxy;
 use crate::requests::Waiter;
-use crate::roster::{Change, Roster, Told};
+use crate::roster::{Roster, Told};
 use crate::store::Store;
 
 /// How long requests may take to finish of an app of which nothing is known any more.
@@ -33,7 +34,6 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(crate) struct Fixed {
     pub(crate) config: PathBuf,
-    pub(crate) control: PathBuf,
     pub(crate) listen: Option<std::net::SocketAddr>,
     pub(crate) proxyd: Option<String>,
 }
@@ -51,9 +51,13 @@ pub(crate) struct Supervisor {
     pub(crate) next_waiter: u64,
     pub(crate) winding_down: bool,
     pub(crate) proxy_trouble: Option<String>,
+    /// The program of the proxy when the config was taken over; see [`proxy::build`].
+    proxy_build: String,
+    /// See [`WantedProxy::outdated`].
+    pub(crate) proxy_outdated: Option<Generation>,
     pub(crate) begun: Instant,
     watches: BTreeMap<InstanceId, Watched>,
-    reading: Option<AbortHandle>,
+    reading: BTreeMap<Generation, AbortHandle>,
 }
 
 /// A process that is being probed.
@@ -77,9 +81,11 @@ impl Supervisor {
             next_waiter: 0,
             winding_down: false,
             proxy_trouble: None,
+            proxy_build: String::new(),
+            proxy_outdated: None,
             begun: Instant::now(),
             watches: BTreeMap::new(),
-            reading: None,
+            reading: BTreeMap::new(),
         };
         supervisor.take_over(config);
         supervisor
@@ -100,6 +106,7 @@ impl Supervisor {
         self.wanted = running.chain(held).collect();
         self.roster.refused.clear();
         self.proxy_trouble = None;
+        self.proxy_build = proxy::build(&self.proxy_program());
     }
 
     /// Works until it has wound down.
@@ -142,19 +149,23 @@ impl Supervisor {
                 self.roster.drained(&id);
                 self.roster.answered(&id, result.is_ok());
             }
-            Event::ProxyTrouble(error) => self.proxy_trouble = Some(error.to_string()),
-            Event::ProxyChanged { there } => self.roster.proxy_changed(there),
-            Event::Table { pid, table } => {
-                if matches!(self.roster.table, Told::Asked { pid: asked } if asked == pid) {
+            Event::ProxyTrouble(generation, error) => {
+                self.proxy_trouble = Some(format!("{generation}: {error}"));
+            }
+            Event::ProxyChanged { generation, done } => {
+                self.roster.proxy_changed(generation, done);
+            }
+            Event::Table { generation, pid, table } => {
+                let asked = self.roster.told.get(&generation);
+                if matches!(asked, Some(Told::Asked { pid: asked }) if *asked == pid) {
                     self.proxy_trouble = None;
-                    self.roster.table = Told::Table { pid, table };
+                    self.roster.told.insert(generation, Told::Table { pid, table });
                 }
             }
-            Event::Pushed { pid, made, error } => {
-                self.roster.pushing = None;
-                self.roster.pushed(pid, made);
-                if error.is_some() && self.roster.proxy_pid() == Some(pid) {
-                    self.read_table(pid);
+            Event::Pushed { generation, pid, made, error } => {
+                self.roster.pushed(generation, pid, made);
+                if error.is_some() && self.roster.proxy_pids().get(&generation) == Some(&pid) {
+                    self.read_table(generation, pid);
                 }
             }
             Event::Ask(ask) => self.take_request(ask),
@@ -168,13 +179,13 @@ impl Supervisor {
 
     fn settle(&mut self) {
         self.watch_processes();
-        self.follow_proxy();
+        self.follow_proxies();
         if !self.roster.is_current {
             return;
         }
         let desired = self.desired();
         let observed = self.roster.observed();
-        let mut pushes = Vec::new();
+        let mut pushes: BTreeMap<Generation, Vec<Push>> = BTreeMap::new();
         for action in plan(&desired, &observed, is_free) {
             match action {
                 Action::Start { id, port, spec } => {
@@ -182,20 +193,24 @@ impl Supervisor {
                     self.hands.start(id, spec);
                 }
                 Action::Retire { id } => self.retire(&id),
-                Action::StartProxy { spec } => {
-                    self.roster.changing_proxy = Some(Change::Asked);
-                    self.hands.start_proxy(spec);
+                Action::StartProxy { generation, spec } => {
+                    self.roster.starting_proxy(generation, spec.clone());
+                    self.hands.start_proxy(generation, spec);
                 }
-                Action::StopProxy => {
-                    if let Some(job) = self.roster.proxy() {
-                        self.hands.stop_proxy(job.spec.clone());
-                        self.roster.changing_proxy = Some(Change::Asked);
+                Action::StopProxy { generation } => {
+                    if let Some(job) = self.roster.proxy(generation) {
+                        self.hands.stop_proxy(generation, job.spec.clone());
+                        self.roster.stopping_proxy(generation);
                     }
                 }
-                Action::Push(push) => pushes.push(push),
+                Action::Push { generation, push } => {
+                    pushes.entry(generation).or_default().push(push);
+                }
             }
         }
-        self.push(pushes);
+        for (generation, pushes) in pushes {
+            self.push(generation, pushes);
+        }
     }
 
     /// Everything that is wanted now.
@@ -203,19 +218,24 @@ impl Supervisor {
         if self.winding_down {
             return Desired::default();
         }
-        let exec = self.fixed.proxyd.clone().or_else(|| self.settings.proxy.exec.clone());
-        let exec = exec.unwrap_or_else(default_proxyd);
+        let (exec, run_dir) = (self.proxy_program(), &self.hands.run_dir);
+        let proxy = proxy::wanted(&self.settings, &exec, &self.proxy_build, run_dir);
         Desired {
             apps: self.wanted.clone(),
-            proxy: Some(proxy::job(&self.settings, &exec, &self.fixed.control)),
+            proxy: Some(WantedProxy { outdated: self.proxy_outdated, ..proxy }),
             first_port: Some(self.settings.first_port),
         }
+    }
+
+    fn proxy_program(&self) -> String {
+        let exec = self.fixed.proxyd.clone().or_else(|| self.settings.proxy.exec.clone());
+        exec.unwrap_or_else(default_proxyd)
     }
 
     /// Takes an instance out of service and clears it.
     pub(crate) fn retire(&mut self, id: &InstanceId) {
         // What is being pushed may make it a target once more; the plan says so again later.
-        if self.roster.pushing.as_ref().is_some_and(|pushing| pushing.contains(id)) {
+        if self.roster.pushing.values().any(|pushing| pushing.contains(id)) {
             return;
         }
         let Some(job) = self.roster.job(id) else { return };
@@ -224,27 +244,31 @@ impl Supervisor {
             Some(Wanted::Running(app) | Wanted::Stopped(app)) => app.drain,
             Some(Wanted::AsItIs) | None => DEFAULT_DRAIN,
         };
-        let is_target = match self.roster.observed().proxy {
+        let may_know = |seen: &SeenProxy| match &seen.table {
             Proxy::Known(table) => table.targets.contains_key(&key(id)),
             Proxy::Unknown => true,
             Proxy::Down => false,
         };
+        let proxies = self.roster.observed().proxies;
+        let knowing = proxies.iter().filter(|(_, seen)| may_know(seen));
+        let knowing: Vec<Generation> = knowing.map(|(generation, _)| *generation).collect();
         self.roster.retiring(id);
         self.unwatch(id);
-        self.hands.retire(id.clone(), spec, is_target.then_some(grace));
+        self.hands.retire(id.clone(), spec, &knowing, grace);
     }
 
-    fn push(&mut self, pushes: Vec<Push>) {
-        let Told::Table { pid, .. } = self.roster.table else { return };
-        if pushes.is_empty() || self.roster.pushing.is_some() {
+    fn push(&mut self, generation: Generation, pushes: Vec<Push>) {
+        let Some(Told::Table { pid, .. }) = self.roster.told.get(&generation) else { return };
+        if self.roster.pushing.contains_key(&generation) {
             return;
         }
         let about = pushes.iter().filter_map(|push| match push {
             Push::Target { id, .. } => Some(id.clone()),
-            Push::Route { .. } | Push::NoRoute { .. } | Push::NoTarget { .. } => None,
+            Push::Route { .. } | Push::NoRoute { .. } | Push::NoTarget { .. } | Push::Open => None,
         });
-        self.roster.pushing = Some(about.collect());
-        self.hands.push(pid, pushes);
+        let about = about.collect();
+        self.hands.push(generation, *pid, pushes);
+        self.roster.pushing.insert(generation, about);
     }
 
     /// Has every process of ours probed, and none that is gone.
@@ -283,39 +307,32 @@ impl Supervisor {
     }
 
     /// A proxy that was started anew knows nothing: it is asked, and then told.
-    fn follow_proxy(&mut self) {
-        let known = match &self.roster.table {
-            Told::Nothing => None,
-            Told::Asked { pid } | Told::Table { pid, .. } => Some(*pid),
-        };
-        let running = self.roster.proxy_pid();
-        if known == running {
-            return;
-        }
-        if let Some(pid) = running {
-            self.read_table(pid);
-        } else {
-            self.stop_reading();
-            self.roster.table = Told::Nothing;
-        }
-    }
-
-    fn read_table(&mut self, pid: u32) {
-        self.stop_reading();
-        self.roster.table = Told::Asked { pid };
-        self.reading = Some(self.hands.read_table(pid));
-    }
-
-    fn stop_reading(&mut self) {
-        if let Some(task) = self.reading.take() {
+    fn follow_proxies(&mut self) {
+        let running = self.roster.proxy_pids();
+        let gone = |generation: &Generation| !running.contains_key(generation);
+        self.roster.told.retain(|generation, _| !gone(generation));
+        for (_, task) in self.reading.extract_if(.., |generation, _| gone(generation)) {
             task.abort();
+        }
+        for (generation, pid) in running {
+            if self.roster.told.get(&generation).map(Told::pid) != Some(pid) {
+                self.read_table(generation, pid);
+            }
+        }
+    }
+
+    fn read_table(&mut self, generation: Generation, pid: u32) {
+        self.roster.told.insert(generation, Told::Asked { pid });
+        let task = self.hands.read_table(generation, pid);
+        if let Some(before) = self.reading.insert(generation, task) {
+            before.abort();
         }
     }
 
     fn is_done(&self) -> bool {
         let observed = self.roster.observed();
-        let proxy = self.roster.proxy().is_some_and(|job| proxy::is_ours(&job.spec));
-        self.roster.is_current && observed.instances.is_empty() && !proxy
+        let nothing = observed.instances.is_empty() && observed.proxies.is_empty();
+        self.roster.is_current && nothing
     }
 
     /// Lets bootctl hear from itself after a while.
@@ -346,7 +363,7 @@ fn default_proxyd() -> String {
     let own = std::env::current_exe().ok();
     let folders = own.as_deref().and_then(std::path::Path::parent).into_iter();
     let system = crate::app::DEFAULT_PATH.split(':').map(std::path::Path::new);
-    let mut paths = folders.chain(system).map(|folder| folder.join(proxy::JOB));
+    let mut paths = folders.chain(system).map(|folder| folder.join(generation::JOB));
     let found = paths.find(|path| path.is_file());
-    found.map_or_else(|| proxy::JOB.to_owned(), |path| path.to_string_lossy().into_owned())
+    found.map_or_else(|| generation::JOB.to_owned(), |path| path.to_string_lossy().into_owned())
 }

@@ -24,6 +24,13 @@ pub(crate) fn status(view: &StatusView) -> String {
         let _ = write!(text, ", {why}");
     }
     text += "\n";
+    if proxy.generations.len() > 1 {
+        for generation in &proxy.generations {
+            let pid = generation.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            let (job, state) = (&generation.job, generation.state.word());
+            let _ = writeln!(text, "  {job}: {state}{pid}, {}", generation.why);
+        }
+    }
     if view.apps.is_empty() {
         text += "\nno apps: write apps/NAME.toml and run `bootctl reload`";
     } else {

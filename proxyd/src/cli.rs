@@ -21,6 +21,11 @@ pub struct Cli {
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
 
+    /// Let no client in before `PUT /door` on the control socket: whoever comes earlier waits in the queue
+    /// of the listener. For a proxy that is told its routes after it has been started
+    #[arg(long)]
+    pub(crate) wait: bool,
+
     /// Threads that serve requests [default: one a core]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,

@@ -6,7 +6,7 @@
 //!      │                  ├──whole, last one──▶ closed
 //!      │                  ├──answered early──▶ lingering ──▶ closed
 //!      │                  └──broken after its head──▶ reset
-//!      └──idle too long, or drained──▶ closed
+//!      └──idle too long──▶ closed
 //! ```
 
 use std::future::{Future, poll_fn};
@@ -115,7 +115,10 @@ async fn first_bytes(
         }
         if !drained && (worker.draining.get() || drain.as_mut().poll(cx).is_ready()) {
             drained = true;
-            timer.set_after(limits::DRAINING_IDLE_TIME);
+            // Else its time goes on: a connection that is closed early may be closed under a request.
+            if worker.has_no_target() {
+                timer.set_after(limits::DRAINING_IDLE_TIME);
+            }
         }
         timer.poll(cx).map(|()| None)
     })

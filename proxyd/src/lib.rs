@@ -22,6 +22,7 @@ mod connection;
 mod control;
 mod cookie;
 mod crowd;
+mod door;
 mod exchange;
 mod flow;
 mod forwarded;

@@ -40,7 +40,7 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A client that sends nothing between two requests is let go.
 pub(crate) const IDLE_TIME: Duration = Duration::from_mins(1);
-/// The same while draining, and the client may still send one request.
+/// The same while draining, once there is no target that a request could go to.
 pub(crate) const DRAINING_IDLE_TIME: Duration = Duration::from_secs(2);
 /// One side sends or takes no byte of a body: 408 before the answer began, else a cut.
 pub(crate) const BODY_TIME: Duration = Duration::from_mins(1);

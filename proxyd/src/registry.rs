@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::door::Door;
 use crate::state::State;
 use crate::table::Table;
 use crate::target::Target;
@@ -27,10 +28,12 @@ pub(crate) struct Registry {
     seen: Vec<AtomicU64>,
     /// A worker has seen a change, or a retired target is drained.
     moved: Notify,
+    /// Whether clients are let in.
+    pub(crate) door: Door,
 }
 
 impl Registry {
-    pub(crate) fn new(workers: usize) -> Registry {
+    pub(crate) fn new(workers: usize, open: bool) -> Registry {
         Registry {
             state: Mutex::default(),
             table: Mutex::default(),
@@ -38,6 +41,7 @@ impl Registry {
             changed: watch::Sender::new(0),
             seen: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             moved: Notify::new(),
+            door: Door::new(workers, open),
         }
     }
 

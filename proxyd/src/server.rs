@@ -147,12 +147,12 @@ pub fn run(cli: Cli) -> Result<(), CannotServe> {
 
     let workers = cli.workers.or_else(|| thread::available_parallelism().ok());
     let workers = workers.map_or(1, std::num::NonZero::get);
-    let registry = Arc::new(Registry::new(workers));
+    let registry = Arc::new(Registry::new(workers, !cli.wait));
     let (stop, stopped) = watch::channel(false);
     let (events, coming) = channel();
     watch_signals(&events, log.reopener())?;
     start_workers(workers, &http, &registry, &log, &stopped, &events)?;
-    start_control(control, &registry, &stopped)?;
+    start_control(control, &registry)?;
     drop((http, events));
 
     let told = wait(&coming, workers, Duration::from_secs(cli.grace), &stop);
@@ -234,13 +234,12 @@ fn start_workers(
 fn start_control(
     listeners: Vec<UnixListener>,
     registry: &Arc<Registry>,
-    stopped: &watch::Receiver<bool>,
 ) -> Result<(), CannotServe> {
-    let (registry, stopped) = (Arc::clone(registry), stopped.clone());
+    let registry = Arc::clone(registry);
     thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            if let Err(error) = control::run(listeners, registry, stopped) {
+            if let Err(error) = control::run(listeners, registry) {
                 eprintln!("proxyd: the control socket cannot be served: {error}");
             }
         })

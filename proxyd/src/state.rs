@@ -365,6 +365,7 @@ impl State {
                 .insert(name.as_str().to_owned(), placed.target.view(&placed.wire));
         }
         wire::State {
+            serving: true,
             generation: self.generation,
             front: self.front.wire.clone(),
             routes: self.routes.values().map(|r| (r.key.to_string(), r.wire.clone())).collect(),

@@ -5,10 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::TcpListener;
 use std::ops::Deref;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use proxyd_wire as wire;
+use tokio::select;
 use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
@@ -122,6 +124,11 @@ impl Worker {
         }
         self.connections.set(self.connections.get() + 1);
         Some(Admission { worker: Rc::clone(self) })
+    }
+
+    /// Whether there is no target that a request could go to.
+    pub(crate) fn has_no_target(&self) -> bool {
+        self.registry.table().live.is_empty()
     }
 
     /// Takes a new picture and closes what it no longer needs.
@@ -262,12 +269,22 @@ pub(crate) fn run(
         });
         spawn_local(write_log(Rc::clone(&worker)));
         spawn_local(close_idle(Rc::clone(&worker)));
-        let mut accepting = Vec::new();
-        for listener in listeners {
-            accepting.push(spawn_local(listener::accept(listener, Rc::clone(&worker))));
-        }
         // The sender lives as long as the process; its end is a stop, too.
-        let _ = stop.wait_for(|stop| *stop).await;
+        let mut stopped = pin!(stop.wait_for(|stop| *stop));
+        let mut accepting = Vec::new();
+        let opened = select! {
+            () = worker.registry.door.opened() => true,
+            _ = &mut stopped => false,
+        };
+        if opened {
+            for listener in listeners {
+                accepting.push(spawn_local(listener::accept(listener, Rc::clone(&worker))));
+            }
+        }
+        worker.registry.door.pass();
+        if opened {
+            let _ = stopped.await;
+        }
         for task in &accepting {
             task.abort();
         }

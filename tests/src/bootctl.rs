@@ -153,11 +153,25 @@ impl Site {
         http::request(self.proxy, "GET", path, &format!("Host: {host}\r\n"), "")
     }
 
-    /// What the proxy has, from its control socket.
+    /// The job of the proxy that was started last.
+    #[track_caller]
+    pub fn proxy_job(&self) -> String {
+        self.proxy_jobs().pop().expect("there is a proxy")
+    }
+
+    /// The jobs of all generations of the proxy, the oldest first.
+    #[track_caller]
+    pub fn proxy_jobs(&self) -> Vec<String> {
+        let status = self.status();
+        let generations = status["proxy"]["generations"].as_array().expect("an array").iter();
+        generations.filter_map(|view| view["job"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// What the newest proxy has, from its control socket.
     #[track_caller]
     pub fn proxy_state(&self) -> proxyd_wire::State {
-        let mut stream =
-            UnixStream::connect(self.folder().join("run/proxyd.sock")).expect("it listens");
+        let socket = format!("run/{}.sock", self.proxy_job());
+        let mut stream = UnixStream::connect(self.folder().join(socket)).expect("it listens");
         let request = b"GET /state HTTP/1.1\r\nHost: proxyd\r\nConnection: close\r\n\r\n";
         stream.write_all(request).expect("it reads");
         let mut bytes = Vec::new();

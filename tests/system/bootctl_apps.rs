@@ -207,7 +207,7 @@ fn o10_a_changed_proxy_is_replaced_and_reload_waits_for_it() {
     site.done(&["reload"]);
     assert_eq!(site.get("a", "/").status, 200);
     assert_eq!(site.pids("a"), before.0);
-    assert_ne!(site.init.job("proxyd")["pid"], before.1);
+    assert_ne!(site.init.job(&site.proxy_job())["pid"], before.1);
 }
 
 /// SIGKILL.

@@ -6,6 +6,7 @@
 //! | `GET /apps/{app}` | shows one app | 200 `AppView`, 404 |
 //! | `PUT /apps/{app}/start` | wants it to run; answers when all instances are ready | 200 `AppView`, 404, 409 failed, 504 |
 //! | `PUT /apps/{app}/stop` | wants it stopped; answers when all instances are gone | 200 `AppView`, 404, 504 |
+//! | `PUT /proxy/restart` | a new generation of the proxy takes over; answers when it serves | 200 `StatusView`, 409 failed, 504 |
 //! | `PUT /reload` | reads the config anew; answers when all is as it says | 200 `StatusView`, 409, 422 problems, 504 |
 //!
 //! `?timeout_ms=N` bounds the wait of the PUTs; what was asked for goes on after it. Errors are
@@ -48,6 +49,7 @@ fn router(door: Door) -> Router {
         .route("/apps/{app}", get(show))
         .route("/apps/{app}/start", put(start))
         .route("/apps/{app}/stop", put(stop))
+        .route("/proxy/restart", put(restart_proxy))
         .route("/reload", put(reload))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -95,6 +97,10 @@ async fn reload(State(door): State<Door>, Query(wait): Query<Wait>) -> Response 
     ask(&door, Verb::Reload, wait.duration()).await
 }
 
+async fn restart_proxy(State(door): State<Door>, Query(wait): Query<Wait>) -> Response {
+    ask(&door, Verb::RestartProxy, wait.duration()).await
+}
+
 async fn ask(door: &Door, verb: Verb, within: Option<Duration>) -> Response {
     let (reply, answer) = oneshot::channel();
     let sent = door.send(Event::Ask(Ask { verb, within, reply })).await;
@@ -111,7 +117,7 @@ async fn ask(door: &Door, verb: Verb, within: Option<Duration>) -> Response {
 
 async fn unknown() -> Response {
     let message = "there is no such path; there are GET /status, GET /apps/APP, \
-                   PUT /apps/APP/start, PUT /apps/APP/stop, PUT /reload";
+                   PUT /apps/APP/start, PUT /apps/APP/stop, PUT /proxy/restart, PUT /reload";
     refused(StatusCode::NOT_FOUND, "unknown_path", message)
 }
 

@@ -33,6 +33,19 @@ pub(crate) struct ProxyView {
     pub(crate) pid: Option<u32>,
     pub(crate) listen: String,
     pub(crate) why: Option<String>,
+    /// Its jobs, the oldest first: a new one comes before an old one goes.
+    #[serde(default)]
+    pub(crate) generations: Vec<GenerationView>,
+}
+
+/// One generation of the proxy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GenerationView {
+    pub(crate) job: String,
+    pub(crate) state: ProxyState,
+    pub(crate) pid: Option<u32>,
+    pub(crate) why: String,
 }
 
 /// Where the proxy stands.
@@ -41,6 +54,8 @@ pub(crate) struct ProxyView {
 pub(crate) enum ProxyState {
     Ready,
     Starting,
+    /// It finishes what it has begun, and takes nothing new.
+    Draining,
     Down,
 }
 
@@ -149,6 +164,7 @@ impl ProxyState {
         match self {
             Self::Ready => "ready",
             Self::Starting => "starting",
+            Self::Draining => "draining",
             Self::Down => "down",
         }
     }

@@ -3,6 +3,7 @@
 mod attach;
 mod check;
 mod reload;
+mod restart;
 mod start;
 mod status;
 mod stop;
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Boot(boot) => boot::run(&boot),
         Command::Start(change) => ask(start::run(&change)),
         Command::Stop(change) => ask(stop::run(&change)),
+        Command::Restart(restart) => ask(restart::run(&restart)),
         Command::Status(status) => ask(status::run(&status)),
         Command::Reload(reload) => ask(reload::run(&reload)),
         Command::Check(check) => check::run(&check),

@@ -1,6 +1,7 @@
 //! `bootctl.toml`: what is not about one app. The file may be absent.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use init_wire::Account;
 
@@ -27,14 +28,18 @@ pub(crate) struct Proxy {
     pub(crate) user: Option<Account>,
     /// How many threads, if not as many as it finds good.
     pub(crate) workers: Option<u32>,
+    /// How long an old one finishes what it has begun, after a new one has taken over.
+    pub(crate) grace: Duration,
 }
 
 const FIRST_PORT: u32 = 9000;
+const LONGEST_GRACE: Duration = Duration::from_hours(24);
+const GRACE: Duration = Duration::from_secs(30);
 
 impl Default for Settings {
     fn default() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
-        let proxy = Proxy { listen, exec: None, user: None, workers: None };
+        let proxy = Proxy { listen, exec: None, user: None, workers: None, grace: GRACE };
         Self { proxy, first_port: port(FIRST_PORT) }
     }
 }
@@ -48,7 +53,7 @@ fn settings(root: &Section<'_>) -> Settings {
     root.expect(&["proxy", "ports"]);
     let default = Settings::default();
     let proxy = root.section("proxy");
-    proxy.expect(&["listen", "exec", "user", "workers"]);
+    proxy.expect(&["listen", "exec", "user", "workers", "grace"]);
     let ports = root.section("ports");
     ports.expect(&["first"]);
     Settings {
@@ -57,6 +62,7 @@ fn settings(root: &Section<'_>) -> Settings {
             exec: proxy.field("exec").and_then(|f| f.string()),
             user: proxy.field("user").and_then(|f| f.account()),
             workers: proxy.field("workers").and_then(|f| f.number(1..=1024)),
+            grace: proxy.field("grace").and_then(|f| grace(&f)).unwrap_or(default.proxy.grace),
         },
         first_port: ports
             .field("first")
@@ -73,6 +79,17 @@ fn address(field: &Field<'_>) -> Option<SocketAddr> {
         field.report(Fault::Form { value: text, instead });
     }
     address
+}
+
+/// A time that proxyd takes: whole seconds, up to a day.
+fn grace(field: &Field<'_>) -> Option<Duration> {
+    let time = field.duration()?;
+    let good = time.subsec_nanos() == 0 && time <= LONGEST_GRACE;
+    if !good {
+        let instead = "use whole seconds, at most a day, such as \"30s\"";
+        field.report(Fault::Form { value: format!("{time:?}"), instead });
+    }
+    good.then_some(time)
 }
 
 /// A numeric address with a port other than 0: clients have to know it.

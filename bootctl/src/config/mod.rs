@@ -21,6 +21,7 @@ pub(crate) use main_file::{Settings, parse_listen};
 pub(crate) use problem::{Fault, Problem};
 
 use crate::app::App;
+use crate::generation;
 use crate::name::{AppName, Host};
 use app_file::Surroundings;
 use reader::Reader;
@@ -112,6 +113,9 @@ fn read_app(config: &mut Config, path: &Path, surroundings: &Surroundings<'_>) {
         Ok(name) => name,
         Err(error) => return config.problems.push(whole_file(path, Fault::FileName(error))),
     };
+    if name.as_str() == generation::JOB {
+        return config.problems.push(whole_file(path, Fault::ProxyName));
+    }
     let read = match fs::read_to_string(path) {
         Ok(text) => app_file::read(Reader::new(shown(path), &text), name.clone(), surroundings),
         Err(error) => Err(vec![unreadable(path, error)]),

@@ -51,6 +51,8 @@ pub(crate) enum Fault {
     Reserved,
     #[error("gives the app its name, which {0}; rename the file")]
     FileName(HostError),
+    #[error("gives the app its name, which is that of the proxy's jobs; rename the file")]
+    ProxyName,
 }
 
 fn did_you_mean(nearest: Option<&str>, known: &[&str]) -> String {

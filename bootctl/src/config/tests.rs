@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::health::Probe;
@@ -186,6 +187,26 @@ fn one_broken_file_says_nothing_about_the_others() {
             "apps/b.toml: `exec` is missing; name the program to run, such as exec = \"node\"",
         ]
     );
+}
+
+#[test]
+fn an_app_is_not_called_like_the_proxy() {
+    let (folder, config) = loaded(&[("apps/proxyd.toml", "exec = \"node\"\n")]);
+    let told = told(folder.path(), &config);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("that of the proxy's jobs"), "{told:?}");
+    assert!(config.apps.is_empty() && config.broken.is_empty());
+}
+
+#[test]
+fn the_proxys_graces_are_whole_seconds() {
+    let read = |text: &str| loaded(&[("bootctl.toml", text)]).1;
+    assert_eq!(read("").settings.proxy.grace, Duration::from_secs(30));
+    assert_eq!(read("[proxy]\ngrace = \"2m\"\n").settings.proxy.grace, Duration::from_mins(2));
+    for bad in ["1500ms", "25h", "x"] {
+        let config = read(&format!("[proxy]\ngrace = \"{bad}\"\n"));
+        assert!(config.settings_broken, "{bad}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! only when enough current ones serve. It refuses to touch jobs and routes that are not its own
 //! business: foreign jobs, and apps whose file is broken.
 
+mod generations;
 mod proxy;
 #[cfg(test)]
 mod tests;
@@ -17,16 +18,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use init_wire::JobSpec;
 
 use crate::app::App;
+use crate::generation::{Generation, WantedProxy};
 use crate::health::Health;
 use crate::name::{AppName, Host, InstanceId, Port};
+
+pub(crate) use generations::serves as proxy_serves;
 
 /// What the administrator wants.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Desired {
     /// Every app there is a file of.
     pub(crate) apps: BTreeMap<AppName, Wanted>,
-    /// The proxy's job; none while winding down.
-    pub(crate) proxy: Option<JobSpec>,
+    /// The proxy; none while winding down.
+    pub(crate) proxy: Option<WantedProxy>,
     /// Where the search for a free port begins.
     pub(crate) first_port: Option<Port>,
 }
@@ -46,8 +50,11 @@ pub(crate) enum Wanted {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observed {
     pub(crate) instances: BTreeMap<InstanceId, Seen>,
-    pub(crate) proxy_job: ProxyJob,
-    pub(crate) proxy: Proxy,
+    pub(crate) proxies: BTreeMap<Generation, SeenProxy>,
+    /// Jobs that have a generation's name and are not ours.
+    pub(crate) foreign_proxies: BTreeSet<Generation>,
+    /// Somebody else's job is where the first generation would be: hands off.
+    pub(crate) proxy_refused: bool,
     /// Apps of which init refused to start the current spec.
     pub(crate) refused: BTreeSet<AppName>,
 }
@@ -75,23 +82,30 @@ pub(crate) enum Life {
     Ended,
 }
 
-/// The job `proxyd`.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum ProxyJob {
-    /// There is none.
-    #[default]
-    Absent,
-    /// There is one that bootctl did not start, or init refused ours: hands off.
-    Refused,
-    /// It is on its way up or down.
-    Changing,
-    /// It lives, or will again.
-    Live(Box<JobSpec>),
-    /// It has ended.
+/// One generation of the proxy.
+#[derive(Clone, Debug)]
+pub(crate) struct SeenProxy {
+    pub(crate) spec: JobSpec,
+    pub(crate) life: ProxyLife,
+    pub(crate) table: Proxy,
+}
+
+/// Where its job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProxyLife {
+    /// init has been asked to start it and has not answered.
+    Asked,
+    /// It has no process yet, or waits for its next one.
+    Coming,
+    /// It has a process.
+    Running,
+    /// It is on its way out, and may serve what it has begun.
+    Leaving,
+    /// It has ended and init does not start it again.
     Ended,
 }
 
-/// What the proxy says.
+/// What a generation says.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Proxy {
     /// It does not run.
@@ -110,6 +124,8 @@ pub(crate) struct Table {
     pub(crate) routes: BTreeMap<String, String>,
     /// Service and target to address.
     pub(crate) targets: BTreeMap<(String, String), String>,
+    /// Whether it lets clients in.
+    pub(crate) serving: bool,
 }
 
 /// A thing to do.
@@ -119,21 +135,34 @@ pub(crate) enum Action {
     Start { id: InstanceId, port: Port, spec: Box<JobSpec> },
     /// Take it from the proxy, let it finish, stop it, clear it.
     Retire { id: InstanceId },
-    /// Start the proxy.
-    StartProxy { spec: Box<JobSpec> },
-    /// Stop the proxy, because it is outdated or not wanted, and clear it.
-    StopProxy,
-    /// Change the proxy's table.
-    Push(Push),
+    /// Start this generation of the proxy.
+    StartProxy { generation: Generation, spec: Box<JobSpec> },
+    /// Let it finish, and clear it.
+    StopProxy { generation: Generation },
+    /// Change its table.
+    Push { generation: Generation, push: Push },
 }
 
-/// One change of the proxy's table.
+/// One change of a generation's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Push {
-    Route { host: Host, service: AppName },
-    NoRoute { host: String },
-    Target { id: InstanceId, address: String },
-    NoTarget { service: String, target: String },
+    Route {
+        host: Host,
+        service: AppName,
+    },
+    NoRoute {
+        host: String,
+    },
+    Target {
+        id: InstanceId,
+        address: String,
+    },
+    NoTarget {
+        service: String,
+        target: String,
+    },
+    /// It knows all that it has to: clients may come.
+    Open,
 }
 
 /// What to do next. `is_free` tells of a port whether nobody listens on it.
@@ -143,7 +172,7 @@ pub(crate) fn plan(
     is_free: impl Fn(Port) -> bool,
 ) -> Vec<Action> {
     let mut actions = Vec::new();
-    plan_proxy_job(desired, observed, &mut actions);
+    generations::plan(desired, observed, &mut actions);
     let mut retired = BTreeSet::new();
     // In reverse order, so that what was started last goes first.
     for (id, seen) in observed.instances.iter().rev() {
@@ -166,36 +195,16 @@ pub(crate) fn plan(
             start(app, &crew, observed, &mut ports, &mut actions);
         }
     }
-    if desired.proxy.is_some()
-        && let Proxy::Known(table) = &observed.proxy
-    {
-        actions.extend(proxy::pushes(desired, observed, table, &retired).map(Action::Push));
+    if desired.proxy.is_some() {
+        for (&generation, seen) in &observed.proxies {
+            // Also while it is leaving: what it has begun goes on, on targets that are there.
+            if let Proxy::Known(table) = &seen.table {
+                let pushes = proxy::pushes(desired, observed, table, &retired);
+                actions.extend(pushes.map(|push| Action::Push { generation, push }));
+            }
+        }
     }
     actions
-}
-
-fn plan_proxy_job(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
-    match (&desired.proxy, &observed.proxy_job) {
-        (Some(spec), ProxyJob::Absent | ProxyJob::Ended) => {
-            actions.push(Action::StartProxy { spec: Box::new(spec.clone()) });
-        }
-        (Some(spec), ProxyJob::Live(running)) if *spec != **running => {
-            actions.push(Action::StopProxy);
-        }
-        // The apps finish their requests first.
-        (None, ProxyJob::Live(_) | ProxyJob::Ended) if observed.instances.is_empty() => {
-            actions.push(Action::StopProxy);
-        }
-        (Some(_), ProxyJob::Live(_) | ProxyJob::Changing | ProxyJob::Refused)
-        | (
-            None,
-            ProxyJob::Absent
-            | ProxyJob::Live(_)
-            | ProxyJob::Ended
-            | ProxyJob::Changing
-            | ProxyJob::Refused,
-        ) => {}
-    }
 }
 
 fn start<F: Fn(Port) -> bool>(
@@ -258,14 +267,14 @@ impl<'a> Crew<'a> {
         let is_current = |id: &InstanceId, seen: &Seen| app.job(id.number, seen.port) == seen.spec;
         let member = |(id, seen): (&'a InstanceId, &'a Seen)| Member {
             id,
-            serves: serves(id, seen, &observed.proxy),
+            serves: serves(id, seen, observed),
             life: seen.life,
         };
         Self {
             wanted: count,
             current: here().filter(|(id, seen)| is_current(id, seen)).map(member).collect(),
             outdated: here().filter(|(id, seen)| !is_current(id, seen)).map(member).collect(),
-            in_doubt: matches!(observed.proxy, Proxy::Unknown)
+            in_doubt: observed.is_any_proxy_unknown()
                 || here().any(|(_, seen)| seen.life == Life::Running(Health::Unknown)),
         }
     }
@@ -308,15 +317,24 @@ fn beyond<'a, 'b: 'a>(
     members.split_off(keep.min(members.len()))
 }
 
-/// Whether requests reach it.
-pub(crate) fn serves(id: &InstanceId, seen: &Seen, proxy: &Proxy) -> bool {
-    let ready = seen.life == Life::Running(Health::Ready);
-    match proxy {
-        // Nobody sends requests: being ready is all that it can be.
-        Proxy::Down => ready,
-        Proxy::Unknown => false,
-        Proxy::Known(table) => ready && table.targets.get(&key(id)) == Some(&address(seen.port)),
+impl Observed {
+    /// Whether a generation runs that may serve, and has not told its table.
+    fn is_any_proxy_unknown(&self) -> bool {
+        self.proxies.values().any(|seen| matches!(seen.table, Proxy::Unknown))
     }
+}
+
+/// Whether requests reach it: through every generation that clients are let in by.
+pub(crate) fn serves(id: &InstanceId, seen: &Seen, observed: &Observed) -> bool {
+    let has_it = |seen_proxy: &SeenProxy| match &seen_proxy.table {
+        // Nobody sends requests there: being ready is all that it can be.
+        Proxy::Down => true,
+        Proxy::Unknown => false,
+        Proxy::Known(table) => {
+            !table.serving || table.targets.get(&key(id)) == Some(&address(seen.port))
+        }
+    };
+    seen.life == Life::Running(Health::Ready) && observed.proxies.values().all(has_it)
 }
 
 /// An instance in the proxy's words.

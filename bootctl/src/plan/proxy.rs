@@ -1,11 +1,11 @@
 //! The difference between the proxy's table and the one that is wanted.
 //!
 //! An instance is a target exactly while it is ready. While that is not known yet, after bootctl
-//! has started anew, its target is left as it is.
+//! has started anew, its target is left as it is, and a proxy that lets nobody in yet goes on so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Desired, Life, Observed, Push, Table, Wanted, address, key};
+use super::{Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, address, key};
 use crate::health::Health;
 use crate::name::{AppName, Host, InstanceId};
 
@@ -16,7 +16,7 @@ pub(super) fn pushes(
     table: &Table,
     retired: &BTreeSet<InstanceId>,
 ) -> impl Iterator<Item = Push> {
-    let routes = routes(desired, table);
+    let routes = routes(desired, observed);
     let mut puts = Vec::new();
     let mut removals = Vec::new();
     for (host, service) in &routes {
@@ -50,11 +50,14 @@ pub(super) fn pushes(
             removals.push(Push::NoTarget { service, target });
         }
     }
-    puts.into_iter().chain(removals)
+    let in_doubt = |seen: &Seen| seen.life == Life::Running(Health::Unknown);
+    let opens = !table.serving && !observed.instances.values().any(in_doubt);
+    puts.into_iter().chain(removals).chain(opens.then_some(Push::Open))
 }
 
 /// Stopped apps keep their hosts: who asks for one learns that it is down, not that it is unknown.
-fn routes(desired: &Desired, table: &Table) -> BTreeMap<Host, AppName> {
+/// Those of an app whose file is broken stay as any generation has them.
+fn routes(desired: &Desired, observed: &Observed) -> BTreeMap<Host, AppName> {
     let mut routes = BTreeMap::new();
     for (name, wanted) in &desired.apps {
         match wanted {
@@ -62,7 +65,12 @@ fn routes(desired: &Desired, table: &Table) -> BTreeMap<Host, AppName> {
                 routes.extend(app.hosts().map(|host| (host.clone(), name.clone())));
             }
             Wanted::AsItIs => {
-                let its = table.routes.iter().filter(|(_, service)| *service == name.as_str());
+                let tables = observed.proxies.values().filter_map(|seen| match &seen.table {
+                    Proxy::Known(table) => Some(table),
+                    Proxy::Down | Proxy::Unknown => None,
+                });
+                let all = tables.flat_map(|table| &table.routes);
+                let its = all.filter(|(_, service)| *service == name.as_str());
                 let hosts = its.filter_map(|(host, _)| Host::parse(host).ok());
                 for host in hosts.chain([name.host().clone()]) {
                     routes.entry(host).or_insert_with(|| name.clone());

@@ -16,8 +16,12 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (n.clone(), 0..5_u32).prop_map(|(n, count)| Happening::Scale(n, count)),
         1 => (n.clone(), any::<bool>()).prop_map(|(n, runs)| Happening::Stop(n, runs)),
         1 => (n.clone(), any::<bool>()).prop_map(|(n, breaks)| Happening::Break(n, breaks)),
-        1 => n.prop_map(Happening::Remove),
-        1 => Just(Happening::ProxyCrash),
+        1 => n.clone().prop_map(Happening::Remove),
+        1 => n.clone().prop_map(Happening::ProxyCrash),
+        1 => n.clone().prop_map(Happening::ProxyEnd),
+        4 => n.clone().prop_map(Happening::ProxyTells),
+        1 => prop::bool::weighted(0.7).prop_map(Happening::ProxyChange),
+        1 => Just(Happening::ProxyRestart),
         1 => Just(Happening::Forget),
     ]
 }
@@ -51,7 +55,9 @@ proptest! {
         world.settle();
         let before = world.instances();
         world.happen(Happening::Forget);
-        prop_assert_eq!(world.act(), 0, "nothing is done before anything is known");
+        let done = world.act();
+        // Of two that never get ready one is given up, whichever was started anew.
+        prop_assert!(done == 0 || world.is_proxy_bad(), "nothing is done before it is known");
         world.settle();
         prop_assert_eq!(world.instances(), before);
     }
@@ -82,7 +88,10 @@ fn told(actions: &[Action]) -> Vec<String> {
     let tell = |action: &Action| match action {
         Action::Start { id, port, .. } => format!("start {id} on {port}"),
         Action::Retire { id } => format!("retire {id}"),
-        other => format!("{other:?}"),
+        Action::StartProxy { generation, .. } => format!("start {generation}"),
+        Action::StopProxy { generation } => format!("stop {generation}"),
+        Action::Push { generation, push: Push::Open } => format!("open {generation}"),
+        other @ Action::Push { .. } => format!("{other:?}"),
     };
     actions.iter().map(tell).collect()
 }
@@ -140,9 +149,113 @@ fn one_that_has_ended_is_not_started_again_by_itself() {
 fn the_proxy_goes_after_the_last_app() {
     let app = sample("a", 1);
     let mut seen = observed(&app, &[(1, READY)]);
-    seen.proxy_job = ProxyJob::Live(Box::new(JobSpec::new("proxyd")));
+    seen.proxies = generations(&[(1, "x", SERVES)]);
     let nothing = Desired::default();
-    assert_eq!(plan(&nothing, &seen, |_| true).len(), 1, "only the app");
+    assert_eq!(told(&plan(&nothing, &seen, |_| true)), ["retire a.1"]);
     seen.instances.clear();
-    assert_eq!(plan(&nothing, &seen, |_| true), [Action::StopProxy]);
+    assert_eq!(told(&plan(&nothing, &seen, |_| true)), ["stop proxyd"]);
+}
+
+/// How a generation is: whether it runs, and whether it lets clients in, if that is known.
+type Stand = (ProxyLife, Option<bool>);
+
+const SERVES: Stand = (ProxyLife::Running, Some(true));
+const CLOSED: Stand = (ProxyLife::Running, Some(false));
+const SILENT: Stand = (ProxyLife::Running, None);
+const COMING: Stand = (ProxyLife::Coming, Some(false));
+const LEAVING: Stand = (ProxyLife::Leaving, Some(true));
+const ENDED: Stand = (ProxyLife::Ended, Some(false));
+
+fn wanted_proxy(arg: &str) -> WantedProxy {
+    let mut wanted = crate::generation::sample();
+    wanted.spec.args = vec![arg.into()];
+    wanted
+}
+
+fn generations(all: &[(u32, &str, Stand)]) -> BTreeMap<Generation, SeenProxy> {
+    let seen = |(number, arg, (life, serving)): &(u32, &str, Stand)| {
+        let generation = (1..*number).fold(Generation::FIRST, |generation, _| generation.next());
+        let table = match (life, serving) {
+            (ProxyLife::Running | ProxyLife::Leaving, Some(serving)) => {
+                Proxy::Known(Table { serving: *serving, ..Table::default() })
+            }
+            (ProxyLife::Running, None) => Proxy::Unknown,
+            _ => Proxy::Down,
+        };
+        let spec = wanted_proxy(arg).job(generation);
+        (generation, SeenProxy { spec, life: *life, table })
+    };
+    all.iter().map(seen).collect()
+}
+
+#[test]
+fn p02_at_most_two_generations_and_one_that_serves_until_another_does() {
+    for (there, actions) in [
+        (&[][..], &["start proxyd"][..]),
+        (&[(1, "new", SILENT)], &[]),
+        (&[(1, "new", CLOSED)], &["open proxyd"]),
+        (&[(1, "new", SERVES)], &[]),
+        (&[(1, "old", SERVES)], &["start proxyd.2"]),
+        (&[(1, "old", SERVES), (2, "new", SILENT)], &[]),
+        (&[(1, "old", SERVES), (2, "new", COMING)], &[]),
+        (&[(1, "old", SERVES), (2, "new", CLOSED)], &["open proxyd.2"]),
+        (&[(1, "old", SERVES), (2, "new", SERVES)], &["stop proxyd"]),
+        (&[(1, "old", SILENT), (2, "new", SERVES)], &["stop proxyd"]),
+        (&[(1, "old", LEAVING), (2, "new", SERVES)], &[]),
+        // The new one died after the old one was told to go.
+        (&[(1, "old", LEAVING), (2, "new", CLOSED)], &["open proxyd.2"]),
+        (&[(1, "old", LEAVING), (2, "older", SERVES)], &[]),
+        // One that never gets ready is in the way of the next.
+        (&[(1, "old", SERVES), (2, "bad", COMING)], &["stop proxyd.2"]),
+        (&[(1, "old", COMING), (2, "bad", COMING)], &["stop proxyd.2"]),
+        (&[(1, "old", SILENT), (2, "bad", COMING)], &[]),
+        (&[(1, "old", SERVES), (2, "bad", SILENT)], &["stop proxyd.2"]),
+        (&[(1, "old", SERVES), (2, "bad", ENDED)], &["stop proxyd.2", "start proxyd.3"]),
+        (&[(3, "new", ENDED)], &["stop proxyd.3", "start proxyd.4"]),
+        // A restart that bootctl has forgotten.
+        (&[(1, "new", SERVES), (2, "new", SERVES)], &["stop proxyd"]),
+        (&[(1, "new", SERVES), (2, "new", COMING)], &["stop proxyd.2"]),
+    ] {
+        let proxy = Some(wanted_proxy("new"));
+        let desired = Desired { proxy, ..Desired::default() };
+        let seen = Observed { proxies: generations(there), ..Observed::default() };
+        assert_eq!(told(&plan(&desired, &seen, |_| true)), actions, "{there:?}");
+    }
+}
+
+#[test]
+fn a_foreign_job_is_left_alone() {
+    let desired = Desired { proxy: Some(wanted_proxy("new")), ..Desired::default() };
+    let mut seen = Observed { proxy_refused: true, ..Observed::default() };
+    assert_eq!(told(&plan(&desired, &seen, |_| true)), [""; 0]);
+    seen.proxy_refused = false;
+    seen.foreign_proxies.insert(Generation::FIRST.next());
+    assert_eq!(told(&plan(&desired, &seen, |_| true)), ["start proxyd.3"]);
+}
+
+#[test]
+fn p04_an_instance_serves_when_every_generation_that_lets_clients_in_has_it() {
+    let app = sample("a", 1);
+    let mut seen = observed(&app, &[(1, READY)]);
+    let (id, instance) = seen.instances.clone().pop_first().expect("there is one");
+    let mut judge = |all: &[(u32, &str, Stand)], with: &[Generation]| {
+        seen.proxies = generations(all);
+        for generation in with {
+            let Some(SeenProxy { table: Proxy::Known(table), .. }) =
+                seen.proxies.get_mut(generation)
+            else {
+                panic!("it has a table")
+            };
+            table.targets.insert(key(&id), address(instance.port));
+        }
+        serves(&id, &instance, &seen)
+    };
+    let (first, second) = (Generation::FIRST, Generation::FIRST.next());
+    assert!(judge(&[], &[]), "nobody sends requests");
+    assert!(judge(&[(1, "x", SERVES)], &[first]));
+    assert!(!judge(&[(1, "x", SERVES)], &[]));
+    assert!(!judge(&[(1, "x", LEAVING), (2, "x", SERVES)], &[second]), "the old one asks it, too");
+    assert!(judge(&[(1, "x", LEAVING), (2, "x", SERVES)], &[first, second]));
+    assert!(judge(&[(1, "x", SERVES), (2, "x", CLOSED)], &[first]));
+    assert!(!judge(&[(1, "x", SERVES), (2, "x", SILENT)], &[first]));
 }

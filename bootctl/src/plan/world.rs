@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use init_wire::JobSpec;
 
 use super::{
-    Action, Desired, Life, Observed, Proxy, ProxyJob, Push, Seen, Table, Wanted, address, key,
-    plan, serves,
+    Action, Desired, Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Wanted,
+    address, key, plan, proxy_serves, serves,
 };
 use crate::app::{App, identify, sample};
+use crate::generation::{self, Generation, WantedProxy};
 use crate::health::Health;
 use crate::name::{AppName, InstanceId, Port};
 
@@ -37,8 +38,16 @@ pub(super) enum Happening {
     Break(usize, bool),
     /// Or removes it.
     Remove(usize),
-    /// The proxy dies and comes back with an empty table.
-    ProxyCrash,
+    /// The n-th generation of the proxy dies and comes back with an empty table.
+    ProxyCrash(usize),
+    /// It dies and does not come back.
+    ProxyEnd(usize),
+    /// It tells its table to a bootctl that did not know it.
+    ProxyTells(usize),
+    /// The administrator changes the proxy to what gets ready, or to what never does.
+    ProxyChange(bool),
+    /// Or has it started anew.
+    ProxyRestart,
     /// bootctl is killed and starts anew.
     Forget,
 }
@@ -48,6 +57,25 @@ struct Process {
     life: Life,
     spec: JobSpec,
 }
+
+/// A generation of the proxy.
+#[derive(Clone, Debug)]
+struct Proxyd {
+    spec: JobSpec,
+    life: ProxyLife,
+    table: Table,
+    /// Whether bootctl knows its table.
+    told: bool,
+}
+
+impl Proxyd {
+    fn is_serving(&self) -> bool {
+        self.life == ProxyLife::Running && self.table.serving
+    }
+}
+
+/// What makes a proxy never get ready.
+const BAD: &str = "bad";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum File {
@@ -59,13 +87,12 @@ enum File {
 /// All there is.
 pub(super) struct World {
     jobs: BTreeMap<String, Process>,
-    proxy_job: ProxyJob,
-    table: Option<Table>,
+    proxies: BTreeMap<Generation, Proxyd>,
     /// What bootctl knows of readiness; empty after it was killed.
     judged: BTreeSet<String>,
     doing: Vec<Action>,
     apps: BTreeMap<AppName, (App, File, bool)>,
-    proxy_spec: JobSpec,
+    wanted_proxy: WantedProxy,
 }
 
 impl World {
@@ -77,12 +104,11 @@ impl World {
         let foreign = Process { life: Life::Running(Health::Ready), spec: JobSpec::new("sshd") };
         Self {
             jobs: BTreeMap::from([("a.1x".to_owned(), foreign)]),
-            proxy_job: ProxyJob::Absent,
-            table: None,
+            proxies: BTreeMap::new(),
             judged: BTreeSet::new(),
             doing: Vec::new(),
             apps: apps.collect(),
-            proxy_spec: JobSpec::new("proxyd"),
+            wanted_proxy: generation::sample(),
         }
     }
 
@@ -116,13 +142,55 @@ impl World {
                 *file = if breaks { File::Broken } else { File::Fine };
             }
             Happening::Remove(n) => self.app(n).1 = File::Removed,
-            Happening::ProxyCrash if self.table.is_some() => self.table = Some(Table::default()),
-            Happening::Forget => {
-                self.doing.clear();
-                self.judged.clear();
+            Happening::ProxyCrash(n) => {
+                if let Some(proxyd) = self.nth_proxy(n) {
+                    proxyd.table = Table::default();
+                    proxyd.told = false;
+                }
             }
-            Happening::Done(_) | Happening::ProxyCrash => {}
+            Happening::ProxyEnd(n) => {
+                if let Some(proxyd) = self.nth_proxy(n) {
+                    proxyd.table = Table::default();
+                    proxyd.life = ProxyLife::Ended;
+                }
+            }
+            Happening::ProxyTells(n) => {
+                if let Some(proxyd) = self.nth_proxy(n) {
+                    proxyd.told = true;
+                }
+            }
+            Happening::ProxyChange(good) => {
+                let word = if good { "more" } else { BAD };
+                let args = &mut self.wanted_proxy.spec.args;
+                args.retain(|arg| arg != BAD);
+                args.push(word.into());
+            }
+            Happening::ProxyRestart => {
+                self.wanted_proxy.outdated = self.proxies.keys().last().copied();
+            }
+            Happening::Forget => {
+                for action in std::mem::take(&mut self.doing) {
+                    // What init was asked to stop it stops, whoever waits for it.
+                    if let Action::StopProxy { generation } = action
+                        && let Some(proxyd) = self.proxies.get_mut(&generation)
+                    {
+                        proxyd.life = ProxyLife::Ended;
+                    }
+                }
+                self.judged.clear();
+                self.wanted_proxy.outdated = None;
+                self.proxies.values_mut().for_each(|proxyd| proxyd.told = false);
+            }
+            Happening::Done(_) => {}
         }
+    }
+
+    /// The n-th generation that has a process.
+    fn nth_proxy(&mut self, n: usize) -> Option<&mut Proxyd> {
+        let alive = |proxyd: &&mut Proxyd| proxyd.life == ProxyLife::Running;
+        let mut alive: Vec<_> = self.proxies.values_mut().filter(alive).collect();
+        let count = alive.len();
+        (count > 0).then(|| alive.swap_remove(n % count))
     }
 
     /// bootctl looks, plans and begins to act. Checks what must hold of any plan.
@@ -130,11 +198,12 @@ impl World {
         let (desired, observed) = (self.desired(), self.observed());
         let actions = plan(&desired, &observed, |port| port.number() != FOREIGN_PORT);
         check_retirements(&desired, &observed, &actions);
+        check_generations(&observed, &actions);
         let count = actions.len();
         for action in actions {
-            if let Action::Push(push) = &action {
+            if let Action::Push { generation, push } = &action {
                 // Pushes are quick and in order.
-                self.push(push);
+                self.push(*generation, push);
             } else {
                 self.doing.push(action);
             }
@@ -160,8 +229,10 @@ impl World {
                 }
                 let _ = id;
             }
-            let all_known = ids.iter().all(|id| self.judged.contains(id));
+            let mut all_known = ids.iter().all(|id| self.judged.contains(id));
             self.judged.extend(ids);
+            all_known &= self.proxies.values().all(|proxyd| proxyd.told);
+            self.proxies.values_mut().for_each(|proxyd| proxyd.told = true);
             if planned == 0 && !busy && all_known {
                 return;
             }
@@ -172,7 +243,15 @@ impl World {
     /// What has to be true at rest.
     pub(super) fn check_converged(&self) {
         let observed = self.observed();
-        let Proxy::Known(table) = &observed.proxy else { panic!("the proxy runs") };
+        let serving: Vec<_> = self.proxies.iter().filter(|(_, p)| p.is_serving()).collect();
+        if self.is_proxy_bad() {
+            assert!(self.proxies.len() <= 2 && serving.len() <= 1, "{:#?}", self.proxies);
+        } else {
+            assert_eq!((self.proxies.len(), serving.len()), (1, 1), "{:#?}", self.proxies);
+            let (generation, proxyd) = serving[0];
+            assert!(self.wanted_proxy.is_current(*generation, &proxyd.spec));
+        }
+        let Some((_, Proxyd { table, .. })) = serving.first() else { return };
         for (name, (app, file, runs)) in &self.apps {
             let mine: Vec<_> =
                 observed.instances.iter().filter(|(id, _)| id.app == *name).collect();
@@ -208,6 +287,11 @@ impl World {
         assert_eq!(table.targets, expected, "targets are those that are ready");
     }
 
+    /// Whether the proxy that is wanted never gets ready.
+    pub(super) fn is_proxy_bad(&self) -> bool {
+        self.wanted_proxy.spec.args.iter().any(|arg| arg == BAD)
+    }
+
     pub(super) fn instances(&self) -> Vec<(String, Port)> {
         let all = self.jobs.iter();
         all.filter_map(|(id, p)| Some((id.clone(), identify(id, &p.spec)?.1))).collect()
@@ -235,15 +319,14 @@ impl World {
         let apps = self.apps.iter().filter_map(|(name, app)| Some((name.clone(), wanted(app)?)));
         Desired {
             apps: apps.collect(),
-            proxy: Some(self.proxy_spec.clone()),
+            proxy: Some(self.wanted_proxy.clone()),
             first_port: Port::new(FIRST_PORT),
         }
     }
 
     fn observed(&self) -> Observed {
         let mut observed = Observed {
-            proxy_job: self.proxy_job.clone(),
-            proxy: self.table.clone().map_or(Proxy::Down, Proxy::Known),
+            proxies: self.proxies.iter().map(|(g, proxyd)| (*g, seen_proxy(proxyd))).collect(),
             ..Observed::default()
         };
         for (id, process) in &self.jobs {
@@ -266,10 +349,17 @@ impl World {
                         seen.life = Life::Leaving;
                     }
                 }
-                Action::StartProxy { .. } | Action::StopProxy => {
-                    observed.proxy_job = ProxyJob::Changing;
+                Action::StartProxy { generation, spec } => {
+                    let (spec, life) = (*spec.clone(), ProxyLife::Asked);
+                    let seen = SeenProxy { spec, life, table: Proxy::Down };
+                    observed.proxies.insert(*generation, seen);
                 }
-                Action::Push(_) => {}
+                Action::StopProxy { generation } => {
+                    if let Some(seen) = observed.proxies.get_mut(generation) {
+                        seen.life = ProxyLife::Leaving;
+                    }
+                }
+                Action::Push { .. } => {}
             }
         }
         observed
@@ -283,26 +373,27 @@ impl World {
                 assert!(before.is_none(), "{id} is started twice");
             }
             Action::Retire { id } => {
-                if let Some(table) = &mut self.table {
-                    table.targets.remove(&key(&id));
+                for proxyd in self.proxies.values_mut() {
+                    proxyd.table.targets.remove(&key(&id));
                 }
                 self.judged.remove(&id.to_string());
                 self.jobs.remove(&id.to_string()).expect("only what is there is retired");
             }
-            Action::StartProxy { spec } => {
-                self.proxy_job = ProxyJob::Live(spec);
-                self.table = Some(Table::default());
+            Action::StartProxy { generation, spec } => {
+                let bad = spec.args.iter().any(|arg| arg == BAD);
+                let life = if bad { ProxyLife::Coming } else { ProxyLife::Running };
+                let proxyd = Proxyd { spec: *spec, life, table: Table::default(), told: false };
+                let before = self.proxies.insert(generation, proxyd);
+                assert!(before.is_none(), "{generation} is started twice");
             }
-            Action::StopProxy => {
-                self.proxy_job = ProxyJob::Absent;
-                self.table = None;
-            }
-            Action::Push(push) => self.push(&push),
+            Action::StopProxy { generation } => drop(self.proxies.remove(&generation)),
+            Action::Push { generation, push } => self.push(generation, &push),
         }
     }
 
-    fn push(&mut self, push: &Push) {
-        let table = self.table.as_mut().expect("only a proxy that runs is told");
+    fn push(&mut self, generation: Generation, push: &Push) {
+        let table = self.proxies.get_mut(&generation).map(|proxyd| &mut proxyd.table);
+        let table = table.expect("only a proxy that runs is told");
         match push.clone() {
             Push::Route { host, service } => {
                 table.routes.insert(host.to_string(), service.to_string());
@@ -312,6 +403,25 @@ impl World {
             Push::NoTarget { service, target } => {
                 table.targets.remove(&(service, target)).expect("it was there");
             }
+            Push::Open => {
+                table.serving = true;
+                let table = table.clone();
+                self.check_opened(&table);
+            }
+        }
+    }
+
+    /// Clients find all that they could find.
+    fn check_opened(&self, table: &Table) {
+        for (name, (_, file, _)) in &self.apps {
+            let routed = table.routes.contains_key(name.as_str());
+            assert!(routed || *file == File::Removed, "{name} is not known: {table:?}");
+        }
+        for (id, seen) in &self.observed().instances {
+            let ready = matches!(seen.life, Life::Running(Health::Ready));
+            let there = table.targets.contains_key(&key(id));
+            assert!(!ready || there, "{id} is no target: {table:?}");
+            assert_ne!(seen.life, Life::Running(Health::Unknown), "{id} may be a target");
         }
     }
 
@@ -322,7 +432,27 @@ impl World {
             assert_ne!(seen.port.number(), FOREIGN_PORT, "{id} got somebody else's port");
         }
         assert!(self.jobs.contains_key("a.1x"), "a foreign job was touched");
+        let living = self.proxies.values().filter(|proxyd| proxyd.life != ProxyLife::Ended);
+        assert!(living.count() <= 2, "{:#?}", self.proxies);
     }
+}
+
+fn seen_proxy(proxyd: &Proxyd) -> SeenProxy {
+    let table = match (proxyd.life, proxyd.told) {
+        (ProxyLife::Running, true) => Proxy::Known(proxyd.table.clone()),
+        (ProxyLife::Running, false) => Proxy::Unknown,
+        (_, _) => Proxy::Down,
+    };
+    SeenProxy { spec: proxyd.spec.clone(), life: proxyd.life, table }
+}
+
+/// A proxy that serves is stopped only when another one serves.
+fn check_generations(observed: &Observed, actions: &[Action]) {
+    let stopped =
+        |generation: &Generation| actions.contains(&Action::StopProxy { generation: *generation });
+    let serving = || observed.proxies.iter().filter(|(_, seen)| proxy_serves(seen));
+    let left = serving().filter(|(generation, _)| !stopped(generation)).count();
+    assert!(left > 0 || serving().count() == 0, "none serves any more: {actions:?}");
 }
 
 /// What is wanted and serves is not reduced below what is wanted.
@@ -334,7 +464,7 @@ fn check_retirements(desired: &Desired, observed: &Observed, actions: &[Action])
             Wanted::Running(app) => {
                 let serving = || {
                     mine().filter(|(id, seen)| {
-                        seen.life != Life::Leaving && serves(id, seen, &observed.proxy)
+                        seen.life != Life::Leaving && serves(id, seen, observed)
                     })
                 };
                 let before = serving().count();

@@ -5,6 +5,7 @@
 //! | `GET /state` | all there is, one consistent picture | 200 `State`, `ETag` |
 //! | `GET /front` | settings of the whole process | 200 `Front` |
 //! | `PUT /front` | `Front`: all of them; what is left out has its default | 200 |
+//! | `PUT /door` | clients are let in, after `--wait`; it stays open | 204 |
 //! | `GET /routes/:host`, `/routes/:host/:prefix` | one route | 200 `Route`, 404 |
 //! | `PUT /routes/:host`, `/routes/:host/:prefix` | `Route`: what becomes of requests for the host, below the prefix | 201 new, 200, 409 full |
 //! | `DELETE /routes/:host`, `/routes/:host/:prefix` | the route is gone | 204, 404 |
@@ -22,6 +23,7 @@
 //! With `If-Match: "GENERATION"` a change is made only at that generation, else 412. Errors are
 //! `ErrorBody`. A change is answered when every worker acts on it.
 
+mod door;
 mod failure;
 mod front;
 mod maintenance;
@@ -43,7 +45,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
 use axum::middleware;
 use axum::routing::{get, put};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::control::failure::Failure;
@@ -67,13 +68,8 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves the API. When `stopped` turns true it takes no new connection: they are for whoever
-/// listens next.
-pub(crate) fn run(
-    listeners: Vec<UnixListener>,
-    registry: Arc<Registry>,
-    stopped: watch::Receiver<bool>,
-) -> io::Result<()> {
+/// Serves the API to the end of the process: while it drains, targets come and go as before.
+pub(crate) fn run(listeners: Vec<UnixListener>, registry: Arc<Registry>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
         let mut serving = JoinSet::new();
@@ -81,14 +77,7 @@ pub(crate) fn run(
             listener.set_nonblocking(true)?;
             let listener = tokio::net::UnixListener::from_std(listener)?;
             let app = app(Arc::clone(&registry)).into_make_service_with_connect_info::<Peer>();
-            let mut stopped = stopped.clone();
-            let stop = async move {
-                // The sender's end is a stop, too.
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            };
-            serving.spawn(
-                async move { axum::serve(listener, app).with_graceful_shutdown(stop).await },
-            );
+            serving.spawn(async move { axum::serve(listener, app).await });
         }
         while let Some(served) = serving.join_next().await {
             served.map_err(io::Error::other)??;
@@ -101,6 +90,7 @@ fn app(registry: Arc<Registry>) -> Router {
     Router::new()
         .route("/state", get(state::get))
         .route("/front", get(front::get).put(front::put))
+        .route("/door", put(door::put))
         .route("/routes/{*key}", get(route::get).put(route::put).delete(route::delete))
         .route("/services/{service}", get(service::get).put(service::put).delete(service::delete))
         .route("/services/{service}/pause", put(pause::put).delete(pause::delete))

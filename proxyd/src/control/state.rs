@@ -12,7 +12,8 @@ use crate::registry::Registry;
 pub(crate) async fn get(
     State(registry): State<Arc<Registry>>,
 ) -> ([(HeaderName, String); 1], Json<wire::State>) {
-    let state = registry.look(crate::state::State::view);
+    let mut state = registry.look(crate::state::State::view);
+    state.serving = registry.door.is_open();
     let tag = format!("\"{}\"", state.generation);
     ([(axum::http::header::ETAG, tag)], Json(state))
 }

@@ -170,10 +170,17 @@ pub struct State {
     /// Settings of the whole process.
     #[serde(default)]
     pub front: Front,
+    /// Whether clients are let in.
+    #[serde(default = "yes")]
+    pub serving: bool,
     /// By host, or host and prefix: `shop.example`, `shop.example/api`.
     pub routes: BTreeMap<String, Route>,
     /// By name.
     pub services: BTreeMap<String, ServiceView>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `DELETE /services/:service/targets/:target?grace_ms=N` once it is drained, or the grace is over.

@@ -1,0 +1,16 @@
+//! `/door`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::limits;
+use crate::registry::Registry;
+
+pub(crate) async fn put(State(registry): State<Arc<Registry>>) -> StatusCode {
+    if !registry.door.open(limits::CHANGE_SEEN_TIME).await {
+        eprintln!("proxyd: a worker has not begun to accept for {:?}", limits::CHANGE_SEEN_TIME);
+    }
+    StatusCode::NO_CONTENT
+}
