@@ -1,64 +1,136 @@
-//! The load: so many keep-alive connections, each with one request at a time.
+//! The load: so many connections, each with one request at a time; as fast as they are answered.
 
-use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::Instant;
 
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{MsgFlags, send};
 
-const REQUEST: &[u8] = b"GET /path?query=1 HTTP/1.1\r\nHost: bench.test\r\n\
-    User-Agent: bench/1.0\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate, br\r\n\
-    Cookie: session=0123456789abcdef0123456789abcdef\r\n\r\n";
+use crate::ask::{Answer, Ask, Came};
+use crate::spin;
+
+/// The most that is written, or read of a body, at once.
+const BLOCK: usize = 1 << 20;
+
+/// A connection and how far it is.
+pub struct Client {
+    stream: TcpStream,
+    /// Of head and body together.
+    sent: usize,
+    answer: Answer,
+    done: bool,
+    begun: Instant,
+}
 
 /// Sends so many requests in all and reads the answers; a string says what went wrong.
-pub fn run(address: SocketAddr, connections: usize, requests: usize) -> Result<(), String> {
+pub fn run(
+    address: SocketAddr,
+    ask: &Ask,
+    connections: usize,
+    requests: usize,
+) -> Result<(), String> {
+    timed(address, ask, connections, requests).map(drop)
+}
+
+/// The same, and how long each took in nanoseconds.
+pub fn timed(
+    address: SocketAddr,
+    ask: &Ask,
+    connections: usize,
+    requests: usize,
+) -> Result<Vec<u64>, String> {
     let epoll = Epoll::new(EpollCreateFlags::empty()).map_err(|error| error.to_string())?;
-    let mut clients = Vec::new();
+    let filler = vec![b'x'; ask.upload.min(BLOCK)];
+    let mut buffer = vec![0; BLOCK];
+    let mut took = Vec::with_capacity(requests + connections);
+    let connections = connections.min(requests);
+    let mut clients = Vec::with_capacity(connections);
     for number in 0..connections {
-        let connect = || {
-            let stream = TcpStream::connect(address)?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            Ok::<_, std::io::Error>(stream)
-        };
-        let mut stream = connect().map_err(|error| format!("connect: {error}"))?;
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, number as u64);
-        epoll.add(&stream, event).map_err(|error| error.to_string())?;
-        stream.write_all(REQUEST).map_err(|error| format!("write: {error}"))?;
-        clients.push((stream, Vec::new()));
+        let mut client = Client::connect(address)?;
+        client.watch(&epoll, number)?;
+        client.send(ask, &filler)?;
+        clients.push(client);
     }
-    let mut events = vec![EpollEvent::empty(); connections];
-    let mut buffer = vec![0; 16384];
-    let mut answered = 0;
-    while answered < requests {
+    let (mut begun, mut events) = (connections, vec![EpollEvent::empty(); 1024]);
+    while took.len() < requests {
         let timeout = EpollTimeout::from(10_000_u16);
-        let count = epoll.wait(&mut events, timeout).map_err(|error| error.to_string())?;
+        let count = spin::wait(&epoll, &mut events, timeout).map_err(|error| error.to_string())?;
         if count == 0 {
             return Err("no answer for ten seconds".to_owned());
         }
         for event in &events[..count] {
             let number = usize::try_from(event.data()).map_err(|error| error.to_string())?;
-            let (stream, pending): &mut (TcpStream, Vec<u8>) = &mut clients[number];
-            match stream.read(&mut buffer) {
-                Ok(0) => return Err("the proxy closed a connection".to_owned()),
-                Ok(count) => pending.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(format!("read: {error}")),
+            let client = &mut clients[number];
+            if client.sent < ask.head.len() + ask.upload {
+                client.send(ask, &filler)?;
             }
-            if complete(pending)? {
-                pending.clear();
-                answered += 1;
-                stream.write_all(REQUEST).map_err(|error| format!("write: {error}"))?;
+            match client.answer.read(&client.stream, ask, &mut buffer)? {
+                Came::Nothing => continue,
+                Came::End if ask.close && client.done => continue,
+                Came::End => return Err("the proxy closed a connection".to_owned()),
+                Came::Whole => {}
+            }
+            let elapsed = client.begun.elapsed().as_nanos();
+            took.push(u64::try_from(elapsed).map_err(|error| error.to_string())?);
+            client.done = true;
+            if begun == requests {
+                continue;
+            }
+            begun += 1;
+            if ask.close {
+                *client = Client::connect(address)?;
+                client.watch(&epoll, number)?;
+            }
+            client.send_anew(ask, &filler)?;
+        }
+    }
+    Ok(took)
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Result<Client, String> {
+        let connect = || {
+            let stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            Ok::<_, std::io::Error>(stream)
+        };
+        let stream = connect().map_err(|error| format!("connect: {error}"))?;
+        Ok(Client { stream, sent: 0, answer: Answer::new(), done: false, begun: Instant::now() })
+    }
+
+    fn watch(&self, epoll: &Epoll, number: usize) -> Result<(), String> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        let event = EpollEvent::new(flags, number as u64);
+        epoll.add(&self.stream, event).map_err(|error| error.to_string())
+    }
+
+    fn send_anew(&mut self, ask: &Ask, filler: &[u8]) -> Result<(), String> {
+        self.sent = 0;
+        self.begun = Instant::now();
+        self.send(ask, filler)
+    }
+
+    /// Sends as much of the request as is taken.
+    fn send(&mut self, ask: &Ask, filler: &[u8]) -> Result<(), String> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        loop {
+            let bytes = match ask.head.get(self.sent..) {
+                Some(head) if !head.is_empty() => head,
+                _ => {
+                    let left = ask.head.len() + ask.upload - self.sent;
+                    &filler[..left.min(filler.len())]
+                }
+            };
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            match send(self.stream.as_raw_fd(), bytes, flags) {
+                Ok(count) => self.sent += count,
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(error) => return Err(format!("write: {error}")),
             }
         }
     }
-    Ok(())
-}
-
-/// Whether it is one whole answer of the origin.
-fn complete(bytes: &[u8]) -> Result<bool, String> {
-    if bytes.len() > 12 && !bytes.starts_with(b"HTTP/1.1 200") {
-        return Err(String::from_utf8_lossy(bytes).into_owned());
-    }
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-    Ok(end.is_some_and(|end| bytes.len() == end + 4 + 33))
 }

@@ -2,8 +2,11 @@
 //!
 //! A figure is a file with a `measure() -> Vec<Row>`, and a line in [`FIGURES`].
 
+mod ask;
+mod bodies;
 mod capture;
 mod client;
+mod contest;
 mod cpu;
 mod crowd;
 mod flooded;
@@ -12,7 +15,9 @@ mod inits;
 mod launch;
 mod listing;
 mod load;
+mod many_routes;
 mod memory;
+mod new_connections;
 mod noop;
 mod origin;
 mod orphans;
@@ -26,6 +31,7 @@ mod report;
 mod respawn;
 mod service;
 mod silent;
+mod spin;
 mod start;
 mod supervisors;
 mod tiny;
@@ -53,7 +59,12 @@ const FIGURES: &[Figure] = &[
     ("capture", capture::measure),
     ("flooded", flooded::measure),
     ("renewal", renewal::measure),
-    ("proxied-request", proxied_request::measure),
+    ("proxied-request", proxied_request::of_64),
+    ("proxied-request-1000", proxied_request::of_1000),
+    ("body-1m", bodies::of_1_mib),
+    ("body-100m", bodies::of_100_mib),
+    ("new-connections", new_connections::measure),
+    ("routes", many_routes::measure),
 ];
 
 #[derive(Parser)]
@@ -61,6 +72,9 @@ const FIGURES: &[Figure] = &[
 struct Cli {
     /// Which figures; all if none is named
     figures: Vec<String>,
+    /// Of the proxies, only those whose names begin so; may be repeated
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -70,7 +84,14 @@ struct Cli {
 enum Part {
     /// The floor of a proxy: copies bytes and looks at none
     #[command(hide = true)]
-    Relay { listen: SocketAddr, target: SocketAddr },
+    Relay {
+        listen: SocketAddr,
+        /// `tcp:ADDR:PORT` or `unix:PATH`
+        target: String,
+        /// Moves pages instead
+        #[arg(long)]
+        splice: bool,
+    },
     /// The floor of an API: answers and does nothing
     #[command(hide = true)]
     Silent { listen: SocketAddr },
@@ -79,7 +100,7 @@ enum Part {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.part {
-        Some(Part::Relay { listen, target }) => relay::run(listen, target),
+        Some(Part::Relay { listen, target, splice }) => relay::run(listen, &target, splice),
         Some(Part::Silent { listen }) => silent::run(listen),
         None => {}
     }
@@ -90,6 +111,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
+    contest::restrict(cli.only);
     let mut rows = Vec::new();
     for (name, measure) in FIGURES {
         if cli.figures.is_empty() || cli.figures.iter().any(|wanted| wanted == name) {

@@ -1,0 +1,164 @@
+//! A contest: every subject is measured once a round, and the median of the rounds counts, so that
+//! what else the machine does falls on all alike.
+//!
+//! Proxies run on core 0, load and origin on core 1.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::ask::Ask;
+use crate::cpu;
+use crate::load;
+use crate::peers::{self, Peer, Setting};
+use crate::report::{Row, median};
+
+/// The peers that ours is to be better than: the others are there for comparison.
+const BEST_OF: [&str; 2] = ["nginx", "haproxy"];
+
+pub struct Subject {
+    pub name: &'static str,
+    pub peer: Peer,
+}
+
+/// How a subject is started.
+pub type Start = fn(&Setting) -> Result<Peer, String>;
+
+pub const PROXYD: (&str, Start) = ("proxyd", peers::proxyd::to_tcp);
+pub const PROXYD_UNIX: (&str, Start) = ("proxyd to a unix socket", peers::proxyd::to_unix);
+pub const NGINX: (&str, Start) = ("nginx", peers::nginx::start);
+pub const HAPROXY: (&str, Start) = ("haproxy", peers::haproxy::start);
+pub const HAPROXY_SPLICE: (&str, Start) = ("haproxy that splices", peers::haproxy::splicing);
+pub const CADDY: (&str, Start) = ("caddy", peers::caddy::start);
+pub const TRAEFIK: (&str, Start) = ("traefik", peers::traefik::start);
+pub const RELAY: (&str, Start) = ("relay", peers::relay::to_tcp);
+pub const RELAY_UNIX: (&str, Start) = ("relay to a unix socket", peers::relay::to_unix);
+pub const RELAY_SPLICE: (&str, Start) = ("relay that splices", peers::relay::splicing);
+
+static ONLY: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Has only subjects take part whose names begin with one of these; all if there is none.
+pub fn restrict(names: Vec<String>) {
+    let _ = ONLY.set(names);
+}
+
+fn takes_part(name: &str) -> bool {
+    ONLY.get().is_none_or(|only| only.is_empty() || only.iter().any(|some| name.starts_with(some)))
+}
+
+/// Starts them on core 0, and leaves this thread on core 1.
+pub fn line_up(figure: &str, setting: &Setting, who: &[(&'static str, Start)]) -> Vec<Subject> {
+    cpu::pin(0);
+    let mut subjects = Vec::new();
+    for (name, start) in who.iter().filter(|(name, _)| takes_part(name)) {
+        match start(setting).and_then(answering) {
+            Ok(peer) => subjects.push(Subject { name, peer }),
+            Err(why) => eprintln!("!!! {figure}: {name} is SKIPPED: {why}"),
+        }
+    }
+    cpu::pin(1);
+    subjects
+}
+
+/// Waits until it answers from behind: some listen before they know where to.
+fn answering(peer: Peer) -> Result<Peer, String> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Err(why) = load::run(peer.address, &Ask::small(), 1, 1) {
+        if Instant::now() > deadline {
+            return Err(why);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(peer)
+}
+
+/// Values of subjects by name.
+pub struct Standing(Vec<(&'static str, f64)>);
+
+/// Measures all in as many rounds, after one that does not count. `once` is told whether it counts.
+pub fn run(
+    figure: &str,
+    subjects: &[Subject],
+    rounds: usize,
+    mut once: impl FnMut(&Subject, bool) -> Result<f64, String>,
+) -> Standing {
+    let mut values: HashMap<&str, Vec<f64>> = HashMap::new();
+    for round in 0..=rounds {
+        for subject in subjects {
+            match once(subject, round > 0) {
+                Ok(value) if round > 0 => values.entry(subject.name).or_default().push(value),
+                Ok(_) => {}
+                Err(why) => {
+                    eprintln!("!!! {figure}: a round of {} is SKIPPED: {why}", subject.name);
+                }
+            }
+        }
+    }
+    let medians = subjects.iter().filter_map(|subject| {
+        let rounds = values.remove(subject.name)?;
+        Some((subject.name, median(rounds)))
+    });
+    Standing(medians.collect())
+}
+
+/// Microseconds of CPU that a subject uses while something is done, a piece of so many.
+pub fn cost(
+    subject: &Subject,
+    pieces: usize,
+    mut work: impl FnMut() -> Result<(), String>,
+) -> Result<f64, String> {
+    let before = cpu::used(subject.peer.pid());
+    work()?;
+    let used = cpu::used(subject.peer.pid()) - before;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    Ok(used as f64 / pieces as f64 / 1000.0)
+}
+
+/// What ours is to reach: at most so much of another's value.
+pub enum Than {
+    /// Of the lowest of those in `BEST_OF`.
+    Best,
+    Subject(&'static str),
+}
+
+impl Standing {
+    fn value(&self, name: &str) -> Option<f64> {
+        self.0.iter().find(|(subject, _)| *subject == name).map(|(_, value)| *value)
+    }
+
+    fn best(&self) -> Option<(String, f64)> {
+        let of = BEST_OF.iter().filter_map(|name| Some((*name, self.value(name)?)));
+        let best = of.min_by(|(_, one), (_, other)| one.total_cmp(other))?;
+        Some((format!("the best peer, {}", best.0), best.1))
+    }
+
+    /// A row a subject, and one for each thing that one of ours is to reach.
+    pub fn rows(
+        &self,
+        figure: &str,
+        what: &str,
+        unit: &str,
+        reach: &[(&str, Than, f64)],
+    ) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (name, value) in &self.0 {
+            let subject =
+                if what.is_empty() { (*name).to_owned() } else { format!("{name}: {what}") };
+            let row = Row::new(figure, &subject, *value, unit);
+            let compared: Vec<Row> = reach
+                .iter()
+                .filter(|(ours, ..)| ours == name)
+                .filter_map(|(_, than, most)| {
+                    let (other, theirs) = match than {
+                        Than::Best => self.best()?,
+                        Than::Subject(other) => ((*other).to_owned(), self.value(other)?),
+                    };
+                    Some(row.compared(&other, theirs).at_most(*most))
+                })
+                .collect();
+            if compared.is_empty() { rows.push(row) } else { rows.extend(compared) }
+        }
+        rows
+    }
+}
