@@ -42,7 +42,8 @@ impl Crowd {
         let most = most.min(self.room);
         let before = self.total.fetch_add(1, Ordering::AcqRel);
         if before < most {
-            if before < most - most / 8 && self.said.load(Ordering::Relaxed) {
+            // Well below it, so that one who comes and goes does not make it said again.
+            if before < most - (most / 8).max(1) && self.said.load(Ordering::Relaxed) {
                 self.said.store(false, Ordering::Relaxed);
             }
             return true;

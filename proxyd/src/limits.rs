@@ -33,6 +33,9 @@ pub(crate) const PROXY_HEADER: usize = 4 * 1024;
 pub(crate) const CONNECTIONS: usize = 60_000;
 /// Clients of one address, or of one IPv6 network: more are answered with 429 and closed.
 pub(crate) const CONNECTIONS_PER_CLIENT: u32 = 15_000;
+/// Connections that wait for being accepted, on a socket of our own: the kernel drops what is beyond,
+/// and its client tries again.
+pub(crate) const BACKLOG: i32 = 4096;
 /// How long accepting rests when the limit above or the table of files is full.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
