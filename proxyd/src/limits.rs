@@ -43,6 +43,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A client that sends nothing between two requests is let go.
 pub(crate) const IDLE_TIME: Duration = Duration::from_mins(1);
+/// The same while there are as many clients as may be: there is somebody else who wants the place.
+pub(crate) const CROWDED_IDLE_TIME: Duration = Duration::from_secs(5);
 /// The same while draining, and the client may still send one request.
 pub(crate) const DRAINING_IDLE_TIME: Duration = Duration::from_secs(2);
 /// One side sends or takes no byte of a body: 408 before the answer began, else a cut.

@@ -95,6 +95,33 @@ fn p10_connections_in_all_wait_for_their_turn() {
 }
 
 #[test]
+fn p10_in_a_crowd_the_idle_make_room() {
+    let backend = Backend::saying("ok");
+    let proxyd = Proxyd::with_target(&backend.target());
+    proxyd.put_front(r#"{"connections":20}"#);
+    let mut idle: Vec<Client> = (0..10).map(|_| proxyd.client()).collect();
+    let mut used: Vec<Client> = (0..10).map(|_| proxyd.client()).collect();
+    for client in idle.iter_mut().chain(&mut used) {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    let mut late = proxyd.client();
+    late.send(GET);
+    late.stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let begin = Instant::now();
+    wait_for("a place for one more", || {
+        for client in &mut used {
+            assert_eq!(client.get("/").text(), "ok", "whoever is not idle stays");
+        }
+        late.try_answer(false).ok()
+    });
+    let took = begin.elapsed();
+    assert!(took > Duration::from_secs(2) && took < Duration::from_secs(15), "{took:?}");
+    for client in &mut idle {
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
 fn p10_out_of_descriptors_those_who_are_there_are_served() {
     let backend = Backend::start(|_, out| {
         // Each on a connection of its own.
