@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::access_log::Line;
@@ -35,7 +36,7 @@ use crate::worker::Worker;
 /// Serves one client to the end.
 pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr) {
     let mut now = Instant::now();
-    let mut timer = Timer::new(now + worker.front().idle_time);
+    let mut timer = Timer::new(now + worker.idle_time());
     let mut drain = pin!(worker.drain.notified());
     let mut address = peer.ip().to_canonical();
     // What came behind a header that is not a request's.
@@ -58,8 +59,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
     let mut next = Next::Again;
     while next == Next::Again {
         if ahead.is_none() {
-            timer.set(now + worker.front().idle_time);
-            ahead = first_bytes(&worker, &mut stream, &mut timer, drain.as_mut()).await;
+            timer.set(now + worker.idle_time());
+            ahead = first_bytes(&worker, &mut stream, &mut timer, now, drain.as_mut()).await;
         }
         let Some(mut desk) = ahead.take() else { return };
         loop {
@@ -88,11 +89,12 @@ fn on_the_heap<F: Future>(future: F) -> Pin<Box<F>> {
 ///
 /// There is a desk for them only once they are there: a waiting connection is a small thing. That a
 /// socket is ready may be a guess of the runtime's, which it makes of each that was just accepted.
-async fn first_bytes(
-    worker: &Worker,
+async fn first_bytes<'w>(
+    worker: &'w Worker,
     stream: &mut TcpStream,
     timer: &mut Timer,
-    mut drain: Pin<&mut impl Future<Output = ()>>,
+    since: Instant,
+    mut drain: Pin<&mut Notified<'w>>,
 ) -> Option<Box<Desk>> {
     let mut drained = false;
     poll_fn(|cx| {
@@ -113,10 +115,13 @@ async fn first_bytes(
                 return Poll::Ready(None);
             }
         }
-        if !drained && (worker.draining.get() || drain.as_mut().poll(cx).is_ready()) {
-            drained = true;
-            // Else its time goes on: a connection that is closed early may be closed under a request.
-            if worker.has_no_target() {
+        while !drained && (worker.draining.get() || drain.as_mut().poll(cx).is_ready()) {
+            drained = worker.draining.get();
+            if !drained {
+                timer.set(since + worker.idle_time());
+                drain.set(worker.drain.notified());
+            } else if worker.has_no_target() {
+                // Else its time goes on: a connection that is closed early may be closed under a request.
                 timer.set_after(limits::DRAINING_IDLE_TIME);
             }
         }
@@ -127,14 +132,14 @@ async fn first_bytes(
 
 /// Reads the header that says who the connection is from, and what came behind it. `None`: there is
 /// none, and the connection is nobody's.
-async fn introduced(
-    worker: &Worker,
+async fn introduced<'w>(
+    worker: &'w Worker,
     stream: &mut TcpStream,
     timer: &mut Timer,
-    drain: Pin<&mut impl Future<Output = ()>>,
+    drain: Pin<&mut Notified<'w>>,
 ) -> Option<(Option<IpAddr>, Option<Box<Desk>>)> {
     timer.set_after(worker.front().head_time);
-    let mut desk = first_bytes(worker, stream, timer, drain).await?;
+    let mut desk = first_bytes(worker, stream, timer, Instant::now(), drain).await?;
     let told = loop {
         match proxy_header::read(desk.incoming.data()) {
             Ok(Progress::Complete { told, len }) => {

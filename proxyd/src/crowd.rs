@@ -1,7 +1,7 @@
 //! How many clients there are: in all, and of one address.
 //!
-//! In all, new ones wait in the backlog while it is full, so that they are served in their order. Of
-//! one address more are turned away, because waiting they would be in the way of others.
+//! In all, new ones wait in the backlog while it is full, so that they are served in their order; and
+//! connections that are idle are let go earlier, those that have been so for longest first. Of one address more are turned away, because waiting they would be in the way of others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -42,7 +42,8 @@ impl Crowd {
         let most = most.min(self.room);
         let before = self.total.fetch_add(1, Ordering::AcqRel);
         if before < most {
-            if before < most - most / 8 && self.said.load(Ordering::Relaxed) {
+            // Well below it, so that one who comes and goes does not make it said again.
+            if before < most - (most / 8).max(1) && self.said.load(Ordering::Relaxed) {
                 self.said.store(false, Ordering::Relaxed);
             }
             return true;
@@ -52,6 +53,11 @@ impl Crowd {
             eprintln!("proxyd: {most} clients are connected, as many as may be: new ones wait");
         }
         false
+    }
+
+    /// Whether somebody had to wait, and there is not much more room since.
+    pub(crate) fn is_full(&self) -> bool {
+        self.said.load(Ordering::Relaxed)
     }
 
     pub(crate) fn leave(&self) {

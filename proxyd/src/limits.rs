@@ -33,6 +33,9 @@ pub(crate) const PROXY_HEADER: usize = 4 * 1024;
 pub(crate) const CONNECTIONS: usize = 60_000;
 /// Clients of one address, or of one IPv6 network: more are answered with 429 and closed.
 pub(crate) const CONNECTIONS_PER_CLIENT: u32 = 15_000;
+/// Connections that wait for being accepted, on a socket of our own: the kernel drops what is beyond,
+/// and its client tries again.
+pub(crate) const BACKLOG: i32 = 4096;
 /// How long accepting rests when the limit above or the table of files is full.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -40,6 +43,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A client that sends nothing between two requests is let go.
 pub(crate) const IDLE_TIME: Duration = Duration::from_mins(1);
+/// The same while there are as many clients as may be: there is somebody else who wants the place.
+pub(crate) const CROWDED_IDLE_TIME: Duration = Duration::from_secs(5);
 /// The same while draining, once there is no target that a request could go to.
 pub(crate) const DRAINING_IDLE_TIME: Duration = Duration::from_secs(2);
 /// One side sends or takes no byte of a body: 408 before the answer began, else a cut.

@@ -1,16 +1,26 @@
 //! Accepting: each worker from its own duplicate of each listener.
 
-use std::io::Error;
-use std::net::TcpListener;
+use std::io::{Error, Result};
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
 use nix::errno::Errno;
+use nix::sys::socket::{Backlog, listen};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::connection;
 use crate::limits;
 use crate::worker::Worker;
+
+/// Listens on an address.
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    // The standard library asks for room for 128, which a burst of clients overflows: whoever finds
+    // none comes again only after a second.
+    listen(&listener, Backlog::new(limits::BACKLOG)?)?;
+    Ok(listener)
+}
 
 /// Accepts until it is aborted. It rests where it cannot go on, and never ends or spins.
 pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {

@@ -25,6 +25,7 @@ use crate::cli::Cli;
 use crate::control;
 use crate::crowd::Crowd;
 use crate::inherited::{CannotInherit, Inherited};
+use crate::listener;
 use crate::registry::Registry;
 use crate::worker::{self, Worker};
 
@@ -124,7 +125,7 @@ pub fn run(cli: Cli) -> Result<(), CannotServe> {
     let mut inherited = Inherited::take()?;
     for address in cli.listen {
         let listener =
-            TcpListener::bind(address).map_err(|source| CannotServe::Listen { address, source })?;
+            listener::bind(address).map_err(|source| CannotServe::Listen { address, source })?;
         inherited.http.push(listener);
     }
     let socket = cli.control;

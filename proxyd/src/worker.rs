@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proxyd_wire as wire;
 use tokio::select;
@@ -42,8 +43,10 @@ pub(crate) struct Worker {
     pub(crate) log: AccessLog,
     /// No new connections, and each answer is a connection's last.
     pub(crate) draining: Cell<bool>,
-    /// Told once, when `draining` begins.
+    /// Told when clients that are idle are to be let go earlier: by draining, or by a crowd.
     pub(crate) drain: Notify,
+    /// There were too many clients when this worker last wanted one more.
+    crowded: Cell<bool>,
     connections: Cell<usize>,
     last_gone: Notify,
     /// The clients of all workers.
@@ -68,6 +71,7 @@ impl Worker {
             log,
             draining: Cell::new(false),
             drain: Notify::new(),
+            crowded: Cell::new(false),
             connections: Cell::new(0),
             last_gone: Notify::new(),
             crowd,
@@ -89,6 +93,12 @@ impl Worker {
     /// The settings of the whole process, as this worker knows them.
     pub(crate) fn front(&self) -> Fronted {
         Fronted(Rc::clone(&self.table.borrow()))
+    }
+
+    /// How long a client may send nothing, as of now.
+    pub(crate) fn idle_time(&self) -> Duration {
+        let time = self.table.borrow().0.front.idle_time;
+        if self.crowd.is_full() { time.min(limits::CROWDED_IDLE_TIME) } else { time }
     }
 
     /// Claims a target of a service; see [`Service::claim`].
@@ -119,7 +129,13 @@ impl Worker {
 
     /// Counts a connection in, unless there are too many.
     pub(crate) fn admit(self: &Rc<Self>) -> Option<Admission> {
-        if !self.crowd.enter(self.table.borrow().0.front.connections) {
+        let entered = self.crowd.enter(self.table.borrow().0.front.connections);
+        let crowded = self.crowd.is_full();
+        if crowded && !self.crowded.replace(crowded) {
+            self.drain.notify_waiters();
+        }
+        self.crowded.set(crowded);
+        if !entered {
             return None;
         }
         self.connections.set(self.connections.get() + 1);

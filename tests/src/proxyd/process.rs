@@ -80,6 +80,11 @@ impl Proxyd {
         Client::connect(self.address)
     }
 
+    /// A client with another address, such as 127.0.0.2.
+    pub fn client_from(&self, address: &str) -> Client {
+        Client::connect_from(address.parse().unwrap(), self.address)
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -117,6 +122,12 @@ impl Proxyd {
     pub fn put_route(&self, host: &str, service: &str) {
         let answer = self.put(&format!("/routes/{host}"), &format!(r#"{{"service":"{service}"}}"#));
         assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+    }
+
+    /// Settings of the whole process, as JSON.
+    pub fn put_front(&self, front: &str) {
+        let answer = self.put("/front", front);
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
 
     pub fn put_target(&self, service: &str, name: &str, address: &str) {
