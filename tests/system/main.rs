@@ -36,6 +36,7 @@ mod init_tree;
 mod init_tty;
 mod proxyd_agreement;
 mod proxyd_answers;
+mod proxyd_balance;
 mod proxyd_bodies;
 mod proxyd_control;
 mod proxyd_failures;
