@@ -46,3 +46,4 @@ mod proxyd_lifecycle;
 mod proxyd_requests;
 mod proxyd_smuggling;
 mod proxyd_trailers;
+mod proxyd_trouble;
