@@ -193,7 +193,7 @@ fn p11_a_cut_answer_is_a_failure_and_a_lost_client_is_none() {
     let cutting = Backend::start(|seen, out| {
         write!(out, "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\nhalf")?;
         if seen.target == "/wait" {
-            out.write_all(&[b'x'; 10_000_000])?;
+            out.write_all(&vec![b'x'; 10_000_000])?;
         }
         Ok(false)
     });
