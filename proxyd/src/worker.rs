@@ -216,14 +216,22 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Whether an answer would be news.
-    pub(crate) fn is_suspicious(&self) -> bool {
-        self.sight != Sight::Well
+    /// Whether the target was ejected, so that the head of an answer is news.
+    pub(crate) fn is_exceptional(&self) -> bool {
+        matches!(self.sight, Sight::Ejected | Sight::Trial)
     }
 
-    pub(crate) fn answered(&self) {
-        if self.is_suspicious() {
+    /// The answer has begun: an ejected target is back, however long the rest takes.
+    pub(crate) fn begun(&self) {
+        if self.is_exceptional() {
             self.told.set(true);
+            self.target.answered(self.sight);
+        }
+    }
+
+    /// The answer was whole, which ends a row of failures.
+    pub(crate) fn answered(&self) {
+        if self.sight == Sight::Suspect && !self.told.get() {
             self.target.answered(self.sight);
         }
     }

@@ -92,23 +92,26 @@ impl Exchange<'_> {
                 },
             };
             let judge = |status, untouched| course.declines(service, &claim, status, untouched);
-            let judges = claim.is_suspicious()
+            let judges = claim.is_exceptional()
                 || !rules.eject.statuses.is_empty()
                 || !rules.retry.statuses.is_empty();
             let attempted = self.attempt(&mut line.upstream, judges.then_some(&judge as _)).await;
             match attempted {
                 Attempted::Relayed(Relayed::Whole { reuse_upstream, reuse_client }) => {
+                    claim.answered();
                     if reuse_upstream {
                         self.keep(&claim, line, service);
                     }
                     return End::Whole { reuse_client };
                 }
                 Attempted::Relayed(Relayed::Switched) => {
+                    claim.answered();
                     // A tunnel may last for days: it must not hold on to the picture.
                     drop(found);
                     return self.tunnel(line.upstream, claim).await;
                 }
                 Attempted::Declined => {
+                    claim.answered();
                     let status = self.tray.as_ref().map_or(0, |tray| tray.response.status);
                     course.refusal = Refusal::Declined(status);
                     course.tried.push(claim.target.number);
@@ -248,14 +251,14 @@ fn end_of(unclaimed: Unclaimed, refusal: Refusal) -> End {
 }
 
 impl Course {
-    /// Tells the target that it answered, by the answer's status. `true`: another target is asked
+    /// Tells an ejected target that it is back, and one whose status is a failure that it failed. `true`: another target is asked
     /// instead of passing it on. `untouched`: the client has seen nothing yet.
     fn declines(&self, service: &Service, claim: &Claim, status: u16, untouched: bool) -> bool {
         let rules = &service.settings.wire;
         if rules.eject.statuses.contains(&status) {
             claim.failed(&rules.eject);
         } else {
-            claim.answered();
+            claim.begun();
         }
         rules.retry.statuses.contains(&status)
             && self.repeatable
