@@ -2,6 +2,9 @@
 //! in pieces; what they mean comes out, and how it is written for the other side. Built for that
 //! and for tests only.
 
+use std::net::IpAddr;
+
+use crate::front::Front;
 use crate::h1::body::{Body, Framing};
 use crate::h1::malformed::Malformed;
 use crate::h1::request::{Progress, RequestHead};
@@ -9,6 +12,7 @@ use crate::h1::response::ResponseHead;
 use crate::h1::trailer::Passing;
 use crate::headers;
 use crate::host::Host;
+use crate::origin::{Origin, Peer};
 
 /// What some bytes are, from their beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +87,9 @@ pub fn request(bytes: &[u8], ends: &[usize]) -> Reading<Request> {
                 return refused(Malformed::Host);
             }
             let mut written = Vec::new();
-            headers::write_request(there, &head, "192.0.2.1", &mut written);
+            let peer = Peer::new(IpAddr::from([192, 0, 2, 1]));
+            let origin = Origin::of(&peer);
+            headers::write_request(there, &head, &Front::default(), &origin, &mut written);
             let passing = Passing::new(&head.connection, there);
             flow = Some(Flow::new(head.framing, head.framing, head.len, passing, written));
         }
@@ -124,7 +130,7 @@ pub fn answer(bytes: &[u8], ends: &[usize], to_head: bool) -> Reading<Answer> {
                 Framing::None | Framing::Length(_) => head.framing,
             };
             let mut written = Vec::new();
-            headers::write_response(there, &head, reframed, true, b"", &mut written);
+            headers::write_response(there, &head, reframed, true, &[], &mut written);
             let passing = Passing::new(&head.connection, there);
             flow = Some(Flow::new(head.framing, reframed, head.len, passing, written));
         }
