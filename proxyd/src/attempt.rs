@@ -17,6 +17,7 @@ use crate::origin::Added;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
 use crate::relay::{Ask, Broken, Judge, Relay, Relayed, Sent};
+use crate::rules::Rules;
 use crate::timer::Timer;
 use crate::upload::{Lost, Upload};
 use crate::upstream::Upstream;
@@ -54,6 +55,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) sent: &'a Sent,
     pub(crate) ask: Ask<'a>,
     pub(crate) judge: Judge<'a>,
+    /// What the route says of answers.
+    pub(crate) rules: Option<&'a Rules>,
     /// What the client is to remember, as lines.
     pub(crate) cookies: &'a [u8],
     pub(crate) added: Added<'a>,
@@ -85,6 +88,7 @@ impl Attempt<'_> {
             bounds: self.bounds,
             draining: self.draining,
             judge: self.judge,
+            rules: self.rules,
             cookies: self.cookies,
         };
         let mut relay = pin!(back.run(&mut reader, &mut client, until));
@@ -124,6 +128,7 @@ impl Attempt<'_> {
             bounds: self.bounds,
             draining: self.draining,
             judge: self.judge,
+            rules: self.rules,
             cookies: self.cookies,
         };
         let mut relay = pin!(back.run(&mut reader, &mut to_client, late));
@@ -171,6 +176,7 @@ struct Back<'a> {
     bounds: &'a Bounds,
     draining: &'a Cell<bool>,
     judge: Judge<'a>,
+    rules: Option<&'a Rules>,
     cookies: &'a [u8],
 }
 
@@ -205,6 +211,7 @@ impl Back<'_> {
             bounds: self.bounds,
             draining: self.draining,
             judge: self.judge,
+            rules: self.rules,
             cookies: self.cookies,
         };
         relay.run(until).await
@@ -237,6 +244,7 @@ fn attempted(result: Result<Relayed, Broken>, sent: &Sent) -> Attempted {
         Err(Broken::HeadCut) => Attempted::Refused(Refusal::NoAnswer),
         Err(Broken::Malformed(malformed)) => Attempted::Refused(Refusal::BadAnswer(malformed)),
         Err(Broken::TooSlow) => Attempted::Refused(Refusal::SlowAnswer),
+        Err(Broken::Replaced(status)) => Attempted::Refused(Refusal::Replaced(status)),
         Err(Broken::BodyCut) => Attempted::Cut,
     }
 }

@@ -17,6 +17,13 @@ pub(crate) struct OutOfRange {
     most: u64,
 }
 
+impl OutOfRange {
+    /// The key that is wrong.
+    pub(crate) fn key(&self) -> Vec<String> {
+        self.field.split('.').map(str::to_owned).collect()
+    }
+}
+
 /// A setting that is a number within a range, if it is set.
 pub(crate) fn within(
     field: &'static str,

@@ -4,15 +4,21 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::limits::HASH_COST;
 
 /// The reverse proxy of jobinit: hosts to app instances.
 ///
 /// Its listeners normally come from init: `LISTEN_FDS` with the names `http` (TCP, one or more) and
-/// `control` (a unix socket). Routes and targets are pushed over the control socket.
+/// `control` (a unix socket). Routes and targets are pushed over the control socket, or come from a
+/// config file.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// Listen on this address for requests, too. May be repeated
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: Vec<SocketAddr>,
@@ -25,6 +31,15 @@ pub struct Cli {
     /// of the listener. For a proxy that is told its routes after it has been started
     #[arg(long)]
     pub(crate) wait: bool,
+
+    /// Serve by this file: its routes, services and targets. On HUP it is read anew; if it is wrong then,
+    /// nothing changes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Write what is wanted to this file after each change, and go on with it at the next start
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub(crate) state: Option<PathBuf>,
 
     /// Threads that serve requests [default: one a core]
     #[arg(long, value_name = "N")]
@@ -43,6 +58,22 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub(crate) grace: u64,
+}
+
+/// What proxyd does instead of serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tell all that is wrong in a config file, with line and column
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Read a password from standard input, and print the hash for a route's `basic_auth`
+    HashPassword {
+        /// Each step doubles the time that a guess takes
+        #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=i64::from(HASH_COST)))]
+        cost: u32,
+    },
 }
 
 /// How a line of the access log looks.

@@ -29,7 +29,7 @@ use crate::flow;
 use crate::limits;
 use crate::origin::Peer;
 use crate::proxy_header::{self, Progress, Told};
-use crate::refusal::Refusal;
+use crate::refusal::{Manner, Refusal};
 use crate::timer::Timer;
 use crate::worker::Worker;
 
@@ -181,7 +181,8 @@ fn seat(worker: &Worker, client: IpAddr) -> Result<Option<Seat>, ()> {
 /// Answers without having been asked: as much as there can be for one of too many.
 fn turn_away(stream: &TcpStream) {
     let mut answer = Vec::new();
-    Refusal::Crowded.write(false, b"Connection: close\r\n", &mut answer);
+    let manner = Manner { connection: b"Connection: close\r\n", ..Manner::default() };
+    Refusal::Crowded.write(&manner, &mut answer);
     // What came already would make the close a reset, which may overtake the answer.
     let _ = stream.try_read(&mut [0; 4096]);
     let _ = stream.try_write(&answer);

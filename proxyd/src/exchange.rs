@@ -22,14 +22,16 @@ use crate::headers;
 use crate::host::Host;
 use crate::maintenance::Maintenance;
 use crate::origin::{Origin, Peer};
-use crate::refusal::Refusal;
+use crate::refusal::{Manner, Refusal, wants_json};
 use crate::relay::{Ask, Judge, Sent};
+use crate::rules::{self, Rules, Visitor};
+use crate::table::NotFound;
 use crate::target::Target;
 use crate::timer::Timer;
 use crate::tunnel;
 use crate::upload::Upload;
 use crate::upstream::Upstream;
-use crate::worker::{Claim, Worker};
+use crate::worker::{Claim, Found, Worker};
 
 /// What becomes of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,7 @@ pub(crate) async fn run(
         asked: started,
         sent: Sent::default(),
         target: None,
+        ruled: None,
         upload: None,
         tray: None,
         ended: None,
@@ -162,6 +165,8 @@ struct Exchange<'a> {
     sent: Sent,
     /// The target asked last.
     target: Option<Arc<Target>>,
+    /// What it was for, if the route there has rules.
+    ruled: Option<Found>,
     /// The rest of a body that did not come with its head.
     upload: Option<Box<Upload>>,
     tray: Option<Box<Tray>>,
@@ -184,19 +189,48 @@ impl Exchange<'_> {
             return End::Refused(Refusal::BadRequest(Malformed::Host));
         }
         let find = |host: &Host| self.worker.find(host.as_str(), request.target.of(head));
-        let found = host.as_ref().and_then(find);
-        if let Some(found) = &found {
+        let found = host.as_ref().map_or(Err(NotFound::Unknown), find);
+        if let Ok(found) = &found {
             self.bounds = found.bounds();
         }
         headers::write_request(head, request, self.front, &self.origin, &mut self.desk.outgoing);
+        if let Ok(found) = &found
+            && let Some(rules) = found.rules()
+        {
+            self.ruled = Some(found.clone());
+            rules.edit_request(request.target.of(head), &mut self.desk.outgoing);
+        }
         if let Err(refusal) = self.take_body() {
             return End::Refused(refusal);
         }
         // Refused here and not before: the connection goes on behind a body that was taken.
-        match (host, found) {
-            (Some(host), Some(found)) => self.ask(&host, found).await,
-            _ => End::Refused(Refusal::UnknownHost),
+        let (host, found) = match (host, found) {
+            (Some(host), Ok(found)) => (host, found),
+            (_, Err(NotFound::Ambiguous)) => {
+                return End::Refused(Refusal::BadRequest(Malformed::Target));
+            }
+            (None, Ok(_)) | (_, Err(NotFound::Unknown)) => {
+                return End::Refused(Refusal::UnknownHost);
+            }
+        };
+        // On the heap, because few requests have any.
+        if let Some(rules) = found.rules()
+            && let Err(refusal) = Box::pin(self.admit(rules)).await
+        {
+            return End::Refused(refusal);
         }
+        self.ask(&host, found).await
+    }
+
+    /// Asks the rules of the route.
+    async fn admit(&self, rules: &Rules) -> Result<(), Refusal> {
+        let visitor = Visitor {
+            client: self.origin.client().address,
+            head: self.desk.incoming.data(),
+            request: &self.desk.request,
+            now: self.started,
+        };
+        rules::admit(rules, visitor).await
     }
 
     /// Appends the body to the head as far as it is there; the rest is an upload.
@@ -258,6 +292,7 @@ impl Exchange<'_> {
             sent: &self.sent,
             ask,
             judge,
+            rules: self.ruled.as_ref().and_then(Found::rules),
             cookies: &self.cookies,
             added: self.origin.added(self.front),
             bounds: &self.bounds,
@@ -271,6 +306,7 @@ impl Exchange<'_> {
 
     /// Only now, after 101, what the client sent behind its head is the other protocol.
     async fn tunnel(&mut self, mut upstream: Upstream, claim: Claim) -> End {
+        self.ruled = None;
         let (mut upstream_reader, mut upstream_writer) = upstream.split();
         let (mut client_reader, mut client_writer) = self.stream.split();
         let ahead = self.desk.incoming.data().get(self.taken..).unwrap_or_default();
@@ -315,8 +351,18 @@ impl Exchange<'_> {
             refusal,
             Refusal::BadRequest(_) | Refusal::Slow | Refusal::LargeHead | Refusal::LongTarget
         );
-        let write =
-            |to_head, connection: &[u8], out: &mut Vec<u8>| refusal.write(to_head, connection, out);
+        let (head, request) = (self.desk.incoming.data(), &self.desk.request);
+        let wants_json = wants_json(head, request);
+        let ruled = self.ruled.clone();
+        let rules = ruled.as_ref().and_then(Found::rules);
+        let location = match (refusal, rules) {
+            (Refusal::Moved(_), Some(rules)) => rules.location(request.target.of(head)),
+            _ => Vec::new(),
+        };
+        let write = |to_head, connection: &[u8], out: &mut Vec<u8>| {
+            let manner = Manner { to_head, connection, wants_json, location: &location, rules };
+            refusal.write(&manner, out)
+        };
         self.answer(refusal.status(), received && understood, write).await
     }
 
@@ -346,6 +392,9 @@ impl Exchange<'_> {
         };
         let to_head = request.method.of(incoming.data()) == b"HEAD";
         let bytes = write(to_head, connection, reply);
+        if let Some(rules) = self.ruled.as_ref().and_then(Found::rules) {
+            rules.edit_response(reply);
+        }
         self.sent.status.set(status);
         self.sent.bytes.set(bytes);
         self.timer.set_after(self.bounds.write);

@@ -48,6 +48,18 @@ pub(crate) enum NotAFront {
     RequestId(String),
 }
 
+impl NotAFront {
+    /// The key that is wrong.
+    pub(crate) fn key(&self) -> Vec<String> {
+        match self {
+            NotAFront::Network(field, _) => vec![(*field).to_owned()],
+            NotAFront::Range(error) => error.key(),
+            NotAFront::Via(_) => vec!["via".to_owned()],
+            NotAFront::RequestId(_) => vec!["request_id".to_owned()],
+        }
+    }
+}
+
 impl Default for Front {
     fn default() -> Front {
         Front {

@@ -18,6 +18,7 @@ mod budget;
 mod buffer;
 mod canary;
 mod cli;
+mod config;
 mod connection;
 mod control;
 mod cookie;
@@ -42,10 +43,13 @@ mod name;
 mod network;
 mod origin;
 mod pace;
+mod password;
+mod path;
 mod pool;
 mod presence;
 mod proxy_header;
 mod queue;
+mod readiness;
 mod refusal;
 mod registry;
 mod relay;
@@ -53,9 +57,12 @@ mod rendezvous;
 mod request_id;
 mod rounds;
 mod route;
+mod rules;
 mod server;
 mod service;
 mod settings;
+mod snapshot;
+mod source;
 mod state;
 mod table;
 mod target;
@@ -66,4 +73,48 @@ mod upstream;
 mod worker;
 
 pub use cli::Cli;
-pub use server::{CannotServe, run};
+pub use password::CannotHash;
+pub use server::CannotServe;
+use thiserror::Error;
+
+/// Why proxyd ends otherwise than well.
+#[derive(Debug, Error)]
+pub enum Failed {
+    /// It does not serve.
+    #[error("{0}")]
+    Serve(#[from] CannotServe),
+    /// `proxyd hash-password`
+    #[error("{0}")]
+    Hash(#[from] CannotHash),
+    /// `proxyd check`: what is wrong with the file.
+    #[error("{0}")]
+    Config(String),
+}
+
+impl Failed {
+    /// 2 for what the caller can put right, 1 for the rest.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Failed::Serve(error) => error.exit_code(),
+            Failed::Hash(CannotHash::System { .. }) => 1,
+            Failed::Hash(_) | Failed::Config(_) => 2,
+        }
+    }
+}
+
+/// Serves, or does what a subcommand says.
+///
+/// # Errors
+/// When it cannot; once it serves, it ends well.
+pub fn run(mut cli: Cli) -> Result<(), Failed> {
+    match cli.command.take() {
+        None => server::run(cli)?,
+        Some(cli::Command::Check { file }) => {
+            let good = config::check(&file).map_err(|error| Failed::Config(error.to_string()))?;
+            println!("{good}");
+        }
+        Some(cli::Command::HashPassword { cost }) => password::run(cost)?,
+    }
+    Ok(())
+}

@@ -90,3 +90,35 @@ pub(crate) const CONTROL_BODY: usize = 64 * 1024;
 pub(crate) const OBJECTS: usize = 10_000;
 /// How long a change waits until each worker has seen it.
 pub(crate) const CHANGE_SEEN_TIME: Duration = Duration::from_secs(1);
+
+/// Changes to the fields of one kind of head: more is 400 on the control API.
+pub(crate) const EDITS: usize = 64;
+/// The value that a route sets or adds: more is 400 on the control API.
+pub(crate) const EDIT_VALUE: usize = 4 * 1024;
+/// Networks in each list of a route: more is 400 on the control API.
+pub(crate) const NETWORKS: usize = 1_000;
+/// Users of a route: more is 400 on the control API.
+pub(crate) const USERS: usize = 1_000;
+/// The cost of a bcrypt hash, which doubles the time with each step: more is 400 on the control API.
+pub(crate) const HASH_COST: u32 = 14;
+/// Passwords that are checked at the same time, over all workers: more wait.
+pub(crate) const PASSWORD_CHECKS: usize = 2;
+/// Requests that wait for their password to be checked: more are 503.
+pub(crate) const PASSWORD_QUEUE: usize = 64;
+/// Parts that the counters of a rate limit are in, each with a lock of its own.
+pub(crate) const RATE_PARTS: usize = 16;
+/// Clients that one part counts, so 65,536 a route, in at most 3 MiB: beyond, those who may come at
+/// once are forgotten, and of the others the quarter that came longest ago.
+pub(crate) const RATE_CLIENTS: usize = 4_096;
+/// An error page: more is 400 on the control API.
+pub(crate) const ERROR_PAGE: usize = 64 * 1024;
+/// Error pages of a route: more is 400 on the control API.
+pub(crate) const ERROR_PAGES: usize = 64;
+/// The body of `PUT /config`, the config file and the snapshot: more is 413, or refused as a whole.
+pub(crate) const CONFIG: usize = 64 * 1024 * 1024;
+/// From a change to the snapshot of it: what comes in between is in the same one.
+pub(crate) const SNAPSHOT_DELAY: Duration = Duration::from_millis(50);
+/// Until a snapshot that could not be written is tried again.
+pub(crate) const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
+/// Mistakes that are told of one config file: more are not looked for.
+pub(crate) const MISTAKES: usize = 100;

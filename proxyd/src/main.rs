@@ -8,7 +8,11 @@ fn main() -> ExitCode {
     match proxyd::run(proxyd::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("proxyd: {error}");
+            // Mistakes in a file begin with its name, as editors expect it.
+            match &error {
+                proxyd::Failed::Config(mistakes) => eprintln!("{mistakes}"),
+                error => eprintln!("proxyd: {error}"),
+            }
             ExitCode::from(error.exit_code())
         }
     }

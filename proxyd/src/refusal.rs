@@ -1,10 +1,15 @@
-//! Answers of our own: a status and a sentence.
+//! Answers of our own: a status and a sentence, or the page that the route has for it.
+
+use std::borrow::Cow;
 
 use thiserror::Error;
 
 use crate::access_log::push_number;
 use crate::h1::malformed::Malformed;
+use crate::h1::request::RequestHead;
+use crate::h1::syntax;
 use crate::limits;
+use crate::rules::Rules;
 
 /// Why a request is not passed on, or has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -21,7 +26,7 @@ pub(crate) enum Refusal {
     LargeBody,
     #[error("there are too many connections from this address, close some before opening others")]
     Crowded,
-    #[error("no site is known by this host name")]
+    #[error("no site is known by this host name and path")]
     UnknownHost,
     #[error("nothing serves this site at the moment, try again soon")]
     NoTarget,
@@ -44,6 +49,32 @@ pub(crate) enum Refusal {
     /// With the status of an answer that was not passed on, since another target was to be asked.
     #[error("the app behind this site could not serve this request")]
     Declined(u16),
+    #[error("this is elsewhere: see the field Location")]
+    Moved(u16),
+    #[error("this site is not for your address")]
+    Forbidden,
+    #[error("this site asks for a name and a password")]
+    Unauthorized,
+    #[error("too many passwords are being checked at the moment, try again soon")]
+    Checking,
+    #[error("that was too often, try again in {0} s")]
+    TooOften(u32),
+    /// An answer of the service, in place of which the route has a page.
+    #[error("the app behind this site says so")]
+    Replaced(u16),
+}
+
+/// How an answer of our own is given.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manner<'a> {
+    pub(crate) to_head: bool,
+    /// The fields about the connection, as whole lines.
+    pub(crate) connection: &'a [u8],
+    pub(crate) wants_json: bool,
+    /// Where the client is sent, if it is.
+    pub(crate) location: &'a [u8],
+    /// What its route says.
+    pub(crate) rules: Option<&'a Rules>,
 }
 
 impl Refusal {
@@ -81,63 +112,158 @@ impl Refusal {
             Refusal::Slow => 408,
             Refusal::LargeBody => 413,
             Refusal::LongTarget => 414,
-            Refusal::Crowded => 429,
             Refusal::LargeHead => 431,
             Refusal::UnknownHost => 404,
-            Refusal::NoTarget | Refusal::Exhausted | Refusal::Busy | Refusal::Paused => 503,
-            Refusal::Declined(status) => status,
+            Refusal::NoTarget
+            | Refusal::Exhausted
+            | Refusal::Busy
+            | Refusal::Paused
+            | Refusal::Checking => 503,
             Refusal::Unreachable | Refusal::NoAnswer | Refusal::BadAnswer(_) => 502,
             Refusal::UnreachableInTime | Refusal::SlowAnswer => 504,
+            Refusal::Moved(status) | Refusal::Declined(status) | Refusal::Replaced(status) => {
+                status
+            }
+            Refusal::Forbidden => 403,
+            Refusal::Unauthorized => 401,
+            Refusal::Crowded | Refusal::TooOften(_) => 429,
         }
     }
 
     /// Writes the whole answer; returns how long its body is.
-    pub(crate) fn write(self, to_head: bool, connection: &[u8], out: &mut Vec<u8>) -> u64 {
+    pub(crate) fn write(self, manner: &Manner<'_>, out: &mut Vec<u8>) -> u64 {
         let status = self.status();
         let reason = reason(status);
-        let body = format!("{status} {reason}: {self}.\n");
+        let page = manner.rules.and_then(|rules| rules.page(status));
+        let (content_type, body) = match page {
+            _ if manner.wants_json => {
+                let message = format!("{self}.");
+                let json =
+                    serde_json::json!({ "status": status, "error": reason, "message": message });
+                ("application/json", format!("{json}\n").into_bytes().into())
+            }
+            Some(page) => (page.content_type.as_str(), page.text().into()),
+            None => {
+                let text = format!("{status} {reason}: {self}.\n");
+                ("text/plain; charset=utf-8", Cow::Owned(text.into_bytes()))
+            }
+        };
         out.clear();
         out.extend_from_slice(b"HTTP/1.1 ");
         push_number(out, u64::from(status));
-        out.push(b' ');
-        out.extend_from_slice(reason.as_bytes());
-        out.extend_from_slice(b"\r\nContent-Type: text/plain; charset=utf-8\r\n");
-        out.extend_from_slice(b"Cache-Control: no-store\r\nContent-Length: ");
+        for part in [" ", reason, "\r\nContent-Type: ", content_type] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.extend_from_slice(b"\r\nContent-Length: ");
         push_number(out, body.len() as u64);
         out.extend_from_slice(b"\r\n");
-        if matches!(status, 429 | 503) {
-            out.extend_from_slice(b"Retry-After: ");
-            out.extend_from_slice(limits::RETRY_AFTER.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
-        if status == 405 {
-            out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
-        }
-        out.extend_from_slice(connection);
+        self.write_fields(manner, out);
+        out.extend_from_slice(manner.connection);
         out.extend_from_slice(b"\r\n");
-        if to_head {
+        if manner.to_head {
             return 0;
         }
-        out.extend_from_slice(body.as_bytes());
+        out.extend_from_slice(&body);
         body.len() as u64
     }
+
+    /// What goes with the status.
+    fn write_fields(self, manner: &Manner<'_>, out: &mut Vec<u8>) {
+        if let Refusal::Moved(_) = self {
+            out.extend_from_slice(b"Location: ");
+            out.extend_from_slice(manner.location);
+            out.extend_from_slice(b"\r\n");
+            return;
+        }
+        out.extend_from_slice(b"Cache-Control: no-store\r\n");
+        if let (Refusal::Unauthorized, Some(rules)) = (self, manner.rules) {
+            out.extend_from_slice(rules.challenge().unwrap_or_default());
+        }
+        match self.status() {
+            405 => {
+                out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+            }
+            429 | 503 => {
+                out.extend_from_slice(b"Retry-After: ");
+                match self {
+                    Refusal::TooOften(seconds) => push_number(out, seconds.into()),
+                    _ => out.extend_from_slice(limits::RETRY_AFTER.as_bytes()),
+                }
+                out.extend_from_slice(b"\r\n");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether the first of what a client accepts is JSON.
+pub(crate) fn wants_json(head: &[u8], request: &RequestHead) -> bool {
+    let mut fields = request.fields.iter();
+    let accept = fields.find(|field| field.name.of(head).eq_ignore_ascii_case(b"accept"));
+    let first = accept.and_then(|accept| syntax::list(accept.value.of(head)).next());
+    let kind = first.and_then(|first| first.split(|&byte| byte == b';').next());
+    kind.is_some_and(|kind| syntax::trim(kind).eq_ignore_ascii_case(b"application/json"))
 }
 
 pub(crate) fn reason(status: u16) -> &'static str {
     match status {
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        423 => "Locked",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_where_it_is_the_first_choice() {
+        for (accept, wanted) in [
+            ("application/json", true),
+            ("Application/JSON;q=0.9, */*", true),
+            ("text/html, application/json", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n");
+            let mut request = RequestHead::default();
+            request.advance(head.as_bytes()).unwrap();
+            assert_eq!(wants_json(head.as_bytes(), &request), wanted, "{accept}");
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::headers;
 use crate::limits;
 use crate::origin::{Added, drop_field};
 use crate::pace::Pace;
+use crate::rules::Rules;
 use crate::timer::Timer;
 
 /// What the client asked for, as far as its answer depends on it.
@@ -67,6 +68,8 @@ pub(crate) enum Broken {
     ClientGone,
     /// An answer that is not to be passed on. Nothing of it was.
     Declined,
+    /// The route has a page to show instead of an answer with this status.
+    Replaced(u16),
 }
 
 /// Decides by an answer's status, and whether nothing was sent to the client before, that it is not
@@ -102,6 +105,8 @@ pub(crate) struct Relay<'a, U, C> {
     pub(crate) bounds: &'a Bounds,
     pub(crate) draining: &'a Cell<bool>,
     pub(crate) judge: Judge<'a>,
+    /// What the route says of answers.
+    pub(crate) rules: Option<&'a Rules>,
     /// What the client is to remember, as lines.
     pub(crate) cookies: &'a [u8],
 }
@@ -122,6 +127,9 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             }
             if self.judge.is_some_and(|declines| declines(status, untouched)) {
                 return Err(Broken::Declined);
+            }
+            if self.rules.is_some_and(|rules| rules.replaces(status)) {
+                return Err(Broken::Replaced(status));
             }
             return if status == 101 { self.switch().await } else { self.finish().await };
         }
@@ -280,6 +288,11 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
     fn write_head(&mut self, framing: Framing, trailers: bool, own: &[&[u8]]) {
         let bytes = self.buffer.data();
         headers::write_response(bytes, self.head, framing, trailers, own, self.reply);
+        if let Some(rules) = self.rules
+            && !matches!(self.head.status, 100 | 102..=199)
+        {
+            rules.edit_response(self.reply);
+        }
     }
 
     async fn send_reply(&mut self) -> Result<(), Broken> {

@@ -8,12 +8,15 @@ use thiserror::Error;
 use crate::bounds::{Bounds, OutOfRange};
 use crate::host::Host;
 use crate::name::{Name, NotAName};
+use crate::path;
+use crate::rules::{NotARule, Rules};
 
 /// Which requests a route is for: those for a host whose path begins with a prefix.
 ///
 /// The host is in the one spelling of [`Host`], or `*.` and a domain for all names below it, or `*`
-/// for any. The prefix begins with `/` and does not end with one, unless it is `/`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// for any. The prefix begins with `/` and does not end with one, unless it is `/`; it is in the one
+/// spelling of [`path`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) host: String,
     pub(crate) prefix: String,
@@ -42,7 +45,12 @@ impl Key {
         Ok(Key { host: parse_host(host)?, prefix: parse_prefix(prefix)? })
     }
 
-    /// Whether the prefix ends where a step of the path does.
+    /// How many steps the prefix has.
+    pub(crate) fn steps(&self) -> usize {
+        self.prefix.split('/').filter(|step| !step.is_empty()).count()
+    }
+
+    /// Whether the prefix ends where a step of the path does, which is in the one spelling of [`path`].
     pub(crate) fn covers(&self, path: &[u8]) -> bool {
         let prefix = self.prefix.as_bytes();
         prefix == b"/"
@@ -72,18 +80,26 @@ fn parse_host(text: &str) -> Result<String, NotAKey> {
     Ok(format!("{below}{}", host.as_str()))
 }
 
-fn parse_prefix(text: &str) -> Result<String, NotAKey> {
+pub(crate) fn parse_prefix(text: &str) -> Result<String, NotAKey> {
     let trimmed = text.strip_suffix('/').unwrap_or(text);
     if trimmed.is_empty() {
         return Ok("/".to_owned());
     }
+    let wrong = || NotAKey::Prefix(text.chars().take(200).collect());
     let visible = trimmed.bytes().all(|byte| byte > b' ' && byte < 0x7f && !b"?#".contains(&byte));
-    let steps = trimmed.split('/').skip(1).all(|step| !matches!(step, "" | "." | ".."));
-    if trimmed.len() <= 1024 && visible && steps {
-        Ok(trimmed.to_owned())
-    } else {
-        Err(NotAKey::Prefix(text.chars().take(200).collect()))
+    if trimmed.len() > 1024 || !visible {
+        return Err(wrong());
     }
+    let mut spelled = Vec::with_capacity(trimmed.len());
+    for step in trimmed.split('/').skip(1) {
+        let start = spelled.len();
+        spelled.push(b'/');
+        path::decode(step.as_bytes(), &mut spelled);
+        if matches!(spelled.get(start..), None | Some(b"/" | b"/." | b"/..")) {
+            return Err(wrong());
+        }
+    }
+    String::from_utf8(spelled).map_err(|_| wrong())
 }
 
 /// A route, ready for use.
@@ -93,6 +109,8 @@ pub(crate) struct Route {
     /// As it was put.
     pub(crate) wire: wire::Route,
     pub(crate) service: Option<Name>,
+    /// What it says beyond its service. Most say nothing.
+    pub(crate) rules: Option<Box<Rules>>,
 }
 
 /// Why a route cannot be as it was put.
@@ -102,18 +120,86 @@ pub(crate) enum NotARoute {
     Service(#[from] NotAName),
     #[error("{0}")]
     Limits(#[from] OutOfRange),
-    #[error("a route needs a `service` to go to")]
+    #[error("a route needs a `service` to go to, or a `redirect`")]
     Nowhere,
+    #[error("a route has a `service` or a `redirect`, and this one both: remove one of the two")]
+    Both,
+    #[error("{0}")]
+    Rule(#[from] NotARule),
 }
 
-impl Route {
-    pub(crate) fn new(key: Key, wire: wire::Route) -> Result<Route, NotARoute> {
-        let service = wire.service.as_deref().map(Name::parse).transpose()?;
-        if service.is_none() {
-            return Err(NotARoute::Nowhere);
+impl NotARoute {
+    /// Which key of the route is wrong; none if it is the route as a whole.
+    pub(crate) fn key(&self) -> Vec<String> {
+        match self {
+            NotARoute::Service(_) | NotARoute::Both => vec!["service".to_owned()],
+            NotARoute::Limits(error) => error.key(),
+            NotARoute::Nowhere => Vec::new(),
+            NotARoute::Rule(error) => error.key(),
         }
-        wire.limits.as_ref().map(Bounds::check).transpose()?;
-        Ok(Route { key, wire, service })
+    }
+}
+
+/// All that is wrong with a route.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wrong(pub(crate) Vec<NotARoute>);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if at == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl Route {
+    /// Pages that are files are not read yet: see [`Route::read_pages`].
+    pub(crate) fn new(key: Key, wire: wire::Route) -> Result<Route, Wrong> {
+        let mut wrong = Vec::new();
+        let service =
+            wire.service.as_deref().map(Name::parse).transpose().unwrap_or_else(|error| {
+                wrong.push(error.into());
+                None
+            });
+        match (&wire.service, &wire.redirect) {
+            (None, None) => wrong.push(NotARoute::Nowhere),
+            (Some(_), Some(_)) => wrong.push(NotARoute::Both),
+            (Some(_), None) | (None, Some(_)) => {}
+        }
+        if let Some(Err(error)) = wire.limits.as_ref().map(Bounds::check) {
+            wrong.push(error.into());
+        }
+        let rules = Rules::new(&key, &wire).unwrap_or_else(|errors| {
+            wrong.extend(errors.into_iter().map(NotARoute::Rule));
+            None
+        });
+        if wrong.is_empty() { Ok(Route { key, wire, service, rules }) } else { Err(Wrong(wrong)) }
+    }
+
+    /// Reads the error pages that are files. One that cannot be read is as good as none.
+    pub(crate) fn read_pages(&mut self) -> Result<(), Wrong> {
+        let read = self.rules.as_mut().map_or(Ok(()), |rules| rules.read_pages());
+        read.map_err(|errors| Wrong(errors.into_iter().map(NotARoute::Rule).collect()))
+    }
+
+    /// Whether nothing would change if this one took the other's place.
+    pub(crate) fn is_like(&self, other: &Route) -> bool {
+        let same_pages = match (&self.rules, &other.rules) {
+            (Some(rules), Some(others)) => rules.has_pages_of(others),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        self.wire == other.wire && same_pages
+    }
+
+    /// Takes the place of an earlier route of the same key, and goes on with what that has counted.
+    pub(crate) fn succeed(&mut self, old: &Route) {
+        if let (Some(rules), Some(old)) = (&mut self.rules, &old.rules) {
+            rules.succeed(old);
+        }
     }
 }
 
@@ -132,13 +218,16 @@ mod tests {
             ("*", "*"),
             ("*/status", "*/status"),
             ("[::1]/x", "[::1]/x"),
+            ("a/%61pi/%c3%a4%2f", "a/api/%C3%A4%2F"),
         ] {
             assert_eq!(Key::parse(text).unwrap().to_string(), shown);
         }
         for bad in ["", "/", "a b", "a:80", "*.", "*.*", "a.*", "*a", "*.[::1]", "[::1]:80"] {
             assert!(matches!(Key::parse(bad), Err(NotAKey::Host(_))), "{bad:?}");
         }
-        for bad in ["a//", "a/x//y", "a/..", "a/./x", "a/x?y", "a/x#y", "a/\u{e4}", "a/x y"] {
+        for bad in
+            ["a//", "a/x//y", "a/..", "a/./x", "a/x?y", "a/x#y", "a/\u{e4}", "a/x y", "a/%2e%2E"]
+        {
             assert!(matches!(Key::parse(bad), Err(NotAKey::Prefix(_))), "{bad:?}");
         }
     }

@@ -26,7 +26,10 @@ use crate::control;
 use crate::crowd::Crowd;
 use crate::inherited::{CannotInherit, Inherited};
 use crate::listener;
+use crate::readiness;
 use crate::registry::Registry;
+use crate::snapshot::{self, Snapshot};
+use crate::source::Source;
 use crate::worker::{self, Worker};
 
 /// Why proxyd does not serve.
@@ -41,7 +44,7 @@ pub enum CannotServe {
     /// Nobody could ever tell it a route.
     #[error(
         "there is no control socket: pass a unix listener named `control` through LISTEN_FDS, \
-         as init does, or use --control PATH"
+         as init does, or use --control PATH, or serve by a file with --config FILE"
     )]
     NoControl,
     /// What was passed is not what it should be.
@@ -58,6 +61,17 @@ pub enum CannotServe {
     /// `--control` failed.
     #[error("cannot create the control socket {path}: {source}; choose another with --control")]
     Control {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `--config` is wrong.
+    #[error("the config file is wrong:\n{0}")]
+    Config(String),
+    /// `--state` is there and cannot be read, or not be set aside.
+    #[error("cannot go on with the snapshot {path}: {source}; choose another with --state")]
+    State {
         /// Where.
         path: PathBuf,
         /// Why.
@@ -95,6 +109,8 @@ impl CannotServe {
             | CannotServe::Inherited(_)
             | CannotServe::Listen { .. }
             | CannotServe::Control { .. }
+            | CannotServe::Config(_)
+            | CannotServe::State { .. }
             | CannotServe::AccessLog { .. } => 2,
         }
     }
@@ -113,6 +129,7 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> CannotServe {
 /// What the main thread waits for.
 enum Event {
     Signal,
+    WorkerAccepts,
     WorkerDone,
 }
 
@@ -120,7 +137,7 @@ enum Event {
 ///
 /// # Errors
 /// When it cannot begin; once it serves, it ends well.
-pub fn run(cli: Cli) -> Result<(), CannotServe> {
+pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     // Before anything else is opened: the passed descriptors are taken by number.
     let mut inherited = Inherited::take()?;
     for address in cli.listen {
@@ -138,7 +155,7 @@ pub fn run(cli: Cli) -> Result<(), CannotServe> {
     if http.is_empty() {
         return Err(CannotServe::NoListener);
     }
-    if control.is_empty() {
+    if control.is_empty() && cli.config.is_none() {
         return Err(CannotServe::NoControl);
     }
     raise_file_limit();
@@ -149,14 +166,22 @@ pub fn run(cli: Cli) -> Result<(), CannotServe> {
     let workers = cli.workers.or_else(|| thread::available_parallelism().ok());
     let workers = workers.map_or(1, std::num::NonZero::get);
     let registry = Arc::new(Registry::new(workers, !cli.wait));
+    let source = cli.config.map(|path| Source::new(path, Arc::clone(&registry)));
+    if let Some(source) = &source {
+        source.read().map_err(|error| CannotServe::Config(error.to_string()))?;
+    }
+    let snapshot = cli.state.map(|path| keep_snapshot(path, &registry)).transpose()?;
     let (stop, stopped) = watch::channel(false);
     let (events, coming) = channel();
-    watch_signals(&events, log.reopener())?;
+    watch_signals(&events, log.reopener(), source)?;
     start_workers(workers, &http, &registry, &log, &stopped, &events)?;
     start_control(control, &registry)?;
     drop((http, events));
 
     let told = wait(&coming, workers, Duration::from_secs(cli.grace), &stop);
+    if let Some(snapshot) = snapshot {
+        snapshot.finish();
+    }
     log_last_lines(log);
     if let Some(path) = socket {
         // Ours, so that whoever comes next finds no socket that nobody listens on.
@@ -180,7 +205,17 @@ fn announce(listeners: &[TcpListener]) {
     }
 }
 
-fn watch_signals(events: &Sender<Event>, log: Reopener) -> Result<(), CannotServe> {
+fn keep_snapshot(path: PathBuf, registry: &Arc<Registry>) -> Result<Snapshot, CannotServe> {
+    let resumed = snapshot::resume(&path, registry);
+    resumed.map_err(|source| CannotServe::State { path: path.clone(), source })?;
+    Snapshot::start(path, Arc::clone(registry)).map_err(system("start the snapshot thread"))
+}
+
+fn watch_signals(
+    events: &Sender<Event>,
+    log: Reopener,
+    source: Option<Source>,
+) -> Result<(), CannotServe> {
     let watched = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
     let mut signals = Signals::new(watched).map_err(system("watch for signals"))?;
     let events = events.clone();
@@ -190,6 +225,11 @@ fn watch_signals(events: &Sender<Event>, log: Reopener) -> Result<(), CannotServ
             for signal in signals.forever() {
                 if matches!(signal, SIGHUP | SIGUSR1) {
                     log.reopen();
+                    if let (SIGHUP, Some(source)) = (signal, &source) {
+                        readiness::reloading();
+                        source.read_again();
+                        readiness::ready();
+                    }
                 } else if events.send(Event::Signal).is_err() {
                     return;
                 }
@@ -222,7 +262,8 @@ fn start_workers(
             .name(format!("worker-{number}"))
             .spawn(move || {
                 let worker = Worker::new(number, registry, end, crowd);
-                if let Err(error) = worker::run(worker, own, stopped) {
+                let accepts = || drop(events.send(Event::WorkerAccepts));
+                if let Err(error) = worker::run(worker, own, stopped, accepts) {
                     eprintln!("proxyd: worker {number} cannot run: {error}");
                 }
                 let _ = events.send(Event::WorkerDone);
@@ -257,6 +298,7 @@ fn wait(
     stop: &watch::Sender<bool>,
 ) -> bool {
     let mut left = workers;
+    let mut to_come = workers;
     let mut deadline: Option<Instant> = None;
     while left > 0 {
         let event = match deadline {
@@ -267,9 +309,16 @@ fn wait(
         };
         match event {
             Ok(Event::WorkerDone) => left -= 1,
+            Ok(Event::WorkerAccepts) => {
+                to_come -= 1;
+                if to_come == 0 {
+                    readiness::ready();
+                }
+            }
             Ok(Event::Signal) if deadline.is_none() => {
                 eprintln!("proxyd: draining: no new connections, open ones have {grace:?}");
                 deadline = Some(Instant::now() + grace);
+                readiness::stopping();
                 stop.send_replace(true);
             }
             Ok(Event::Signal) => {

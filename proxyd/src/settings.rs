@@ -34,6 +34,20 @@ pub(crate) enum BadSetting {
     NamelessCanary,
 }
 
+impl BadSetting {
+    /// The key that is wrong.
+    pub(crate) fn key(&self) -> Vec<String> {
+        let field = match self {
+            BadSetting::Range { field, .. }
+            | BadSetting::Name { field, .. }
+            | BadSetting::Text { field, .. } => field.trim_start_matches("the length of "),
+            BadSetting::Insecure => "sticky.same_site",
+            BadSetting::NamelessCanary => "canary.sticky",
+        };
+        field.split('.').map(str::to_owned).collect()
+    }
+}
+
 fn quoted(text: &str) -> String {
     format!("`{}`", text.escape_debug())
 }

@@ -9,6 +9,8 @@
 //! A target is chosen only while it is live. The generation grows by one with each change of what
 //! is wanted, and with nothing else: draining is not a change.
 
+mod replace;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -180,10 +182,13 @@ impl State {
         queues.filter(|queue| !queue.is_empty()).chain(&self.orphaned).cloned().collect()
     }
 
-    pub(crate) fn put_route(&mut self, route: Route) -> Result<Put, Full> {
+    pub(crate) fn put_route(&mut self, mut route: Route) -> Result<Put, Full> {
         let put = match self.routes.get(&route.key) {
-            Some(old) if old.wire == route.wire => return Ok(Put::Unchanged),
-            Some(_) => Put::Changed,
+            Some(old) if route.is_like(old) => return Ok(Put::Unchanged),
+            Some(old) => {
+                route.succeed(old);
+                Put::Changed
+            }
             None if self.routes.len() >= limits::OBJECTS => return Err(Full("routes")),
             None => Put::Created,
         };
@@ -266,12 +271,29 @@ impl State {
         address: Address,
         wire: wire::Target,
     ) -> Result<Put, Full> {
+        let (put, retired) = self.place(service, name, address, wire)?;
+        if put != Put::Unchanged {
+            self.draining.extend(retired.map(|old| (service.clone(), name.clone(), old)));
+            self.changed(service);
+        }
+        Ok(put)
+    }
+
+    /// Puts a target into its place, where the data path does not see it yet. Returns the one that was
+    /// there and is retired now.
+    fn place(
+        &mut self,
+        service: &Name,
+        name: &Name,
+        address: Address,
+        wire: wire::Target,
+    ) -> Result<(Put, Option<Placed>), Full> {
         self.targets_made += 1;
         let number = self.targets_made;
         let wanted = self.service(service)?;
         let old = wanted.targets.get(name);
         let put = match old {
-            Some(old) if old.wire == wire => return Ok(Put::Unchanged),
+            Some(old) if old.wire == wire => return Ok((Put::Unchanged, None)),
             Some(_) => Put::Changed,
             None if wanted.targets.len() >= limits::OBJECTS => return Err(Full("targets")),
             None => Put::Created,
@@ -285,14 +307,12 @@ impl State {
             }
         };
         let placed = Placed { target: Arc::clone(&target), wire };
-        if let Some(old) = wanted.targets.insert(name.clone(), placed)
-            && old.target.number != target.number
-        {
+        let old = wanted.targets.insert(name.clone(), placed);
+        let retired = old.filter(|old| old.target.number != target.number);
+        if let Some(old) = &retired {
             old.target.retire();
-            self.draining.push((service.clone(), name.clone(), old));
         }
-        self.changed(service);
-        Ok(put)
+        Ok((put, retired))
     }
 
     /// Takes a target out of service. `None` if there is none of that name.
@@ -463,7 +483,7 @@ mod tests {
                     }
                     Step::Claim(h, old, random) => {
                         let picture = &pictures[pictures.len().saturating_sub(1 + usize::from(old))];
-                        let found = picture.find(&host(h), b"/").and_then(|at| picture.entry(at));
+                        let found = picture.find(&host(h), b"/").ok().and_then(|at| picture.entry(at));
                         let asker = Asker {
                             client: "",
                             head: b"",

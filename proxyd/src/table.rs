@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use crate::front::Front;
+use crate::path;
 use crate::route::Route;
 use crate::service::Service;
 
@@ -17,6 +18,22 @@ pub(crate) struct Entry {
     pub(crate) service: Option<Arc<Service>>,
 }
 
+/// A host.
+#[derive(Clone, Debug)]
+struct Site {
+    entries: Range<usize>,
+    /// One of its routes is for part of its paths only: then it matters how a path is spelled.
+    has_prefixes: bool,
+}
+
+/// Why there is no entry for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotFound {
+    Unknown,
+    /// Servers could understand the path differently, and so go around the rules of a prefix.
+    Ambiguous,
+}
+
 /// The picture of one generation.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -24,7 +41,7 @@ pub(crate) struct Table {
     pub(crate) front: Arc<Front>,
     /// By host; those of a host are neighbours, each before those that its prefix begins.
     entries: Vec<Entry>,
-    sites: HashMap<Box<str>, Range<usize>, RandomState>,
+    sites: HashMap<Box<str>, Site, RandomState>,
     has_wildcards: bool,
     /// The numbers of all live targets, of services without a route, too.
     pub(crate) live: HashSet<u64>,
@@ -33,29 +50,36 @@ pub(crate) struct Table {
 impl Table {
     /// From routes in the order of their keys.
     pub(crate) fn new(generation: u64, entries: Vec<Entry>, live: HashSet<u64>) -> Table {
-        let mut sites: HashMap<Box<str>, Range<usize>, RandomState> = HashMap::default();
+        let mut sites: HashMap<Box<str>, Site, RandomState> = HashMap::default();
         for (at, entry) in entries.iter().enumerate() {
-            let host = entry.route.key.host.as_str();
-            match sites.get_mut(host) {
-                Some(site) => site.end = at + 1,
-                None => drop(sites.insert(host.into(), at..at + 1)),
-            }
+            let key = &entry.route.key;
+            let site = Site { entries: at..at + 1, has_prefixes: false };
+            let site = sites.entry(key.host.as_str().into()).or_insert(site);
+            site.entries.end = at + 1;
+            site.has_prefixes |= key.prefix != "/";
         }
         let has_wildcards = sites.keys().any(|host| host.starts_with('*'));
         Table { generation, front: Arc::default(), entries, sites, has_wildcards, live }
     }
 
     /// Which entry is for a request: of the most particular host the longest prefix.
-    pub(crate) fn find(&self, host: &str, path: &[u8]) -> Option<usize> {
+    pub(crate) fn find(&self, host: &str, target: &[u8]) -> Result<usize, NotFound> {
         let site = match self.sites.get(host) {
-            Some(site) => site,
-            None if self.has_wildcards => self.wildcard(host)?,
-            None => return None,
+            Some(site) => Some(site),
+            None if self.has_wildcards => self.wildcard(host),
+            None => None,
         };
-        site.clone().rev().find(|&at| self.entry(at).is_some_and(|e| e.route.key.covers(path)))
+        let site = site.ok_or(NotFound::Unknown)?;
+        if !site.has_prefixes {
+            return Ok(site.entries.start);
+        }
+        let (path, _) = path::split(target);
+        let path = path::spelling(path).map_err(|path::Ambiguous| NotFound::Ambiguous)?;
+        let covers = |at: &usize| self.entry(*at).is_some_and(|e| e.route.key.covers(&path));
+        site.entries.clone().rev().find(covers).ok_or(NotFound::Unknown)
     }
 
-    fn wildcard(&self, host: &str) -> Option<&Range<usize>> {
+    fn wildcard(&self, host: &str) -> Option<&Site> {
         let domains = host.match_indices('.').filter_map(|(at, _)| host.get(at..));
         let wild = |domain| self.sites.get(format!("*{domain}").as_str());
         domains.into_iter().find_map(wild).or_else(|| self.sites.get("*"))
@@ -94,7 +118,8 @@ mod tests {
         };
         let table = Table::new(1, keys.iter().map(entry).collect(), HashSet::new());
         let find = |host: &str, path: &str| {
-            table.find(host, path.as_bytes()).map(|at| table.entries[at].route.key.to_string())
+            let found = table.find(host, path.as_bytes());
+            found.map(|at| table.entries[at].route.key.to_string())
         };
         for (host, path, found) in [
             ("a.test", "/", "a.test"),
@@ -103,14 +128,22 @@ mod tests {
             ("a.test", "/api/v1?q", "a.test/api/v1"),
             ("a.test", "/apis/v1", "a.test/apis"),
             ("a.test", "/apiss", "a.test"),
+            ("a.test", "/x/../api", "a.test/api"),
+            ("a.test", "/%61pi/x", "a.test/api"),
+            ("a.test", "//api?/../x", "a.test/api"),
+            ("a.test", "/api/%2e%2e/x", "a.test"),
+            ("a.test", "/api%2Fv1", "a.test"),
+            ("a.test", "*", "a.test"),
             ("c.test", "/", "*.test"),
             ("d.c.test", "/", "*.test"),
             ("d.b.test", "/x/y", "*.b.test/x"),
             ("test", "/", "*"),
             ("[::1]", "/", "[::1]"),
         ] {
-            assert_eq!(find(host, path).as_deref(), Some(found), "{host}{path}");
+            assert_eq!(find(host, path).as_deref(), Ok(found), "{host}{path}");
         }
-        assert_eq!(find("d.b.test", "/y"), None, "the host decides first");
+        assert_eq!(find("d.b.test", "/y"), Err(NotFound::Unknown), "the host decides first");
+        assert_eq!(find("a.test", "/a//../api"), Err(NotFound::Ambiguous));
+        assert_eq!(find("c.test", "/a//../api").as_deref(), Ok("*.test"), "it has no prefixes");
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use proxyd_wire as wire;
 use tokio::select;
 use tokio::sync::{Notify, watch};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
 use crate::access_log::AccessLog;
@@ -28,8 +28,9 @@ use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::request_id::Ids;
 use crate::route::Route;
+use crate::rules::Rules;
 use crate::service::{Asker, Service, Unclaimed};
-use crate::table::{Entry, Table};
+use crate::table::{Entry, NotFound, Table};
 use crate::target::Target;
 
 /// What the connections of one worker share.
@@ -81,13 +82,13 @@ impl Worker {
     }
 
     /// What is to become of a request, as of now.
-    pub(crate) fn find(&self, host: &str, path: &[u8]) -> Option<Found> {
+    pub(crate) fn find(&self, host: &str, path: &[u8]) -> Result<Found, NotFound> {
         let mut table = self.table.borrow_mut();
         if table.0.generation != self.registry.generation() {
             *table = Rc::new(Picture(self.registry.table()));
         }
         let at = table.0.find(host, path)?;
-        Some(Found { table: Rc::clone(&table), at })
+        Ok(Found { table: Rc::clone(&table), at })
     }
 
     /// The settings of the whole process, as this worker knows them.
@@ -196,8 +197,13 @@ impl Found {
         }
     }
 
-    pub(crate) fn route(&self) -> Option<&Route> {
+    fn route(&self) -> Option<&Route> {
         Some(&self.entry()?.route)
+    }
+
+    /// What the route says beyond its service and its bounds.
+    pub(crate) fn rules(&self) -> Option<&Rules> {
+        self.route()?.rules.as_deref()
     }
 
     pub(crate) fn service(&self) -> Option<&Arc<Service>> {
@@ -270,11 +276,12 @@ impl Drop for Admission {
     }
 }
 
-/// Serves until `stop` turns true and the last connection is gone.
+/// Serves until `stop` turns true and the last connection is gone. `accepts` is told once it does.
 pub(crate) fn run(
     worker: Worker,
     listeners: Vec<TcpListener>,
     mut stop: watch::Receiver<bool>,
+    accepts: impl FnOnce(),
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
@@ -307,6 +314,9 @@ pub(crate) fn run(
         }
         worker.registry.door.pass();
         if opened {
+            // The tasks above have had their first turn then.
+            yield_now().await;
+            accepts();
             let _ = stopped.await;
         }
         for task in &accepting {

@@ -7,9 +7,10 @@ use axum::response::{IntoResponse, Response};
 use proxyd_wire::ErrorBody;
 use thiserror::Error;
 
+use crate::config::Mistake;
 use crate::front::NotAFront;
 use crate::name::NotAName;
-use crate::route::{Key, NotAKey, NotARoute};
+use crate::route::{Key, NotAKey, NotARoute, Wrong};
 use crate::settings::BadSetting;
 use crate::state::{Full, Stale};
 use crate::target::NotAnAddress;
@@ -43,7 +44,9 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Key(#[from] NotAKey),
     #[error("{0}")]
-    Route(#[from] NotARoute),
+    Route(#[from] Wrong),
+    #[error("{}", told(.0))]
+    Config(Vec<Mistake>),
     #[error("{0}")]
     Name(#[from] NotAName),
     #[error("address: {0}")]
@@ -58,6 +61,13 @@ pub(crate) enum Failure {
     Body(JsonRejection),
     #[error("the query is not what is expected here: {0}; only grace_ms=MILLISECONDS is known")]
     Query(QueryRejection),
+}
+
+/// Of very many mistakes the first ones: an answer is read by a person.
+fn told(mistakes: &[Mistake]) -> String {
+    let first = mistakes.iter().take(20).map(ToString::to_string);
+    let more = (mistakes.len() > 20).then(|| format!("and {} more", mistakes.len() - 20));
+    first.chain(more).collect::<Vec<_>>().join("; ")
 }
 
 impl Failure {
@@ -75,10 +85,14 @@ impl Failure {
             Failure::Front(_) => (StatusCode::BAD_REQUEST, "bad_front"),
             Failure::Key(NotAKey::Host(_)) => (StatusCode::BAD_REQUEST, "bad_host"),
             Failure::Key(NotAKey::Prefix(_)) => (StatusCode::BAD_REQUEST, "bad_prefix"),
-            Failure::Name(_) | Failure::Route(NotARoute::Service(_)) => {
+            Failure::Name(_) => (StatusCode::BAD_REQUEST, "bad_name"),
+            Failure::Route(Wrong(wrong))
+                if matches!(wrong.first(), Some(NotARoute::Service(_))) =>
+            {
                 (StatusCode::BAD_REQUEST, "bad_name")
             }
             Failure::Route(_) => (StatusCode::BAD_REQUEST, "bad_route"),
+            Failure::Config(_) => (StatusCode::BAD_REQUEST, "bad_config"),
             Failure::Address(_) => (StatusCode::BAD_REQUEST, "bad_address"),
             Failure::Full(_) => (StatusCode::CONFLICT, "full"),
             Failure::Precondition(_) => (StatusCode::BAD_REQUEST, "bad_if_match"),

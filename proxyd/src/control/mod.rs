@@ -3,6 +3,8 @@
 //! | method, path | does | answers |
 //! |---|---|---|
 //! | `GET /state` | all there is, one consistent picture | 200 `State`, `ETag` |
+//! | `GET /config` | all that is wanted, as one document | 200 `Config`, `ETag` |
+//! | `PUT /config` | `Config`: all of it is replaced in one step; what is the same goes on undisturbed | 204, `ETag` |
 //! | `GET /front` | settings of the whole process | 200 `Front` |
 //! | `PUT /front` | `Front`: all of them; what is left out has its default | 200 |
 //! | `PUT /door` | clients are let in, after `--wait`; it stays open | 204 |
@@ -23,6 +25,7 @@
 //! With `If-Match: "GENERATION"` a change is made only at that generation, else 412. Errors are
 //! `ErrorBody`. A change is answered when every worker acts on it.
 
+mod config;
 mod door;
 mod failure;
 mod front;
@@ -89,6 +92,10 @@ pub(crate) fn run(listeners: Vec<UnixListener>, registry: Arc<Registry>) -> io::
 fn app(registry: Arc<Registry>) -> Router {
     Router::new()
         .route("/state", get(state::get))
+        .route(
+            "/config",
+            get(config::get).put(config::put).layer(DefaultBodyLimit::max(limits::CONFIG)),
+        )
         .route("/front", get(front::get).put(front::put))
         .route("/door", put(door::put))
         .route("/routes/{*key}", get(route::get).put(route::put).delete(route::delete))

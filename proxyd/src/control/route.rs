@@ -32,7 +32,8 @@ pub(crate) async fn put(
     let key = Key::parse(&key)?;
     let wanted = demanded_generation(&headers)?;
     let Json(wire) = body.map_err(Failure::Body)?;
-    let route = Route::new(key, wire.clone())?;
+    let mut route = Route::new(key, wire.clone())?;
+    route.read_pages()?;
     let put = registry.change(|state| {
         state.expect_generation(wanted)?;
         Ok::<_, Failure>(state.put_route(route)?)

@@ -173,7 +173,7 @@ impl Exchange<'_> {
 
     fn find(&self, host: &Host, found: &mut Found) -> Result<(), Unclaimed> {
         let path = self.desk.request.target.of(self.desk.incoming.data());
-        *found = self.worker.find(host.as_str(), path).ok_or(Unclaimed::Unknown)?;
+        *found = self.worker.find(host.as_str(), path).map_err(|_| Unclaimed::Unknown)?;
         Ok(())
     }
 

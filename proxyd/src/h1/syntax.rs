@@ -104,6 +104,16 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, TOKEN))
 }
 
+/// A field value.
+pub(crate) fn is_value(bytes: &[u8]) -> bool {
+    text_len(bytes) == bytes.len()
+}
+
+/// Where a byte is first.
+pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|&found| found == byte)
+}
+
 /// A request target: visible ASCII, and no fragment.
 pub(crate) fn is_target(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| byte <= b' ' || byte >= 0x7f || byte == b'#')

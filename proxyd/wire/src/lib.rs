@@ -5,7 +5,10 @@
 //! changing one disturbs no connection of another.
 
 mod balance;
+mod config;
+mod front;
 mod hold;
+mod route;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -13,37 +16,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use balance::{Balance, Canary, Group, HashBy, SameSite, Sticky};
+pub use config::{Config, ServiceConfig};
+pub use front::{Front, Limits};
 pub use hold::{Maintenance, Pause};
+pub use route::{BasicAuth, ErrorPage, HeaderEdits, RateLimit, Redirect, Route};
 pub use trouble::{Eject, Health, Pool, Retry};
 
 /// What is as it is without a word is not written.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
-mod front;
-
-pub use front::{Front, Limits};
-
-/// `PUT /routes/:host` or `/routes/:host/:prefix`: what becomes of requests for a host, `*.` and a
-/// domain, or `*` for any, whose path begins with the prefix.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Route {
-    /// The name of the service that answers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// Where it is otherwise than in front.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limits: Option<Limits>,
-}
-
-impl Route {
-    /// A route to a service, and nothing more.
-    pub fn to(service: impl Into<String>) -> Route {
-        Route { service: Some(service.into()), ..Route::default() }
-    }
-}
-
 /// `PUT /services/:service`: how a service's targets are used. A service without settings of its own
 /// is there as long as it has targets, and has these defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,88 @@
+//! What is wrong in a document, and where.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::front::NotAFront;
+use crate::name::NotAName;
+use crate::route::{NotAKey, NotARoute};
+use crate::settings::BadSetting;
+use crate::target::NotAnAddress;
+
+/// A mistake.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    /// The object: `routes`, `shop.example`.
+    object: Vec<String>,
+    /// The key within it, as far as it is known.
+    within: Vec<String>,
+    why: Why,
+}
+
+/// What it is.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(crate) enum Why {
+    #[error("{0}")]
+    Key(#[from] NotAKey),
+    #[error("{0}")]
+    Route(#[from] NotARoute),
+    #[error("{0}")]
+    Front(#[from] NotAFront),
+    #[error("{0}")]
+    Setting(#[from] BadSetting),
+    #[error("{0}")]
+    Name(#[from] NotAName),
+    #[error("address: {0}")]
+    Address(#[from] NotAnAddress),
+    #[error("it means `{0}`, which is there in another spelling: remove one of the two")]
+    Twice(String),
+    #[error("there are more than 10000 {0}: remove some")]
+    Many(&'static str),
+}
+
+impl Mistake {
+    pub(super) fn new(object: &[&str], why: Why) -> Mistake {
+        let object = object.iter().map(|&step| step.to_owned()).collect();
+        Mistake { object, within: Vec::new(), why }
+    }
+
+    /// About a key of an object.
+    pub(super) fn within(object: &[&str], within: Vec<String>, why: Why) -> Mistake {
+        Mistake { within, ..Mistake::new(object, why) }
+    }
+
+    pub(super) fn key(text: &str, error: NotAKey) -> Mistake {
+        Mistake::new(&["routes", text], error.into())
+    }
+
+    pub(super) fn route(text: &str, error: NotARoute) -> Mistake {
+        Mistake::within(&["routes", text], error.key(), error.into())
+    }
+
+    /// From the root of the document.
+    pub(super) fn path(&self) -> impl Iterator<Item = &str> {
+        self.object.iter().chain(&self.within).map(String::as_str)
+    }
+
+    /// Whether it is the name of the object that is wrong.
+    pub(super) fn is_of_name(&self) -> bool {
+        matches!(self.why, Why::Key(_) | Why::Name(_) | Why::Twice(_))
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", dotted(self.object.iter().map(String::as_str)), self.why)
+    }
+}
+
+/// A path as TOML writes it.
+pub(super) fn dotted<'a>(steps: impl Iterator<Item = &'a str>) -> String {
+    let bare = |step: &str| {
+        let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        !step.is_empty() && step.bytes().all(is_bare)
+    };
+    let quoted = |step: &str| if bare(step) { step.to_owned() } else { format!("{step:?}") };
+    steps.map(quoted).collect::<Vec<_>>().join(".")
+}

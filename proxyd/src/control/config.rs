@@ -1,0 +1,48 @@
+//! `/config`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::header::ETAG;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use proxyd_wire as wire;
+
+use crate::config::Config;
+use crate::control::demanded_generation;
+use crate::control::failure::Failure;
+use crate::control::target::settle;
+use crate::registry::Registry;
+
+type Tag = [(HeaderName, String); 1];
+
+fn tag(generation: u64) -> Tag {
+    [(ETAG, format!("\"{generation}\""))]
+}
+
+pub(crate) async fn get(State(registry): State<Arc<Registry>>) -> (Tag, Json<wire::Config>) {
+    let (generation, config) = registry.look(|state| (state.generation(), state.config()));
+    (tag(generation), Json(config))
+}
+
+pub(crate) async fn put(
+    State(registry): State<Arc<Registry>>,
+    headers: HeaderMap,
+    body: Result<Json<wire::Config>, JsonRejection>,
+) -> Result<(StatusCode, Tag), Failure> {
+    let wanted = demanded_generation(&headers)?;
+    let Json(wire) = body.map_err(Failure::Body)?;
+    let mut config = Config::new(wire).map_err(Failure::Config)?;
+    let unreadable = config.read_pages();
+    if !unreadable.is_empty() {
+        return Err(Failure::Config(unreadable));
+    }
+    let generation = registry.change(|state| {
+        state.expect_generation(wanted)?;
+        state.replace(config)?;
+        Ok::<_, Failure>(state.generation())
+    })?;
+    settle(&registry).await;
+    Ok((StatusCode::NO_CONTENT, tag(generation)))
+}

@@ -1,0 +1,70 @@
+//! Whether a request may go to the service of its route, and if not, why.
+
+use std::net::IpAddr;
+
+use tokio::time::Instant;
+
+use super::Rules;
+use super::basic_auth::{BasicAuth, Closed};
+use super::rate_limit::{By, Counted, RateLimit};
+use crate::h1::request::RequestHead;
+use crate::refusal::Refusal;
+
+/// A request, as far as rules look at it.
+#[derive(Clone, Copy)]
+pub(crate) struct Visitor<'a> {
+    /// The address of the client.
+    pub(crate) client: IpAddr,
+    pub(crate) head: &'a [u8],
+    pub(crate) request: &'a RequestHead,
+    pub(crate) now: Instant,
+}
+
+impl<'a> Visitor<'a> {
+    /// The value of a field that there is exactly once.
+    fn field(&self, name: &str) -> Option<&'a [u8]> {
+        let is = |found: &[u8]| found.eq_ignore_ascii_case(name.as_bytes());
+        let mut fields = self.request.fields.iter().filter(|field| is(field.name.of(self.head)));
+        let field = fields.next()?;
+        fields.next().is_none().then(|| field.value.of(self.head))
+    }
+}
+
+/// Lets a request in, or says what it is answered.
+pub(crate) async fn admit(rules: &Rules, visitor: Visitor<'_>) -> Result<(), Refusal> {
+    if let Some(access) = &rules.access
+        && !access.allows(visitor.client)
+    {
+        return Err(Refusal::Forbidden);
+    }
+    if let Some(limit) = &rules.rate_limit {
+        count(limit, visitor)?;
+    }
+    if let Some(redirect) = &rules.redirect {
+        return Err(Refusal::Moved(redirect.status));
+    }
+    match &rules.basic_auth {
+        Some(auth) => ask(auth, visitor).await,
+        None => Ok(()),
+    }
+}
+
+fn count(limit: &RateLimit, visitor: Visitor<'_>) -> Result<(), Refusal> {
+    let value = match &limit.by {
+        By::Client => None,
+        By::Header(name) => visitor.field(name),
+    };
+    let counted = value.map_or(Counted::Address(visitor.client), Counted::Value);
+    limit.count(&counted, visitor.now).map_err(|wait| {
+        let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Refusal::TooOften(u32::try_from(whole).unwrap_or(u32::MAX))
+    })
+}
+
+async fn ask(auth: &BasicAuth, visitor: Visitor<'_>) -> Result<(), Refusal> {
+    let Some(value) = visitor.field("authorization") else { return Err(Refusal::Unauthorized) };
+    auth.check(value).await.map_err(|closed| match closed {
+        Closed::Wrong => Refusal::Unauthorized,
+        Closed::Busy => Refusal::Checking,
+    })
+}

@@ -1,0 +1,230 @@
+//! What is wanted, in a file, so that proxyd alone can end and come back.
+//!
+//! It is written a moment after a change, whole and beside the data path: to `FILE.new`, synced,
+//! renamed, and its folder synced. So what is read at the next start is always one whole picture. A
+//! file that is none is set aside, not overwritten.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use proxyd_wire as wire;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use crate::config::{Config, Mistake};
+use crate::limits;
+use crate::registry::Registry;
+
+/// What the file is written as. A later form has a higher number.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    generation: u64,
+    config: wire::Config,
+}
+
+/// Looked at first: a later version may have any other form.
+#[derive(Deserialize)]
+struct Header {
+    version: u32,
+}
+
+/// Why a snapshot is set aside.
+#[derive(Debug, Error)]
+enum Unusable {
+    #[error("is damaged ({0})")]
+    Damaged(#[from] serde_json::Error),
+    #[error("has version {0}, but this proxyd knows {VERSION}")]
+    Newer(u32),
+    #[error("is larger than 64 MiB")]
+    Large,
+    #[error("wants what cannot be ({})", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Wrong(Vec<Mistake>),
+}
+
+/// Goes on with what the file says, if there is one.
+pub(crate) fn resume(path: &Path, registry: &Registry) -> io::Result<()> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match understand(&text) {
+        Ok((config, generation)) => {
+            // As many objects as there are now have been there before.
+            let _ = registry.change(|state| state.resume(config, generation));
+            Ok(())
+        }
+        Err(unusable) => {
+            let aside = beside(
+                path,
+                match unusable {
+                    Unusable::Newer(_) => "newer",
+                    Unusable::Damaged(_) | Unusable::Large | Unusable::Wrong(_) => "damaged",
+                },
+            );
+            eprintln!(
+                "proxyd: {} {unusable}; it is kept as {}, and nothing is wanted for now",
+                path.display(),
+                aside.display()
+            );
+            fs::rename(path, aside)
+        }
+    }
+}
+
+fn understand(text: &[u8]) -> Result<(Config, u64), Unusable> {
+    if text.len() > limits::CONFIG {
+        return Err(Unusable::Large);
+    }
+    let Header { version } = serde_json::from_slice(text)?;
+    if version > VERSION {
+        return Err(Unusable::Newer(version));
+    }
+    let document: Document = serde_json::from_slice(text)?;
+    let mut config = Config::new(document.config).map_err(Unusable::Wrong)?;
+    for mistake in config.read_pages() {
+        eprintln!("proxyd: {mistake}; this error has no page for now");
+    }
+    Ok((config, document.generation))
+}
+
+/// The thread that writes.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Snapshot {
+    /// Begins to write changes down, from the present state on.
+    pub(crate) fn start(path: PathBuf, registry: Arc<Registry>) -> io::Result<Snapshot> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let changes = registry.subscribe();
+        let mut writer = Writer { path, written: registry.generation(), registry, failing: false };
+        let thread = std::thread::Builder::new()
+            .name("snapshot".to_owned())
+            .spawn(move || runtime.block_on(writer.run(changes, stopped)))?;
+        Ok(Snapshot { stop, thread })
+    }
+
+    /// Returns when the last change is written.
+    pub(crate) fn finish(self) {
+        // A writer that panicked has said so.
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+#[derive(Debug)]
+struct Writer {
+    path: PathBuf,
+    registry: Arc<Registry>,
+    /// The generation that the file is of.
+    written: u64,
+    /// That it cannot be written has been said.
+    failing: bool,
+}
+
+impl Writer {
+    async fn run(&mut self, mut changes: watch::Receiver<u64>, mut stopped: oneshot::Receiver<()>) {
+        loop {
+            let pause = if self.registry.generation() == self.written {
+                tokio::select! {
+                    _ = changes.changed() => limits::SNAPSHOT_DELAY,
+                    _ = &mut stopped => break,
+                }
+            } else if self.failing {
+                limits::SNAPSHOT_RETRY
+            } else {
+                limits::SNAPSHOT_DELAY
+            };
+            let ended = timeout(pause, &mut stopped).await.is_ok();
+            self.write();
+            if ended {
+                break;
+            }
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        let (generation, config) = self.registry.look(|state| (state.generation(), state.config()));
+        if generation == self.written {
+            return;
+        }
+        match write(&self.path, &Document { version: VERSION, generation, config }) {
+            Ok(()) => {
+                self.written = generation;
+                self.failing = false;
+            }
+            Err(error) if !self.failing => {
+                self.failing = true;
+                eprintln!(
+                    "proxyd: the snapshot {} cannot be written, and will be tried again: {error}",
+                    self.path.display()
+                );
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// For its owner only: hashes of passwords are in it.
+fn write(path: &Path, document: &Document) -> io::Result<()> {
+    let text = serde_json::to_vec(document)?;
+    let new = beside(path, "new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(&text)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn beside(path: &Path, word: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(word);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_understood() {
+        let route = wire::Route { strip_prefix: true, ..wire::Route::to("s") };
+        let config = wire::Config {
+            routes: [("a.test/x".to_owned(), route)].into(),
+            ..wire::Config::default()
+        };
+        let document = Document { version: VERSION, generation: 7, config };
+        let text = serde_json::to_vec(&document).unwrap();
+        let (config, generation) = understand(&text).unwrap();
+        assert_eq!((config.routes.len(), generation), (1, 7));
+        for end in 0..text.len() {
+            assert!(matches!(understand(&text[..end]), Err(Unusable::Damaged(_))), "{end}");
+        }
+        let newer = br#"{"version":2,"other":[]}"#;
+        assert!(matches!(understand(newer), Err(Unusable::Newer(2))));
+        let wrong = br#"{"version":1,"generation":1,"config":{"routes":{"a b":{"service":"s"}}}}"#;
+        assert!(matches!(understand(wrong), Err(Unusable::Wrong(_))));
+    }
+}
