@@ -353,8 +353,8 @@ impl Exchange<'_> {
         );
         let (head, request) = (self.desk.incoming.data(), &self.desk.request);
         let wants_json = wants_json(head, request);
-        let ruled = self.ruled.clone();
-        let rules = ruled.as_ref().and_then(Found::rules);
+        let found = self.ruled.clone();
+        let rules = found.as_ref().and_then(Found::rules);
         let location = match (refusal, rules) {
             (Refusal::Moved(_), Some(rules)) => rules.location(request.target.of(head)),
             _ => Vec::new(),
