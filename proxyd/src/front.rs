@@ -131,6 +131,7 @@ fn bounds(wire: &wire::Front, defaults: Bounds) -> Result<Bounds, OutOfRange> {
         write: time("write_ms", wire.write_ms)?.unwrap_or(defaults.write),
         connect: time("connect_ms", wire.connect_ms)?.unwrap_or(defaults.connect),
         window: time("rate_window_ms", wire.rate_window_ms)?.unwrap_or(defaults.window),
+        half_closed: wire.half_closed,
         ..defaults
     };
     Ok(bounds.with(&wire.limits))
