@@ -1,5 +1,5 @@
-//! Settings of the whole process, ready for use. They are part of the picture that workers have, so
-//! that a request sees one version of them from its head to its end.
+//! Settings of the whole process, ready for use. They are part of the picture that workers have: a
+//! change is one step, and an exchange that has begun goes on with what it began with.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -67,7 +67,7 @@ pub struct Front {
     /// A connection to a target is made (3000): more counts as refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_ms: Option<u64>,
-    /// The time over which `limits.body_rate` is measured (30000).
+    /// The time over which `limits.body_rate` is measured (60000).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_window_ms: Option<u64>,
     /// What a route may set otherwise for itself.
