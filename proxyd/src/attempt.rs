@@ -92,7 +92,7 @@ impl Attempt<'_> {
             cookies: self.cookies,
         };
         let mut relay = pin!(back.run(&mut reader, &mut client, until));
-        let mut presence = Presence::of(from_client.as_ref());
+        let mut presence = Presence::of(from_client.as_ref(), self.bounds);
         poll_fn(|cx| {
             if let Poll::Ready(result) = relay.as_mut().poll(cx) {
                 return Poll::Ready(attempted(result, self.sent));
@@ -148,7 +148,7 @@ impl Attempt<'_> {
             return attempted;
         }
         answer_due.set_after(self.bounds.answer);
-        let mut presence = Presence::of(from_client.as_ref());
+        let mut presence = Presence::of(from_client.as_ref(), self.bounds);
         poll_fn(|cx| {
             if let Poll::Ready(result) = relay.as_mut().poll(cx) {
                 return Poll::Ready(attempted(result, self.sent));

@@ -69,6 +69,8 @@ pub(crate) struct Bounds {
     pub(crate) rate: u64,
     /// Over what time.
     pub(crate) window: Duration,
+    /// A client that has ended its side is not gone.
+    pub(crate) half_closed: bool,
 }
 
 impl Default for Bounds {
@@ -83,6 +85,7 @@ impl Default for Bounds {
             connect: limits::CONNECT_TIME,
             rate: limits::BODY_RATE,
             window: limits::RATE_WINDOW,
+            half_closed: false,
         }
     }
 }

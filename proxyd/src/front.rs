@@ -1,5 +1,5 @@
-//! Settings of the whole process, ready for use. They are part of the picture that workers have, so
-//! that a request sees one version of them from its head to its end.
+//! Settings of the whole process, ready for use. They are part of the picture that workers have: a
+//! change is one step, and an exchange that has begun goes on with what it began with.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -143,6 +143,7 @@ fn bounds(wire: &wire::Front, defaults: Bounds) -> Result<Bounds, OutOfRange> {
         write: time("write_ms", wire.write_ms)?.unwrap_or(defaults.write),
         connect: time("connect_ms", wire.connect_ms)?.unwrap_or(defaults.connect),
         window: time("rate_window_ms", wire.rate_window_ms)?.unwrap_or(defaults.window),
+        half_closed: wire.half_closed,
         ..defaults
     };
     Ok(bounds.with(&wire.limits))

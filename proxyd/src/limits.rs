@@ -53,7 +53,7 @@ pub(crate) const BODY_TIME: Duration = Duration::from_mins(1);
 /// the answer began, else a cut.
 pub(crate) const BODY_RATE: u64 = 100;
 /// How long a client is waited for until its rate is judged.
-pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(30);
+pub(crate) const RATE_WINDOW: Duration = Duration::from_mins(1);
 /// A connection to a target is made: more counts as refused; 504 if no other takes it.
 pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(3);
 /// Between two looks whether a unix socket's backlog has room; bounded by the time above.

@@ -1,7 +1,7 @@
 //! Whether a client is still there while there is nothing to read from it, or to tell it.
 //!
-//! A client that has ended its side counts as gone: that it only has nothing more to say looks the
-//! same. No system call asks for it: the end comes with the events that are waited for anyway.
+//! A client that has ended its side counts as gone, unless the front says otherwise: that it only has
+//! nothing more to say looks the same. A reset is the end in any case. No system call asks for it: the end comes with the events that are waited for anyway.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,16 +10,21 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::bounds::Bounds;
+
 /// A look-out for one client's end.
 pub(crate) struct Presence<'a> {
     stream: &'a TcpStream,
+    end_is: Interest,
     /// From when on bytes of it wait to be read, so that being readable tells nothing.
     end: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
 }
 
 impl<'a> Presence<'a> {
-    pub(crate) fn of(stream: &'a TcpStream) -> Presence<'a> {
-        Presence { stream, end: None }
+    pub(crate) fn of(stream: &'a TcpStream, bounds: &Bounds) -> Presence<'a> {
+        // Urgent data is not asked for: this is the end of the client's side, or of both.
+        let end_is = if bounds.half_closed { Interest::ERROR } else { Interest::PRIORITY };
+        Presence { stream, end_is, end: None }
     }
 
     /// Ready when the client has gone.
@@ -28,11 +33,10 @@ impl<'a> Presence<'a> {
             // What can be had without memory: nothing came, neither bytes nor the end.
             let _ = ready!(self.stream.poll_read_ready(cx));
         }
-        let stream = self.stream;
+        let (stream, end_is) = (self.stream, self.end_is);
         let end = self.end.get_or_insert_with(|| {
             Box::pin(async move {
-                // Urgent data is not asked for: this is the end of the client's side, or of both.
-                let _ = stream.ready(Interest::PRIORITY).await;
+                let _ = stream.ready(end_is).await;
             })
         });
         end.as_mut().poll(cx)

@@ -79,7 +79,7 @@ fn v2(client: [u8; 4]) -> Vec<u8> {
 fn o18_proxy_protocol() {
     let backend = Backend::saying("ok");
     let proxyd = Proxyd::with_target(&backend.target());
-    proxyd.put_front(r#"{"proxy_protocol":["127.0.0.2"],"head_ms":400}"#);
+    proxyd.put_front(r#"{"proxy_protocol":["127.0.0.2"],"head_ms":1500}"#);
     let request = format!("{GET}\r\n");
     let line = b"PROXY TCP4 9.8.7.6 127.0.0.1 4711 80\r\n".to_vec();
     let six = b"PROXY TCP6 2001:db8::7 ::1 4711 80\r\n".to_vec();
@@ -108,18 +108,22 @@ fn o18_proxy_protocol() {
     }
     logged(&proxyd, |line| line.starts_with("9.8.7.6 - - "));
     let served = backend.seen().len();
-    for bad in [
+    let bad = [
         request.as_bytes(),
         b"PROXY TCP4 9.8.7.6 127.0.0.1 4711\r\n",
         b"PROXY TCP4 9.8.7.6",
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff",
         b"\r\n\r\n\0\r\nQUIT\n\x21",
         b"",
-    ] {
+    ];
+    let sent = bad.map(|bytes| {
         let mut client = proxyd.client_from("127.0.0.2");
-        client.send(bad);
+        client.send(bytes);
+        (client, bytes)
+    });
+    for (mut client, bytes) in sent {
         // At once, or when the time for a head is over.
-        assert!(client.is_closed(), "{bad:?}");
+        assert!(client.is_closed(), "{bytes:?}");
     }
     // From others it is a bad request, which says who they are.
     for bad in [line, v2([9, 9, 9, 9])] {

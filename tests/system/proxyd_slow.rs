@@ -90,7 +90,30 @@ fn p10_a_slow_target_is_not_a_slow_client() {
     assert_eq!((answer.text().len(), answer.complete), (15, true));
 }
 
-/// A client that has said that it sends nothing more wants its answer all the same.
+#[test]
+fn a_client_that_has_ended_its_side_counts_as_gone() {
+    let backend = Backend::raw(|mut connection| {
+        connection.request();
+        // Until the proxy gives it up.
+        connection.more();
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    let mut client = proxyd.client();
+    client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    client.finish_sending();
+    assert!(client.try_answer(false).is_err());
+    wait_for("the end at the backend", || (backend.open_connections() == 0).then_some(()));
+    wait_for("its line", || proxyd.access_log().contains(" 499 ").then_some(()));
+    // By option it does not, but a reset is an end all the same.
+    proxyd.put_front(r#"{"half_closed":true}"#);
+    let mut client = proxyd.client();
+    client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    wait_for("the request", || (backend.seen().len() == 2).then_some(()));
+    reset(client);
+    wait_for("the end at the backend", || (backend.open_connections() == 0).then_some(()));
+}
+
+/// By option, a client that has said that it sends nothing more gets its answer all the same.
 #[test]
 fn a_half_closed_client_gets_its_answer() {
     let (go, going) = std::sync::mpsc::channel::<()>();
@@ -103,6 +126,7 @@ fn a_half_closed_client_gets_its_answer() {
         Ok(true)
     });
     let proxyd = Proxyd::with_target(&backend.target());
+    proxyd.put_front(r#"{"half_closed":true}"#);
     for request in [
         "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n",
         "GET /wait HTTP/1.1\r\nHost: app.test\r\n\r\n",

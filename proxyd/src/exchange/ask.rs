@@ -223,7 +223,7 @@ impl Exchange<'_> {
 
     async fn turn(&mut self, place: &Place, until: Instant) -> Waited {
         self.timer.set(until);
-        let mut presence = Presence::of(self.stream);
+        let mut presence = Presence::of(self.stream, &self.bounds);
         poll_fn(|cx| {
             if place.poll_turn(cx).is_ready() {
                 return Poll::Ready(Waited::Called);

@@ -31,6 +31,10 @@ pub struct Front {
     /// kept, all else replaced. Targets, clients and the access log are told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Whether a client that has ended its side of the connection still gets its answer. Else it counts
+    /// as gone, since one that has closed it looks the same, and its request is dropped.
+    #[serde(skip_serializing_if = "is_false")]
+    pub half_closed: bool,
     /// Clients' connections at a time (60000, and never more than three quarters of the descriptors
     /// that the process may have): beyond, new ones wait until there is room.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +67,7 @@ pub struct Front {
     /// A connection to a target is made (3000): more counts as refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_ms: Option<u64>,
-    /// The time over which `limits.body_rate` is measured (30000).
+    /// The time over which `limits.body_rate` is measured (60000).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_window_ms: Option<u64>,
     /// What a route may set otherwise for itself.
