@@ -2,6 +2,7 @@
 
 mod backend;
 mod client;
+pub mod instructions;
 mod judge;
 pub mod lenient;
 mod peer;

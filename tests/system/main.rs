@@ -48,6 +48,7 @@ mod proxyd_front;
 mod proxyd_generations;
 mod proxyd_hold;
 mod proxyd_hostile;
+mod proxyd_instructions;
 mod proxyd_lifecycle;
 mod proxyd_limits;
 mod proxyd_requests;

@@ -83,11 +83,11 @@ pub fn run(
     rounds: usize,
     mut once: impl FnMut(&Subject, bool) -> Result<f64, String>,
 ) -> Standing {
-    let mut values: HashMap<&str, Vec<f64>> = HashMap::new();
+    let mut values = Vec::new();
     for round in 0..=rounds {
         for subject in subjects {
             match once(subject, round > 0) {
-                Ok(value) if round > 0 => values.entry(subject.name).or_default().push(value),
+                Ok(value) if round > 0 => values.push((subject.name, value)),
                 Ok(_) => {}
                 Err(why) => {
                     eprintln!("!!! {figure}: a round of {} is SKIPPED: {why}", subject.name);
@@ -95,8 +95,33 @@ pub fn run(
             }
         }
     }
+    medians(subjects, values)
+}
+
+/// Measures all a single time.
+pub fn run_once(
+    figure: &str,
+    subjects: &[Subject],
+    mut once: impl FnMut(&Subject) -> Result<f64, String>,
+) -> Standing {
+    let mut values = Vec::new();
+    for subject in subjects {
+        match once(subject) {
+            Ok(value) => values.push((subject.name, value)),
+            Err(why) => eprintln!("!!! {figure}: {} is SKIPPED: {why}", subject.name),
+        }
+    }
+    Standing(values)
+}
+
+/// The median of each subject's values.
+pub fn medians(subjects: &[Subject], values: Vec<(&'static str, f64)>) -> Standing {
+    let mut by_name: HashMap<&str, Vec<f64>> = HashMap::new();
+    for (name, value) in values {
+        by_name.entry(name).or_default().push(value);
+    }
     let medians = subjects.iter().filter_map(|subject| {
-        let rounds = values.remove(subject.name)?;
+        let rounds = by_name.remove(subject.name)?;
         Some((subject.name, median(rounds)))
     });
     Standing(medians.collect())

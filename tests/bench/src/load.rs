@@ -66,7 +66,7 @@ pub fn timed(
             if client.sent < ask.head.len() + ask.upload {
                 client.send(ask, &filler)?;
             }
-            match client.answer.read(&client.stream, ask, &mut buffer)? {
+            match client.receive(ask, &mut buffer)? {
                 Came::Nothing => continue,
                 Came::End if ask.close && client.done => continue,
                 Came::End => return Err("the proxy closed a connection".to_owned()),
@@ -100,16 +100,21 @@ impl Client {
         Ok(Client { stream, sent: 0, answer: Answer::new(), done: false, begun: Instant::now() })
     }
 
-    fn watch(&self, epoll: &Epoll, number: usize) -> Result<(), String> {
+    pub fn watch(&self, epoll: &Epoll, number: usize) -> Result<(), String> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         let event = EpollEvent::new(flags, number as u64);
         epoll.add(&self.stream, event).map_err(|error| error.to_string())
     }
 
-    fn send_anew(&mut self, ask: &Ask, filler: &[u8]) -> Result<(), String> {
+    pub fn send_anew(&mut self, ask: &Ask, filler: &[u8]) -> Result<(), String> {
         self.sent = 0;
         self.begun = Instant::now();
         self.send(ask, filler)
+    }
+
+    /// Reads what there is of the answer.
+    pub fn receive(&mut self, ask: &Ask, buffer: &mut [u8]) -> Result<Came, String> {
+        self.answer.read(&self.stream, ask, buffer)
     }
 
     /// Sends as much of the request as is taken.

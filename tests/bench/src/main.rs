@@ -11,7 +11,10 @@ mod cpu;
 mod crowd;
 mod flooded;
 mod idle;
+mod idle_memory;
 mod inits;
+mod instructions;
+mod latency;
 mod launch;
 mod listing;
 mod load;
@@ -21,6 +24,7 @@ mod new_connections;
 mod noop;
 mod origin;
 mod orphans;
+mod pace;
 mod peers;
 mod proxied_request;
 mod put_latency;
@@ -65,6 +69,9 @@ const FIGURES: &[Figure] = &[
     ("body-100m", bodies::of_100_mib),
     ("new-connections", new_connections::measure),
     ("routes", many_routes::measure),
+    ("idle-memory", idle_memory::measure),
+    ("latency", latency::measure),
+    ("instructions", instructions::measure),
 ];
 
 #[derive(Parser)]
@@ -75,6 +82,9 @@ struct Cli {
     /// Of the proxies, only those whose names begin so; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Makes the counts of `instructions` the ones that tests hold proxyd to
+    #[arg(long)]
+    update: bool,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -112,6 +122,10 @@ fn main() -> ExitCode {
         }
     }
     contest::restrict(cli.only);
+    if cli.update {
+        instructions::update();
+        return ExitCode::SUCCESS;
+    }
     let mut rows = Vec::new();
     for (name, measure) in FIGURES {
         if cli.figures.is_empty() || cli.figures.iter().any(|wanted| wanted == name) {

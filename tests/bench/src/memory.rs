@@ -71,7 +71,7 @@ fn peer(name: &str) -> Result<f64, String> {
 }
 
 /// KiB.
-fn pss(pid: u32) -> f64 {
+pub fn pss(pid: u32) -> f64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it runs");
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("it is counted");
     line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
