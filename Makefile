@@ -59,7 +59,7 @@ test: deps check build ## All checks and tests
 	cargo nextest run --locked --workspace
 	tests/fuzz
 
-fuzz: deps ## Feeds init's parsers with anything, FUZZ_SECONDS (60) each
+fuzz: deps ## Feeds init's and proxyd's parsers with anything, FUZZ_SECONDS (60)
 	tests/fuzz
 
 bench: build ## Measures side by side with today's best; FIGURE=name for one

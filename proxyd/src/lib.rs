@@ -26,6 +26,8 @@ mod exchange;
 mod flow;
 mod forwarded;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod h1;
 mod headers;
 mod health;

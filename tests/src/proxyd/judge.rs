@@ -1,5 +1,7 @@
 //! What arrived behind the proxy, read by many: they must all have read the same.
 
+use std::net::Ipv6Addr;
+
 use super::lenient::{self, Habits};
 use super::strict::{self, Hand, Outcome, Request};
 
@@ -34,10 +36,14 @@ pub fn judge(bytes: &[u8], readers: impl IntoIterator<Item = Habits>) -> Vec<Req
     requests
 }
 
-/// A request without what each reader is free to see in his own way: whether it is the last, and
-/// how names are spelled that mean nothing.
+/// A request without what each reader is free to see in his own way: whether it is the last, how
+/// an address is shortened, and how names are spelled that mean nothing.
 fn plain(request: &Request) -> Request {
     let mut plain = Request { last: false, ..request.clone() };
+    let address = plain.host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if let Some(address) = address.and_then(|host| host.parse::<Ipv6Addr>().ok()) {
+        plain.host = format!("[{address}]");
+    }
     for (name, _) in &mut plain.trailers {
         *name = name.replace('_', "-");
     }

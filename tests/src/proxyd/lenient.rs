@@ -88,7 +88,8 @@ impl<'a> Reader<'a> {
         let host = of("host").map(|host| String::from_utf8_lossy(host).to_lowercase());
         let host = host.unwrap_or_default();
         let name = host.trim_end_matches(|c: char| c.is_ascii_digit());
-        let host = name.strip_suffix(':').unwrap_or(&host).trim_end_matches('.').to_owned();
+        let host = name.strip_suffix(':').unwrap_or(&host);
+        let host = host.strip_suffix('.').unwrap_or(host).to_owned();
         let chunked = of("transfer-encoding").is_some_and(|value| {
             let value = value.to_ascii_lowercase();
             value == b"chunked"
