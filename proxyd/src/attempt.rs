@@ -132,6 +132,7 @@ impl Attempt<'_> {
             cookies: self.cookies,
         };
         let mut relay = pin!(back.run(&mut reader, &mut to_client, late));
+        self.sent.early.set(true);
         let done = {
             let mut up = pin!(upload.run(&mut from_client, &mut writer));
             poll_fn(|cx| {
@@ -147,6 +148,7 @@ impl Attempt<'_> {
         if let Some(attempted) = done {
             return attempted;
         }
+        self.sent.early.set(false);
         answer_due.set_after(self.bounds.answer);
         let mut presence = Presence::of(from_client.as_ref(), self.bounds);
         poll_fn(|cx| {

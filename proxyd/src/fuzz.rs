@@ -2,7 +2,10 @@
 //! in pieces; what they mean comes out, and how it is written for the other side. Built for that
 //! and for tests only.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
+
+use proxyd_wire as wire;
 
 use crate::front::Front;
 use crate::h1::body::{Body, Framing};
@@ -13,6 +16,7 @@ use crate::h1::trailer::Passing;
 use crate::headers;
 use crate::host::Host;
 use crate::origin::{Origin, Peer};
+use crate::request_id::Ids;
 
 /// What some bytes are, from their beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,9 +73,29 @@ pub struct Payload {
     pub written: Vec<u8>,
 }
 
-/// Reads a request that comes in pieces, which end at `ends` and at the end of `bytes`.
+/// Of the networks that are kept for documents.
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Settings under which all is said that can be.
+static TALKATIVE: LazyLock<Front> = LazyLock::new(|| {
+    let wire = wire::Front {
+        trusted: vec![PEER.to_string()],
+        real_ip: true,
+        forwarded: true,
+        via: Some("proxyd".to_owned()),
+        request_id: Some("X-Request-Id".to_owned()),
+        ..wire::Front::default()
+    };
+    Front::new(wire).unwrap_or_default()
+});
+
+/// Reads a request that comes in pieces, which end at `ends` and at the end of `bytes`. `trusted`:
+/// whoever sends it is believed as to where it comes from.
 #[must_use]
-pub fn request(bytes: &[u8], ends: &[usize]) -> Reading<Request> {
+pub fn request(bytes: &[u8], ends: &[usize], trusted: bool) -> Reading<Request> {
+    let plain = Front::default();
+    let front = if trusted { &*TALKATIVE } else { &plain };
+    let peer = Peer::new(PEER);
     let mut head = RequestHead::default();
     let mut flow = None;
     for end in ends.iter().copied().chain([bytes.len()]) {
@@ -87,9 +111,8 @@ pub fn request(bytes: &[u8], ends: &[usize]) -> Reading<Request> {
                 return refused(Malformed::Host);
             }
             let mut written = Vec::new();
-            let peer = Peer::new(IpAddr::from([192, 0, 2, 1]));
-            let origin = Origin::of(&peer);
-            headers::write_request(there, &head, &Front::default(), &origin, &mut written);
+            let origin = Origin::read(front, &peer, there, &mut head, &Ids::new());
+            headers::write_request(there, &head, front, &origin, &mut written);
             let passing = Passing::new(&head.connection, there);
             flow = Some(Flow::new(head.framing, head.framing, head.len, passing, written));
         }
@@ -236,10 +259,14 @@ mod tests {
         let bytes =
             b"PUT http://A.test/x HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n\
                       3;x\r\nabc\r\n0\r\nX:y\r\nHost: c\r\n\r\nbehind";
-        let Reading::Whole(first) = request(bytes, &[40, 75, 80]) else { panic!("not whole") };
+        let Reading::Whole(first) = request(bytes, &[40, 75, 80], true) else {
+            panic!("not whole")
+        };
         assert_eq!((first.host.as_str(), first.target.as_slice()), ("a.test", &b"/x"[..]));
         assert_eq!((first.body.bytes.as_slice(), first.body.used), (&b"abc"[..], bytes.len() - 6));
-        let Reading::Whole(again) = request(&first.body.written, &[]) else { panic!("not whole") };
+        let Reading::Whole(again) = request(&first.body.written, &[], true) else {
+            panic!("not whole")
+        };
         assert_eq!((again.host, again.target), (first.host, first.target));
         assert_eq!(again.body.trailers, b"X: y\r\n");
 

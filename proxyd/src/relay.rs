@@ -82,6 +82,8 @@ pub(crate) struct Sent {
     /// Of the final answer; 0 while there is none.
     pub(crate) status: Cell<u16>,
     pub(crate) bytes: Cell<u64>,
+    /// The request's body is still coming.
+    pub(crate) early: Cell<bool>,
 }
 
 impl Sent {
@@ -188,8 +190,12 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             (true, true) => Framing::Chunked,
             (true, false) => Framing::UntilClose,
         };
-        let reuse_client =
-            self.ask.keep_alive && reframed != Framing::UntilClose && !self.draining.get();
+        // Early, nobody knows whether the body will be taken to its end. Told so, the client sends
+        // no further request behind it.
+        let reuse_client = self.ask.keep_alive
+            && reframed != Framing::UntilClose
+            && !self.sent.early.get()
+            && !self.draining.get();
         let connection: &[u8] = match (reuse_client, self.ask.is_11) {
             (false, _) => b"Connection: close\r\n",
             (true, true) => b"",

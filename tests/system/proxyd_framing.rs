@@ -48,7 +48,9 @@ fn p09_undrained_bodies_never_become_requests() {
     let proxyd = Proxyd::with_target(&backend.target());
     let mut client = proxyd.client();
     client.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 1000\r\n\r\n");
-    assert_eq!(client.answer().text(), "early");
+    let answer = client.answer();
+    assert_eq!(answer.text(), "early");
+    assert_eq!(answer.field("connection").unwrap(), "close", "nothing is sent in vain");
     let _ = client.try_send("GET /smuggled HTTP/1.1\r\nHost: app.test\r\n\r\n");
     assert!(client.is_closed());
     // Nor does the body of a request that we refuse ourselves.

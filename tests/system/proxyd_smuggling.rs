@@ -330,3 +330,40 @@ fn p09_mutations_on_kept_connections() {
 fn of(seen: &Seen) -> (&str, &str, &[u8]) {
     (&seen.method, &seen.target, &seen.body)
 }
+
+#[test]
+fn o19_the_handshake_of_rfc_6455() {
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    // "Hello", masked and not, as in its section 5.7.
+    const MASKED: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+    const PLAIN: &[u8] = b"\x81\x05\x48\x65\x6c\x6c\x6f";
+    let backend = Backend::raw(|mut connection| {
+        let Some(head) = connection.head() else { return };
+        assert_eq!(head.field("sec-websocket-key").unwrap(), KEY);
+        assert_eq!(head.field("sec-websocket-protocol").unwrap(), "chat, superchat");
+        assert_eq!(head.field("sec-websocket-version").unwrap(), "13");
+        assert_eq!(head.field("origin").unwrap(), "http://app.test");
+        assert_eq!(connection.take_unread(), b"", "nothing may come before 101");
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {ACCEPT}\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+        );
+        let _ = connection.stream.write_all(answer.as_bytes());
+        assert_eq!(connection.read_exact(MASKED.len()).unwrap(), MASKED);
+        let _ = connection.stream.write_all(PLAIN);
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    let mut client = proxyd.client();
+    let head = format!(
+        "GET /chat HTTP/1.1\r\nHost: app.test\r\nUpgrade: WebSocket\r\n\
+         Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nOrigin: http://app.test\r\n\
+         Sec-WebSocket-Protocol: chat, superchat\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    client.send([head.as_bytes(), MASKED].concat());
+    let answer = client.answer();
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.field("sec-websocket-accept").unwrap(), ACCEPT);
+    assert_eq!(answer.field("sec-websocket-protocol").unwrap(), "chat");
+    assert_eq!(client.read_exact(PLAIN.len()), PLAIN);
+}

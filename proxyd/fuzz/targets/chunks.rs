@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// The body without what its head adds.
 fn of_request(bytes: &[u8], ends: &[usize]) -> Reading<Payload> {
-    match request(bytes, ends) {
+    match request(bytes, ends, false) {
         Reading::Whole(request) => whole(request.body, REQUEST),
         Reading::Partial => Reading::Partial,
         Reading::Refused { bound } => Reading::Refused { bound },

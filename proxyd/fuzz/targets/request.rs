@@ -11,9 +11,16 @@ use proxyd_fuzz::strict::{self, Hand, Outcome};
 use proxyd_fuzz::{cuts, everywhere};
 
 fuzz_target!(|bytes: &[u8]| {
-    let whole = request(bytes, &[]);
+    for trusted in [false, true] {
+        check(bytes, trusted);
+    }
+});
+
+fn check(bytes: &[u8], trusted: bool) {
+    let whole = request(bytes, &[], trusted);
     for ends in [cuts(bytes), everywhere(bytes)] {
-        assert!(same(&whole, &request(bytes, &ends)), "another meaning in pieces {ends:?}");
+        let pieces = request(bytes, &ends, trusted);
+        assert!(same(&whole, &pieces), "another meaning in pieces {ends:?}");
     }
     match (whole, strict::read(bytes, Hand::Client)) {
         (Reading::Whole(ours), Outcome::Whole { request, used }) => {
@@ -33,7 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
         (Reading::Refused { bound: true }, _) => {}
         (ours, theirs) => panic!("{ours:?} and {theirs:?}"),
     }
-});
+}
 
 fn same(one: &Reading<Request>, other: &Reading<Request>) -> bool {
     match (one, other) {

@@ -224,6 +224,13 @@ fn both() -> Vec<Vector> {
             Expected::Passes(SMUGGLED),
         ),
         raw(
+            "chunks where no body is usual",
+            format!(
+                "OPTIONS /v HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n{END}"
+            ),
+            Expected::Passes("abc"),
+        ),
+        raw(
             "a body where none is usual",
             format!(
                 "GET /v HTTP/1.1\r\nHost: app.test\r\nContent-Length: {}\r\n\r\n{SMUGGLED}",
@@ -413,6 +420,11 @@ fn lines() -> Vec<Vector> {
         refused("two empty lines before", format!("\r\n\r\n{}", get("")))
             .because("one empty line before a request has a reason, two have none"),
         refused("a LF before", format!("\n{}", get(""))).because(CRLF),
+        refused("a PROXY header", format!("PROXY TCP4 6.6.6.6 1.1.1.1 1 80\r\n{}", get(""))),
+        refused(
+            "a PROXY header of version 2",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x06\x06\x06\x06\x01\x01\x01\x01\0\x01\0\x50",
+        ),
         refused("a TLS greeting", "\x16\x03\x01\x02\x00\x01\x00\x01\n\x03\x03"),
         refused("bytes", b"GET /\xff HTTP/1.1\r\nHost: app.test\r\n\r\n"),
         raw("an empty line before", format!("\r\n{}", get("")), Expected::Passes("")),
