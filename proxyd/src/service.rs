@@ -13,6 +13,7 @@ use crate::h1::request::RequestHead;
 use crate::ledger::Ledger;
 use crate::maintenance::Maintenance;
 use crate::name::Name;
+use crate::origin::Peer;
 use crate::queue::Queue;
 use crate::refusal::Refusal;
 use crate::rendezvous::fingerprint;
@@ -37,7 +38,7 @@ pub(crate) struct Service {
 /// Whose request it is, as far as that decides who gets it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker<'a> {
-    pub(crate) client: &'a str,
+    pub(crate) client: &'a Peer,
     pub(crate) head: &'a [u8],
     pub(crate) request: &'a RequestHead,
     /// Asked already, by their numbers.
@@ -101,7 +102,7 @@ impl Service {
         cookies: &mut Vec<u8>,
     ) -> Result<Held, Unclaimed> {
         if let Some(maintenance) = &self.maintenance
-            && !maintenance.allows(asker.client)
+            && !maintenance.allows(asker.client.address)
         {
             return Err(Unclaimed::Closed(Arc::clone(maintenance)));
         }
@@ -234,7 +235,7 @@ impl Service {
         };
         let (head, fields) = (asker.head, &asker.request.fields);
         let key = match by {
-            wire::HashBy::Client => Some(asker.client.as_bytes()),
+            wire::HashBy::Client => Some(asker.client.text.as_bytes()),
             wire::HashBy::Header(name) => cookie::field(head, fields, name),
             wire::HashBy::Cookie(name) => cookie::find(head, fields, name),
             wire::HashBy::Path => asker.request.target.of(head).split(|&byte| byte == b'?').next(),

@@ -180,7 +180,7 @@ impl Exchange<'_> {
     fn claim_of(&mut self, found: &Found, tried: &[u64], called: bool) -> Result<Claim, Unclaimed> {
         let service: &Service = found.service().ok_or(Unclaimed::Nobody)?;
         let (head, request) = (self.desk.incoming.data(), &self.desk.request);
-        let asker = Asker { client: &self.origin.client().text, head, request, tried, called };
+        let asker = Asker { client: self.origin.client(), head, request, tried, called };
         self.cookies.clear();
         self.worker.claim(service, &asker, &mut self.cookies)
     }
