@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proxyd_wire as wire;
 
@@ -64,6 +64,8 @@ pub(crate) struct Hold {
     pub(crate) queue: Arc<Queue>,
     pub(crate) bound: usize,
     pub(crate) time: Duration,
+    /// When the first in line should try even though nobody has called.
+    pub(crate) again: Option<Instant>,
     /// What it is told when it may not, or not any longer.
     pub(crate) refusal: Refusal,
 }
@@ -117,8 +119,9 @@ impl Service {
         if asker.tried.is_empty() {
             self.ledger.count(random, &settings.retry);
         }
-        let choice =
-            Choice { random, tried: asker.tried, panic: settings.eject.panic, last_resort: true };
+        // A rule that ejects nobody lets back who is ejected.
+        let panic = if settings.eject.failures == 0 { 101 } else { settings.eject.panic };
+        let choice = Choice { random, tried: asker.tried, panic, last_resort: true };
         if self.sticking.is_empty() && self.canary.is_empty() {
             return self.claim_of(&self.stable, asker, &choice);
         }
@@ -152,7 +155,7 @@ impl Service {
     ) -> Result<Held, Unclaimed> {
         let told = self.told_group(asker);
         let stuck = self.stuck(asker).filter(|member| told.is_none_or(|told| told == member.group));
-        if let Some(held) = stuck.and_then(|member| member.claim(choice, || false)) {
+        if let Some(held) = stuck.and_then(|member| member.claim(choice, || choice.panic > 100)) {
             return Ok(held);
         }
         let group = told.unwrap_or_else(|| self.shared_group());
@@ -248,6 +251,7 @@ impl Service {
             queue: Arc::clone(&self.ledger.queue),
             bound: usize::try_from(pause.queue).unwrap_or(usize::MAX),
             time: Duration::from_millis(u64::from(pause.max_ms)),
+            again: None,
             refusal: Refusal::Paused,
         }
     }
@@ -257,6 +261,7 @@ impl Service {
             queue: Arc::clone(&self.ledger.queue),
             bound: usize::try_from(self.settings.wire.queue).unwrap_or(usize::MAX),
             time: self.settings.queue_time,
+            again: self.stable.next_trial().into_iter().chain(self.canary.next_trial()).min(),
             refusal: Refusal::Busy,
         }
     }
