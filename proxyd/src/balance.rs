@@ -5,6 +5,7 @@
 //! retired or filled in between is passed over.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use proxyd_wire as wire;
 
@@ -48,7 +49,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) random: u64,
     /// Targets that were asked already, by their numbers.
     pub(crate) tried: &'a [u64],
-    /// Of a hundred targets so many must be left, or ejection counts for nothing.
+    /// Of a hundred targets so many must be left, or ejection counts for nothing. More than a hundred
+    /// cannot be.
     pub(crate) panic: u32,
     /// Whether ejected ones are better than none.
     pub(crate) last_resort: bool,
@@ -145,6 +147,11 @@ impl Group {
             let tried = choice.tried.contains(&member.target.number);
             !look.is_retired() && !tried && member.is_full(look)
         })
+    }
+
+    /// When somebody who is ejected may be tried again.
+    pub(crate) fn next_trial(&self) -> Option<Instant> {
+        self.members.iter().filter_map(|member| member.target.due_at()).min()
     }
 
     /// Whether there is somebody fit but the one of this number.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proxyd_wire as wire;
 
@@ -13,6 +13,7 @@ use crate::h1::request::RequestHead;
 use crate::ledger::Ledger;
 use crate::maintenance::Maintenance;
 use crate::name::Name;
+use crate::origin::Peer;
 use crate::queue::Queue;
 use crate::refusal::Refusal;
 use crate::rendezvous::fingerprint;
@@ -37,7 +38,7 @@ pub(crate) struct Service {
 /// Whose request it is, as far as that decides who gets it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker<'a> {
-    pub(crate) client: &'a str,
+    pub(crate) client: &'a Peer,
     pub(crate) head: &'a [u8],
     pub(crate) request: &'a RequestHead,
     /// Asked already, by their numbers.
@@ -63,6 +64,8 @@ pub(crate) struct Hold {
     pub(crate) queue: Arc<Queue>,
     pub(crate) bound: usize,
     pub(crate) time: Duration,
+    /// When the first in line should try even though nobody has called.
+    pub(crate) again: Option<Instant>,
     /// What it is told when it may not, or not any longer.
     pub(crate) refusal: Refusal,
 }
@@ -101,7 +104,7 @@ impl Service {
         cookies: &mut Vec<u8>,
     ) -> Result<Held, Unclaimed> {
         if let Some(maintenance) = &self.maintenance
-            && !maintenance.allows(asker.client)
+            && !maintenance.allows(asker.client.address)
         {
             return Err(Unclaimed::Closed(Arc::clone(maintenance)));
         }
@@ -116,8 +119,9 @@ impl Service {
         if asker.tried.is_empty() {
             self.ledger.count(random, &settings.retry);
         }
-        let choice =
-            Choice { random, tried: asker.tried, panic: settings.eject.panic, last_resort: true };
+        // A rule that ejects nobody lets back who is ejected.
+        let panic = if settings.eject.failures == 0 { 101 } else { settings.eject.panic };
+        let choice = Choice { random, tried: asker.tried, panic, last_resort: true };
         if self.sticking.is_empty() && self.canary.is_empty() {
             return self.claim_of(&self.stable, asker, &choice);
         }
@@ -151,7 +155,7 @@ impl Service {
     ) -> Result<Held, Unclaimed> {
         let told = self.told_group(asker);
         let stuck = self.stuck(asker).filter(|member| told.is_none_or(|told| told == member.group));
-        if let Some(held) = stuck.and_then(|member| member.claim(choice, || false)) {
+        if let Some(held) = stuck.and_then(|member| member.claim(choice, || choice.panic > 100)) {
             return Ok(held);
         }
         let group = told.unwrap_or_else(|| self.shared_group());
@@ -234,7 +238,7 @@ impl Service {
         };
         let (head, fields) = (asker.head, &asker.request.fields);
         let key = match by {
-            wire::HashBy::Client => Some(asker.client.as_bytes()),
+            wire::HashBy::Client => Some(asker.client.text.as_bytes()),
             wire::HashBy::Header(name) => cookie::field(head, fields, name),
             wire::HashBy::Cookie(name) => cookie::find(head, fields, name),
             wire::HashBy::Path => asker.request.target.of(head).split(|&byte| byte == b'?').next(),
@@ -247,6 +251,7 @@ impl Service {
             queue: Arc::clone(&self.ledger.queue),
             bound: usize::try_from(pause.queue).unwrap_or(usize::MAX),
             time: Duration::from_millis(u64::from(pause.max_ms)),
+            again: None,
             refusal: Refusal::Paused,
         }
     }
@@ -256,6 +261,7 @@ impl Service {
             queue: Arc::clone(&self.ledger.queue),
             bound: usize::try_from(self.settings.wire.queue).unwrap_or(usize::MAX),
             time: self.settings.queue_time,
+            again: self.stable.next_trial().into_iter().chain(self.canary.next_trial()).min(),
             refusal: Refusal::Busy,
         }
     }

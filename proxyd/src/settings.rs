@@ -7,6 +7,7 @@ use proxyd_wire as wire;
 use thiserror::Error;
 
 use crate::h1::syntax;
+use crate::network::NotANetwork;
 
 /// The settings of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) enum BadSetting {
     Name { field: &'static str, name: String },
     #[error("{field}: {} is not what it can be: {}", quoted(.text), expected(.field))]
     Text { field: &'static str, text: String },
+    #[error("allow: {0}")]
+    Allow(NotANetwork),
     #[error("sticky.same_site: `none` needs `secure`, browsers refuse the cookie otherwise")]
     Insecure,
     #[error("canary.sticky: it needs the name of a `cookie`")]
@@ -54,7 +57,6 @@ fn quoted(text: &str) -> String {
 
 fn expected(field: &str) -> &'static str {
     match field {
-        "allow" => "write addresses such as 192.0.2.7, and networks such as 10.0.0.0/8",
         "sticky.path" => "write visible ASCII from a `/` on, without `;`",
         _ => "write visible ASCII and spaces",
     }

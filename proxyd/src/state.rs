@@ -400,6 +400,7 @@ mod tests {
 
     use super::*;
     use crate::h1::request::RequestHead;
+    use crate::origin::Peer;
     use crate::service::Asker;
 
     #[derive(Clone, Debug)]
@@ -485,7 +486,7 @@ mod tests {
                         let picture = &pictures[pictures.len().saturating_sub(1 + usize::from(old))];
                         let found = picture.find(&host(h), b"/").ok().and_then(|at| picture.entry(at));
                         let asker = Asker {
-                            client: "",
+                            client: &Peer::new(std::net::Ipv4Addr::LOCALHOST.into()),
                             head: b"",
                             request: &RequestHead::default(),
                             tried: &[],

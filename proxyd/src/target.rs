@@ -178,6 +178,12 @@ impl Target {
         self.due.load(Ordering::Relaxed) <= self.now()
     }
 
+    /// From when on an ejected one may be tried, unless it is being tried.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
+        let due = self.due.load(Ordering::Relaxed);
+        (due != u64::MAX).then(|| self.made.checked_add(Duration::from_millis(due))).flatten()
+    }
+
     /// Takes the right to try an ejected one; `false`: it is not the time, or somebody has it.
     pub(crate) fn try_out(&self) -> bool {
         self.is_due() && self.note(Record::try_out)

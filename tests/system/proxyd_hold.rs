@@ -184,6 +184,35 @@ fn p08_whatever_makes_room_calls_the_first() {
 }
 
 #[test]
+fn p08_who_waits_tries_when_an_ejected_target_is_due() {
+    let held = Held::start();
+    let settings =
+        r#"{"queue":9,"queue_ms":20000,"eject":{"failures":1,"statuses":[500],"backoff_ms":1500}}"#;
+    let proxyd = site(settings, "tcp:127.0.0.1:1", 1);
+    proxyd.delete_target("app", "1", 0);
+    let failed = AtomicBool::new(false);
+    let sick = Backend::start(move |_, out| {
+        let status = if failed.swap(true, Ordering::SeqCst) { 200 } else { 500 };
+        write!(out, "HTTP/1.1 {status} S\r\nContent-Length: 4\r\n\r\nsick")?;
+        Ok(true)
+    });
+    proxyd.put_target("app", "1", &sick.target());
+    assert_eq!(proxyd.client().get("/").status, 500);
+    let body = format!(r#"{{"address":"{}","max_in_flight":1}}"#, held.backend.target());
+    put(&proxyd, "/services/app/targets/2", &body);
+    let _first = busy(&proxyd, &held, "/0");
+    // Nothing gets free, and nobody calls: they are answered in the ejected one's time.
+    let mut line = [proxyd.client(), proxyd.client(), proxyd.client()];
+    for client in &mut line {
+        client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    }
+    for client in &mut line {
+        assert_eq!(client.answer().text(), "sick");
+    }
+    assert_eq!(held.at_once.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn p08_the_bound_holds_under_load_and_nobody_is_forgotten() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (at_once, peak) = (Arc::clone(&now), Arc::clone(&most));

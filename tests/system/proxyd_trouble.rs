@@ -181,6 +181,13 @@ fn p11_all_are_used_when_all_are_ejected() {
     for name in ["1", "2"] {
         assert_eq!(target(&proxyd, name).state, Health::Ejected);
     }
+    put(&proxyd, "/services/app", r#"{"balance":"round-robin","eject":{"failures":0}}"#);
+    let both = || (one.seen().len(), other.seen().len());
+    let before = both();
+    (0..4).for_each(|_| assert_eq!(client.get("/").status, 500));
+    assert_eq!(both(), (before.0 + 2, before.1 + 2), "without the rule nobody is ejected");
+    put(&proxyd, "/services/app", eject);
+    (0..4).for_each(|_| assert_eq!(client.get("/").status, 500));
     // Who answers well meanwhile is back at once.
     mood.store(200, Ordering::SeqCst);
     wait_for("an answer of the better one", || (client.get("/").status == 200).then_some(()));

@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant as StdInstant;
 
 use tokio::time::Instant;
 
@@ -180,7 +181,7 @@ impl Exchange<'_> {
     fn claim_of(&mut self, found: &Found, tried: &[u64], called: bool) -> Result<Claim, Unclaimed> {
         let service: &Service = found.service().ok_or(Unclaimed::Nobody)?;
         let (head, request) = (self.desk.incoming.data(), &self.desk.request);
-        let asker = Asker { client: &self.origin.client().text, head, request, tried, called };
+        let asker = Asker { client: self.origin.client(), head, request, tried, called };
         self.cookies.clear();
         self.worker.claim(service, &asker, &mut self.cookies)
     }
@@ -195,8 +196,10 @@ impl Exchange<'_> {
     ) -> Result<Claim, End> {
         let joined = Instant::now();
         let mut place = join(&hold)?;
+        // Who has not been called yet is not the first in line.
+        hold.again = None;
         loop {
-            match self.turn(&place, joined + hold.time).await {
+            match self.turn(&place, joined + hold.time, hold.again).await {
                 Waited::Called => {}
                 Waited::TooLong => return Err(End::Refused(hold.refusal)),
                 Waited::ClientGone => return Err(End::Cut),
@@ -221,8 +224,10 @@ impl Exchange<'_> {
         }
     }
 
-    async fn turn(&mut self, place: &Place, until: Instant) -> Waited {
-        self.timer.set(until);
+    /// `again`: when it is time to try without having been called.
+    async fn turn(&mut self, place: &Place, until: Instant, again: Option<StdInstant>) -> Waited {
+        let again = again.map_or(until, Instant::from_std);
+        self.timer.set(until.min(again));
         let mut presence = Presence::of(self.stream, &self.bounds);
         poll_fn(|cx| {
             if place.poll_turn(cx).is_ready() {
@@ -231,7 +236,8 @@ impl Exchange<'_> {
             if presence.poll_gone(cx).is_ready() {
                 return Poll::Ready(Waited::ClientGone);
             }
-            self.timer.poll(cx).map(|()| Waited::TooLong)
+            let waited = if again < until { Waited::Called } else { Waited::TooLong };
+            self.timer.poll(cx).map(|()| waited)
         })
         .await
     }

@@ -33,7 +33,8 @@ pub enum HashBy {
 }
 
 /// A cookie that brings a client back to the target that answered it first, as long as that is
-/// there and not ejected. Its value tells targets apart, and nothing else of them.
+/// there and not ejected. While it has its `max_in_flight`, others stand in for it. The value tells
+/// targets apart, and nothing else of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sticky {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Eject {
-    /// Failures in a row after which a target is ejected, 0 to 1,000. 0: never.
+    /// Failures in a row after which a target is ejected, 0 to 1,000. 0: never, and who is ejected is back.
     pub failures: u32,
     /// Statuses that are failures, each from 500 to 599.
     pub statuses: Vec<u16>,
