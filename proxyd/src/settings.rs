@@ -44,6 +44,7 @@ impl BadSetting {
             BadSetting::Range { field, .. }
             | BadSetting::Name { field, .. }
             | BadSetting::Text { field, .. } => field.trim_start_matches("the length of "),
+            BadSetting::Allow(_) => "allow",
             BadSetting::Insecure => "sticky.same_site",
             BadSetting::NamelessCanary => "canary.sticky",
         };
