@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::cli::LogFormat;
+use crate::gauges::Gauges;
 use crate::limits;
 
 const DATE: &[BorrowedFormatItem<'_>] =
@@ -58,7 +59,7 @@ pub(crate) struct AccessLog {
     batch: RefCell<Vec<u8>>,
     lines: Cell<u64>,
     queue: SyncSender<Order>,
-    dropped: Arc<AtomicU64>,
+    gauges: Arc<Gauges>,
     format: LogFormat,
     /// The second that was formatted last, and when it is over.
     date: RefCell<String>,
@@ -96,7 +97,7 @@ impl AccessLog {
         let full = std::mem::replace(batch, Vec::with_capacity(limits::LOG_BATCH + 1024));
         let lines = self.lines.replace(0);
         if self.queue.try_send(Order::Write(full)).is_err() {
-            self.dropped.fetch_add(lines, Ordering::Relaxed);
+            self.gauges.lines_lost.fetch_add(lines, Ordering::Relaxed);
         }
     }
 
@@ -235,7 +236,7 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     queue: Arc<SyncSender<Order>>,
-    dropped: Arc<AtomicU64>,
+    gauges: Arc<Gauges>,
     format: LogFormat,
     thread: JoinHandle<()>,
 }
@@ -294,15 +295,18 @@ impl Out {
 
 impl LogWriter {
     /// Opens the log, `-` for standard output, and starts its thread.
-    pub(crate) fn start(path: &Path, format: LogFormat) -> io::Result<LogWriter> {
+    pub(crate) fn start(
+        path: &Path,
+        format: LogFormat,
+        gauges: Arc<Gauges>,
+    ) -> io::Result<LogWriter> {
         let mut out = Out::open(path)?;
         let (queue, orders) = sync_channel(limits::LOG_QUEUE);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let lost = Arc::clone(&dropped);
+        let lost = Arc::clone(&gauges);
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || obey(&orders, &mut out, &lost))?;
-        Ok(LogWriter { queue: Arc::new(queue), dropped, format, thread })
+            .spawn(move || obey(&orders, &mut out, &lost.lines_lost))?;
+        Ok(LogWriter { queue: Arc::new(queue), gauges, format, thread })
     }
 
     /// What lets it be opened anew, as long as it lasts.
@@ -315,7 +319,7 @@ impl LogWriter {
             batch: RefCell::default(),
             lines: Cell::new(0),
             queue: SyncSender::clone(&self.queue),
-            dropped: Arc::clone(&self.dropped),
+            gauges: Arc::clone(&self.gauges),
             format: self.format,
             date: RefCell::default(),
             date_until: Cell::new(None),
@@ -331,8 +335,9 @@ impl LogWriter {
     }
 }
 
-fn obey(orders: &Receiver<Order>, out: &mut Out, dropped: &AtomicU64) {
+fn obey(orders: &Receiver<Order>, out: &mut Out, lost: &AtomicU64) {
     let mut failing = false;
+    let mut told = 0;
     for order in orders {
         let written = match order {
             Order::Write(batch) => out.write(&batch),
@@ -349,9 +354,11 @@ fn obey(orders: &Receiver<Order>, out: &mut Out, dropped: &AtomicU64) {
             }
             Err(_) => {}
         }
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            eprintln!("proxyd: {lost} access log lines were dropped: its writer is too slow");
+        let lost = lost.load(Ordering::Relaxed);
+        if lost > told {
+            let more = lost - told;
+            eprintln!("proxyd: {more} access log lines were dropped: its writer is too slow");
+            told = lost;
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::limits::HASH_COST;
 
 /// The reverse proxy of jobinit: hosts to app instances.
 ///
-/// Its listeners normally come from init: `LISTEN_FDS` with the names `http` (TCP, one or more) and
-/// `control` (a unix socket). Routes and targets are pushed over the control socket, or come from a
+/// Its listeners normally come from init: `LISTEN_FDS` with the names `http` (TCP, one or more),
+/// `control` (a unix socket) and `monitor` (TCP, if any). Routes and targets are pushed over the control socket, or come from a
 /// config file.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
@@ -40,6 +40,11 @@ pub struct Cli {
     /// Write what is wanted to this file after each change, and go on with it at the next start
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     pub(crate) state: Option<PathBuf>,
+
+    /// Tell metrics and readiness on this address to anybody who asks: `/metrics`, `/status`, `/ready`,
+    /// `/ready/SERVICE`. May be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) monitor: Vec<SocketAddr>,
 
     /// Threads that serve requests [default: one a core]
     #[arg(long, value_name = "N")]

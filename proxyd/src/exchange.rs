@@ -21,6 +21,7 @@ use crate::h1::trailer::Passing;
 use crate::headers;
 use crate::host::Host;
 use crate::maintenance::Maintenance;
+use crate::meter::Meter;
 use crate::origin::{Origin, Peer};
 use crate::refusal::{Manner, Refusal, wants_json};
 use crate::relay::{Ask, Judge, Sent};
@@ -88,7 +89,8 @@ pub(crate) async fn run(
         asked: started,
         sent: Sent::default(),
         target: None,
-        ruled: None,
+        found: None,
+        counted: None,
         upload: None,
         tray: None,
         ended: None,
@@ -165,8 +167,10 @@ struct Exchange<'a> {
     sent: Sent,
     /// The target asked last.
     target: Option<Arc<Target>>,
-    /// What it was for, if the route there has rules.
-    ruled: Option<Found>,
+    /// What it is for, where a route was found.
+    found: Option<Found>,
+    /// Where it is counted in the end; a tunnel keeps no more than that of a table.
+    counted: Option<Arc<Meter>>,
     /// The rest of a body that did not come with its head.
     upload: Option<Box<Upload>>,
     tray: Option<Box<Tray>>,
@@ -192,12 +196,12 @@ impl Exchange<'_> {
         let found = host.as_ref().map_or(Err(NotFound::Unknown), find);
         if let Ok(found) = &found {
             self.bounds = found.bounds();
+            self.found = Some(found.clone());
         }
         headers::write_request(head, request, self.front, &self.origin, &mut self.desk.outgoing);
         if let Ok(found) = &found
             && let Some(rules) = found.rules()
         {
-            self.ruled = Some(found.clone());
             rules.edit_request(request.target.of(head), &mut self.desk.outgoing);
         }
         if let Err(refusal) = self.take_body() {
@@ -292,7 +296,7 @@ impl Exchange<'_> {
             sent: &self.sent,
             ask,
             judge,
-            rules: self.ruled.as_ref().and_then(Found::rules),
+            rules: self.found.as_ref().and_then(Found::rules),
             cookies: &self.cookies,
             added: self.origin.added(self.front),
             bounds: &self.bounds,
@@ -306,7 +310,7 @@ impl Exchange<'_> {
 
     /// Only now, after 101, what the client sent behind its head is the other protocol.
     async fn tunnel(&mut self, mut upstream: Upstream, claim: Claim) -> End {
-        self.ruled = None;
+        self.counted = self.found.take().and_then(|found| found.meter().cloned());
         let (mut upstream_reader, mut upstream_writer) = upstream.split();
         let (mut client_reader, mut client_writer) = self.stream.split();
         let ahead = self.desk.incoming.data().get(self.taken..).unwrap_or_default();
@@ -353,7 +357,7 @@ impl Exchange<'_> {
         );
         let (head, request) = (self.desk.incoming.data(), &self.desk.request);
         let wants_json = wants_json(head, request);
-        let found = self.ruled.clone();
+        let found = self.found.clone();
         let rules = found.as_ref().and_then(Found::rules);
         let location = match (refusal, rules) {
             (Refusal::Moved(_), Some(rules)) => rules.location(request.target.of(head)),
@@ -392,7 +396,7 @@ impl Exchange<'_> {
         };
         let to_head = request.method.of(incoming.data()) == b"HEAD";
         let bytes = write(to_head, connection, reply);
-        if let Some(rules) = self.ruled.as_ref().and_then(Found::rules) {
+        if let Some(rules) = self.found.as_ref().and_then(Found::rules) {
             rules.edit_response(reply);
         }
         self.sent.status.set(status);
@@ -423,6 +427,9 @@ impl Exchange<'_> {
             target: self.target.as_ref().map_or("", |target| &target.label),
             id: &self.origin.id,
         });
+        let meter = self.found.as_ref().and_then(Found::meter).or(self.counted.as_ref());
+        let took = now.saturating_duration_since(self.started);
+        self.worker.count(meter, status, self.sent.bytes.get(), took);
     }
 
     /// Leaves in `incoming` what is behind this request.

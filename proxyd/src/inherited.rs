@@ -17,6 +17,7 @@ use thiserror::Error;
 pub(crate) struct Inherited {
     pub(crate) http: Vec<TcpListener>,
     pub(crate) control: Vec<UnixListener>,
+    pub(crate) monitors: Vec<TcpListener>,
 }
 
 /// Why it cannot be used.
@@ -30,8 +31,8 @@ pub(crate) enum CannotInherit {
     )]
     NotASocket { fd: i32, name: String, source: io::Error },
     #[error(
-        "descriptor {fd} is named `{name}`: proxyd knows `http` (a TCP listener) and `control` \
-         (a unix listener); name it so in LISTEN_FDNAMES"
+        "descriptor {fd} is named `{name}`: proxyd knows `http` and `monitor` (TCP listeners) and \
+         `control` (a unix listener); name it so in LISTEN_FDNAMES"
     )]
     Name { fd: i32, name: String },
     #[error("descriptor {fd} is named `{name}`, but it is not a listening {wanted} socket")]
@@ -72,7 +73,10 @@ impl Inherited {
         match name.as_str() {
             "http" if listens && is_tcp => self.http.push(TcpListener::from(fd)),
             "control" if listens && is_unix => self.control.push(UnixListener::from(fd)),
-            "http" => return Err(CannotInherit::Kind { fd: number, name, wanted: "TCP" }),
+            "monitor" if listens && is_tcp => self.monitors.push(TcpListener::from(fd)),
+            "http" | "monitor" => {
+                return Err(CannotInherit::Kind { fd: number, name, wanted: "TCP" });
+            }
             "control" => return Err(CannotInherit::Kind { fd: number, name, wanted: "unix" }),
             _ => return Err(CannotInherit::Name { fd: number, name }),
         }

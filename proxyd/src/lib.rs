@@ -30,6 +30,7 @@ mod forwarded;
 mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod gauges;
 mod h1;
 mod headers;
 mod health;
@@ -39,6 +40,7 @@ mod ledger;
 mod limits;
 mod listener;
 mod maintenance;
+mod meter;
 mod name;
 mod network;
 mod origin;

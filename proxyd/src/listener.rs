@@ -42,9 +42,10 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
                 // fail on a connection that is gone already is seen by the first read.
                 let _ = stream.set_nodelay(true);
                 let worker = Rc::clone(&worker);
+                let client = worker.client();
                 spawn_local(async move {
                     connection::serve(worker, stream, peer).await;
-                    drop(admission);
+                    drop((client, admission));
                 });
             }
             Err(error) if is_exhausted(&error) => {

@@ -11,6 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::door::Door;
+use crate::gauges::Gauges;
+use crate::meter::Meter;
 use crate::state::State;
 use crate::table::Table;
 use crate::target::Target;
@@ -30,6 +32,10 @@ pub(crate) struct Registry {
     moved: Notify,
     /// Whether clients are let in.
     pub(crate) door: Door,
+    pub(crate) gauges: Arc<Gauges>,
+    /// Of requests that no route is for.
+    pub(crate) unrouted: Meter,
+    pub(crate) begun: Instant,
 }
 
 impl Registry {
@@ -42,6 +48,9 @@ impl Registry {
             seen: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             moved: Notify::new(),
             door: Door::new(workers, open),
+            gauges: Arc::default(),
+            unrouted: Meter::default(),
+            begun: Instant::now(),
         }
     }
 

@@ -1,12 +1,14 @@
 //! A route: which requests it is for, and what becomes of them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use proxyd_wire as wire;
 use thiserror::Error;
 
 use crate::bounds::{Bounds, OutOfRange};
 use crate::host::Host;
+use crate::meter::Meter;
 use crate::name::{Name, NotAName};
 use crate::path;
 use crate::rules::{NotARule, Rules};
@@ -111,6 +113,7 @@ pub(crate) struct Route {
     pub(crate) service: Option<Name>,
     /// What it says beyond its service. Most say nothing.
     pub(crate) rules: Option<Box<Rules>>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 /// Why a route cannot be as it was put.
@@ -176,7 +179,11 @@ impl Route {
             wrong.extend(errors.into_iter().map(NotARoute::Rule));
             None
         });
-        if wrong.is_empty() { Ok(Route { key, wire, service, rules }) } else { Err(Wrong(wrong)) }
+        if wrong.is_empty() {
+            Ok(Route { key, wire, service, rules, meter: Arc::default() })
+        } else {
+            Err(Wrong(wrong))
+        }
     }
 
     /// Reads the error pages that are files. One that cannot be read is as good as none.
@@ -197,6 +204,7 @@ impl Route {
 
     /// Takes the place of an earlier route of the same key, and goes on with what that has counted.
     pub(crate) fn succeed(&mut self, old: &Route) {
+        self.meter = Arc::clone(&old.meter);
         if let (Some(rules), Some(old)) = (&mut self.rules, &old.rules) {
             rules.succeed(old);
         }

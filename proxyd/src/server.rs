@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,6 +54,14 @@ pub enum CannotServe {
     /// `--listen` failed.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// `--monitor` failed.
+    #[error("cannot listen on {address}: {source}; choose another with --monitor")]
+    Monitor {
         /// Where.
         address: SocketAddr,
         /// Why.
@@ -108,6 +117,7 @@ impl CannotServe {
             | CannotServe::NoControl
             | CannotServe::Inherited(_)
             | CannotServe::Listen { .. }
+            | CannotServe::Monitor { .. }
             | CannotServe::Control { .. }
             | CannotServe::Config(_)
             | CannotServe::State { .. }
@@ -145,13 +155,18 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
             listener::bind(address).map_err(|source| CannotServe::Listen { address, source })?;
         inherited.http.push(listener);
     }
+    for address in cli.monitor {
+        let listener = TcpListener::bind(address)
+            .map_err(|source| CannotServe::Monitor { address, source })?;
+        inherited.monitors.push(listener);
+    }
     let socket = cli.control;
     if let Some(path) = &socket {
         let listener = control::bind(path)
             .map_err(|source| CannotServe::Control { path: path.clone(), source })?;
         inherited.control.push(listener);
     }
-    let Inherited { http, control } = inherited;
+    let Inherited { http, control, monitors } = inherited;
     if http.is_empty() {
         return Err(CannotServe::NoListener);
     }
@@ -159,13 +174,17 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
         return Err(CannotServe::NoControl);
     }
     raise_file_limit();
-    let log = LogWriter::start(&cli.access_log, cli.access_log_format)
-        .map_err(|source| CannotServe::AccessLog { path: cli.access_log, source })?;
-    announce(&http);
-
     let workers = cli.workers.or_else(|| thread::available_parallelism().ok());
     let workers = workers.map_or(1, std::num::NonZero::get);
     let registry = Arc::new(Registry::new(workers, !cli.wait));
+    let gauges = Arc::clone(&registry.gauges);
+    let log = LogWriter::start(&cli.access_log, cli.access_log_format, gauges)
+        .map_err(|source| CannotServe::AccessLog { path: cli.access_log, source })?;
+    announce(&http);
+    for address in monitors.iter().filter_map(|listener| listener.local_addr().ok()) {
+        eprintln!("proxyd: metrics and probes are on {address}");
+    }
+
     let source = cli.config.map(|path| Source::new(path, Arc::clone(&registry)));
     if let Some(source) = &source {
         source.read().map_err(|error| CannotServe::Config(error.to_string()))?;
@@ -175,10 +194,13 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     let (events, coming) = channel();
     watch_signals(&events, log.reopener(), source)?;
     start_workers(workers, &http, &registry, &log, &stopped, &events)?;
-    start_control(control, &registry)?;
+    start_control(control, monitors, &registry)?;
     drop((http, events));
 
-    let told = wait(&coming, workers, Duration::from_secs(cli.grace), &stop);
+    let told = wait(&coming, workers, Duration::from_secs(cli.grace), || {
+        registry.gauges.draining.store(true, Ordering::Relaxed);
+        stop.send_replace(true);
+    });
     if let Some(snapshot) = snapshot {
         snapshot.finish();
     }
@@ -275,13 +297,14 @@ fn start_workers(
 
 fn start_control(
     listeners: Vec<UnixListener>,
+    monitors: Vec<TcpListener>,
     registry: &Arc<Registry>,
 ) -> Result<(), CannotServe> {
     let registry = Arc::clone(registry);
     thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            if let Err(error) = control::run(listeners, registry) {
+            if let Err(error) = control::run(listeners, monitors, registry) {
                 eprintln!("proxyd: the control socket cannot be served: {error}");
             }
         })
@@ -291,12 +314,7 @@ fn start_control(
 
 /// Waits for the first signal, then for the workers, the grace, or the second signal. `false`: it
 /// ended without a signal.
-fn wait(
-    coming: &Receiver<Event>,
-    workers: usize,
-    grace: Duration,
-    stop: &watch::Sender<bool>,
-) -> bool {
+fn wait(coming: &Receiver<Event>, workers: usize, grace: Duration, stop: impl Fn()) -> bool {
     let mut left = workers;
     let mut to_come = workers;
     let mut deadline: Option<Instant> = None;
@@ -319,7 +337,7 @@ fn wait(
                 eprintln!("proxyd: draining: no new connections, open ones have {grace:?}");
                 deadline = Some(Instant::now() + grace);
                 readiness::stopping();
-                stop.send_replace(true);
+                stop();
             }
             Ok(Event::Signal) => {
                 eprintln!("proxyd: told again to stop: open connections are cut");

@@ -21,6 +21,7 @@ use crate::front::Front;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::maintenance::Maintenance;
+use crate::meter::Meter;
 use crate::name::Name;
 use crate::queue::Queue;
 use crate::route::{Key, Route};
@@ -195,6 +196,11 @@ impl State {
         self.routes.insert(route.key.clone(), Arc::new(route));
         self.generation += 1;
         Ok(put)
+    }
+
+    /// What each route has counted.
+    pub(crate) fn meters(&self) -> impl Iterator<Item = (&Key, &Arc<Meter>)> {
+        self.routes.values().map(|route| (&route.key, &route.meter))
     }
 
     /// `false` if there was none.

@@ -21,9 +21,11 @@ use crate::bounds::Bounds;
 use crate::buffer::Spare;
 use crate::crowd::Crowd;
 use crate::front::Front;
+use crate::gauges::Client;
 use crate::health::Sight;
 use crate::limits;
 use crate::listener;
+use crate::meter::Meter;
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::request_id::Ids;
@@ -79,6 +81,23 @@ impl Worker {
             ids: Ids::new(),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ ((number as u64 + 1) << 32)),
         }
+    }
+
+    /// Counts a client's connection for whoever watches.
+    pub(crate) fn client(&self) -> Client {
+        self.registry.gauges.client()
+    }
+
+    /// Counts a request that has ended, for its route if there was one.
+    pub(crate) fn count(
+        &self,
+        meter: Option<&Arc<Meter>>,
+        status: u16,
+        bytes: u64,
+        took: Duration,
+    ) {
+        let meter = meter.map_or(&self.registry.unrouted, Arc::as_ref);
+        meter.count(self.number, status, bytes, took);
     }
 
     /// What is to become of a request, as of now.
@@ -204,6 +223,11 @@ impl Found {
     /// What the route says beyond its service and its bounds.
     pub(crate) fn rules(&self) -> Option<&Rules> {
         self.route()?.rules.as_deref()
+    }
+
+    /// Where its requests are counted.
+    pub(crate) fn meter(&self) -> Option<&Arc<Meter>> {
+        Some(&self.route()?.meter)
     }
 
     pub(crate) fn service(&self) -> Option<&Arc<Service>> {

@@ -51,6 +51,7 @@ mod proxyd_hostile;
 mod proxyd_instructions;
 mod proxyd_lifecycle;
 mod proxyd_limits;
+mod proxyd_monitor;
 mod proxyd_requests;
 mod proxyd_site;
 mod proxyd_slow;

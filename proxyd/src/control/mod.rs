@@ -22,7 +22,7 @@
 //! | `DELETE /services/:service/targets/:target?grace_ms=N` | no new request; returns when the ones in flight are done, or after the grace (10 s) | 200 `Drained`, 404 |
 //! | `DELETE /services/:service?grace_ms=N` | the same for all its targets | 200 `Drained`, 404 |
 //!
-//! With `If-Match: "GENERATION"` a change is made only at that generation, else 412. Errors are
+//! What only watches is told in [`monitor`]. With `If-Match: "GENERATION"` a change is made only at that generation, else 412. Errors are
 //! `ErrorBody`. A change is answered when every worker acts on it.
 
 mod config;
@@ -30,6 +30,8 @@ mod door;
 mod failure;
 mod front;
 mod maintenance;
+mod metrics;
+mod monitor;
 mod pause;
 mod peer;
 mod route;
@@ -38,6 +40,7 @@ mod state;
 mod target;
 
 use std::io;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -72,7 +75,11 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves the API to the end of the process: while it drains, targets come and go as before.
-pub(crate) fn run(listeners: Vec<UnixListener>, registry: Arc<Registry>) -> io::Result<()> {
+pub(crate) fn run(
+    listeners: Vec<UnixListener>,
+    monitors: Vec<TcpListener>,
+    registry: Arc<Registry>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
         let mut serving = JoinSet::new();
@@ -81,6 +88,9 @@ pub(crate) fn run(listeners: Vec<UnixListener>, registry: Arc<Registry>) -> io::
             let listener = tokio::net::UnixListener::from_std(listener)?;
             let app = app(Arc::clone(&registry)).into_make_service_with_connect_info::<Peer>();
             serving.spawn(async move { axum::serve(listener, app).await });
+        }
+        for listener in monitors {
+            serving.spawn(monitor::serve(listener, Arc::clone(&registry)));
         }
         while let Some(served) = serving.join_next().await {
             served.map_err(io::Error::other)??;
@@ -106,6 +116,7 @@ fn app(registry: Arc<Registry>) -> Router {
             "/services/{service}/targets/{target}",
             get(target::get).put(target::put).delete(target::delete),
         )
+        .merge(monitor::routes())
         .fallback(failure::unknown_path)
         .method_not_allowed_fallback(failure::wrong_method)
         .layer(DefaultBodyLimit::max(limits::CONTROL_BODY))

@@ -172,6 +172,33 @@ pub struct Drained {
     pub left: u64,
 }
 
+/// `GET /status`: how the process is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of proxyd.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Since it began, in milliseconds.
+    pub uptime_ms: u64,
+    /// Whether clients are let in.
+    pub serving: bool,
+    /// Whether it was told to stop.
+    pub draining: bool,
+    /// As in [`State`].
+    pub generation: u64,
+    /// How many there are.
+    pub routes: usize,
+    /// How many there are.
+    pub services: usize,
+    /// Clients' connections.
+    pub connections: usize,
+    /// Requests that have ended.
+    pub requests: u64,
+    /// Those of them that ended with 5xx.
+    pub server_errors: u64,
+}
+
 /// The JSON body of every error answer of the control API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {

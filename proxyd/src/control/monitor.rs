@@ -1,0 +1,123 @@
+//! What those who only watch may see: metrics, and whether to send clients here.
+//!
+//! | method, path | answers |
+//! |---|---|
+//! | `GET /metrics` | 200, the Prometheus text format |
+//! | `GET /status` | 200 `Status` |
+//! | `GET /ready` | 200; 503 while no client is let in, or it drains |
+//! | `GET /ready/:service` | 200; 503 also while the service is paused, under maintenance or has no target; 404 |
+//!
+//! It is served on the control socket, and to anybody on the listeners of `--monitor`: nothing can be
+//! changed here, and it tells no address of a client.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use proxyd_wire as wire;
+
+use crate::control::failure::{self, Failure};
+use crate::control::metrics;
+use crate::name::Name;
+use crate::registry::Registry;
+
+pub(crate) fn routes() -> Router<Arc<Registry>> {
+    Router::new()
+        .route("/metrics", get(show_metrics))
+        .route("/status", get(show_status))
+        .route("/ready", get(ready))
+        .route("/ready/{service}", get(service_ready))
+}
+
+/// Serves them, and nothing else.
+pub(crate) async fn serve(listener: TcpListener, registry: Arc<Registry>) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let app = routes()
+        .fallback(failure::unknown_path)
+        .method_not_allowed_fallback(failure::wrong_method)
+        .with_state(registry);
+    axum::serve(listener, app).await
+}
+
+async fn show_metrics(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::text(&registry))
+}
+
+async fn show_status(State(registry): State<Arc<Registry>>) -> Json<wire::Status> {
+    let state = registry.look(crate::state::State::view);
+    let mut requests = registry.unrouted.counts().classes;
+    registry.look(|state| {
+        for (_, meter) in state.meters() {
+            for (sum, more) in requests.iter_mut().zip(meter.counts().classes) {
+                *sum += more;
+            }
+        }
+    });
+    Json(wire::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_ms: u64::try_from(registry.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        serving: registry.door.is_open(),
+        draining: registry.gauges.draining.load(Ordering::Relaxed),
+        generation: state.generation,
+        routes: state.routes.len(),
+        services: state.services.len(),
+        connections: registry.gauges.clients(),
+        requests: requests.iter().sum(),
+        server_errors: requests.last().copied().unwrap_or(0),
+    })
+}
+
+async fn ready(State(registry): State<Arc<Registry>>) -> Result<&'static str, NotReady> {
+    check(&registry)?;
+    Ok("ready\n")
+}
+
+async fn service_ready(
+    State(registry): State<Arc<Registry>>,
+    Path(service): Path<String>,
+) -> Result<Result<&'static str, NotReady>, Failure> {
+    let name = Name::parse(&service)?;
+    let view = registry.look(|state| state.view().services.remove(name.as_str()));
+    let view = view.ok_or(Failure::NoService(service))?;
+    let alive =
+        |target: &wire::TargetView| !target.retired && target.state != wire::Health::Ejected;
+    Ok(check(&registry).and_then(|()| {
+        if view.maintenance.is_some() {
+            Err(NotReady("the service is under maintenance\n"))
+        } else if view.pause.is_some() {
+            Err(NotReady("the service is paused\n"))
+        } else if !view.targets.values().any(alive) {
+            Err(NotReady("the service has no target that answers\n"))
+        } else {
+            Ok("ready\n")
+        }
+    }))
+}
+
+fn check(registry: &Registry) -> Result<(), NotReady> {
+    if registry.gauges.draining.load(Ordering::Relaxed) {
+        Err(NotReady("the proxy drains\n"))
+    } else if registry.door.is_open() {
+        Ok(())
+    } else {
+        Err(NotReady("the proxy lets no client in yet\n"))
+    }
+}
+
+/// Why clients are to be sent elsewhere.
+#[derive(Debug)]
+struct NotReady(&'static str);
+
+impl IntoResponse for NotReady {
+    fn into_response(self) -> axum::response::Response {
+        (StatusCode::SERVICE_UNAVAILABLE, self.0).into_response()
+    }
+}

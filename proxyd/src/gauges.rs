@@ -1,0 +1,36 @@
+//! What is true of the process at this moment, for whoever watches it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    /// Clients' connections over all workers.
+    clients: AtomicUsize,
+    /// Lines that the access log could not take.
+    pub(crate) lines_lost: AtomicU64,
+    /// It has been told to stop.
+    pub(crate) draining: AtomicBool,
+}
+
+impl Gauges {
+    /// Counts a client's connection, until what is returned is dropped.
+    pub(crate) fn client(self: &Arc<Self>) -> Client {
+        self.clients.fetch_add(1, Ordering::Relaxed);
+        Client(Arc::clone(self))
+    }
+
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection that is counted.
+#[derive(Debug)]
+pub(crate) struct Client(Arc<Gauges>);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}
