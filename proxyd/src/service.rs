@@ -114,7 +114,7 @@ impl Service {
         let settings = &self.settings.wire;
         // Nobody overtakes those who wait.
         if settings.queue > 0 && !asker.called && !self.ledger.queue.is_empty() {
-            return Err(Unclaimed::Held(self.full()));
+            return Err(Unclaimed::Held(self.full(None)));
         }
         if asker.tried.is_empty() {
             self.ledger.count(random, &settings.retry);
@@ -142,7 +142,11 @@ impl Service {
     ) -> Result<Held, Unclaimed> {
         let held = group.claim(self.policy(asker), &self.ledger, choice);
         held.ok_or_else(|| {
-            if group.is_full(choice) { Unclaimed::Held(self.full()) } else { Unclaimed::Nobody }
+            if group.is_full(choice) {
+                Unclaimed::Held(self.full(group.next_trial(choice)))
+            } else {
+                Unclaimed::Nobody
+            }
         })
     }
 
@@ -256,12 +260,12 @@ impl Service {
         }
     }
 
-    fn full(&self) -> Hold {
+    fn full(&self, again: Option<Instant>) -> Hold {
         Hold {
             queue: Arc::clone(&self.ledger.queue),
             bound: usize::try_from(self.settings.wire.queue).unwrap_or(usize::MAX),
             time: self.settings.queue_time,
-            again: self.stable.next_trial().into_iter().chain(self.canary.next_trial()).min(),
+            again,
             refusal: Refusal::Busy,
         }
     }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::{End, Exchange};
 use crate::attempt::Attempted;
 use crate::host::Host;
+use crate::limits;
 use crate::listener::is_exhausted;
 use crate::pool::Line;
 use crate::presence::Presence;
@@ -226,7 +227,8 @@ impl Exchange<'_> {
 
     /// `again`: when it is time to try without having been called.
     async fn turn(&mut self, place: &Place, until: Instant, again: Option<StdInstant>) -> Waited {
-        let again = again.map_or(until, Instant::from_std);
+        let soon = Instant::now() + limits::TRIAL_PAUSE;
+        let again = again.map_or(until, |again| Instant::from_std(again).max(soon));
         self.timer.set(until.min(again));
         let mut presence = Presence::of(self.stream, &self.bounds);
         poll_fn(|cx| {
