@@ -182,8 +182,8 @@ impl Service {
         Ok(held)
     }
 
-    /// A target of a group. Of the other one if nobody of it is alive, and only then of those that
-    /// are ejected.
+    /// A target of a group. Of the other one if nobody of it is alive or has room, and only then of
+    /// those that are ejected.
     fn claim_group(
         &self,
         group: wire::Group,
@@ -194,16 +194,22 @@ impl Service {
             wire::Group::Stable => (&self.stable, &self.canary),
             wire::Group::Canary => (&self.canary, &self.stable),
         };
+        let mut why = Unclaimed::Nobody;
         for last_resort in [false, true] {
             let choice = Choice { last_resort, ..*choice };
             for group in [own, other] {
                 match self.claim_of(group, asker, &choice) {
+                    Ok(held) => return Ok(held),
                     Err(Unclaimed::Nobody) => {}
-                    result => return result,
+                    Err(held) => why = held,
                 }
             }
+            // There will be room sooner than an ejected one is well.
+            if let Unclaimed::Held(_) = why {
+                break;
+            }
         }
-        Err(Unclaimed::Nobody)
+        Err(why)
     }
 
     /// The target that the client's cookie names.
