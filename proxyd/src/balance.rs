@@ -149,9 +149,10 @@ impl Group {
         })
     }
 
-    /// When somebody who is ejected may be tried again.
-    pub(crate) fn next_trial(&self) -> Option<Instant> {
-        self.members.iter().filter_map(|member| member.target.due_at()).min()
+    /// When somebody who is ejected, but could be counted in to, may be tried again.
+    pub(crate) fn next_trial(&self, choice: &Choice<'_>) -> Option<Instant> {
+        let possible = |member: &&Member| member.is_possible(member.target.look(), choice);
+        self.members.iter().filter(possible).filter_map(|member| member.target.due_at()).min()
     }
 
     /// Whether there is somebody fit but the one of this number.

@@ -74,6 +74,8 @@ pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
 pub(crate) const POOL_LOOK: Duration = Duration::from_secs(1);
 /// An app that closes idle connections after a time is left this much of it.
 pub(crate) const POOL_MARGIN: Duration = Duration::from_secs(1);
+/// Between two looks of who waits for the time of an ejected target.
+pub(crate) const TRIAL_PAUSE: Duration = Duration::from_millis(10);
 /// What `Retry-After` says when a service has no target, in seconds.
 pub(crate) const RETRY_AFTER: &str = "1";
 

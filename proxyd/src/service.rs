@@ -114,7 +114,7 @@ impl Service {
         let settings = &self.settings.wire;
         // Nobody overtakes those who wait.
         if settings.queue > 0 && !asker.called && !self.ledger.queue.is_empty() {
-            return Err(Unclaimed::Held(self.full()));
+            return Err(Unclaimed::Held(self.full(None)));
         }
         if asker.tried.is_empty() {
             self.ledger.count(random, &settings.retry);
@@ -142,7 +142,11 @@ impl Service {
     ) -> Result<Held, Unclaimed> {
         let held = group.claim(self.policy(asker), &self.ledger, choice);
         held.ok_or_else(|| {
-            if group.is_full(choice) { Unclaimed::Held(self.full()) } else { Unclaimed::Nobody }
+            if group.is_full(choice) {
+                Unclaimed::Held(self.full(group.next_trial(choice)))
+            } else {
+                Unclaimed::Nobody
+            }
         })
     }
 
@@ -178,8 +182,8 @@ impl Service {
         Ok(held)
     }
 
-    /// A target of a group. Of the other one if nobody of it is alive, and only then of those that
-    /// are ejected.
+    /// A target of a group. Of the other one if nobody of it is alive or has room, and only then of
+    /// those that are ejected.
     fn claim_group(
         &self,
         group: wire::Group,
@@ -190,16 +194,22 @@ impl Service {
             wire::Group::Stable => (&self.stable, &self.canary),
             wire::Group::Canary => (&self.canary, &self.stable),
         };
+        let mut why = Unclaimed::Nobody;
         for last_resort in [false, true] {
             let choice = Choice { last_resort, ..*choice };
             for group in [own, other] {
                 match self.claim_of(group, asker, &choice) {
+                    Ok(held) => return Ok(held),
                     Err(Unclaimed::Nobody) => {}
-                    result => return result,
+                    Err(held) => why = held,
                 }
             }
+            // There will be room sooner than an ejected one is well.
+            if let Unclaimed::Held(_) = why {
+                break;
+            }
         }
-        Err(Unclaimed::Nobody)
+        Err(why)
     }
 
     /// The target that the client's cookie names.
@@ -256,12 +266,12 @@ impl Service {
         }
     }
 
-    fn full(&self) -> Hold {
+    fn full(&self, again: Option<Instant>) -> Hold {
         Hold {
             queue: Arc::clone(&self.ledger.queue),
             bound: usize::try_from(self.settings.wire.queue).unwrap_or(usize::MAX),
             time: self.settings.queue_time,
-            again: self.stable.next_trial().into_iter().chain(self.canary.next_trial()).min(),
+            again,
             refusal: Refusal::Busy,
         }
     }

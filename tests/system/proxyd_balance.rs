@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
-use jobinit_tests::proxyd::{Answer, Backend, Client, Proxyd};
+use jobinit_tests::proxyd::{Answer, Backend, Client, Proxyd, wait_for};
 
 /// A service `app` for `app.test`, with these settings and targets that say their names.
 struct Site {
@@ -301,4 +304,56 @@ fn settings_are_shown_as_they_were_put_and_change_nothing_else() {
         assert!(answer.error().message.contains(part), "{body}: {:?}", answer.error());
     }
     assert_eq!(site.proxyd.state().generation, state.generation, "nothing has changed");
+}
+
+#[test]
+fn p04_targets_change_under_load_with_every_policy() {
+    for settings in [
+        r#"{"balance":"round-robin","sticky":{"cookie":"at"}}"#,
+        r#"{"balance":{"hash":"path"},"queue":100}"#,
+        r#"{"canary":{"percent":50},"retry":{"statuses":[503]},"eject":{"statuses":[500]}}"#,
+    ] {
+        let mut site = Site::start(settings);
+        site.add("0", "");
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicUsize::new(0));
+        let address = site.proxyd.address;
+        let clients: Vec<_> = (0..4)
+            .map(|number| {
+                let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+                thread::spawn(move || {
+                    let mut client = Client::connect(address);
+                    let mut fields = String::new();
+                    while !stop.load(Ordering::SeqCst) {
+                        let answer = get(&mut client, &format!("/{number}"), &fields);
+                        if let Some((name, value)) = cookie(&answer) {
+                            fields = format!("Cookie: {name}={value}\r\n");
+                        }
+                        answered.fetch_add(1, Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        for round in 0..12 {
+            let bound = if round % 3 == 0 { r#""max_in_flight":3,"# } else { "" };
+            let group = if round % 2 == 0 { r#""group":"canary","weight":9,"# } else { "" };
+            site.add(&format!("{}", round + 1), &format!("{bound}{group}"));
+            let before = answered.load(Ordering::SeqCst);
+            wait_for("some load", || (answered.load(Ordering::SeqCst) > before + 30).then_some(()));
+            if round == 0 {
+                continue;
+            }
+            let old = format!("{}", round - 1);
+            assert_eq!(site.proxyd.delete_target("app", &old, 10_000).left, 0);
+            let asked = site.backends[&old].seen().len();
+            wait_for("its connections closed", || {
+                (site.backends[&old].open_connections() == 0).then_some(())
+            });
+            assert_eq!(site.backends[&old].seen().len(), asked, "{settings}");
+        }
+        stop.store(true, Ordering::SeqCst);
+        for client in clients {
+            client.join().expect("no client may lose a request");
+        }
+    }
 }

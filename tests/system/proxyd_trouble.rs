@@ -313,6 +313,9 @@ fn p05_a_reset_of_a_used_connection_spends_of_the_budget() {
     let mut client = proxyd.client();
     assert_eq!(client.get("/").status, 200);
     assert_eq!(client.get("/").status, 200);
+    put(&proxyd, "/services/app", r#"{"retry":{"attempts":1}}"#);
+    assert_eq!(client.get("/").status, 200, "that is no attempt");
+    assert_eq!(client.get("/").status, 200);
     let none = r#"{"retry":{"budget_percent":0,"budget_per_s":0}}"#;
     put(&proxyd, "/services/app", none);
     assert_eq!(client.get("/").status, 502, "there is no budget");

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::{End, Exchange};
 use crate::attempt::Attempted;
 use crate::host::Host;
+use crate::limits;
 use crate::listener::is_exhausted;
 use crate::pool::Line;
 use crate::presence::Presence;
@@ -40,6 +41,9 @@ enum Waited {
 struct Course {
     /// It may be sent again where a target may have seen it.
     repeatable: bool,
+    /// Attempts, the one under way included. One that a connection spoilt that was closed while it was
+    /// idle does not count.
+    attempts: u32,
     /// The attempt under way is the last one.
     last: bool,
     /// Targets that need not be asked again, by their numbers.
@@ -55,17 +59,18 @@ impl Exchange<'_> {
         let idempotent = self.desk.request.is_idempotent(self.desk.incoming.data());
         let mut course = Course {
             repeatable: self.upload.is_none() && idempotent,
+            attempts: 0,
             last: false,
             tried: Vec::new(),
             fresh: false,
             refusal: Refusal::NoTarget,
         };
-        for attempt in 1.. {
-            if attempt > 1
-                && let Err(unclaimed) = self.find(host, &mut found)
-            {
+        let mut again = false;
+        loop {
+            if again && let Err(unclaimed) = self.find(host, &mut found) {
                 return end_of(unclaimed, course.refusal);
             }
+            again = true;
             let claim = match self.claim(host, &mut found, &course.tried, false) {
                 Err(Unclaimed::Held(hold)) => {
                     Box::pin(self.wait(host, &mut found, &course.tried, hold)).await
@@ -78,7 +83,8 @@ impl Exchange<'_> {
             };
             let Some(service) = found.service() else { return End::Refused(course.refusal) };
             let rules = &service.settings.wire;
-            course.last = attempt >= rules.retry.attempts;
+            course.attempts += 1;
+            course.last = course.attempts >= rules.retry.attempts;
             self.target = Some(Arc::clone(&claim.target));
             let idle = self.idle_line(&claim, &course);
             let reused = idle.is_some();
@@ -124,7 +130,6 @@ impl Exchange<'_> {
                 }
             }
         }
-        End::Refused(course.refusal)
     }
 
     /// Idle connections to targets are the descriptors that can be spared.
@@ -226,7 +231,8 @@ impl Exchange<'_> {
 
     /// `again`: when it is time to try without having been called.
     async fn turn(&mut self, place: &Place, until: Instant, again: Option<StdInstant>) -> Waited {
-        let again = again.map_or(until, Instant::from_std);
+        let soon = Instant::now() + limits::TRIAL_PAUSE;
+        let again = again.map_or(until, |again| Instant::from_std(again).max(soon));
         self.timer.set(until.min(again));
         let mut presence = Presence::of(self.stream, &self.bounds);
         poll_fn(|cx| {
@@ -289,6 +295,13 @@ impl Course {
         self.last.then_some(End::Refused(self.refusal))
     }
 
+    /// The same again, over a new connection. That happens once: a new one is not one that was used.
+    fn afresh(&mut self) -> Option<End> {
+        self.fresh = true;
+        self.attempts = self.attempts.saturating_sub(1);
+        None
+    }
+
     /// How it ends after an attempt that has brought nothing, or `None` if it goes on.
     fn after(
         &mut self,
@@ -300,13 +313,13 @@ impl Course {
         let rules = &service.settings.wire;
         match attempted {
             // Who closes a connection that was idle does what it may.
-            Attempted::Unsent if reused => self.fresh = true,
+            Attempted::Unsent if reused => return self.afresh(),
             Attempted::Unanswered if reused => {
                 self.refusal = Refusal::NoAnswer;
-                if self.last || !self.repeatable || !service.ledger.may_repeat(&rules.retry) {
+                if !self.repeatable || !service.ledger.may_repeat(&rules.retry) {
                     return Some(End::Refused(self.refusal));
                 }
-                self.fresh = true;
+                return self.afresh();
             }
             Attempted::Unsent => {
                 claim.failed(&rules.eject);

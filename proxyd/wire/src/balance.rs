@@ -88,8 +88,8 @@ pub enum SameSite {
     None,
 }
 
-/// Which requests go to the targets of the group `canary`. Where no target of one group is alive,
-/// the other stands in.
+/// Which requests go to the targets of the group `canary`. Where no target of one group is alive and
+/// has room, the other stands in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Canary {
