@@ -413,6 +413,7 @@ mod tests {
     enum Step {
         PutRoute(u8, u8),
         DeleteRoute(u8),
+        PutFront(u8),
         PutTarget(u8, u8, u8),
         Retire(u8, u8),
         DeleteService(u8),
@@ -428,6 +429,7 @@ mod tests {
         prop_oneof![
             (few.clone(), few.clone()).prop_map(|(h, s)| Step::PutRoute(h, s)),
             few.clone().prop_map(Step::DeleteRoute),
+            few.clone().prop_map(Step::PutFront),
             (few.clone(), few.clone(), few.clone()).prop_map(|(s, t, a)| Step::PutTarget(s, t, a)),
             (few.clone(), few.clone()).prop_map(|(s, t)| Step::Retire(s, t)),
             few.clone().prop_map(Step::DeleteService),
@@ -464,6 +466,13 @@ mod tests {
                         state.put_route(Route::new(key(h), to).unwrap()).unwrap() != Put::Unchanged
                     }
                     Step::DeleteRoute(h) => state.delete_route(&key(h)),
+                    Step::PutFront(fields) => {
+                        let fields = Some(u32::from(fields) + 1);
+                        let wire = wire::Front { fields, ..wire::Front::default() };
+                        let put = state.put_front(Front::new(wire.clone()).unwrap());
+                        prop_assert_eq!(&state.table().front.wire, &wire);
+                        put != Put::Unchanged
+                    }
                     Step::PutTarget(s, t, a) => {
                         let wire = wire::Target::at(format!("tcp:127.0.0.1:{}", a + 1));
                         let address = Address::parse(&wire.address).unwrap();

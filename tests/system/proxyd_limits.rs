@@ -1,9 +1,12 @@
 //! proxyd: bounds on sizes and times, for all routes or for one.
 
 use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use jobinit_tests::proxyd::{Backend, Client, Proxyd, wait_for};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 fn post(client: &mut Client, host: &str, size: usize) {
     client.send(format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n\r\n"));
@@ -157,6 +160,44 @@ fn p10_times_by_route() {
     for path in ["/slow", "/pause"] {
         assert_eq!(ask("patient.test", path).unwrap().text(), "begend", "{path}");
     }
+}
+
+#[test]
+fn p10_a_target_that_takes_no_connection_is_504() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("full.sock");
+    let _nobody_accepts = UnixListener::bind(&path).unwrap();
+    let mut line = Vec::new();
+    loop {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let stranger = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        if connect(stranger.as_raw_fd(), &UnixAddr::new(&path).unwrap()).is_err() {
+            break;
+        }
+        line.push(stranger);
+    }
+    let proxyd = Proxyd::with_target(&format!("unix:{}", path.display()));
+    proxyd.put_front(r#"{"connect_ms":300}"#);
+    let begin = Instant::now();
+    let answer = proxyd.client().get("/");
+    assert_eq!(answer.status, 504, "{}", answer.text());
+    assert!(begin.elapsed() < Duration::from_millis(2800), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn p10_a_target_that_takes_no_body_is_504() {
+    let backend = Backend::raw(|mut connection| {
+        connection.head();
+        std::thread::sleep(Duration::from_secs(15));
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    proxyd.put_front(r#"{"write_ms":300,"limits":{"answer_ms":300}}"#);
+    let mut client = proxyd.client();
+    post(&mut client, "app.test", 50_000_000);
+    let begin = Instant::now();
+    let block = vec![b'x'; 100_000];
+    while client.try_send(&block).is_ok() && begin.elapsed() < Duration::from_secs(10) {}
+    assert_eq!(client.answer().status, 504);
 }
 
 #[test]
