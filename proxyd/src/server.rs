@@ -28,7 +28,7 @@ use crate::inherited::{CannotInherit, Inherited};
 use crate::listener;
 use crate::readiness;
 use crate::registry::Registry;
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::source::Source;
 use crate::worker::{self, Worker};
 
@@ -206,9 +206,8 @@ fn announce(listeners: &[TcpListener]) {
 }
 
 fn keep_snapshot(path: PathBuf, registry: &Arc<Registry>) -> Result<Snapshot, CannotServe> {
-    let resumed = snapshot::resume(&path, registry);
-    resumed.map_err(|source| CannotServe::State { path: path.clone(), source })?;
-    Snapshot::start(path, Arc::clone(registry)).map_err(system("start the snapshot thread"))
+    let started = Snapshot::start(path.clone(), Arc::clone(registry));
+    started.map_err(|source| CannotServe::State { path, source })
 }
 
 fn watch_signals(

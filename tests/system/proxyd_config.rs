@@ -290,6 +290,24 @@ fn a_snapshot_that_cannot_be_written_is_tried_again() {
 }
 
 #[test]
+fn p02_a_successors_snapshot_is_left_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.json");
+    let (mut old, new) = (with_state(&file), with_state(&file));
+    new.put_route("new.test", "app");
+    wait_for("a snapshot", || file.exists().then_some(()));
+    old.put_route("old.test", "app");
+    wait_for("the news", || old.stderr().contains("by another process").then_some(()));
+    old.signal(Signal::SIGTERM);
+    old.wait();
+    let routes = |text: &[u8]| json(text)["config"]["routes"].as_object().unwrap().len();
+    let kept = std::fs::read(&file).unwrap();
+    assert_eq!((routes(&kept), String::from_utf8_lossy(&kept).contains("new.test")), (1, true));
+    new.put_route("more.test", "app");
+    wait_for("two routes", || (routes(&std::fs::read(&file).unwrap()) == 2).then_some(()));
+}
+
+#[test]
 fn a_page_that_is_gone_keeps_no_route_from_coming_back() {
     let folder = tempfile::tempdir().unwrap();
     let (file, page) = (folder.path().join("state.json"), folder.path().join("page"));
