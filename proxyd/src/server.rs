@@ -161,7 +161,6 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     raise_file_limit();
     let log = LogWriter::start(&cli.access_log, cli.access_log_format)
         .map_err(|source| CannotServe::AccessLog { path: cli.access_log, source })?;
-    announce(&http);
 
     let workers = cli.workers.or_else(|| thread::available_parallelism().ok());
     let workers = workers.map_or(1, std::num::NonZero::get);
@@ -171,6 +170,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
         source.read().map_err(|error| CannotServe::Config(error.to_string()))?;
     }
     let snapshot = cli.state.map(|path| keep_snapshot(path, &registry)).transpose()?;
+    announce(&http);
     let (stop, stopped) = watch::channel(false);
     let (events, coming) = channel();
     watch_signals(&events, log.reopener(), source)?;

@@ -79,6 +79,7 @@ fn what_is_the_same_in_both_documents_is_not_disturbed() {
             assert!(matches!(client.get("/").status, 200 | 429));
         }
     });
+    wait_for("some load", || (!backend.seen().is_empty()).then_some(()));
     for round in 0..20 {
         wanted["services"]["other"] =
             json!({ "targets": { "1": { "address": format!("tcp:127.0.0.1:{}", round + 1) } } });
@@ -150,7 +151,7 @@ fn a_file_is_enough_and_hup_reads_it_anew() {
         let place = format!("{}:2:12: ", file.display());
         (said.contains(&place) && said.contains("nothing was changed")).then_some(())
     });
-    assert!(proxyd.stderr().contains("did you mean `service`?"), "{}", proxyd.stderr());
+    wait_for("a hint", || proxyd.stderr().contains("did you mean `service`?").then_some(()));
     assert_eq!(client.get("/").text(), "one");
     std::fs::write(&file, toml(&backends[1].target())).unwrap();
     proxyd.signal(Signal::SIGHUP);
@@ -266,7 +267,7 @@ fn a_snapshot_that_is_none_is_set_aside() {
         std::fs::write(&file, text).unwrap();
         let proxyd = with_state(&file);
         assert_eq!(proxyd.state().generation, 0);
-        assert!(proxyd.stderr().contains(word), "{}", proxyd.stderr());
+        wait_for("the news", || proxyd.stderr().contains(word).then_some(()));
         assert_eq!(std::fs::read_to_string(folder.path().join(aside)).unwrap(), text);
         proxyd.put_route("app.test", "app");
         wait_for("a new one", || file.exists().then_some(()));
@@ -319,7 +320,7 @@ fn a_page_that_is_gone_keeps_no_route_from_coming_back() {
     std::fs::remove_file(&page).unwrap();
     let proxyd = with_state(&file);
     assert!(proxyd.client().get("/").text().starts_with("503 "));
-    assert!(proxyd.stderr().contains("error_pages.5xx.file"), "{}", proxyd.stderr());
+    wait_for("the news", || proxyd.stderr().contains("error_pages.5xx.file").then_some(()));
 }
 
 /// What a socket was told, message by message.
