@@ -29,7 +29,7 @@ use crate::inherited::{CannotInherit, Inherited};
 use crate::listener;
 use crate::readiness;
 use crate::registry::Registry;
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::source::Source;
 use crate::worker::{self, Worker};
 
@@ -190,6 +190,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
         source.read().map_err(|error| CannotServe::Config(error.to_string()))?;
     }
     let snapshot = cli.state.map(|path| keep_snapshot(path, &registry)).transpose()?;
+    announce(&http);
     let (stop, stopped) = watch::channel(false);
     let (events, coming) = channel();
     watch_signals(&events, log.reopener(), source)?;
@@ -228,9 +229,8 @@ fn announce(listeners: &[TcpListener]) {
 }
 
 fn keep_snapshot(path: PathBuf, registry: &Arc<Registry>) -> Result<Snapshot, CannotServe> {
-    let resumed = snapshot::resume(&path, registry);
-    resumed.map_err(|source| CannotServe::State { path: path.clone(), source })?;
-    Snapshot::start(path, Arc::clone(registry)).map_err(system("start the snapshot thread"))
+    let started = Snapshot::start(path.clone(), Arc::clone(registry));
+    started.map_err(|source| CannotServe::State { path, source })
 }
 
 fn watch_signals(

@@ -2,11 +2,12 @@
 //!
 //! It is written a moment after a change, whole and beside the data path: to `FILE.new`, synced,
 //! renamed, and its folder synced. So what is read at the next start is always one whole picture. A
-//! file that is none is set aside, not overwritten.
+//! file that is none is set aside, not overwritten; one that another process has written since is that
+//! process's: it is our successor.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -51,18 +52,34 @@ enum Unusable {
     Wrong(Vec<Mistake>),
 }
 
-/// Goes on with what the file says, if there is one.
-pub(crate) fn resume(path: &Path, registry: &Registry) -> io::Result<()> {
+/// A file as we know it again: a written one is never another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+impl Identity {
+    /// `None` if there is no file.
+    fn of(path: &Path) -> io::Result<Option<Identity>> {
+        match fs::metadata(path) {
+            Ok(file) => Ok(Some(Identity(file.dev(), file.ino()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Goes on with what the file says, if there is one. Returns which file that was.
+fn resume(path: &Path, registry: &Registry) -> io::Result<Option<Identity>> {
+    let own = Identity::of(path)?;
     let text = match fs::read(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     match understand(&text) {
         Ok((config, generation)) => {
             // As many objects as there are now have been there before.
             let _ = registry.change(|state| state.resume(config, generation));
-            Ok(())
+            Ok(own)
         }
         Err(unusable) => {
             let aside = beside(
@@ -77,7 +94,8 @@ pub(crate) fn resume(path: &Path, registry: &Registry) -> io::Result<()> {
                 path.display(),
                 aside.display()
             );
-            fs::rename(path, aside)
+            fs::rename(path, aside)?;
+            Ok(None)
         }
     }
 }
@@ -106,12 +124,14 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Begins to write changes down, from the present state on.
+    /// Goes on with what the file says, and begins to write changes down.
     pub(crate) fn start(path: PathBuf, registry: Arc<Registry>) -> io::Result<Snapshot> {
+        let own = resume(&path, &registry)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
         let changes = registry.subscribe();
-        let mut writer = Writer { path, written: registry.generation(), registry, failing: false };
+        let written = registry.generation();
+        let mut writer = Writer { path, own, registry, written, failing: false };
         let thread = std::thread::Builder::new()
             .name("snapshot".to_owned())
             .spawn(move || runtime.block_on(writer.run(changes, stopped)))?;
@@ -129,6 +149,8 @@ impl Snapshot {
 #[derive(Debug)]
 struct Writer {
     path: PathBuf,
+    /// What we have read or written there.
+    own: Option<Identity>,
     registry: Arc<Registry>,
     /// The generation that the file is of.
     written: u64,
@@ -150,7 +172,13 @@ impl Writer {
                 limits::SNAPSHOT_DELAY
             };
             let ended = timeout(pause, &mut stopped).await.is_ok();
-            self.write();
+            if !self.write() {
+                eprintln!(
+                    "proxyd: the snapshot {} was written by another process, and is left to it",
+                    self.path.display()
+                );
+                return;
+            }
             if ended {
                 break;
             }
@@ -158,13 +186,20 @@ impl Writer {
         self.write();
     }
 
-    fn write(&mut self) {
+    /// `false` if the file is another's by now.
+    fn write(&mut self) -> bool {
         let (generation, config) = self.registry.look(|state| (state.generation(), state.config()));
         if generation == self.written {
-            return;
+            return true;
+        }
+        if let Ok(Some(there)) = Identity::of(&self.path)
+            && self.own != Some(there)
+        {
+            return false;
         }
         match write(&self.path, &Document { version: VERSION, generation, config }) {
-            Ok(()) => {
+            Ok(own) => {
+                self.own = Some(own);
                 self.written = generation;
                 self.failing = false;
             }
@@ -177,11 +212,12 @@ impl Writer {
             }
             Err(_) => {}
         }
+        true
     }
 }
 
 /// For its owner only: hashes of passwords are in it.
-fn write(path: &Path, document: &Document) -> io::Result<()> {
+fn write(path: &Path, document: &Document) -> io::Result<Identity> {
     let text = serde_json::to_vec(document)?;
     let new = beside(path, "new");
     match fs::remove_file(&new) {
@@ -192,9 +228,11 @@ fn write(path: &Path, document: &Document) -> io::Result<()> {
     file.write_all(&text)?;
     file.write_all(b"\n")?;
     file.sync_all()?;
+    let written = file.metadata()?;
     fs::rename(&new, path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(Identity(written.dev(), written.ino()))
 }
 
 fn beside(path: &Path, word: &str) -> PathBuf {

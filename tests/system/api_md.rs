@@ -26,12 +26,12 @@ const VARIES: [&str; 15] = [
 ];
 
 /// A command and what stands under it.
-struct Step {
-    command: String,
-    output: String,
+pub(crate) struct Step {
+    pub(crate) command: String,
+    pub(crate) output: String,
 }
 
-fn steps(document: &str) -> Vec<Step> {
+pub(crate) fn steps(document: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut inside = false;
     for line in document.lines() {
@@ -54,7 +54,7 @@ fn steps(document: &str) -> Vec<Step> {
 }
 
 /// Output with what differs from run to run made equal.
-fn comparable(output: &str) -> Value {
+pub(crate) fn comparable(output: &str) -> Value {
     match serde_json::from_str(output) {
         Ok(mut json) => {
             mask(&mut json);

@@ -37,6 +37,7 @@ mod init_tree;
 mod init_tty;
 mod proxyd_agreement;
 mod proxyd_answers;
+mod proxyd_api_md;
 mod proxyd_balance;
 mod proxyd_bodies;
 mod proxyd_config;

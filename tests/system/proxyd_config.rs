@@ -37,8 +37,7 @@ fn one_document_replaces_all_in_one_step() {
     let proxyd = Proxyd::start();
     assert_eq!(config(&proxyd), json!({ "routes": {}, "services": {} }));
     let mut wanted = document(&backends[0].target());
-    wanted["routes"]["*.test/x"] =
-        json!({ "redirect": { "to": "/", "status": 302, "keep_path": true, "keep_query": true } });
+    wanted["routes"]["*.test/x"] = json!({ "redirect": { "to": "/", "status": 302 } });
     wanted["services"]["idle"] = json!({ "settings": {} });
     let put = proxyd.put("/config", &wanted.to_string());
     assert_eq!((put.status, put.field("etag").as_deref()), (204, Some("\"1\"")), "{put:?}");
@@ -69,8 +68,7 @@ fn what_is_the_same_in_both_documents_is_not_disturbed() {
     let backend = Backend::saying("same");
     let proxyd = Proxyd::start_with(&[]);
     let mut wanted = document(&backend.target());
-    wanted["routes"]["app.test"]["rate_limit"] =
-        json!({ "requests": 30, "per_s": 10000, "key": "client" });
+    wanted["routes"]["app.test"]["rate_limit"] = json!({ "requests": 30, "per_s": 10000 });
     assert_eq!(proxyd.put("/config", &wanted.to_string()).status, 204);
     let address = proxyd.address;
     let stop = Arc::new(AtomicBool::new(false));
@@ -81,6 +79,7 @@ fn what_is_the_same_in_both_documents_is_not_disturbed() {
             assert!(matches!(client.get("/").status, 200 | 429));
         }
     });
+    wait_for("some load", || (!backend.seen().is_empty()).then_some(()));
     for round in 0..20 {
         wanted["services"]["other"] =
             json!({ "targets": { "1": { "address": format!("tcp:127.0.0.1:{}", round + 1) } } });
@@ -152,7 +151,7 @@ fn a_file_is_enough_and_hup_reads_it_anew() {
         let place = format!("{}:2:12: ", file.display());
         (said.contains(&place) && said.contains("nothing was changed")).then_some(())
     });
-    assert!(proxyd.stderr().contains("did you mean `service`?"), "{}", proxyd.stderr());
+    wait_for("a hint", || proxyd.stderr().contains("did you mean `service`?").then_some(()));
     assert_eq!(client.get("/").text(), "one");
     std::fs::write(&file, toml(&backends[1].target())).unwrap();
     proxyd.signal(Signal::SIGHUP);
@@ -268,7 +267,7 @@ fn a_snapshot_that_is_none_is_set_aside() {
         std::fs::write(&file, text).unwrap();
         let proxyd = with_state(&file);
         assert_eq!(proxyd.state().generation, 0);
-        assert!(proxyd.stderr().contains(word), "{}", proxyd.stderr());
+        wait_for("the news", || proxyd.stderr().contains(word).then_some(()));
         assert_eq!(std::fs::read_to_string(folder.path().join(aside)).unwrap(), text);
         proxyd.put_route("app.test", "app");
         wait_for("a new one", || file.exists().then_some(()));
@@ -290,6 +289,24 @@ fn a_snapshot_that_cannot_be_written_is_tried_again() {
 }
 
 #[test]
+fn p02_a_successors_snapshot_is_left_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.json");
+    let (mut old, new) = (with_state(&file), with_state(&file));
+    new.put_route("new.test", "app");
+    wait_for("a snapshot", || file.exists().then_some(()));
+    old.put_route("old.test", "app");
+    wait_for("the news", || old.stderr().contains("by another process").then_some(()));
+    old.signal(Signal::SIGTERM);
+    old.wait();
+    let routes = |text: &[u8]| json(text)["config"]["routes"].as_object().unwrap().len();
+    let kept = std::fs::read(&file).unwrap();
+    assert_eq!((routes(&kept), String::from_utf8_lossy(&kept).contains("new.test")), (1, true));
+    new.put_route("more.test", "app");
+    wait_for("two routes", || (routes(&std::fs::read(&file).unwrap()) == 2).then_some(()));
+}
+
+#[test]
 fn a_page_that_is_gone_keeps_no_route_from_coming_back() {
     let folder = tempfile::tempdir().unwrap();
     let (file, page) = (folder.path().join("state.json"), folder.path().join("page"));
@@ -303,7 +320,7 @@ fn a_page_that_is_gone_keeps_no_route_from_coming_back() {
     std::fs::remove_file(&page).unwrap();
     let proxyd = with_state(&file);
     assert!(proxyd.client().get("/").text().starts_with("503 "));
-    assert!(proxyd.stderr().contains("error_pages.5xx.file"), "{}", proxyd.stderr());
+    wait_for("the news", || proxyd.stderr().contains("error_pages.5xx.file").then_some(()));
 }
 
 /// What a socket was told, message by message.

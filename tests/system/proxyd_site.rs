@@ -391,7 +391,7 @@ fn odd_routes_are_refused_with_field_and_value() {
         "service": "a", "rewrite": "/b", "allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"],
         "request_headers": { "remove": ["x"] }, "response_headers": { "add": { "x": "y" } },
         "basic_auth": { "realm": "r", "users": { "ann": hash() }, "remove_authorization": true },
-        "rate_limit": { "requests": 1, "per_s": 2, "burst": 3, "key": "client" },
+        "rate_limit": { "requests": 1, "per_s": 2, "burst": 3, "key": "header X" },
         "error_pages": { "5xx": { "html": "x" } },
     });
     put(&proxyd, "a.test/p", &all);

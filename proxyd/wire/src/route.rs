@@ -69,13 +69,13 @@ pub struct Redirect {
     /// `https://HOST[:PORT][/PATH]` or `http://…`; or `/PATH` on the host that was asked.
     pub to: String,
     /// 301, 302, 303, 307 or 308.
-    #[serde(default = "permanent")]
+    #[serde(default = "permanent", skip_serializing_if = "is_permanent")]
     pub status: u16,
     /// What the path says below the route's prefix is appended to `to`.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub keep_path: bool,
     /// So is the query.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub keep_query: bool,
 }
 
@@ -83,8 +83,18 @@ fn permanent() -> u16 {
     308
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_permanent(status: &u16) -> bool {
+    *status == permanent()
+}
+
 fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// Changes to the fields of a head, made in this order. `-` and `_` are the same in a name.
@@ -105,11 +115,11 @@ pub struct HeaderEdits {
 }
 
 /// Names and passwords that open a route.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BasicAuth {
     /// What browsers show when they ask.
-    #[serde(default = "restricted")]
+    #[serde(default = "restricted", skip_serializing_if = "is_restricted")]
     pub realm: String,
     /// By name, the bcrypt hash of a password: `proxyd hash-password` makes one.
     pub users: BTreeMap<String, String>,
@@ -122,6 +132,10 @@ fn restricted() -> String {
     "restricted".to_owned()
 }
 
+fn is_restricted(realm: &str) -> bool {
+    realm == restricted()
+}
+
 /// So many requests in so many seconds, evenly: a bucket that holds `burst` of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,14 +143,14 @@ pub struct RateLimit {
     /// How many.
     pub requests: u32,
     /// In how many seconds.
-    #[serde(default = "one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub per_s: u32,
     /// How many at once; `requests` if it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
     /// Who is counted together: `client`, by address (IPv6: its /64 network), or `header NAME`, by that
     /// field's value, and by address where it is missing.
-    #[serde(default = "client")]
+    #[serde(default = "client", skip_serializing_if = "is_client")]
     pub key: String,
 }
 
@@ -144,8 +158,17 @@ fn one() -> u32 {
     1
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(number: &u32) -> bool {
+    *number == one()
+}
+
 fn client() -> String {
     "client".to_owned()
+}
+
+fn is_client(key: &str) -> bool {
+    key == client()
 }
 
 /// What is shown instead of proxyd's own sentence: `html` or what a `file` holds when it is put.
