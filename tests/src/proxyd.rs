@@ -8,6 +8,7 @@ pub mod lenient;
 mod peer;
 mod process;
 pub mod strict;
+pub mod strict_answer;
 pub mod vectors;
 
 pub use backend::{Backend, Connection, Seen};
