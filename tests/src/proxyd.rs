@@ -1,5 +1,6 @@
 //! What proxyd's tests need: the process, a client that sends exact bytes, and backends.
 
+pub mod answers;
 mod backend;
 mod client;
 pub mod instructions;
