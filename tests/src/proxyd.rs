@@ -1,5 +1,6 @@
 //! What proxyd's tests need: the process, a client that sends exact bytes, and backends.
 
+pub mod answers;
 mod backend;
 mod client;
 pub mod instructions;
@@ -8,6 +9,7 @@ pub mod lenient;
 mod peer;
 mod process;
 pub mod strict;
+pub mod strict_answer;
 pub mod vectors;
 
 pub use backend::{Backend, Connection, Seen};

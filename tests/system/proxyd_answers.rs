@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use jobinit_tests::proxyd::{Backend, Proxyd, wait_for};
+use jobinit_tests::proxyd::{Backend, Proxyd, answers, wait_for};
 
 const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
 
@@ -26,112 +26,40 @@ fn answering(list: Vec<Vec<u8>>, keeps: bool) -> Backend {
     })
 }
 
-/// Heads that are no heads.
-fn heads() -> Vec<Vec<u8>> {
-    let mut heads: Vec<Vec<u8>> = [
-        // Two ideas of where it ends.
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 0x2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n",
-        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        // Lines and fields.
-        "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\nok",
-        "HTTP/1.1 200 OK\rContent-Length: 2\r\rok\r\n",
-        "HTTP/1.1 200 OK\r\nX: a\r\n folded\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX: a\r\n\tTransfer-Encoding: chunked\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n X: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX : a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: b\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX: a\r\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX\0: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nNo colon\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nHTTP/1.1 200 OK\r\n\r\n",
-        // The status line.
-        "HTTP/1.1 20 OK\r\n\r\n",
-        "HTTP/1.1 99 Low\r\n\r\n",
-        "HTTP/1.1 099 Low\r\n\r\n",
-        "HTTP/1.1 000 None\r\n\r\n",
-        "HTTP/1.1 1000 High\r\n\r\n",
-        "HTTP/1.1 2000 High\r\n\r\n",
-        "HTTP/1.1 2OO Letters\r\n\r\n",
-        "HTTP/1.1 abc Letters\r\n\r\n",
-        "HTTP/1.1 +20 Sign\r\n\r\n",
-        "HTTP/1.1 -20 Sign\r\n\r\n",
-        "HTTP/1.1 20.0 Point\r\n\r\n",
-        "HTTP/1.1 200OK\r\n\r\n",
-        "HTTP/1.1 200\tOK\r\n\r\n",
-        "HTTP/1.1\t200 OK\r\n\r\n",
-        "HTTP/1.1  200 OK\r\n\r\n",
-        "HTTP/1.1 200 O\0K\r\n\r\n",
-        "HTTP/1.1 200 O\rK\r\n\r\n",
-        "HTTP/1.1\r\n\r\n",
-        "HTTP/1.1 \r\n\r\n",
-        "HTTP/1.2 200 OK\r\n\r\n",
-        "HTTP/2 200\r\n\r\n",
-        "HTTP/0.9 200 OK\r\n\r\n",
-        "http/1.1 200 OK\r\n\r\n",
-        "HTTPS/1.1 200 OK\r\n\r\n",
-        " HTTP/1.1 200 OK\r\n\r\n",
-        "\r\nHTTP/1.1 200 OK\r\n\r\n",
-        "hello\r\n\r\n",
-        "<html>old</html>\r\n",
-        "SSH-2.0-OpenSSH\r\n",
-        // Not asked for.
-        "HTTP/1.1 101 Switching Protocols\r\n\r\n",
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
-        // A head of an interim answer that has a body, which is no head.
-        "HTTP/1.1 103 Early Hints\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n",
-    ]
-    .map(|text| text.as_bytes().to_vec())
-    .to_vec();
-    heads.push(b"\x15\x03\x01\x00\x02\x02\x16\n".to_vec());
-    heads.push(format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(40_000)).into_bytes());
-    heads.push(format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(200)).into_bytes());
-    let names = "a,".repeat(200);
-    heads.push(format!("HTTP/1.1 200 OK\r\nConnection: {names}\r\n\r\n").into_bytes());
-    heads
-}
-
 #[test]
 fn p09_answers_that_are_none() {
-    let heads = heads();
-    let shown: Vec<String> =
-        heads.iter().map(|head| String::from_utf8_lossy(head).into()).collect();
-    let backend = answering(heads, true);
+    let vectors = answers::refused();
+    let shown: Vec<String> = vectors.iter().map(answers::Vector::show).collect();
+    let backend = answering(vectors.into_iter().map(|vector| vector.bytes).collect(), true);
     let proxyd = Proxyd::with_target(&backend.target());
     let mut client = proxyd.client();
     for (number, shown) in shown.iter().enumerate() {
-        let shown: String = shown.chars().take(100).collect();
         let before = backend.connections();
         let mut answer = client.get(&format!("/{number}"));
         while answer.status == 103 {
             answer = client.answer();
         }
-        assert_eq!(answer.status, 502, "{shown:?}: {}", answer.text());
-        assert_eq!(client.get("/good").text(), "good", "after {shown:?}");
-        assert!(backend.connections() > before, "used again after {shown:?}");
+        assert_eq!(answer.status, 502, "{shown}: {}", answer.text());
+        assert_eq!(client.get("/good").text(), "good", "after {shown}");
+        assert!(backend.connections() > before, "used again after {shown}");
+    }
+}
+
+#[test]
+fn p09_odd_but_clear_answers_pass() {
+    let vectors = answers::passing();
+    let list = vectors.iter().map(|(vector, _)| vector.bytes.clone()).collect();
+    // Closed behind each: some have no other end.
+    let backend = answering(list, false);
+    let proxyd = Proxyd::with_target(&backend.target());
+    let mut client = proxyd.client();
+    for (number, (vector, body)) in vectors.iter().enumerate() {
+        let mut answer = client.get(&format!("/{number}"));
+        while answer.status < 200 {
+            answer = client.answer();
+        }
+        assert_ne!(answer.status, 502, "{}: {}", vector.show(), answer.text());
+        assert_eq!((answer.text().as_str(), answer.complete), (*body, true), "{}", vector.show());
     }
 }
 

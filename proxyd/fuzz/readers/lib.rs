@@ -1,13 +1,13 @@
 //! Readers of HTTP/1 that share nothing with proxyd's, and where to cut what is read.
 
-pub mod answer;
-
 #[path = "../../../tests/src/proxyd/judge.rs"]
 pub mod judge;
 #[path = "../../../tests/src/proxyd/lenient.rs"]
 pub mod lenient;
 #[path = "../../../tests/src/proxyd/strict.rs"]
 pub mod strict;
+#[path = "../../../tests/src/proxyd/strict_answer.rs"]
+pub mod strict_answer;
 
 /// Some of the places at which the bytes could be cut: it depends on them, so that an input says
 /// it all.

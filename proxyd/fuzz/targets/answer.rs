@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use proxyd::fuzz::{Answer, Reading, answer};
-use proxyd_fuzz::answer::{self as strict, Outcome};
+use proxyd_fuzz::strict_answer::{self as strict, Outcome};
 use proxyd_fuzz::{cuts, everywhere};
 
 fuzz_target!(|bytes: &[u8]| {

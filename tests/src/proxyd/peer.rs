@@ -79,15 +79,17 @@ impl Peer {
         let mut buffer = [0; 4096];
         loop {
             let text = String::from_utf8_lossy(&answer);
-            let status = text.split_once(' ').and_then(|(_, rest)| rest.get(..3)?.parse().ok());
+            // What is no number was passed on as it came.
+            let word = |line: &str| line.split(' ').nth(1).and_then(|word| word.parse().ok());
+            let status = text.split_once("\r\n").map(|(line, _)| word(line).unwrap_or(0));
             match status {
                 // An interim answer is none.
-                Some(100) if text.contains("\r\n\r\n") => {
+                Some(100 | 102..=199) if text.contains("\r\n\r\n") => {
                     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or(0);
                     answer.drain(..end + 4);
                     continue;
                 }
-                Some(100) | None => {}
+                Some(100 | 102..=199) | None => {}
                 status => return status,
             }
             match stream.read(&mut buffer) {
