@@ -131,3 +131,18 @@ fn after_head(bytes: &[u8], ask: &Ask) -> Result<Option<usize>, String> {
     let left = ask.download.checked_sub(bytes.len() - end - 4);
     left.map(Some).ok_or_else(|| "there is more than the answer".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_when_its_body_is() {
+        let ask = Ask::download(3);
+        assert_eq!(after_head(b"HTTP/1.1 200 OK\r\nA: b\r\n", &ask), Ok(None));
+        assert_eq!(after_head(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nab", &ask), Ok(Some(1)));
+        assert_eq!(after_head(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nabc", &ask), Ok(Some(0)));
+        assert!(after_head(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nabcd", &ask).is_err());
+        assert!(after_head(b"HTTP/1.1 502 Bad Gateway\r\n", &ask).is_err());
+    }
+}

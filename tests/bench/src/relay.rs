@@ -19,6 +19,10 @@ const BUFFER: usize = 256 * 1024;
 /// As many as tokio takes.
 const EVENTS: usize = 1024;
 const LISTENER: u64 = u64::MAX;
+const EDGES: EpollFlags = EpollFlags::EPOLLIN
+    .union(EpollFlags::EPOLLOUT)
+    .union(EpollFlags::EPOLLRDHUP)
+    .union(EpollFlags::EPOLLET);
 const DONTWAIT: MsgFlags = MsgFlags::MSG_DONTWAIT;
 
 /// Which bytes wait for the other side to take them.
@@ -40,6 +44,8 @@ enum Held {
 struct Side {
     socket: OwnedFd,
     held: Held,
+    /// Nothing more will be sent from there, so that a short read is not the end.
+    ended: bool,
 }
 
 /// What came of moving bytes.
@@ -73,8 +79,7 @@ pub fn run(listen: SocketAddr, target: &str, splicing: bool) -> ! {
                 });
                 let pair = join(&listener, target, splicing);
                 for (number, side) in (2 * place..).zip(&pair) {
-                    let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-                    let event = EpollEvent::new(flags, number as u64);
+                    let event = EpollEvent::new(EDGES, number as u64);
                     epoll.add(&side.socket, event).expect("epoll");
                 }
                 pairs[place] = Some(pair);
@@ -113,14 +118,17 @@ fn join(listener: &TcpListener, target: &str, splicing: bool) -> [Side; 2] {
         } else {
             Held::Copied { block: Vec::new(), start: 0, end: 0 }
         };
-        Side { socket, held }
+        Side { socket, held, ended: false }
     })
 }
 
 /// Does what an event of this side says can be done.
 fn serve(this: &mut Side, other: &mut Side, ready: EpollFlags, buffer: &mut Vec<u8>) -> Moved {
-    let comes = EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
-    if ready.intersects(comes) && pump(this, other, buffer) == Moved::Over {
+    let ends = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+    this.ended |= ready.intersects(ends);
+    if (this.ended || ready.contains(EpollFlags::EPOLLIN))
+        && pump(this, other, buffer) == Moved::Over
+    {
         return Moved::Over;
     }
     // What the other side sent may go on now.
@@ -178,7 +186,7 @@ fn pump(from: &mut Side, to: &Side, buffer: &mut Vec<u8>) -> Moved {
                 continue;
             }
         }
-        if count < buffer.len() {
+        if count < buffer.len() && !from.ended {
             return Moved::All;
         }
     }
@@ -223,4 +231,72 @@ fn push(to: &Side, bytes: &[u8]) -> Result<usize, Errno> {
 fn move_pages(from: impl AsFd, to: impl AsFd) -> Result<usize, Errno> {
     let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
     splice(from, None, to, None, 1 << 20, flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const SIZE: usize = 5_000_000;
+
+    fn bytes() -> Vec<u8> {
+        (0..SIZE).map(|at| (at * 7 / 3).to_le_bytes()[0]).collect()
+    }
+
+    /// Takes all, and only then says it again.
+    fn parrot(mut stream: impl Read + Write) {
+        let mut heard = vec![0; SIZE];
+        stream.read_exact(&mut heard).unwrap();
+        stream.write_all(&heard).unwrap();
+    }
+
+    /// More than sockets hold goes there and back, past readers that are not there yet.
+    fn is_whole(target: String, splicing: bool) {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        thread::spawn(move || run(free, &target, splicing));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut stream = loop {
+            match TcpStream::connect(free) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+        };
+        let mut back = vec![0; SIZE];
+        stream.write_all(&bytes()).unwrap();
+        stream.read_exact(&mut back).unwrap();
+        assert!(back == bytes());
+        // The end of one side is that of the other.
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+
+    fn tcp() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || parrot(listener.accept().unwrap().0));
+        format!("tcp:{address}")
+    }
+
+    #[test]
+    fn copies_to_tcp() {
+        is_whole(tcp(), false);
+    }
+
+    #[test]
+    fn splices() {
+        is_whole(tcp(), true);
+    }
+
+    #[test]
+    fn copies_to_a_unix_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        thread::spawn(move || parrot(listener.accept().unwrap().0));
+        is_whole(format!("unix:{}", path.display()), false);
+    }
 }
