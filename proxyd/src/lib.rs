@@ -27,6 +27,7 @@ mod door;
 mod exchange;
 mod flow;
 mod forwarded;
+mod frames;
 mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -64,6 +65,7 @@ mod settings;
 mod snapshot;
 mod source;
 mod state;
+mod stream;
 mod table;
 mod target;
 mod timer;

@@ -9,6 +9,7 @@ mod peer;
 mod process;
 pub mod strict;
 pub mod vectors;
+pub mod websocket;
 
 pub use backend::{Backend, Connection, Seen};
 pub use client::{Answer, Client};

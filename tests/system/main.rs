@@ -55,5 +55,6 @@ mod proxyd_requests;
 mod proxyd_site;
 mod proxyd_slow;
 mod proxyd_smuggling;
+mod proxyd_streams;
 mod proxyd_trailers;
 mod proxyd_trouble;
