@@ -131,11 +131,11 @@ mod tests {
         match (u8::try_from(length), u16::try_from(length)) {
             (Ok(short @ 0..=125), _) => frame.push(bit | short),
             (_, Ok(length)) => {
-                frame.push(bit | 126);
+                frame.push(bit | 0x7e);
                 frame.extend(length.to_be_bytes());
             }
             (..) => {
-                frame.push(bit | 127);
+                frame.push(bit | 0x7f);
                 frame.extend((length as u64).to_be_bytes());
             }
         }

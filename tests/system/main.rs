@@ -8,6 +8,7 @@ mod bootctl_config;
 mod bootctl_proxy;
 mod bootctl_socket;
 mod bootctl_wind_down;
+mod deploys;
 mod images_demo;
 mod images_oci;
 mod images_vm;

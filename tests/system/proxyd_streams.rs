@@ -11,7 +11,7 @@ use jobinit_tests::proxyd::{Backend, Client, Proxyd, wait_for};
 use nix::sys::signal::Signal;
 use proxyd_wire::Drained;
 
-/// A backend that echoes WebSockets, and what it was closed with.
+/// A backend that echoes what comes over a `WebSocket`, and what it was closed with.
 fn echoes() -> (Backend, Receiver<Vec<u8>>) {
     let (tell, closed) = channel();
     let tell = Mutex::new(tell);
@@ -213,7 +213,7 @@ fn events() -> (Backend, impl Fn()) {
 
 /// Reads until the end: what came of it.
 fn rest(client: &mut Client) -> usize {
-    let mut buffer = [0; 65536];
+    let mut buffer = [0; 8192];
     let mut count = 0;
     while let Ok(more @ 1..) = std::io::Read::read(&mut client.stream, &mut buffer) {
         count += more;
