@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use crate::app::Drain;
 use crate::client::{Init, InitError};
 use crate::event::Event;
 use crate::generation::Generation;
@@ -47,21 +48,23 @@ impl Hands {
         id: InstanceId,
         spec: JobSpec,
         generations: &[Generation],
-        grace: Duration,
+        drain: Drain,
     ) {
         let Self { init, tell, .. } = self.clone();
         info!("retiring {id}");
-        let drain = |generation: &Generation| {
+        let ask = |generation: &Generation| {
             let (control, id) = (self.control(*generation), id.clone());
-            tokio::spawn(async move { control.drain(&id, grace).await })
+            tokio::spawn(async move { control.drain(&id, drain).await })
         };
-        // All at once: the grace is one for all of them.
-        let drains: Vec<_> = generations.iter().map(drain).collect();
+        // All at once: the time is one for all of them.
+        let drains: Vec<_> = generations.iter().map(ask).collect();
         tokio::spawn(async move {
             for drain in drains {
                 match drain.await {
                     Ok(Ok(0)) | Err(_) => {}
-                    Ok(Ok(left)) => warn!("{id} is stopped with {left} requests unanswered"),
+                    Ok(Ok(left)) => {
+                        warn!("{id} is stopped with {left} requests and streams in flight");
+                    }
                     Ok(Err(error)) => warn!("{id} is stopped without being drained: {error}"),
                 }
             }

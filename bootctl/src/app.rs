@@ -38,8 +38,22 @@ pub(crate) struct App {
     pub(crate) health: Check,
     pub(crate) restart: Restart,
     pub(crate) stop: Stop,
-    /// How long requests in flight may take to finish before an instance is stopped.
-    pub(crate) drain: Duration,
+    /// What it is given to finish before an instance is stopped.
+    pub(crate) drain: Drain,
+}
+
+/// How long what is in flight may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Drain {
+    pub(crate) requests: Duration,
+    /// `WebSocket`s, streams of events, and what else does not end by itself.
+    pub(crate) streams: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { requests: Duration::from_secs(10), streams: Duration::from_secs(30) }
+    }
 }
 
 impl App {
@@ -91,7 +105,7 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         health: Check::default(),
         restart: Restart::default(),
         stop: Stop::default(),
-        drain: Duration::ZERO,
+        drain: Drain::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use init_wire::{Account, FdSpec, JobSpec, Policy, Restart, Stop};
 use proxyd_wire::{Drained, ErrorBody, Route, State, Target};
 
+use crate::app::Drain;
 use crate::config::Settings;
 use crate::generation::{ENV_MARK, Generation, WantedProxy};
 use crate::http::{Answer, HttpError, Server};
@@ -35,10 +36,12 @@ pub(crate) fn wanted(settings: &Settings, exec: &str, build: &str, run_dir: &Pat
     let seconds = |time: Duration| time.as_secs().to_string();
     let mut args = vec!["--access-log".to_owned(), "-".into(), "--wait".into()];
     args.extend(["--grace".to_owned(), seconds(proxy.grace)]);
+    args.extend(["--stream-grace".to_owned(), seconds(proxy.stream_grace)]);
     if let Some(workers) = proxy.workers {
         args.extend(["--workers".to_owned(), workers.to_string()]);
     }
-    let patience = u64::try_from((proxy.grace + STOP_SLACK).as_millis()).unwrap_or(u64::MAX);
+    let patience = proxy.grace.max(proxy.stream_grace) + STOP_SLACK;
+    let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
     let spec = JobSpec {
         args,
         envs: [(ENV_MARK.to_owned(), build.to_owned())].into(),
@@ -129,18 +132,21 @@ impl Control {
         judged(answer).map(drop)
     }
 
-    /// Takes a target away. Returns when its requests are answered, or how many are left when
-    /// the grace is over.
-    pub(crate) async fn drain(&self, id: &InstanceId, grace: Duration) -> Result<u64, ProxyError> {
+    /// Takes a target away. Returns when its requests are answered and its streams are over, or how many
+    /// are left when the grace of each is over.
+    pub(crate) async fn drain(&self, id: &InstanceId, drain: Drain) -> Result<u64, ProxyError> {
         let (service, target) = key(id);
-        let grace_ms = grace.as_millis();
-        let path = format!("/services/{service}/targets/{target}?grace_ms={grace_ms}");
-        let answer = self.ask(Method::DELETE, &path, None::<&()>, grace + QUICK).await?;
+        let Drain { requests, streams } = drain;
+        let (grace, stream_grace) = (requests.as_millis(), streams.as_millis());
+        let query = format!("grace_ms={grace}&stream_grace_ms={stream_grace}");
+        let path = format!("/services/{service}/targets/{target}?{query}");
+        let within = requests.max(streams) + QUICK;
+        let answer = self.ask(Method::DELETE, &path, None::<&()>, within).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(0);
         }
         let drained: Drained = judged(answer)?.json()?;
-        Ok(drained.left)
+        Ok(drained.left + drained.streams)
     }
 
     async fn ask(

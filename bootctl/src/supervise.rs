@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::act::Hands;
+use crate::app::Drain;
 use crate::client::{InitError, News};
 use crate::config::{Config, Settings};
 use crate::event::Event;
@@ -26,9 +27,6 @@ use crate::proxy;
 use crate::requests::Waiter;
 use crate::roster::{Roster, Told};
 use crate::store::Store;
-
-/// How long requests may take to finish of an app of which nothing is known any more.
-const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 
 /// What the command line says and no reload changes.
 #[derive(Clone, Debug)]
@@ -240,10 +238,14 @@ impl Supervisor {
         }
         let Some(job) = self.roster.job(id) else { return };
         let spec = job.spec.clone();
-        let grace = match self.wanted.get(&id.app) {
+        let mut drain = match self.wanted.get(&id.app) {
             Some(Wanted::Running(app) | Wanted::Stopped(app)) => app.drain,
-            Some(Wanted::AsItIs) | None => DEFAULT_DRAIN,
+            Some(Wanted::AsItIs) | None => Drain::default(),
         };
+        if self.winding_down {
+            // There is nobody who could take them over later.
+            drain.streams = Duration::ZERO;
+        }
         let may_know = |seen: &SeenProxy| match &seen.table {
             Proxy::Known(table) => table.targets.contains_key(&key(id)),
             Proxy::Unknown => true,
@@ -254,7 +256,7 @@ impl Supervisor {
         let knowing: Vec<Generation> = knowing.map(|(generation, _)| *generation).collect();
         self.roster.retiring(id);
         self.unwatch(id);
-        self.hands.retire(id.clone(), spec, &knowing, grace);
+        self.hands.retire(id.clone(), spec, &knowing, drain);
     }
 
     fn push(&mut self, generation: Generation, pushes: Vec<Push>) {

@@ -53,6 +53,48 @@ pub(crate) struct Line<'a> {
     pub(crate) id: &'a [u8],
 }
 
+/// What a line tells that is written long after its request is gone.
+#[derive(Debug)]
+pub(crate) struct KeptLine {
+    client: Box<str>,
+    request: Box<[u8]>,
+    referer: Box<[u8]>,
+    user_agent: Box<[u8]>,
+    id: Box<[u8]>,
+    status: u16,
+    started: Instant,
+}
+
+impl KeptLine {
+    pub(crate) fn of(line: &Line<'_>, started: Instant) -> KeptLine {
+        KeptLine {
+            client: line.client.into(),
+            request: line.request.into(),
+            referer: line.referer.into(),
+            user_agent: line.user_agent.into(),
+            id: line.id.into(),
+            status: line.status,
+            started,
+        }
+    }
+
+    /// The line, now that it is over.
+    pub(crate) fn ended<'a>(&'a self, target: &'a str, bytes: u64, ended: Instant) -> Line<'a> {
+        Line {
+            client: &self.client,
+            request: &self.request,
+            status: self.status,
+            bytes,
+            referer: &self.referer,
+            user_agent: &self.user_agent,
+            took: ended.saturating_duration_since(self.started),
+            ended,
+            target,
+            id: &self.id,
+        }
+    }
+}
+
 /// A worker's end of the log.
 #[derive(Debug)]
 pub(crate) struct AccessLog {

@@ -1,6 +1,5 @@
 //! One attempt to have a request answered over one connection to a target.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
@@ -11,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::bounds::Bounds;
-use crate::buffer::{Spare, Tray};
+use crate::buffer::Tray;
 use crate::flow::{self, Readable, Stop};
 use crate::origin::Added;
 use crate::presence::Presence;
@@ -21,6 +20,7 @@ use crate::rules::Rules;
 use crate::timer::Timer;
 use crate::upload::{Lost, Upload};
 use crate::upstream::Upstream;
+use crate::worker::Claim;
 
 /// While a body is going up, the answer is not late yet.
 const NOT_YET: Duration = Duration::from_hours(24);
@@ -36,6 +36,8 @@ pub(crate) enum Attempted {
     /// It was answered, but that is not to be passed on.
     Declined,
     Refused(Refusal),
+    /// A stream of events that had to end.
+    Ended,
     /// The answer broke off.
     Cut,
     /// The client has gone, or is not to go on.
@@ -50,8 +52,7 @@ pub(crate) struct Attempt<'a> {
     /// What the answer was relayed with, once there was one.
     pub(crate) tray: &'a mut Option<Box<Tray>>,
     pub(crate) timer: &'a mut Timer,
-    pub(crate) spare: &'a Spare,
-    pub(crate) draining: &'a Cell<bool>,
+    pub(crate) claim: &'a Claim,
     pub(crate) sent: &'a Sent,
     pub(crate) ask: Ask<'a>,
     pub(crate) judge: Judge<'a>,
@@ -81,12 +82,11 @@ impl Attempt<'_> {
         let back = Back {
             tray: self.tray,
             timer: self.timer,
-            spare: self.spare,
+            claim: self.claim,
             sent: self.sent,
             ask: self.ask,
             added: self.added,
             bounds: self.bounds,
-            draining: self.draining,
             judge: self.judge,
             rules: self.rules,
             cookies: self.cookies,
@@ -121,12 +121,11 @@ impl Attempt<'_> {
         let back = Back {
             tray: self.tray,
             timer: self.timer,
-            spare: self.spare,
+            claim: self.claim,
             sent: self.sent,
             ask: self.ask,
             added: self.added,
             bounds: self.bounds,
-            draining: self.draining,
             judge: self.judge,
             rules: self.rules,
             cookies: self.cookies,
@@ -171,12 +170,11 @@ impl Attempt<'_> {
 struct Back<'a> {
     tray: &'a mut Option<Box<Tray>>,
     timer: &'a mut Timer,
-    spare: &'a Spare,
+    claim: &'a Claim,
     sent: &'a Sent,
     ask: Ask<'a>,
     added: Added<'a>,
     bounds: &'a Bounds,
-    draining: &'a Cell<bool>,
     judge: Judge<'a>,
     rules: Option<&'a Rules>,
     cookies: &'a [u8],
@@ -199,19 +197,20 @@ impl Back<'_> {
             Stop::TimedOut => Broken::TooSlow,
             Stop::Failed => Broken::Unanswered,
         })?;
-        let tray = self.tray.insert(self.spare.tray());
+        let tray = self.tray.insert(self.claim.worker.spare.tray());
         let relay = Relay {
             upstream,
             client,
             buffer: &mut tray.answer,
             head: &mut tray.response,
+            claim: self.claim,
+            is_websocket: &mut tray.switched_to_websocket,
             reply: &mut tray.reply,
             timer: self.timer,
             sent: self.sent,
             ask: self.ask,
             added: self.added,
             bounds: self.bounds,
-            draining: self.draining,
             judge: self.judge,
             rules: self.rules,
             cookies: self.cookies,
@@ -239,6 +238,7 @@ fn lost_by(lost: Lost, sent: &Sent) -> Attempted {
 fn attempted(result: Result<Relayed, Broken>, sent: &Sent) -> Attempted {
     match result {
         Ok(relayed) => Attempted::Relayed(relayed),
+        Err(Broken::Over) => Attempted::Ended,
         Err(Broken::ClientGone) => Attempted::Gone,
         Err(_) if sent.begun() => Attempted::Cut,
         Err(Broken::Unanswered) => Attempted::Unanswered,

@@ -440,7 +440,7 @@ mod tests {
             for (member, &(state, room, _)) in group.members.iter().zip(&states) {
                 member.target.claim(u64::MAX);
                 match state {
-                    0 => member.target.retire(),
+                    0 => member.target.retire(std::time::Duration::ZERO),
                     1 => eject(member),
                     2 => tried.push(member.target.number),
                     _ => fit += u64::from(room),

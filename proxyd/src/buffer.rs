@@ -72,6 +72,11 @@ impl Buffer {
         self.end = (self.end + count).min(self.block.len());
     }
 
+    /// Keeps so much of what it holds, from the front.
+    pub(crate) fn keep(&mut self, count: usize) {
+        self.end = self.end.min(self.start + count);
+    }
+
     pub(crate) fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
     }
@@ -100,6 +105,7 @@ pub(crate) struct Tray {
     pub(crate) response: ResponseHead,
     /// To the client.
     pub(crate) reply: Vec<u8>,
+    pub(crate) switched_to_websocket: bool,
 }
 
 impl Desk {
@@ -152,6 +158,7 @@ impl Spare {
             answer: Buffer::new(limits::BODY_BUFFER),
             response: ResponseHead::default(),
             reply: Vec::with_capacity(2048),
+            switched_to_websocket: false,
         };
         self.trays.borrow_mut().pop().unwrap_or_else(|| Box::new(new()))
     }
@@ -161,6 +168,7 @@ impl Spare {
         tray.response.clear();
         tray.reply.clear();
         tray.reply.shrink_to(limits::HEAD);
+        tray.switched_to_websocket = false;
         let mut trays = self.trays.borrow_mut();
         if trays.len() < limits::SPARE_BUFFERS {
             trays.push(tray);

@@ -63,6 +63,11 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub(crate) grace: u64,
+
+    /// The same for streams: tunnels (`WebSocket`, say), streams of events, and answers that go on for
+    /// longer than that. A `WebSocket` is then closed with 1001 [default: the grace]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub(crate) stream_grace: Option<u64>,
 }
 
 /// What proxyd does instead of serving.

@@ -4,6 +4,7 @@
 //!   (a PROXY header, where one is expected)
 //!   waiting ──bytes──▶ exchange ──whole, both willing──▶ waiting (or the next, pipelined)
 //!      │                  ├──whole, last one──▶ closed
+//!      │                  ├──switched──▶ tunnel ──▶ closed
 //!      │                  ├──answered early──▶ lingering ──▶ closed
 //!      │                  └──broken after its head──▶ reset
 //!      └──idle too long──▶ closed
@@ -57,6 +58,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
     };
     let peer = Peer::new(address);
     let mut next = Next::Again;
+    let mut tunnel = None;
     while next == Next::Again {
         if ahead.is_none() {
             timer.set(now + worker.idle_time());
@@ -64,13 +66,17 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
         }
         let Some(mut desk) = ahead.take() else { return };
         loop {
-            let exchange = exchange::run(&worker, &mut stream, &peer, &mut desk, &mut timer);
+            let (desk, timer) = (&mut *desk, &mut timer);
+            let exchange = exchange::run(&worker, &mut stream, &peer, desk, timer, &mut tunnel);
             (next, now) = on_the_heap(exchange).await;
             if next != Next::Again || desk.incoming.is_empty() {
                 break;
             }
         }
         worker.spare.put_desk(desk);
+    }
+    if let Some(tunnel) = tunnel {
+        next = on_the_heap(tunnel.run(&mut stream, &mut timer)).await;
     }
     match next {
         Next::Linger => Box::pin(linger(&worker, &mut stream, &mut timer)).await,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::access_log::Line;
+use crate::access_log::{KeptLine, Line};
 use crate::attempt::{self, Attempted};
 use crate::bounds::Bounds;
-use crate::buffer::{Buffer, Desk, Tray};
+use crate::buffer::{Desk, Tray};
 use crate::flow::{self, Stop};
 use crate::front::Front;
 use crate::h1::body::{Body, Framing};
@@ -26,10 +26,11 @@ use crate::origin::{Origin, Peer};
 use crate::refusal::{Manner, Refusal, wants_json};
 use crate::relay::{Ask, Judge, Sent};
 use crate::rules::{self, Rules, Visitor};
+use crate::stream::Stream;
 use crate::table::NotFound;
 use crate::target::Target;
 use crate::timer::Timer;
-use crate::tunnel;
+use crate::tunnel::Tunnel;
 use crate::upload::Upload;
 use crate::upstream::Upstream;
 use crate::worker::{Claim, Found, Worker};
@@ -51,7 +52,10 @@ enum End {
     Whole {
         reuse_client: bool,
     },
-    Tunnelled,
+    /// The connection is a tunnel from now on.
+    Switched,
+    /// It was a stream of events that had to end.
+    Ended,
     /// With an answer of our own.
     Refused(Refusal),
     /// With that of whoever runs the site.
@@ -67,6 +71,7 @@ pub(crate) async fn run(
     peer: &Peer,
     desk: &mut Desk,
     timer: &mut Timer,
+    tunnel: &mut Option<Box<Tunnel>>,
 ) -> (Next, Instant) {
     desk.clear();
     let front = worker.front();
@@ -90,12 +95,12 @@ pub(crate) async fn run(
         sent: Sent::default(),
         target: None,
         found: None,
-        counted: None,
         upload: None,
         tray: None,
         ended: None,
         cookies: Vec::new(),
         taken: 0,
+        tunnel,
     };
     let end = match read {
         Ok(true) => exchange.forward().await,
@@ -104,7 +109,11 @@ pub(crate) async fn run(
     };
     let next = exchange.finish(end).await;
     let now = exchange.ended.unwrap_or_else(Instant::now);
-    exchange.log(now);
+    if exchange.tunnel.is_none() {
+        let line = exchange.line(now);
+        worker.log.write(&line);
+        worker.count(exchange.meter(), &line);
+    }
     exchange.clear_up();
     (next, now)
 }
@@ -169,8 +178,6 @@ struct Exchange<'a> {
     target: Option<Arc<Target>>,
     /// What it is for, where a route was found.
     found: Option<Found>,
-    /// Where it is counted in the end; a tunnel keeps no more than that of a table.
-    counted: Option<Arc<Meter>>,
     /// The rest of a body that did not come with its head.
     upload: Option<Box<Upload>>,
     tray: Option<Box<Tray>>,
@@ -180,6 +187,8 @@ struct Exchange<'a> {
     cookies: Vec<u8>,
     /// Bytes of `incoming` that are this request's.
     taken: usize,
+    /// What it has become, after 101.
+    tunnel: &'a mut Option<Box<Tunnel>>,
 }
 
 impl Exchange<'_> {
@@ -272,7 +281,12 @@ impl Exchange<'_> {
         if size > self.bounds.body_bytes { Err(Refusal::LargeBody) } else { Ok(()) }
     }
 
-    async fn attempt(&mut self, upstream: &mut Upstream, judge: Judge<'_>) -> Attempted {
+    async fn attempt(
+        &mut self,
+        upstream: &mut Upstream,
+        claim: &Claim,
+        judge: Judge<'_>,
+    ) -> Attempted {
         if let Some(tray) = self.tray.take() {
             self.worker.spare.put_tray(tray);
         }
@@ -291,8 +305,7 @@ impl Exchange<'_> {
             outgoing,
             tray: &mut self.tray,
             timer: self.timer,
-            spare: &self.worker.spare,
-            draining: &self.worker.draining,
+            claim,
             sent: &self.sent,
             ask,
             judge,
@@ -308,27 +321,27 @@ impl Exchange<'_> {
         }
     }
 
-    /// Only now, after 101, what the client sent behind its head is the other protocol.
-    async fn tunnel(&mut self, mut upstream: Upstream, claim: Claim) -> End {
-        self.counted = self.found.take().and_then(|found| found.meter().cloned());
-        let (mut upstream_reader, mut upstream_writer) = upstream.split();
-        let (mut client_reader, mut client_writer) = self.stream.split();
-        let ahead = self.desk.incoming.data().get(self.taken..).unwrap_or_default();
-        let mut there = Buffer::holding(ahead);
+    /// Only now, after 101, what the client sent behind its head is the other protocol. Nothing else of
+    /// the request is kept.
+    fn switch(&mut self, upstream: Upstream, claim: Claim) -> End {
+        let head = self.desk.incoming.data();
+        let ahead = head.get(self.taken..).unwrap_or_default().to_vec();
+        let (behind, is_websocket) = self.tray.as_ref().map_or_else(Default::default, |tray| {
+            (tray.answer.data().to_vec(), tray.switched_to_websocket)
+        });
+        let line = KeptLine::of(&self.line(self.started), self.started);
         self.taken = self.desk.incoming.len();
-        let mut timer = Timer::new(Instant::now() + self.bounds.tunnel);
-        let mut tray = self.tray.take().unwrap_or_else(|| self.worker.spare.tray());
-        let moved = Box::pin(tunnel::run(
-            (&mut client_reader, &mut client_writer, &mut there),
-            (&mut upstream_reader, &mut upstream_writer, &mut tray.answer),
-            (&mut timer, self.timer),
-            self.bounds.tunnel,
-        ))
-        .await;
-        self.worker.spare.put_tray(tray);
-        self.sent.bytes.set(moved);
-        drop(claim);
-        End::Tunnelled
+        *self.tunnel = Some(Box::new(Tunnel {
+            upstream,
+            stream: Stream::of(&claim),
+            claim,
+            is_websocket,
+            ahead: [ahead, behind],
+            idle: self.bounds.tunnel,
+            line,
+            meter: self.meter().cloned(),
+        }));
+        End::Switched
     }
 
     /// Gives the answer that is ours to give, and decides about the connection.
@@ -337,7 +350,8 @@ impl Exchange<'_> {
         match end {
             End::Whole { .. } if !received => Next::Linger,
             End::Whole { reuse_client: true } => Next::Again,
-            End::Whole { reuse_client: false } | End::Tunnelled => Next::Close,
+            End::Whole { reuse_client: false } | End::Switched => Next::Close,
+            End::Ended => Next::Linger,
             End::Refused(refusal) => self.refuse(refusal, received).await,
             End::Closed(maintenance) => {
                 let status = maintenance.wire.status;
@@ -410,12 +424,16 @@ impl Exchange<'_> {
         }
     }
 
-    fn log(&self, now: Instant) {
+    fn meter(&self) -> Option<&Arc<Meter>> {
+        self.found.as_ref()?.meter()
+    }
+
+    fn line(&self, now: Instant) -> Line<'_> {
         let head = self.desk.incoming.data();
         let request = &self.desk.request;
         // What nginx writes for a client that went away before there was an answer.
         let status = if self.sent.begun() { self.sent.status.get() } else { 499 };
-        self.worker.log.write(&Line {
+        Line {
             client: &self.origin.client().text,
             request: request.line.of(head),
             status,
@@ -426,10 +444,7 @@ impl Exchange<'_> {
             ended: now,
             target: self.target.as_ref().map_or("", |target| &target.label),
             id: &self.origin.id,
-        });
-        let meter = self.found.as_ref().and_then(Found::meter).or(self.counted.as_ref());
-        let took = now.saturating_duration_since(self.started);
-        self.worker.count(meter, status, self.sent.bytes.get(), took);
+        }
     }
 
     /// Leaves in `incoming` what is behind this request.

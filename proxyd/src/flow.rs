@@ -14,7 +14,7 @@ use crate::pace::Pace;
 use crate::timer::Timer;
 
 /// Why bytes stopped flowing.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Stop {
     TimedOut,
     /// Why does not matter: the connection is of no use any more.

@@ -27,6 +27,7 @@ mod door;
 mod exchange;
 mod flow;
 mod forwarded;
+mod frames;
 mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -66,6 +67,7 @@ mod settings;
 mod snapshot;
 mod source;
 mod state;
+mod stream;
 mod table;
 mod target;
 mod timer;

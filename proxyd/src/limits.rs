@@ -62,6 +62,10 @@ pub(crate) const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) const ANSWER_TIME: Duration = Duration::from_mins(1);
 /// An upgraded connection without a byte in either direction is closed.
 pub(crate) const TUNNEL_TIME: Duration = Duration::from_hours(1);
+/// How long streams of a retired target go on, unless its service or whoever retires it says otherwise.
+pub(crate) const STREAM_GRACE: Duration = Duration::from_secs(30);
+/// Both ends of a `WebSocket` that we close have so long to agree: then it is cut.
+pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// The longest time that a setting may be: more is refused on the control API.
 pub(crate) const LONGEST_TIME: Duration = Duration::from_hours(7 * 24);
 /// The highest rate that a setting may be: more is refused on the control API.

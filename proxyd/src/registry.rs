@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use proxyd_wire as wire;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::door::Door;
 use crate::gauges::Gauges;
+use crate::limits;
 use crate::meter::Meter;
 use crate::state::State;
 use crate::table::Table;
@@ -115,10 +117,26 @@ impl Registry {
         self.wait_until(seen, within).await
     }
 
-    /// Waits until the targets are drained; what is left in flight when the time is over.
-    pub(crate) async fn drain(&self, targets: &[Arc<Target>], within: Duration) -> u64 {
-        self.wait_until(|| targets.iter().all(|target| target.is_drained()), within).await;
-        targets.iter().map(|target| target.in_flight()).sum()
+    /// Waits until the targets' requests are answered, and their streams are over where there is a time
+    /// for that, too; what is left in flight when the time is over.
+    pub(crate) async fn drain(
+        &self,
+        targets: &[Arc<Target>],
+        within: Duration,
+        streams_within: Option<Duration>,
+    ) -> wire::Drained {
+        let begun = Instant::now();
+        self.wait_until(|| targets.iter().all(|target| target.plain() == 0), within).await;
+        if let Some(time) = streams_within {
+            let time = (time + limits::CLOSE_TIME).saturating_sub(begun.elapsed());
+            self.wait_until(|| targets.iter().all(|target| target.is_drained()), time).await;
+        }
+        let sum = |count: fn(&Target) -> u64| targets.iter().map(|target| count(target)).sum();
+        let (left, answers, streams): (u64, u64, u64) =
+            (sum(Target::plain), sum(Target::answers), sum(Target::streams));
+        // An answer that is longer than the grace goes on as a stream does.
+        let answers = answers.min(left);
+        wire::Drained { left: left - answers, streams: streams + answers }
     }
 
     async fn wait_until(&self, reached: impl Fn() -> bool, within: Duration) -> bool {

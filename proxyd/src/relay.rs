@@ -4,7 +4,10 @@
 //! An answer that ends early is never made to look complete: the client's connection is cut.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io::IoSlice;
+use std::pin::pin;
+use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -23,7 +26,9 @@ use crate::limits;
 use crate::origin::{Added, drop_field};
 use crate::pace::Pace;
 use crate::rules::Rules;
+use crate::stream::{LongAnswer, Stream};
 use crate::timer::Timer;
+use crate::worker::Claim;
 
 /// What the client asked for, as far as its answer depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +70,8 @@ pub(crate) enum Broken {
     TooSlow,
     /// The head went out already: only a cut tells the client.
     BodyCut,
+    /// It was a stream of events, and had to end.
+    Over,
     ClientGone,
     /// An answer that is not to be passed on. Nothing of it was.
     Declined,
@@ -105,7 +112,9 @@ pub(crate) struct Relay<'a, U, C> {
     pub(crate) ask: Ask<'a>,
     pub(crate) added: Added<'a>,
     pub(crate) bounds: &'a Bounds,
-    pub(crate) draining: &'a Cell<bool>,
+    pub(crate) claim: &'a Claim,
+    /// Set when 101 is for that.
+    pub(crate) is_websocket: &'a mut bool,
     pub(crate) judge: Judge<'a>,
     /// What the route says of answers.
     pub(crate) rules: Option<&'a Rules>,
@@ -174,6 +183,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         if !self.ask.upgrade.is_some_and(|offer| is_offered(offer, answer)) {
             return Err(Broken::Malformed(Malformed::Switched));
         }
+        *self.is_websocket = answer.eq_ignore_ascii_case(b"websocket");
         self.sent.status.set(101);
         self.drop_replaced();
         self.write_head(Framing::None, false, &[self.added.lines, self.cookies]);
@@ -195,7 +205,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         let reuse_client = self.ask.keep_alive
             && reframed != Framing::UntilClose
             && !self.sent.early.get()
-            && !self.draining.get();
+            && !self.claim.worker.draining.get();
         let connection: &[u8] = match (reuse_client, self.ask.is_11) {
             (false, _) => b"Connection: close\r\n",
             (true, true) => b"",
@@ -204,6 +214,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         let chunked = reframed == Framing::Chunked;
         let trailers = (chunked && self.ask.trailers)
             .then(|| Passing::new(&self.head.connection, self.buffer.data()));
+        let is_events = length_unknown && self.head.is_event_stream(self.buffer.data());
         self.drop_replaced();
         let own = [connection, self.added.lines, self.cookies];
         self.write_head(reframed, trailers.is_some(), &own);
@@ -212,7 +223,10 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         let mut body = Body::new(framing);
         // The head waits in `reply` until it is known how much of the body goes with it.
         self.send_body(&mut body, chunked, trailers.as_ref(), &mut pace).await?;
-        if !body.is_done() {
+        if is_events && !body.is_done() {
+            let events = self.stream_events(&mut body, chunked, trailers.as_ref(), &mut pace);
+            Box::pin(events).await?;
+        } else if !body.is_done() {
             self.stream_body(&mut body, chunked, trailers.as_ref(), &mut pace).await?;
         }
         let reuse_upstream = self.may_ask_again() && self.buffer.is_empty();
@@ -232,16 +246,41 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         trailers: Option<&Passing>,
         pace: &mut Pace,
     ) -> Result<(), Broken> {
+        let mut answer = LongAnswer::of(self.claim);
         while !body.is_done() {
+            if answer.is_over() {
+                return Err(Broken::BodyCut);
+            }
             let time = self.bounds.answer_gap;
             let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
-            match flow::take(self.upstream, self.buffer, wait).await {
-                Ok(0) if matches!(body, Body::UntilClose) => {
-                    *body = Body::Done;
-                }
-                Ok(0) | Err(_) => return Err(Broken::BodyCut),
-                Ok(_) => {}
-            }
+            note_end(flow::take(self.upstream, self.buffer, wait).await, body)?;
+            self.send_body(body, chunked, trailers, pace).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for a body that has no end of its own, and may be silent for as long as a tunnel.
+    async fn stream_events(
+        &mut self,
+        body: &mut Body,
+        chunked: bool,
+        trailers: Option<&Passing>,
+        pace: &mut Pace,
+    ) -> Result<(), Broken> {
+        let stream = Stream::of(self.claim);
+        let mut over = pin!(stream.over());
+        while !body.is_done() {
+            let taken = {
+                let (time, pace) = (self.bounds.tunnel, &mut Pace::any());
+                let wait = Wait { timer: self.timer, time, pace };
+                let mut take = pin!(flow::take(self.upstream, self.buffer, wait));
+                poll_fn(|cx| match over.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => take.as_mut().poll(cx).map(Some),
+                })
+                .await
+            };
+            note_end(taken.ok_or(Broken::Over)?, body)?;
             self.send_body(body, chunked, trailers, pace).await?;
         }
         Ok(())
@@ -306,6 +345,16 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         self.reply.clear();
         sent.map_err(|_| Broken::ClientGone)
     }
+}
+
+/// An end of the connection is the end of a body that has no other.
+fn note_end(taken: Result<usize, Stop>, body: &mut Body) -> Result<(), Broken> {
+    match taken {
+        Ok(0) if matches!(body, Body::UntilClose) => *body = Body::Done,
+        Ok(0) | Err(_) => return Err(Broken::BodyCut),
+        Ok(_) => {}
+    }
+    Ok(())
 }
 
 /// Whether all that a target switches to is what the client offered.

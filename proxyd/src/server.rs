@@ -1,7 +1,9 @@
 //! The process: listeners, workers, the control thread, and the way out.
 //!
 //! ```text
-//!   serving ──TERM, INT──▶ draining ──last connection gone, or the grace is over──▶ exit 0
+//!   serving ──TERM, INT──▶ draining ──the grace is over──▶ streams only ──theirs is over──▶ exit 0
+//!                             │                                └──last stream gone──▶ exit 0
+//!                             ├──last connection gone──▶ exit 0
 //!                             └──a second one──▶ exit at once
 //! ```
 
@@ -26,12 +28,13 @@ use crate::cli::Cli;
 use crate::control;
 use crate::crowd::Crowd;
 use crate::inherited::{CannotInherit, Inherited};
+use crate::limits;
 use crate::listener;
 use crate::readiness;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
 use crate::source::Source;
-use crate::worker::{self, Worker};
+use crate::worker::{self, Phase, Worker};
 
 /// Why proxyd does not serve.
 #[derive(Debug, Error)]
@@ -180,27 +183,27 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     let gauges = Arc::clone(&registry.gauges);
     let log = LogWriter::start(&cli.access_log, cli.access_log_format, gauges)
         .map_err(|source| CannotServe::AccessLog { path: cli.access_log, source })?;
-    announce(&http);
-    for address in monitors.iter().filter_map(|listener| listener.local_addr().ok()) {
-        eprintln!("proxyd: metrics and probes are on {address}");
-    }
-
     let source = cli.config.map(|path| Source::new(path, Arc::clone(&registry)));
     if let Some(source) = &source {
         source.read().map_err(|error| CannotServe::Config(error.to_string()))?;
     }
     let snapshot = cli.state.map(|path| keep_snapshot(path, &registry)).transpose()?;
     announce(&http);
-    let (stop, stopped) = watch::channel(false);
+    for address in monitors.iter().filter_map(|listener| listener.local_addr().ok()) {
+        eprintln!("proxyd: metrics and probes are on {address}");
+    }
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let grace = Duration::from_secs(cli.grace);
+    let stream_grace = cli.stream_grace.map_or(grace, Duration::from_secs);
     let (events, coming) = channel();
     watch_signals(&events, log.reopener(), source)?;
-    start_workers(workers, &http, &registry, &log, &stopped, &events)?;
+    start_workers(workers, &http, &registry, &log, (&phases, stream_grace), &events)?;
     start_control(control, monitors, &registry)?;
     drop((http, events));
 
-    let told = wait(&coming, workers, Duration::from_secs(cli.grace), || {
+    let told = wait(&coming, workers, (grace, stream_grace), |next| {
         registry.gauges.draining.store(true, Ordering::Relaxed);
-        stop.send_replace(true);
+        phase.send_replace(next);
     });
     if let Some(snapshot) = snapshot {
         snapshot.finish();
@@ -266,7 +269,7 @@ fn start_workers(
     listeners: &[TcpListener],
     registry: &Arc<Registry>,
     log: &LogWriter,
-    stopped: &watch::Receiver<bool>,
+    (phases, stream_grace): (&watch::Receiver<Phase>, Duration),
     events: &Sender<Event>,
 ) -> Result<(), CannotServe> {
     let crowd = Arc::new(Crowd::new());
@@ -278,14 +281,14 @@ fn start_workers(
         let own: io::Result<Vec<TcpListener>> = listeners.iter().map(duplicate).collect();
         let own = own.map_err(system("duplicate a listener"))?;
         let (registry, end) = (Arc::clone(registry), log.end());
-        let (crowd, stopped) = (Arc::clone(&crowd), stopped.clone());
+        let (crowd, phases) = (Arc::clone(&crowd), phases.clone());
         let events = events.clone();
         thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
-                let worker = Worker::new(number, registry, end, crowd);
+                let worker = Worker::new(number, registry, end, crowd, stream_grace);
                 let accepts = || drop(events.send(Event::WorkerAccepts));
-                if let Err(error) = worker::run(worker, own, stopped, accepts) {
+                if let Err(error) = worker::run(worker, own, phases, accepts) {
                     eprintln!("proxyd: worker {number} cannot run: {error}");
                 }
                 let _ = events.send(Event::WorkerDone);
@@ -312,12 +315,19 @@ fn start_control(
     Ok(())
 }
 
-/// Waits for the first signal, then for the workers, the grace, or the second signal. `false`: it
+/// Waits for the first signal, then for the workers, the graces, or the second signal. `false`: it
 /// ended without a signal.
-fn wait(coming: &Receiver<Event>, workers: usize, grace: Duration, stop: impl Fn()) -> bool {
+fn wait(
+    coming: &Receiver<Event>,
+    workers: usize,
+    (grace, stream_grace): (Duration, Duration),
+    enter: impl Fn(Phase),
+) -> bool {
     let mut left = workers;
     let mut to_come = workers;
     let mut deadline: Option<Instant> = None;
+    // When the last stream must have ended, if it had to be told.
+    let mut last: Option<Instant> = None;
     while left > 0 {
         let event = match deadline {
             None => coming.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -334,18 +344,28 @@ fn wait(coming: &Receiver<Event>, workers: usize, grace: Duration, stop: impl Fn
                 }
             }
             Ok(Event::Signal) if deadline.is_none() => {
-                eprintln!("proxyd: draining: no new connections, open ones have {grace:?}");
-                deadline = Some(Instant::now() + grace);
+                eprintln!(
+                    "proxyd: draining: no new connections, open ones have {grace:?}, streams \
+                     {stream_grace:?}"
+                );
+                let now = Instant::now();
+                deadline = Some(now + grace);
+                last = Some(now + stream_grace + limits::CLOSE_TIME + limits::LINGER_TIME);
                 readiness::stopping();
-                stop();
+                enter(Phase::Draining);
             }
             Ok(Event::Signal) => {
                 eprintln!("proxyd: told again to stop: open connections are cut");
                 break;
             }
             Err(RecvTimeoutError::Timeout) => {
-                eprintln!("proxyd: the grace is over: open connections are cut");
-                break;
+                let Some(last) = last.take() else {
+                    eprintln!("proxyd: the grace is over: open connections are cut");
+                    break;
+                };
+                // Workers without streams end now.
+                deadline = deadline.max(Some(last));
+                enter(Phase::StreamsOnly);
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }

@@ -7,6 +7,7 @@ use proxyd_wire as wire;
 use thiserror::Error;
 
 use crate::h1::syntax;
+use crate::limits;
 use crate::network::NotANetwork;
 
 /// The settings of a service.
@@ -18,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) canary_cookie: Option<wire::Sticky>,
     pub(crate) queue_time: Duration,
     pub(crate) pool_time: Duration,
+    pub(crate) stream_grace: Duration,
 }
 
 /// What cannot be as it was put.
@@ -105,6 +107,8 @@ impl Settings {
         in_range("queue", u64::from(wire.queue), 0..=100_000)?;
         let queue_ms = wire.queue_ms.map_or(5000, u64::from);
         in_range("queue_ms", queue_ms, 1..=3_600_000)?;
+        let stream_grace_ms = wire.stream_grace_ms.map_or(0, u64::from);
+        in_range("stream_grace_ms", stream_grace_ms, 0..=86_400_000)?;
         in_range("pool.idle_ms", u64::from(wire.pool.idle_ms), 0..=3_600_000)?;
         in_range("pool.size", u64::from(wire.pool.size), 0..=65_536)?;
         in_range("pool.requests", u64::from(wire.pool.requests), 0..=1_000_000_000)?;
@@ -112,6 +116,9 @@ impl Settings {
             canary_cookie: wire.canary.as_ref().and_then(canary_cookie),
             queue_time: Duration::from_millis(queue_ms),
             pool_time: Duration::from_millis(u64::from(wire.pool.idle_ms)),
+            stream_grace: wire
+                .stream_grace_ms
+                .map_or(limits::STREAM_GRACE, |ms| Duration::from_millis(ms.into())),
             wire,
         })
     }
@@ -124,6 +131,7 @@ impl Default for Settings {
             canary_cookie: None,
             queue_time: Duration::from_secs(5),
             pool_time: Duration::from_secs(4),
+            stream_grace: limits::STREAM_GRACE,
         }
     }
 }

@@ -13,6 +13,7 @@ mod replace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proxyd_wire as wire;
 use thiserror::Error;
@@ -316,28 +317,40 @@ impl State {
         let old = wanted.targets.insert(name.clone(), placed);
         let retired = old.filter(|old| old.target.number != target.number);
         if let Some(old) = &retired {
-            old.target.retire();
+            old.target.retire(wanted.picture.settings.stream_grace);
         }
         Ok((put, retired))
     }
 
-    /// Takes a target out of service. `None` if there is none of that name.
-    pub(crate) fn retire(&mut self, service: &Name, name: &Name) -> Option<Arc<Target>> {
-        let placed = self.services.get_mut(service)?.targets.remove(name)?;
+    /// Takes a target out of service; its streams go on for so long, or for as long as the service says.
+    /// `None` if there is none of that name.
+    pub(crate) fn retire(
+        &mut self,
+        service: &Name,
+        name: &Name,
+        stream_grace: Option<Duration>,
+    ) -> Option<Arc<Target>> {
+        let wanted = self.services.get_mut(service)?;
+        let placed = wanted.targets.remove(name)?;
         let target = Arc::clone(&placed.target);
-        target.retire();
+        target.retire(stream_grace.unwrap_or(wanted.picture.settings.stream_grace));
         self.draining.push((service.clone(), name.clone(), placed));
         self.changed(service);
         Some(target)
     }
 
     /// Takes all targets of a service out. `None` if there is no such service.
-    pub(crate) fn delete_service(&mut self, service: &Name) -> Option<Vec<Arc<Target>>> {
+    pub(crate) fn delete_service(
+        &mut self,
+        service: &Name,
+        stream_grace: Option<Duration>,
+    ) -> Option<Vec<Arc<Target>>> {
         let wanted = self.services.remove(service)?;
+        let stream_grace = stream_grace.unwrap_or(wanted.picture.settings.stream_grace);
         self.orphaned.push(Arc::clone(&wanted.ledger.queue));
         let retired = wanted.targets.values().map(|placed| Arc::clone(&placed.target)).collect();
         for (name, placed) in wanted.targets {
-            placed.target.retire();
+            placed.target.retire(stream_grace);
             self.draining.push((service.clone(), name, placed));
         }
         self.generation += 1;
@@ -488,12 +501,12 @@ mod tests {
                         put != Put::Unchanged
                     }
                     Step::Retire(s, t) => {
-                        let target = state.retire(&name(s), &name(t));
+                        let target = state.retire(&name(s), &name(t), None);
                         retired.extend(target.clone());
                         target.is_some()
                     }
                     Step::DeleteService(s) => {
-                        let targets = state.delete_service(&name(s));
+                        let targets = state.delete_service(&name(s), None);
                         retired.extend(targets.clone().unwrap_or_default());
                         targets.is_some()
                     }
@@ -556,7 +569,7 @@ mod tests {
             let address = Address::parse("unix:/x").unwrap();
             let target = Target::new(1, String::new(), address, Arc::default());
             (0..claims).for_each(|_| prop_assert_claim(&target));
-            target.retire();
+            target.retire(Duration::ZERO);
             let drained = (0..releases).filter(|_| target.release()).count();
             prop_assert_eq!(target.in_flight(), u64::from(claims.saturating_sub(releases)));
             prop_assert_eq!(drained, usize::from(claims > 0 && releases >= claims));

@@ -7,12 +7,14 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proxyd_wire as wire;
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::health::{Record, Sight, Standing};
 use crate::queue::Queue;
@@ -112,6 +114,13 @@ pub(crate) struct Target {
     /// From when on an ejected one may be tried, by its own clock; the rest is in the record.
     due: AtomicU64,
     record: Mutex<Record>,
+    /// Of the requests in flight, the streams.
+    streams: AtomicU64,
+    /// Of the others, those whose answer has begun and goes on.
+    answers: AtomicU64,
+    /// How long streams go on once it is retired, in milliseconds.
+    stream_grace: AtomicU64,
+    retirement: Notify,
     /// Where its clock starts.
     made: Instant,
 }
@@ -126,6 +135,10 @@ impl Target {
             claims: AtomicU64::new(0),
             due: AtomicU64::new(u64::MAX),
             record: Mutex::default(),
+            streams: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            stream_grace: AtomicU64::new(0),
+            retirement: Notify::new(),
             made: Instant::now(),
         }
     }
@@ -139,17 +152,65 @@ impl Target {
         before.ok().map(|before| Look(before).sight())
     }
 
-    /// Counts a request out, and tells who waits. `true` if that was the last one of a retired target.
+    /// Counts a request out, and tells who waits. `true` if none is left of a retired target but
+    /// streams.
     pub(crate) fn release(&self) -> bool {
         let released = |claims| if claims & COUNT == 0 { None } else { Some(claims - 1) };
         let before = self.claims.fetch_update(Ordering::SeqCst, Ordering::SeqCst, released);
         self.queue.call();
-        before.is_ok_and(|before| before & (RETIRED | COUNT) == RETIRED | 1)
+        before.is_ok_and(|before| before & RETIRED != 0 && (before & COUNT) - 1 <= self.streams())
     }
 
-    /// From now on no request is counted in.
-    pub(crate) fn retire(&self) {
+    /// From now on no request is counted in, and streams have so long.
+    pub(crate) fn retire(&self, stream_grace: Duration) {
+        let grace = u64::try_from(stream_grace.as_millis()).unwrap_or(u64::MAX);
+        self.stream_grace.store(grace, Ordering::SeqCst);
         self.claims.fetch_or(RETIRED, Ordering::SeqCst);
+        self.retirement.notify_waiters();
+    }
+
+    /// Returns once it is retired.
+    pub(crate) async fn retired(&self) {
+        let mut told = pin!(self.retirement.notified());
+        // In line before the look, so that it is not missed.
+        told.as_mut().enable();
+        if !self.is_retired() {
+            told.await;
+        }
+    }
+
+    pub(crate) fn stream_grace(&self) -> Duration {
+        Duration::from_millis(self.stream_grace.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn begin_stream(&self) {
+        self.streams.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn end_stream(&self) {
+        self.streams.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn begin_answer(&self) {
+        self.answers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn end_answer(&self) {
+        self.answers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn streams(&self) -> u64 {
+        self.streams.load(Ordering::SeqCst)
+    }
+
+    /// Requests in flight that are no streams.
+    pub(crate) fn plain(&self) -> u64 {
+        self.in_flight().saturating_sub(self.streams())
+    }
+
+    /// Of those, the ones whose answer has begun and goes on.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::SeqCst)
     }
 
     pub(crate) fn look(&self) -> Look {
@@ -238,6 +299,7 @@ impl Target {
             max_in_flight: wire.max_in_flight,
             group: wire.group,
             in_flight: look.in_flight(),
+            streams: self.streams(),
             retired: look.is_retired(),
             state: record.view(),
             failures: record.failures,
@@ -304,7 +366,7 @@ mod tests {
         let left = u128::from(view.ejected_until_ms.unwrap())
             - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         assert!((50_000..=60_001).contains(&left), "{left}");
-        target.retire();
+        target.retire(Duration::ZERO);
         assert_eq!(target.claim(9), None);
         assert!(!target.release() && target.release() && target.is_drained());
     }

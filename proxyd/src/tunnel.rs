@@ -1,89 +1,247 @@
-//! After 101: bytes both ways, until both sides are done or nothing moves any more.
+//! After 101: bytes both ways, until both sides are done, or nothing moves any more, or the stream has
+//! to end.
+//!
+//! ```text
+//!   moving ──one side is done──▶ half closed ──the other, too──▶ over
+//!      │ └──both have closed (WebSocket), and one is done──▶ over
+//!      ├──broken, or nothing moves──▶ over
+//!      └──has to end──▶ closing (`WebSocket`: 1001 to both, between two frames) ──both agree, or the
+//!                       time is over──▶ over
+//! ```
+//!
+//! While nothing moves it holds no buffer, nor anything else of the request that it was.
 
-use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
-use crate::buffer::Buffer;
-use crate::flow;
+use crate::access_log::KeptLine;
+use crate::buffer::{Buffer, Spare};
+use crate::exchange::Next;
+use crate::flow::Readable;
+use crate::frames::{self, Frames};
+use crate::limits;
+use crate::meter::Meter;
+use crate::stream::Stream;
 use crate::timer::Timer;
+use crate::upstream::Upstream;
+use crate::worker::Claim;
 
-/// How one direction ended.
-enum End {
-    /// Its sender was done, and its receiver has been told: the other one may still go on.
-    Closed,
-    /// Something broke, or nothing moved for too long: neither direction has a future.
-    Broken,
+/// A connection that has switched to another protocol, but for the client's side of it.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) upstream: Upstream,
+    /// Dropped before the claim.
+    pub(crate) stream: Stream,
+    pub(crate) claim: Claim,
+    pub(crate) is_websocket: bool,
+    /// What came behind the request, and behind the 101.
+    pub(crate) ahead: [Vec<u8>; 2],
+    /// Without a byte in either direction for so long it is closed.
+    pub(crate) idle: Duration,
+    pub(crate) line: KeptLine,
+    pub(crate) meter: Option<Arc<Meter>>,
 }
 
-/// One direction: what the buffer holds already, then all that comes.
-async fn copy<R, W>(
-    from: &mut R,
-    to: &mut W,
-    buffer: &mut Buffer,
-    timer: &mut Timer,
-    idle: Duration,
-    moved: &Cell<u64>,
-) -> End
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    loop {
-        timer.set_after(idle);
-        if !buffer.is_empty() {
-            if flow::send(to, buffer.data(), timer, &mut 0).await.is_err() {
-                return End::Broken;
+/// One direction.
+#[derive(Debug, Default)]
+struct Way {
+    /// What has come and has not gone yet.
+    buffer: Option<Buffer>,
+    /// The sender is done.
+    ended: bool,
+    /// The receiver has been told so.
+    told: bool,
+    moved: u64,
+    /// Of a WebSocket.
+    frames: Option<Frames>,
+    /// Our last word, once it has to end; what comes after it is thrown away.
+    closing: Closing,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Closing {
+    #[default]
+    No,
+    /// At the end of the present frame.
+    Due,
+    Said,
+}
+
+impl Tunnel {
+    /// Moves bytes to the end; logs it, and returns what is left to do for the client's side.
+    pub(crate) async fn run(mut self, client: &mut TcpStream, timer: &mut Timer) -> Next {
+        let spare = &self.claim.worker.spare;
+        let [there, back] = self.ahead;
+        let way = |bytes: Vec<u8>| Way {
+            moved: 0,
+            buffer: (!bytes.is_empty()).then(|| Buffer::holding(&bytes)),
+            frames: self.is_websocket.then(|| {
+                let mut frames = Frames::default();
+                frames.pass(&bytes);
+                frames
+            }),
+            ..Way::default()
+        };
+        let (mut there, mut back) = (way(there), way(back));
+        let mask = self.claim.worker.random().to_le_bytes();
+        let [mask @ .., _, _, _, _] = mask;
+        let mut over = pin!(self.stream.over());
+        let mut closing = false;
+        timer.set_after(self.idle);
+        poll_fn(|cx| {
+            if !closing && over.as_mut().poll(cx).is_ready() {
+                if !self.is_websocket {
+                    return Poll::Ready(());
+                }
+                closing = true;
+                timer.set_after(limits::CLOSE_TIME);
+                there.close();
+                back.close();
             }
-            moved.set(moved.get() + buffer.len() as u64);
-            buffer.consume(buffer.len());
-        }
-        match flow::fill(from, buffer, timer).await {
-            Ok(0) => {
-                let told = poll_fn(|cx| Pin::new(&mut *to).poll_shutdown(cx)).await;
-                return if told.is_ok() { End::Closed } else { End::Broken };
+            let before = there.moved + back.moved;
+            let (from_client, to_client) = client.split();
+            let (from_target, to_target) = self.upstream.split();
+            let up =
+                there.poll(cx, from_client, to_target, spare, || frames::going_away_masked(mask));
+            let down = back.poll(cx, from_target, to_client, spare, frames::going_away);
+            match (up, down) {
+                (Poll::Ready(Err(_)), _)
+                | (_, Poll::Ready(Err(_)))
+                | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(()),
+                (Poll::Pending, _) | (_, Poll::Pending) => {}
             }
-            Ok(_) => {}
-            Err(_) => return End::Broken,
+            // Once both have closed a WebSocket and one is gone, the other has nothing left to say.
+            let agreed = there.is_closed() && back.is_closed();
+            if agreed && (closing || there.ended || back.ended) {
+                return Poll::Ready(());
+            }
+            if !closing && there.moved + back.moved != before {
+                timer.set_after(self.idle);
+            }
+            timer.poll(cx)
+        })
+        .await;
+        there.release(spare);
+        back.release(spare);
+        let now = Instant::now();
+        let line = self.line.ended(&self.claim.target.label, back.moved, now);
+        self.claim.worker.log.write(&line);
+        self.claim.worker.count(self.meter.as_ref(), &line);
+        // The last word is on its way still.
+        if closing || back.frames.is_some_and(|frames| frames.has_closed()) {
+            Next::Linger
+        } else {
+            Next::Close
         }
     }
 }
 
-/// Both directions at once; returns the bytes that went to the client.
-pub(crate) async fn run<CR, CW, UR, UW>(
-    client: (&mut CR, &mut CW, &mut Buffer),
-    upstream: (&mut UR, &mut UW, &mut Buffer),
-    timers: (&mut Timer, &mut Timer),
-    idle: Duration,
-) -> u64
-where
-    CR: AsyncRead + Unpin,
-    CW: AsyncWrite + Unpin,
-    UR: AsyncRead + Unpin,
-    UW: AsyncWrite + Unpin,
-{
-    let (from_client, to_client, client_buffer) = client;
-    let (from_upstream, to_upstream, upstream_buffer) = upstream;
-    let (up, down) = (Cell::new(0), Cell::new(0));
-    let mut there = pin!(copy(from_client, to_upstream, client_buffer, timers.0, idle, &up));
-    let mut back = pin!(copy(from_upstream, to_client, upstream_buffer, timers.1, idle, &down));
-    let (mut there_done, mut back_done) = (false, false);
-    poll_fn(|cx| {
-        let mut broken = false;
-        if !there_done && let Poll::Ready(end) = there.as_mut().poll(cx) {
-            there_done = true;
-            broken |= matches!(end, End::Broken);
+impl Way {
+    /// From now on it ends with our word, unless it has ended with its sender's already.
+    fn close(&mut self) {
+        if !self.ended && !self.frames.is_some_and(|frames| frames.has_closed()) {
+            self.closing = Closing::Due;
         }
-        if !back_done && let Poll::Ready(end) = back.as_mut().poll(cx) {
-            back_done = true;
-            broken |= matches!(end, End::Broken);
+    }
+
+    /// Whether the sender has said that nothing more comes, and we to the receiver.
+    fn is_closed(&self) -> bool {
+        let sender = self.ended || self.frames.is_some_and(|frames| frames.has_closed());
+        sender && self.closing != Closing::Due && self.buffer.is_none()
+    }
+
+    /// Moves what can be moved. Ready when the sender is done and the receiver knows, or it broke.
+    fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut from: R,
+        mut to: W,
+        spare: &Spare,
+        last_word: impl Fn() -> Vec<u8>,
+    ) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Readable + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        loop {
+            if let Some(buffer) = &mut self.buffer {
+                while !buffer.is_empty() {
+                    let sent = ready!(Pin::new(&mut to).poll_write(cx, buffer.data()))?;
+                    if sent == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
+                    self.moved += sent as u64;
+                    buffer.consume(sent);
+                }
+            }
+            let between = self.frames.is_some_and(|frames| frames.is_between());
+            if self.closing == Closing::Due && between {
+                self.closing = Closing::Said;
+                self.release(spare);
+                self.buffer = Some(Buffer::holding(&last_word()));
+                continue;
+            }
+            if self.ended {
+                self.release(spare);
+                if !self.told {
+                    ready!(Pin::new(&mut to).poll_shutdown(cx))?;
+                    self.told = true;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_fill(cx, &mut from, spare))?;
         }
-        if broken || (there_done && back_done) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    down.get()
+    }
+
+    /// Reads once; with nothing to read it gives its buffer back.
+    fn poll_fill<R: AsyncRead + Readable + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut R,
+        spare: &Spare,
+    ) -> Poll<io::Result<()>> {
+        if self.buffer.is_none() {
+            ready!(from.poll_readable(cx))?;
+        }
+        let buffer = self.buffer.get_or_insert_with(|| spare.large());
+        let mut free = ReadBuf::new(buffer.space());
+        match Pin::new(from).poll_read(cx, &mut free) {
+            Poll::Pending => {
+                self.release(spare);
+                return Poll::Pending;
+            }
+            Poll::Ready(read) => read?,
+        }
+        let count = free.filled().len();
+        buffer.filled(count);
+        self.ended = count == 0;
+        if let Some(frames) = &mut self.frames {
+            match self.closing {
+                Closing::No => frames.pass(buffer.data()),
+                Closing::Due => {
+                    let rest = frames.pass_one(buffer.data());
+                    buffer.keep(rest);
+                }
+                Closing::Said => {
+                    frames.pass(buffer.data());
+                    buffer.keep(0);
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn release(&mut self, spare: &Spare) {
+        if let Some(buffer) = self.buffer.take() {
+            spare.put_large(buffer);
+        }
+    }
 }

@@ -108,6 +108,12 @@ impl Readable for Reader<'_> {
     }
 }
 
+impl Readable for tcp::ReadHalf<'_> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.as_ref().poll_read_ready(cx)
+    }
+}
+
 impl AsyncRead for Reader<'_> {
     fn poll_read(
         self: Pin<&mut Self>,

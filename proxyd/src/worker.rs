@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Line};
 use crate::bounds::Bounds;
 use crate::buffer::Spare;
 use crate::crowd::Crowd;
@@ -51,6 +51,10 @@ pub(crate) struct Worker {
     /// There were too many clients when this worker last wanted one more.
     crowded: Cell<bool>,
     connections: Cell<usize>,
+    /// Streams, and answers that may turn out to be as long.
+    streams: Cell<usize>,
+    /// How long streams go on once `draining` begins.
+    pub(crate) stream_grace: Duration,
     last_gone: Notify,
     /// The clients of all workers.
     pub(crate) crowd: Arc<Crowd>,
@@ -64,6 +68,7 @@ impl Worker {
         registry: Arc<Registry>,
         log: AccessLog,
         crowd: Arc<Crowd>,
+        stream_grace: Duration,
     ) -> Worker {
         Worker {
             number,
@@ -76,6 +81,8 @@ impl Worker {
             drain: Notify::new(),
             crowded: Cell::new(false),
             connections: Cell::new(0),
+            streams: Cell::new(0),
+            stream_grace,
             last_gone: Notify::new(),
             crowd,
             ids: Ids::new(),
@@ -89,15 +96,9 @@ impl Worker {
     }
 
     /// Counts a request that has ended, for its route if there was one.
-    pub(crate) fn count(
-        &self,
-        meter: Option<&Arc<Meter>>,
-        status: u16,
-        bytes: u64,
-        took: Duration,
-    ) {
+    pub(crate) fn count(&self, meter: Option<&Arc<Meter>>, line: &Line<'_>) {
         let meter = meter.map_or(&self.registry.unrouted, Arc::as_ref);
-        meter.count(self.number, status, bytes, took);
+        meter.count(self.number, line.status, line.bytes, line.took);
     }
 
     /// What is to become of a request, as of now.
@@ -138,7 +139,7 @@ impl Worker {
     }
 
     /// Xorshift: which of two targets to look at need not be a secret.
-    fn random(&self) -> u64 {
+    pub(crate) fn random(&self) -> u64 {
         let mut x = self.random.get();
         x ^= x << 13;
         x ^= x >> 7;
@@ -165,6 +166,35 @@ impl Worker {
     /// Whether there is no target that a request could go to.
     pub(crate) fn has_no_target(&self) -> bool {
         self.registry.table().live.is_empty()
+    }
+
+    /// Returns once it drains.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let mut told = pin!(self.drain.notified());
+            told.as_mut().enable();
+            if self.draining.get() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Has whoever waits for targets to be drained look again.
+    pub(crate) fn tell_drained(&self) {
+        self.registry.drained();
+    }
+
+    pub(crate) fn begin_stream(&self) {
+        self.streams.set(self.streams.get() + 1);
+    }
+
+    pub(crate) fn end_stream(&self) {
+        let left = self.streams.get().saturating_sub(1);
+        self.streams.set(left);
+        if left == 0 && self.draining.get() {
+            self.last_gone.notify_one();
+        }
     }
 
     /// Takes a new picture and closes what it no longer needs.
@@ -242,7 +272,7 @@ pub(crate) struct Claim {
     sight: Sight,
     /// Whether the target has been told what came of the request.
     told: Cell<bool>,
-    worker: Rc<Worker>,
+    pub(crate) worker: Rc<Worker>,
 }
 
 impl Claim {
@@ -300,11 +330,21 @@ impl Drop for Admission {
     }
 }
 
-/// Serves until `stop` turns true and the last connection is gone. `accepts` is told once it does.
+/// How far a proxy is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Serving,
+    /// What has begun may end.
+    Draining,
+    /// Only streams are waited for.
+    StreamsOnly,
+}
+
+/// Serves until it drains and the last connection is gone. `accepts` is told once it does.
 pub(crate) fn run(
     worker: Worker,
     listeners: Vec<TcpListener>,
-    mut stop: watch::Receiver<bool>,
+    mut phase: watch::Receiver<Phase>,
     accepts: impl FnOnce(),
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -325,7 +365,8 @@ pub(crate) fn run(
         spawn_local(write_log(Rc::clone(&worker)));
         spawn_local(close_idle(Rc::clone(&worker)));
         // The sender lives as long as the process; its end is a stop, too.
-        let mut stopped = pin!(stop.wait_for(|stop| *stop));
+        let phases = phase.clone();
+        let mut stopped = pin!(phase.wait_for(|phase| *phase != Phase::Serving));
         let mut accepting = Vec::new();
         let opened = select! {
             () = worker.registry.door.opened() => true,
@@ -351,8 +392,15 @@ pub(crate) fn run(
         }
         worker.draining.set(true);
         worker.drain.notify_waiters();
-        while worker.connections.get() > 0 {
-            worker.last_gone.notified().await;
+        let only_streams = || *phases.borrow() == Phase::StreamsOnly;
+        while worker.connections.get() > 0 && (worker.streams.get() > 0 || !only_streams()) {
+            let graces_over = async {
+                let _ = phases.clone().wait_for(|phase| *phase == Phase::StreamsOnly).await;
+            };
+            select! {
+                () = worker.last_gone.notified() => {}
+                () = graces_over, if !only_streams() => {}
+            }
         }
         worker.pool.clear();
         worker.registry.saw(worker.number, u64::MAX);

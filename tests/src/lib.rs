@@ -2,6 +2,8 @@
 
 pub mod binaries;
 pub mod bootctl;
+pub mod deploys;
+pub mod fates;
 pub mod fault;
 pub mod http;
 pub mod image;
@@ -11,5 +13,6 @@ pub mod outside;
 pub mod proxyd;
 pub mod pty;
 pub mod random;
+pub mod serves;
 pub mod tools;
 pub mod wait;

@@ -11,6 +11,7 @@ mod process;
 pub mod strict;
 pub mod strict_answer;
 pub mod vectors;
+pub mod websocket;
 
 pub use backend::{Backend, Connection, Seen};
 pub use client::{Answer, Client};

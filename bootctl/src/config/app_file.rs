@@ -13,7 +13,7 @@ use init_wire::{Policy, Restart, SignalName, Stop};
 
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
-use crate::app::{App, DEFAULT_PATH, ENV_APP, ENV_INSTANCE, ENV_PORT};
+use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_PORT};
 use crate::health::{Check, Probe};
 use crate::name::AppName;
 
@@ -42,7 +42,7 @@ const HEALTH: &[&str] =
     &["http", "tcp", "interval", "timeout", "passes", "fails", "exec", "notify"];
 const RESTART: &[&str] =
     &["policy", "delay", "factor", "max_delay", "jitter", "reset_after", "limit", "window"];
-const STOP: &[&str] = &["signal", "timeout", "drain"];
+const STOP: &[&str] = &["signal", "timeout", "drain", "drain_streams"];
 
 /// What is known of later versions, and what to do without it.
 const LATER: &[(&str, &str)] = &[
@@ -249,7 +249,7 @@ fn restart(section: &Section<'_>) -> Restart {
     }
 }
 
-fn stop(section: &Section<'_>) -> (Stop, Duration) {
+fn stop(section: &Section<'_>) -> (Stop, Drain) {
     section.expect(STOP);
     let default = Stop::default();
     let signal = section.field("signal").and_then(|field| {
@@ -268,8 +268,13 @@ fn stop(section: &Section<'_>) -> (Stop, Duration) {
             .and_then(|f| f.duration())
             .map_or(default.timeout_ms, millis),
     };
-    let drain = section.field("drain").and_then(|f| f.duration());
-    (stop, drain.unwrap_or(Duration::from_secs(10)))
+    let time = |name, default| section.field(name).and_then(|f| f.duration()).unwrap_or(default);
+    let default = Drain::default();
+    let drain = Drain {
+        requests: time("drain", default.requests),
+        streams: time("drain_streams", default.streams),
+    };
+    (stop, drain)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -30,6 +30,8 @@ pub(crate) struct Proxy {
     pub(crate) workers: Option<u32>,
     /// How long an old one finishes what it has begun, after a new one has taken over.
     pub(crate) grace: Duration,
+    /// The same for `WebSocket`s and other streams.
+    pub(crate) stream_grace: Duration,
 }
 
 const FIRST_PORT: u32 = 9000;
@@ -39,7 +41,14 @@ const GRACE: Duration = Duration::from_secs(30);
 impl Default for Settings {
     fn default() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
-        let proxy = Proxy { listen, exec: None, user: None, workers: None, grace: GRACE };
+        let proxy = Proxy {
+            listen,
+            exec: None,
+            user: None,
+            workers: None,
+            grace: GRACE,
+            stream_grace: GRACE,
+        };
         Self { proxy, first_port: port(FIRST_PORT) }
     }
 }
@@ -53,7 +62,7 @@ fn settings(root: &Section<'_>) -> Settings {
     root.expect(&["proxy", "ports"]);
     let default = Settings::default();
     let proxy = root.section("proxy");
-    proxy.expect(&["listen", "exec", "user", "workers", "grace"]);
+    proxy.expect(&["listen", "exec", "user", "workers", "grace", "stream_grace"]);
     let ports = root.section("ports");
     ports.expect(&["first"]);
     Settings {
@@ -63,6 +72,10 @@ fn settings(root: &Section<'_>) -> Settings {
             user: proxy.field("user").and_then(|f| f.account()),
             workers: proxy.field("workers").and_then(|f| f.number(1..=1024)),
             grace: proxy.field("grace").and_then(|f| grace(&f)).unwrap_or(default.proxy.grace),
+            stream_grace: proxy
+                .field("stream_grace")
+                .and_then(|f| grace(&f))
+                .unwrap_or(default.proxy.stream_grace),
         },
         first_port: ports
             .field("first")

@@ -324,15 +324,13 @@ impl Observed {
     }
 }
 
-/// Whether requests reach it: through every generation that clients are let in by.
+/// Whether requests reach it: through every generation, also one that lets clients in only later.
 pub(crate) fn serves(id: &InstanceId, seen: &Seen, observed: &Observed) -> bool {
     let has_it = |seen_proxy: &SeenProxy| match &seen_proxy.table {
         // Nobody sends requests there: being ready is all that it can be.
         Proxy::Down => true,
         Proxy::Unknown => false,
-        Proxy::Known(table) => {
-            !table.serving || table.targets.get(&key(id)) == Some(&address(seen.port))
-        }
+        Proxy::Known(table) => table.targets.get(&key(id)) == Some(&address(seen.port)),
     };
     seen.life == Life::Running(Health::Ready) && observed.proxies.values().all(has_it)
 }

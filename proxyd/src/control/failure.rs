@@ -59,7 +59,9 @@ pub(crate) enum Failure {
     Stale(#[from] Stale),
     #[error("the body is not what is expected here: {0}")]
     Body(JsonRejection),
-    #[error("the query is not what is expected here: {0}; only grace_ms=MILLISECONDS is known")]
+    #[error(
+        "the query is not what is expected here: {0}; only grace_ms=MILLISECONDS and stream_grace_ms=MILLISECONDS are known"
+    )]
     Query(QueryRejection),
 }
 
@@ -122,7 +124,10 @@ impl Failure {
                 format!("the body is not what is expected here: {}", rejection.body_text())
             }
             Failure::Query(rejection) => {
-                format!("{}; only grace_ms=MILLISECONDS is known here", rejection.body_text())
+                format!(
+                    "{}; only grace_ms=MILLISECONDS and stream_grace_ms=MILLISECONDS are known here",
+                    rejection.body_text()
+                )
             }
             _ => self.to_string(),
         }

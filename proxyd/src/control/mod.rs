@@ -19,8 +19,11 @@
 //! | `DELETE /services/:service/maintenance` | its targets answer again | 204, 404 |
 //! | `GET /services/:service/targets/:target` | one target | 200 `TargetView`, 404 |
 //! | `PUT /services/:service/targets/:target` | `Target`: an address that answers for the service | 201 new, 200, 409 full |
-//! | `DELETE /services/:service/targets/:target?grace_ms=N` | no new request; returns when the ones in flight are done, or after the grace (10 s) | 200 `Drained`, 404 |
-//! | `DELETE /services/:service?grace_ms=N` | the same for all its targets | 200 `Drained`, 404 |
+//! | `DELETE /services/:service/targets/:target?grace_ms=N&stream_grace_ms=N` | no new request; returns when the ones in flight are done, or after the grace (10 s) | 200 `Drained`, 404 |
+//! | `DELETE /services/:service?grace_ms=N&stream_grace_ms=N` | the same for all its targets | 200 `Drained`, 404 |
+//!
+//! Streams (tunnels, streams of events, answers longer than the grace) are not waited for: they end after the
+//! service's `stream_grace_ms`. With `stream_grace_ms` in the query they end after that, and are waited for.
 //!
 //! What only watches is told in [`monitor`]. With `If-Match: "GENERATION"` a change is made only at that generation, else 412. Errors are
 //! `ErrorBody`. A change is answered when every worker acts on it.

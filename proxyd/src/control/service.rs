@@ -51,10 +51,11 @@ pub(crate) async fn delete(
     let service = Name::parse(&service)?;
     let wanted = demanded_generation(&headers)?;
     let Query(grace) = grace.map_err(Failure::Query)?;
+    let streams = grace.of_streams();
     let targets = registry.change(|state| {
         state.expect_generation(wanted)?;
         let unknown = || Failure::NoService(service.as_str().to_owned());
-        state.delete_service(&service).ok_or_else(unknown)
+        state.delete_service(&service, streams).ok_or_else(unknown)
     })?;
     Ok(drain(&registry, &targets, &grace).await)
 }

@@ -25,6 +25,14 @@ use crate::target::{Address, Target};
 pub(crate) struct Grace {
     #[serde(default = "ten_seconds")]
     grace_ms: u32,
+    /// And for streams, which are not waited for else.
+    stream_grace_ms: Option<u32>,
+}
+
+impl Grace {
+    pub(crate) fn of_streams(&self) -> Option<Duration> {
+        self.stream_grace_ms.map(|ms| Duration::from_millis(ms.into()))
+    }
 }
 
 fn ten_seconds() -> u32 {
@@ -69,9 +77,10 @@ pub(crate) async fn delete(
     let (service, name) = (Name::parse(&service)?, Name::parse(&name)?);
     let wanted = demanded_generation(&headers)?;
     let Query(grace) = grace.map_err(Failure::Query)?;
+    let streams = grace.of_streams();
     let target = registry.change(|state| {
         state.expect_generation(wanted)?;
-        state.retire(&service, &name).ok_or_else(|| no_target(&service, &name))
+        state.retire(&service, &name, streams).ok_or_else(|| no_target(&service, &name))
     })?;
     Ok(drain(&registry, &[target], &grace).await)
 }
@@ -83,9 +92,8 @@ pub(crate) async fn drain(
     grace: &Grace,
 ) -> Json<wire::Drained> {
     settle(registry).await;
-    let grace = Duration::from_millis(u64::from(grace.grace_ms));
-    let left = registry.drain(targets, grace).await;
-    Json(wire::Drained { left })
+    let time = Duration::from_millis(u64::from(grace.grace_ms));
+    Json(registry.drain(targets, time, grace.of_streams()).await)
 }
 
 /// Waits until the change that was just made is what every worker acts on.

@@ -102,7 +102,8 @@ impl Exchange<'_> {
             let judges = claim.is_exceptional()
                 || !rules.eject.statuses.is_empty()
                 || !rules.retry.statuses.is_empty();
-            let attempted = self.attempt(&mut line.upstream, judges.then_some(&judge as _)).await;
+            let attempted =
+                self.attempt(&mut line.upstream, &claim, judges.then_some(&judge as _)).await;
             match attempted {
                 Attempted::Relayed(Relayed::Whole { reuse_upstream, reuse_client }) => {
                     claim.answered();
@@ -113,9 +114,7 @@ impl Exchange<'_> {
                 }
                 Attempted::Relayed(Relayed::Switched) => {
                     claim.answered();
-                    // A tunnel may last for days: it must not hold on to the picture.
-                    drop(found);
-                    return self.tunnel(line.upstream, claim).await;
+                    return self.switch(line.upstream, claim);
                 }
                 Attempted::Declined => {
                     claim.answered();
@@ -340,6 +339,7 @@ impl Course {
                 claim.failed(&rules.eject);
                 return Some(End::Cut);
             }
+            Attempted::Ended => return Some(End::Ended),
             Attempted::Gone | Attempted::Declined | Attempted::Relayed(_) => return Some(End::Cut),
         }
         self.last.then_some(End::Refused(Refusal::NoAnswer))

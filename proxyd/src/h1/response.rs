@@ -165,6 +165,15 @@ impl ResponseHead {
         Ok(())
     }
 
+    /// Whether the body is a stream of events.
+    pub(crate) fn is_event_stream(&self, head: &[u8]) -> bool {
+        let is_type = |field: &&Field| field.name.of(head).eq_ignore_ascii_case(b"content-type");
+        self.fields.iter().find(is_type).is_some_and(|field| {
+            let kind = field.value.of(head).split(|&byte| byte == b';').next().unwrap_or_default();
+            syntax::trim(kind).eq_ignore_ascii_case(b"text/event-stream")
+        })
+    }
+
     /// Whether the target would answer another request on this connection.
     pub(crate) fn keeps_alive(&self) -> bool {
         self.framing != Framing::UntilClose

@@ -58,7 +58,7 @@ impl State {
         let gone = self.services.keys().filter(|name| !config.services.contains_key(*name));
         let gone: Vec<Name> = gone.cloned().collect();
         for name in &gone {
-            retired.extend(self.delete_service(name).unwrap_or_default());
+            retired.extend(self.delete_service(name, None).unwrap_or_default());
         }
         for (name, service) in config.services {
             let gone = self.replace_service(&name, service)?;
@@ -80,11 +80,12 @@ impl State {
     ) -> Result<Vec<(Name, Placed)>, Full> {
         let mut retired = Vec::new();
         let wanted = self.service(name)?;
+        let stream_grace = wanted.picture.settings.stream_grace;
         let gone = wanted.targets.keys().filter(|target| !new.targets.contains_key(*target));
         let gone: Vec<Name> = gone.cloned().collect();
         for target in gone {
             if let Some(placed) = wanted.targets.remove(&target) {
-                placed.target.retire();
+                placed.target.retire(stream_grace);
                 retired.push((target, placed));
             }
         }

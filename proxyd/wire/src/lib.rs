@@ -56,6 +56,10 @@ pub struct Service {
     /// Idle connections to its targets.
     #[serde(skip_serializing_if = "is_default")]
     pub pool: Pool,
+    /// How long tunnels, and streams of events, of a target that is retired may go on, 0 to 86,400,000 ms;
+    /// without: 30,000. Then a `WebSocket` is closed with 1001, and others are cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_grace_ms: Option<u32>,
 }
 
 /// A service as it stands.
@@ -131,6 +135,9 @@ pub struct TargetView {
     pub group: Group,
     /// Requests that it has not answered yet.
     pub in_flight: u64,
+    /// Of those, the ones that are tunnels or streams of events.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub streams: u64,
     /// Whether it takes no new requests any more.
     pub retired: bool,
     /// Whether it is asked.
@@ -170,6 +177,10 @@ fn yes() -> bool {
 pub struct Drained {
     /// Requests that were still unanswered when the grace was over; they go on.
     pub left: u64,
+    /// Tunnels, streams of events, and answers that have gone on for the whole grace. They go on for the grace
+    /// of streams.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub streams: u64,
 }
 
 /// `GET /status`: how the process is.

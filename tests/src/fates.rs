@@ -1,0 +1,249 @@
+//! A load whose every request has a fate: GETs and POSTs on connections that are kept, and messages
+//! over a `WebSocket`.
+//!
+//! Nothing is tried again. A client goes on with a new connection after an answer that says so, and after
+//! a failure.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::proxyd::websocket::{GOING_AWAY, UPGRADE, frame, read_frame};
+use crate::proxyd::{Random, checksum, noise};
+
+/// How long a request may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two requests of a client: the load is to be steady, not the most that is possible.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A request that was not answered as it has to be.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub kind: Kind,
+    /// When its connection was there; none if there was none.
+    pub connected: Option<Instant>,
+    pub begun: Instant,
+    pub why: String,
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Get,
+    Post,
+    WebSocket,
+}
+
+/// What has become of all requests.
+#[derive(Debug, Default)]
+pub struct Fates {
+    pub gets: AtomicU64,
+    pub posts: AtomicU64,
+    pub messages: AtomicU64,
+    /// How often a `WebSocket` was closed with 1001.
+    pub going_away: AtomicU64,
+    /// Connections that were closed between two requests.
+    pub closed_idle: AtomicU64,
+    pub failures: Mutex<Vec<Failure>>,
+    /// The longest that an answer took, in microseconds.
+    pub longest: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Fates {
+    /// Requests and messages that were answered.
+    pub fn answered(&self) -> u64 {
+        [&self.gets, &self.posts, &self.messages].iter().map(|c| c.load(Ordering::SeqCst)).sum()
+    }
+}
+
+/// Clients that never rest.
+pub struct Load {
+    pub fates: Arc<Fates>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// So many clients of each kind, in the order of [`Kind`].
+    pub fn start(to: SocketAddr, host: &str, counts: [usize; 3]) -> Load {
+        let fates = Arc::new(Fates::default());
+        let mut clients = Vec::new();
+        for (kind, count) in [Kind::Get, Kind::Post, Kind::WebSocket].into_iter().zip(counts) {
+            for number in 0..count {
+                let fates = Arc::clone(&fates);
+                let host = host.to_owned();
+                let random = Random(number as u64 + 1);
+                clients.push(thread::spawn(move || {
+                    Client { to, host, kind, random, fates, connection: None }.run();
+                }));
+            }
+        }
+        Load { fates, clients }
+    }
+
+    /// Waits until so many more were answered.
+    pub fn go_on(&self, more: u64) {
+        let until = self.fates.answered() + more;
+        let deadline = Instant::now() + PATIENCE;
+        while self.fates.answered() < until && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert!(self.fates.answered() >= until, "the load stands still");
+    }
+
+    /// Lets each finish what it has begun.
+    pub fn stop(self) -> Arc<Fates> {
+        self.fates.over.store(true, Ordering::SeqCst);
+        for client in self.clients {
+            client.join().expect("no client panics");
+        }
+        self.fates
+    }
+}
+
+struct Client {
+    to: SocketAddr,
+    host: String,
+    kind: Kind,
+    random: Random,
+    fates: Arc<Fates>,
+    connection: Option<(TcpStream, Instant)>,
+}
+
+impl Client {
+    fn run(mut self) {
+        while !self.fates.over.load(Ordering::SeqCst) {
+            let begun = Instant::now();
+            if let Err(error) = self.one() {
+                let connected = self.connection.take().map(|(_, since)| since);
+                let why = error.to_string();
+                let failure = Failure { kind: self.kind, connected, begun, why };
+                self.fates.failures.lock().unwrap().push(failure);
+            }
+            let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.fates.longest.fetch_max(took, Ordering::SeqCst);
+            thread::sleep(PAUSE);
+        }
+        if let (Kind::WebSocket, Some((mut stream, _))) = (self.kind, self.connection.take()) {
+            drop(stream.write_all(&frame(8, &1000_u16.to_be_bytes(), true)));
+        }
+    }
+
+    /// One request with its answer, or one message with its echo.
+    fn one(&mut self) -> io::Result<()> {
+        if self.connection.as_ref().is_some_and(|(stream, _)| has_ended(stream)) {
+            self.fates.closed_idle.fetch_add(1, Ordering::SeqCst);
+            self.connection = None;
+        }
+        let is_new = self.connection.is_none();
+        if is_new {
+            let stream = TcpStream::connect(self.to)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            self.connection = Some((stream, Instant::now()));
+        }
+        let Some((stream, _)) = &mut self.connection else { return Ok(()) };
+        let host = &self.host;
+        let (counted, goes_on) = match self.kind {
+            Kind::Get => {
+                stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
+                (&self.fates.gets, read_answer(stream, checksum(&[]))?)
+            }
+            Kind::Post => {
+                let size = self.random.below(100_000);
+                let body = noise(self.random.next(), size);
+                let head =
+                    format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n\r\n");
+                // In two pieces, so that some come while their answer is decided about.
+                stream.write_all(&[head.as_bytes(), &body[..size / 2]].concat())?;
+                stream.write_all(&body[size / 2..])?;
+                (&self.fates.posts, read_answer(stream, checksum(&body))?)
+            }
+            Kind::WebSocket => {
+                if is_new {
+                    let upgrade = UPGRADE.replace("app.test", host);
+                    stream.write_all(format!("GET /ws {upgrade}").as_bytes())?;
+                    let head = read_head(stream)?;
+                    if !head.starts_with("HTTP/1.1 101 ") {
+                        return Err(other(&head));
+                    }
+                }
+                let text = self.random.next().to_be_bytes().repeat(1 + self.random.below(200));
+                if message(stream, &text)? {
+                    (&self.fates.messages, true)
+                } else {
+                    (&self.fates.going_away, false)
+                }
+            }
+        };
+        counted.fetch_add(1, Ordering::SeqCst);
+        if !goes_on {
+            self.connection = None;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the other side has closed it, as far as is known here.
+fn has_ended(stream: &TcpStream) -> bool {
+    if stream.set_nonblocking(true).is_err() {
+        return true;
+    }
+    let peeked = stream.peek(&mut [0]);
+    let open = match &peeked {
+        Ok(count) => *count > 0,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    };
+    stream.set_nonblocking(false).is_err() || !open
+}
+
+fn other(why: &str) -> io::Error {
+    io::Error::other(why.to_owned())
+}
+
+/// Sends a message, and reads its echo. `false`: the other side was going away, and was answered.
+fn message(stream: &mut TcpStream, text: &[u8]) -> io::Result<bool> {
+    let sent = stream.write_all(&frame(2, text, true));
+    let read = |count| {
+        let mut bytes = vec![0; count];
+        stream.read_exact(&mut bytes).ok().map(|()| bytes)
+    };
+    let echo = read_frame(read);
+    match echo {
+        Some((2, echo)) if echo == text => sent.map(|()| true),
+        Some((8, code)) if code == GOING_AWAY[2..] => {
+            let _ = stream.write_all(&frame(8, &code, true));
+            let _ = stream.read(&mut [0; 16]);
+            Ok(false)
+        }
+        Some((opcode, payload)) => Err(other(&format!("frame {opcode}, {} bytes", payload.len()))),
+        None => Err(sent.err().unwrap_or_else(|| ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.extend(byte);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// Reads an answer that has to say this sum; whether the connection goes on.
+fn read_answer(stream: &mut TcpStream, sum: u64) -> io::Result<bool> {
+    let head = read_head(stream)?;
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    let length = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    if !head.starts_with("HTTP/1.1 200 ") || body != format!("{sum:016x}").as_bytes() {
+        return Err(other(&format!("{head}{}", String::from_utf8_lossy(&body))));
+    }
+    Ok(!head.contains("Connection: close"))
+}
