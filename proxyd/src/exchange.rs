@@ -220,7 +220,7 @@ impl Exchange<'_> {
         let (host, found) = match (host, found) {
             (Some(host), Ok(found)) => (host, found),
             (_, Err(NotFound::Ambiguous)) => {
-                return End::Refused(Refusal::BadRequest(Malformed::Target));
+                return End::Refused(Refusal::Ambiguous);
             }
             (None, Ok(_)) | (_, Err(NotFound::Unknown)) => {
                 return End::Refused(Refusal::UnknownHost);

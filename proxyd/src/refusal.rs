@@ -28,6 +28,8 @@ pub(crate) enum Refusal {
     Crowded,
     #[error("no site is known by this host name and path")]
     UnknownHost,
+    #[error("the path has `..` behind a doubled slash, which servers understand differently")]
+    Ambiguous,
     #[error("nothing serves this site at the moment, try again soon")]
     NoTarget,
     #[error("no connection to the app behind this site could be made")]
@@ -109,6 +111,7 @@ impl Refusal {
                 | Malformed::TooManyInterim
                 | Malformed::Switched => 400,
             },
+            Refusal::Ambiguous => 400,
             Refusal::Slow => 408,
             Refusal::LargeBody => 413,
             Refusal::LongTarget => 414,

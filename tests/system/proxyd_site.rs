@@ -128,7 +128,7 @@ fn o16_rules_of_a_prefix_cannot_be_walked_around() {
         "http://app.test/x/../admin",
     ] {
         let status = get(&proxyd, target, "").status;
-        // Servers disagree about the last but one: it is refused for that.
+        // Servers disagree about that one.
         let expected = if target == "///x/..//admin" { 400 } else { 403 };
         assert_eq!(status, expected, "{target}");
     }
@@ -178,6 +178,53 @@ fn fields_are_set_added_and_removed() {
     proxyd.delete_target("app", "1", 1000);
     let answer = client.get("/");
     assert_eq!((answer.status, answer.field("server").as_deref()), (503, Some("p")));
+}
+
+#[test]
+fn o19_a_tunnel_begins_below_a_prefix() {
+    let backend = Backend::raw(|mut connection| {
+        let head = connection.head().unwrap();
+        assert_eq!((head.target.as_str(), head.field("x-in").as_deref()), ("/live", Some("1")));
+        assert_eq!(head.field("connection").as_deref(), Some("Upgrade"));
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\n\
+                       Connection: Upgrade\r\n\r\nhello";
+        connection.stream.write_all(answer).unwrap();
+        assert_eq!(connection.read_exact(3).unwrap(), b"abc");
+    });
+    let proxyd = Proxyd::start();
+    proxyd.put_target("app", "1", &backend.target());
+    let edits = json!({
+        "strip_prefix": true,
+        "request_headers": { "set": { "X-In": "1" } },
+        "response_headers": { "set": { "X-Out": "1" } },
+    });
+    put(&proxyd, "app.test/ws", &edits);
+    let mut client = proxyd.client();
+    client.send(
+        "GET /ws/live HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nabc",
+    );
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.field("x-out").as_deref()), (101, Some("1")));
+    assert_eq!(client.read_exact(5), b"hello");
+}
+
+#[test]
+fn who_may_not_come_is_told_before_he_sends_a_body() {
+    let auth = json!({ "users": { "ann": hash() } });
+    let (proxyd, backend) = with_route("app.test", &json!({ "basic_auth": auth }));
+    let mut client = proxyd.client();
+    let head = "POST / HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\nContent-Length: 3\r\n";
+    client.send(format!("{head}\r\n"));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.field("connection").as_deref()), (401, Some("close")));
+    // Half a body and more of what could be taken for a request: it is not.
+    let mut client = proxyd.client();
+    client
+        .send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 99\r\n\r\nGET / HTTP/1.1\r\n");
+    assert_eq!(client.answer().status, 401);
+    client.finish_sending();
+    assert!(client.is_closed());
+    assert!(backend.seen().is_empty());
 }
 
 /// The bcrypt hash of `secret`.

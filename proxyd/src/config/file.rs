@@ -17,8 +17,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
-use super::mistake::{Mistake, dotted};
+use super::mistake::{Mistake, Why, dotted, nearest};
 use crate::limits;
+use crate::name::Name;
 
 /// Why a file is not used.
 #[derive(Debug, Error)]
@@ -144,16 +145,16 @@ fn parse(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
         taken.push(path);
     };
     if let Some(wire) = wire {
-        let mistakes = match Config::new(wire) {
+        let mut mistakes = dangling(&wire);
+        match Config::new(wire) {
             Ok(mut config) => {
-                let mistakes = config.read_pages();
+                mistakes.extend(config.read_pages());
                 if found.is_empty() && mistakes.is_empty() {
                     return Ok(config);
                 }
-                mistakes
             }
-            Err(mistakes) => mistakes,
-        };
+            Err(more) => mistakes.extend(more),
+        }
         // What misses only what was taken out is no mistake of its own.
         let is_own = |mistake: &Mistake| {
             let path: Vec<&str> = mistake.path().collect();
@@ -167,6 +168,20 @@ fn parse(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
     }
     found.sort_by_key(|(span, _)| span.as_ref().map_or(usize::MAX, |span| span.start));
     Err(found.into_iter().map(|(span, what)| problem(span, what)).collect())
+}
+
+/// Routes to services that nothing else is said of. That may be what is wanted where targets come and go;
+/// in a file that a person writes it is a slip.
+fn dangling(wire: &wire::Config) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for (key, route) in &wire.routes {
+        let Some(name) = &route.service else { continue };
+        if Name::parse(name).is_ok() && !wire.services.contains_key(name) {
+            let why = Why::no_service(name, wire.services.keys().map(String::as_str));
+            mistakes.push(Mistake::within(&["routes", key], vec!["service".to_owned()], why));
+        }
+    }
+    mistakes
 }
 
 fn is_below(path: &[String], above: &[impl AsRef<str>]) -> bool {
@@ -185,9 +200,7 @@ fn what(message: &str, path: &[String]) -> What {
     };
     let (name, known) = unknown.split_once('`').unwrap_or((unknown, ""));
     let known: Vec<String> = known.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-    let likely = |word: &&String| strsim::damerau_levenshtein(name, word) <= 2.max(word.len() / 3);
-    let nearest = known.iter().filter(likely);
-    let nearest = nearest.min_by_key(|word| strsim::damerau_levenshtein(name, word)).cloned();
+    let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
     What::Unknown { path, nearest, known }
 }
 
@@ -285,6 +298,9 @@ service = \"x y\"
 [routes.\"old.example\".redirect]
 status = 301
 
+[routes.\"blog.example\"]
+service = \"shp\"
+
 [services.shop.targets.1]
 adress = \"tcp:127.0.0.1:80\"
 
@@ -302,9 +318,10 @@ address = \"localhost:80\"
             "p.toml:7:9: routes.\"a b\": `a b` is not a host: write",
             "p.toml:8:11: routes.\"a b\": `x y` is not a name: use",
             "p.toml:10:1: routes.\"old.example\".redirect: `to` is missing",
-            "p.toml:14:1: services.shop.targets.1.adress is not a known key; did you mean `address`?",
-            "p.toml:17:11: services.shop.targets.2: address: `localhost:80` is not an address",
-            "p.toml:18:2: service is not a known key; did you mean `services`?",
+            "p.toml:14:11: routes.\"blog.example\": service: there is no service `shp`: did you mean `shop`?",
+            "p.toml:17:1: services.shop.targets.1.adress is not a known key; did you mean `address`?",
+            "p.toml:20:11: services.shop.targets.2: address: `localhost:80` is not an address",
+            "p.toml:21:2: service is not a known key; did you mean `services`?",
         ];
         for (told, start) in told.iter().zip(starts) {
             assert!(told.starts_with(start), "{told}\n{start}");
@@ -322,7 +339,8 @@ address = \"localhost:80\"
 
     #[test]
     fn one_host_in_two_spellings() {
-        let text = "[routes]\n\"a.test\".service = \"x\"\n\"A.test\".service = \"x\"\n";
+        let text =
+            "[routes]\n\"a.test\".service = \"x\"\n\"A.test\".service = \"x\"\n[services.x]\n";
         assert!(
             told(text)[0].starts_with("p.toml:2:1: routes.\"a.test\": it means `a.test`"),
             "{:?}",

@@ -37,8 +37,27 @@ pub(crate) enum Why {
     Address(#[from] NotAnAddress),
     #[error("it means `{0}`, which is there in another spelling: remove one of the two")]
     Twice(String),
+    #[error(
+        "service: there is no service `{name}`{}; add [services.{name}]",
+        nearest.as_ref().map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default()
+    )]
+    NoService { name: String, nearest: Option<String> },
     #[error("there are more than 10000 {0}: remove some")]
     Many(&'static str),
+}
+
+impl Why {
+    pub(super) fn no_service<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Why {
+        let nearest = nearest(name, known).map(str::to_owned);
+        Why::NoService { name: name.to_owned(), nearest }
+    }
+}
+
+/// What somebody may have meant who wrote something else.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |known: &&str| strsim::damerau_levenshtein(word, known);
+    let likely = |known: &&str| distance(known) <= 2.max(known.len() / 3);
+    known.filter(likely).min_by_key(distance)
 }
 
 impl Mistake {

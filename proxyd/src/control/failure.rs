@@ -118,7 +118,7 @@ impl Failure {
             Failure::Body(JsonRejection::BytesRejection(rejection))
                 if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE =>
             {
-                "the body is larger than 64 KiB".to_owned()
+                "the body is larger than 64 KiB, or than 64 MiB for `PUT /config`".to_owned()
             }
             Failure::Body(rejection) => {
                 format!("the body is not what is expected here: {}", rejection.body_text())
