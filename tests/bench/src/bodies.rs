@@ -47,7 +47,7 @@ fn measure(figure: &str, mib: usize, connections: usize, requests: usize) -> Vec
     for (what, ask) in [("down", Ask::download(mib * MIB)), ("up", Ask::upload(mib * MIB))] {
         let standing = contest::run(figure, &subjects, ROUNDS, |subject, counts| {
             let requests = if counts { requests } else { connections };
-            let load = || load::run(subject.peer.address, &ask, connections, requests);
+            let load = || load::run(&setting, subject.peer.address, &ask, connections, requests);
             contest::cost(subject, requests * mib, load)
         });
         rows.extend(standing.rows(figure, what, "us/MiB", &reach));

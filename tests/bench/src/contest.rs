@@ -56,7 +56,7 @@ pub fn line_up(figure: &str, setting: &Setting, who: &[(&'static str, Start)]) -
     cpu::pin(0);
     let mut subjects = Vec::new();
     for (name, start) in who.iter().filter(|(name, _)| takes_part(name)) {
-        match start(setting).and_then(answering) {
+        match start(setting).and_then(|peer| answering(setting, peer)) {
             Ok(peer) => subjects.push(Subject { name, peer }),
             Err(why) => eprintln!("!!! {figure}: {name} is SKIPPED: {why}"),
         }
@@ -66,9 +66,9 @@ pub fn line_up(figure: &str, setting: &Setting, who: &[(&'static str, Start)]) -
 }
 
 /// Waits until it answers from behind: some listen before they know where to.
-fn answering(peer: Peer) -> Result<Peer, String> {
+fn answering(setting: &Setting, peer: Peer) -> Result<Peer, String> {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while let Err(why) = load::run(peer.address, &Ask::small(), 1, 1) {
+    while let Err(why) = load::run(setting, peer.address, &Ask::small(), 1, 1) {
         if Instant::now() > deadline {
             return Err(why);
         }

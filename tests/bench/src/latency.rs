@@ -39,9 +39,9 @@ pub fn measure() -> Vec<Row> {
         let middle = contest::run(FIGURE, &subjects, ROUNDS, |subject, counts| {
             let address = subject.peer.address;
             let mut took = if paced {
-                pace::run(address, &ask, CONNECTIONS, RATE, PACED)?
+                pace::run(&setting, address, &ask, CONNECTIONS, RATE, PACED)?
             } else {
-                load::timed(address, &ask, CONNECTIONS, UNPACED)?
+                load::timed(&setting, address, &ask, CONNECTIONS, UNPACED)?
             };
             took.sort_unstable();
             if counts {

@@ -2,17 +2,20 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::{MsgFlags, send};
 
 use crate::ask::{Answer, Ask, Came};
+use crate::peers::Setting;
 use crate::spin;
 
 /// The most that is written, or read of a body, at once.
 const BLOCK: usize = 1 << 20;
+/// How long there may be no answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection and how far it is.
 pub struct Client {
@@ -26,22 +29,25 @@ pub struct Client {
 
 /// Sends so many requests in all and reads the answers; a string says what went wrong.
 pub fn run(
+    setting: &Setting,
     address: SocketAddr,
     ask: &Ask,
     connections: usize,
     requests: usize,
 ) -> Result<(), String> {
-    timed(address, ask, connections, requests).map(drop)
+    timed(setting, address, ask, connections, requests).map(drop)
 }
 
 /// The same, and how long each took in nanoseconds.
 pub fn timed(
+    setting: &Setting,
     address: SocketAddr,
     ask: &Ask,
     connections: usize,
     requests: usize,
 ) -> Result<Vec<u64>, String> {
     let epoll = Epoll::new(EpollCreateFlags::empty()).map_err(|error| error.to_string())?;
+    let mut origin = setting.origin();
     let filler = vec![b'x'; ask.upload.min(BLOCK)];
     let mut buffer = vec![0; BLOCK];
     let mut took = Vec::with_capacity(requests + connections);
@@ -52,11 +58,13 @@ pub fn timed(
         client.watch(&epoll, number)?;
         client.send(ask, &filler)?;
         clients.push(client);
+        // It must not be the one that nobody can connect to.
+        origin.turn();
     }
     let (mut begun, mut events) = (connections, vec![EpollEvent::empty(); 1024]);
     while took.len() < requests {
-        let timeout = EpollTimeout::from(10_000_u16);
-        let count = spin::wait(&epoll, &mut events, timeout).map_err(|error| error.to_string())?;
+        let count = spin::wait(&epoll, &mut events, &mut origin, PATIENCE)
+            .map_err(|error| error.to_string())?;
         if count == 0 {
             return Err("no answer for ten seconds".to_owned());
         }

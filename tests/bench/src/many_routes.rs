@@ -23,7 +23,7 @@ pub fn measure() -> Vec<Row> {
     let ask = Ask::small();
     let standing = contest::run(FIGURE, &subjects, ROUNDS, |subject, counts| {
         let requests = if counts { REQUESTS } else { WARM_UP };
-        let load = || load::run(subject.peer.address, &ask, CONNECTIONS, requests);
+        let load = || load::run(&setting, subject.peer.address, &ask, CONNECTIONS, requests);
         contest::cost(subject, requests, load)
     });
     standing.rows(FIGURE, "", "us", &[("10,000 routes", Than::Subject("1 route"), 1.03)])

@@ -31,7 +31,7 @@ pub fn measure() -> Vec<Row> {
     let ask = Ask::once();
     let standing = contest::run(FIGURE, &subjects, ROUNDS, |subject, counts| {
         let connections = if counts { CONNECTIONS } else { WARM_UP };
-        let load = || load::run(subject.peer.address, &ask, AT_ONCE, connections);
+        let load = || load::run(&setting, subject.peer.address, &ask, AT_ONCE, connections);
         contest::cost(subject, connections, load)
     });
     standing.rows(FIGURE, "", "us", &[("proxyd", Than::Best, 0.9)])

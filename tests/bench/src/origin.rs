@@ -7,23 +7,24 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::{self, Backlog, MsgFlags, recv};
 
 use crate::cpu;
-use crate::spin;
 
 const BODY: &str = "thirty-three bytes: this is them\n";
 /// The most that is written, or read of a body, at once.
 const BLOCK: usize = 1 << 20;
 
-trait Stream: Read + Write + AsFd + AsRawFd {}
-impl<T: Read + Write + AsFd + AsRawFd> Stream for T {}
+trait Stream: Read + Write + AsFd + AsRawFd + Send {}
+impl<T: Read + Write + AsFd + AsRawFd + Send> Stream for T {}
 
 /// Where a connection is.
 #[derive(Clone, Copy)]
@@ -44,43 +45,80 @@ struct Connection {
     last: bool,
 }
 
-/// Serves forever on a free TCP port and on a unix socket, on core 1.
-pub fn start(unix: &Path) -> SocketAddr {
+/// A server without a thread: it works when it is given a turn.
+pub struct Origin {
+    epoll: Epoll,
+    tcp: TcpListener,
+    unix: UnixListener,
+    connections: HashMap<u64, Connection>,
+    events: Vec<EpollEvent>,
+    buffer: Vec<u8>,
+    filler: Vec<u8>,
+}
+
+/// Serves on a free TCP port and on a unix socket, on core 1: by a thread of its own, unless somebody
+/// holds the lock and gives it turns.
+pub fn start(unix: &Path) -> (SocketAddr, Arc<Mutex<Origin>>) {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let unix = UnixListener::bind(unix).expect("a fresh folder");
     let address = tcp.local_addr().expect("it is bound");
     tcp.set_nonblocking(true).expect("a listener");
     unix.set_nonblocking(true).expect("a listener");
+    // A thousand may come at once.
+    socket::listen(&tcp, Backlog::MAXCONN).expect("a listener");
+    socket::listen(&unix, Backlog::MAXCONN).expect("a listener");
+    let epoll = Epoll::new(EpollCreateFlags::empty()).expect("epoll");
+    for listener in [tcp.as_fd(), unix.as_fd()] {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, key(&listener));
+        epoll.add(listener, event).expect("epoll");
+    }
+    let ready = epoll.0.try_clone().expect("a descriptor");
+    let origin = Arc::new(Mutex::new(Origin {
+        epoll,
+        tcp,
+        unix,
+        connections: HashMap::new(),
+        events: vec![EpollEvent::empty(); 1024],
+        buffer: vec![b'x'; BLOCK],
+        filler: vec![b'x'; BLOCK],
+    }));
+    let served = Arc::clone(&origin);
     thread::spawn(move || {
         cpu::pin(1);
-        serve(&tcp, &unix);
+        loop {
+            let _ = poll(&mut [PollFd::new(ready.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+            if let Ok(mut origin) = served.lock() {
+                origin.turn();
+            }
+        }
     });
-    address
+    (address, origin)
 }
 
-fn serve(tcp: &TcpListener, unix: &UnixListener) {
-    let epoll = Epoll::new(EpollCreateFlags::empty()).expect("epoll");
-    let (tcp_fd, unix_fd) = (tcp.as_raw_fd().cast_unsigned(), unix.as_raw_fd().cast_unsigned());
-    let readable = |fd: u32| EpollEvent::new(EpollFlags::EPOLLIN, u64::from(fd));
-    let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-    epoll.add(tcp, readable(tcp_fd)).expect("epoll");
-    epoll.add(unix, readable(unix_fd)).expect("epoll");
-    let mut connections: HashMap<u64, Connection> = HashMap::new();
-    let mut events = vec![EpollEvent::empty(); 1024];
-    let mut buffer = vec![b'x'; BLOCK];
-    let filler = vec![b'x'; BLOCK];
-    loop {
-        let count = spin::wait(&epoll, &mut events, EpollTimeout::NONE).unwrap_or(0);
-        for event in &events[..count] {
-            let key = event.data();
-            let accepted: Option<Box<dyn Stream>> = if key == u64::from(tcp_fd) {
-                tcp.accept().ok().map(|(stream, _)| {
+fn key(socket: &impl AsRawFd) -> u64 {
+    u64::from(socket.as_raw_fd().cast_unsigned())
+}
+
+impl Origin {
+    /// What tells that there is something to do.
+    pub fn ready(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+
+    /// Does what there is to do; whether there was anything.
+    pub fn turn(&mut self) -> bool {
+        let count = self.epoll.wait(&mut self.events, EpollTimeout::ZERO).unwrap_or(0);
+        for event in &self.events[..count] {
+            let number = event.data();
+            let is_tcp = number == key(&self.tcp);
+            let accepted: Option<Box<dyn Stream>> = if is_tcp {
+                self.tcp.accept().ok().map(|(stream, _)| {
                     let _ = stream.set_nodelay(true);
                     let _ = stream.set_nonblocking(true);
                     Box::new(stream) as Box<dyn Stream>
                 })
-            } else if key == u64::from(unix_fd) {
-                unix.accept().ok().map(|(stream, _)| {
+            } else if number == key(&self.unix) {
+                self.unix.accept().ok().map(|(stream, _)| {
                     let _ = stream.set_nonblocking(true);
                     Box::new(stream) as Box<dyn Stream>
                 })
@@ -88,16 +126,18 @@ fn serve(tcp: &TcpListener, unix: &UnixListener) {
                 None
             };
             if let Some(stream) = accepted {
-                let fd = u64::from(stream.as_raw_fd().cast_unsigned());
-                epoll.add(stream.as_fd(), EpollEvent::new(edges, fd)).expect("epoll");
-                let is_tcp = key == u64::from(tcp_fd);
-                connections.insert(fd, Connection { stream, is_tcp, at: At::Head, last: false });
-            } else if let Some(connection) = connections.get_mut(&key)
-                && !connection.work(&mut buffer, &filler)
+                let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+                let number = key(&stream.as_fd());
+                self.epoll.add(stream.as_fd(), EpollEvent::new(edges, number)).expect("epoll");
+                let connection = Connection { stream, is_tcp, at: At::Head, last: false };
+                self.connections.insert(number, connection);
+            } else if let Some(connection) = self.connections.get_mut(&number)
+                && !connection.work(&mut self.buffer, &self.filler)
             {
-                connections.remove(&key);
+                self.connections.remove(&number);
             }
         }
+        count > 0
     }
 }
 

@@ -8,6 +8,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
 
 use crate::ask::{Ask, Came};
 use crate::load::Client;
+use crate::peers::Setting;
 
 /// How long answers may take to the last.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -15,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Sends so many requests a second, and answers how long after it was due each was answered, in
 /// nanoseconds. A request that finds no connection free waits for the next that is.
 pub fn run(
+    setting: &Setting,
     address: SocketAddr,
     ask: &Ask,
     connections: usize,
@@ -22,11 +24,13 @@ pub fn run(
     requests: u32,
 ) -> Result<Vec<u64>, String> {
     let epoll = Epoll::new(EpollCreateFlags::empty()).map_err(|error| error.to_string())?;
+    let mut origin = setting.origin();
     let mut clients = Vec::with_capacity(connections);
     for number in 0..connections {
         let client = Client::connect(address)?;
         client.watch(&epoll, number)?;
         clients.push(client);
+        origin.turn();
     }
     let mut free: VecDeque<usize> = (0..connections).collect();
     let mut due_of = vec![Instant::now(); connections];
@@ -57,10 +61,7 @@ pub fn run(
                 }
             }
         }
-        if count == 0 {
-            // The origin is on this core, too.
-            std::thread::yield_now();
-        }
+        origin.turn();
         if begun.elapsed() > Duration::from_secs(1) * requests / rate + PATIENCE {
             return Err("it cannot keep this pace".to_owned());
         }

@@ -38,7 +38,7 @@ fn measure(figure: &str, connections: usize) -> Vec<Row> {
     let ask = Ask::small();
     let standing = contest::run(figure, &subjects, ROUNDS, |subject, counts| {
         let requests = if counts { REQUESTS } else { WARM_UP };
-        let load = || load::run(subject.peer.address, &ask, connections, requests);
+        let load = || load::run(&setting, subject.peer.address, &ask, connections, requests);
         contest::cost(subject, requests, load)
     });
     let reach = [

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{self, Backlog, MsgFlags, recv, send};
 use nix::unistd::pipe2;
 
 const BUFFER: usize = 256 * 1024;
@@ -61,6 +61,8 @@ enum Moved {
 /// Relays forever; `target` is `tcp:ADDR:PORT` or `unix:PATH`.
 pub fn run(listen: SocketAddr, target: &str, splicing: bool) -> ! {
     let listener = TcpListener::bind(listen).expect("a free port");
+    // A thousand may come at once.
+    socket::listen(&listener, Backlog::MAXCONN).expect("a listener");
     let epoll = Epoll::new(EpollCreateFlags::empty()).expect("epoll");
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER)).expect("epoll");
     // Events tell 2n of the client's side of pair n and 2n + 1 of the other. Where a pair is over,

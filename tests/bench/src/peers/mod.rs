@@ -11,11 +11,12 @@ pub mod traefik;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::origin;
+use crate::origin::{self, Origin};
 use crate::report;
 
 /// What they all stand before, and where their files are.
@@ -23,6 +24,7 @@ pub struct Setting {
     folder: TempDir,
     tcp: SocketAddr,
     unix: PathBuf,
+    origin: Arc<Mutex<Origin>>,
     /// Clients at once at most: some set memory aside for that.
     clients: usize,
 }
@@ -32,8 +34,13 @@ impl Setting {
     pub fn new(clients: usize) -> Setting {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let unix = folder.path().join("origin.sock");
-        let tcp = origin::start(&unix);
-        Setting { folder, tcp, unix, clients }
+        let (tcp, origin) = origin::start(&unix);
+        Setting { folder, tcp, unix, origin, clients }
+    }
+
+    /// The origin, to be given turns by who holds it.
+    pub fn origin(&self) -> MutexGuard<'_, Origin> {
+        self.origin.lock().expect("nobody panics while it works")
     }
 
     fn folder(&self) -> &Path {
