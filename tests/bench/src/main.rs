@@ -9,6 +9,7 @@ mod client;
 mod contest;
 mod cpu;
 mod crowd;
+mod deploys;
 mod flooded;
 mod idle;
 mod idle_memory;
@@ -72,6 +73,7 @@ const FIGURES: &[Figure] = &[
     ("idle-memory", idle_memory::measure),
     ("latency", latency::measure),
     ("instructions", instructions::measure),
+    ("deploys", deploys::measure),
 ];
 
 #[derive(Parser)]
@@ -105,6 +107,9 @@ enum Part {
     /// The floor of an API: answers and does nothing
     #[command(hide = true)]
     Silent { listen: SocketAddr },
+    /// An app that is deployed
+    #[command(hide = true)]
+    Serve,
 }
 
 fn main() -> ExitCode {
@@ -112,6 +117,10 @@ fn main() -> ExitCode {
     match cli.part {
         Some(Part::Relay { listen, target, splice }) => relay::run(listen, &target, splice),
         Some(Part::Silent { listen }) => silent::run(listen),
+        Some(Part::Serve) => {
+            jobinit_tests::serves::run();
+            return ExitCode::SUCCESS;
+        }
         None => {}
     }
     for name in &cli.figures {
