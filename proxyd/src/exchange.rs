@@ -86,7 +86,7 @@ pub(crate) async fn run(
         worker,
         stream,
         front: &front,
-        bounds: front.bounds,
+        own_bounds: None,
         origin,
         desk,
         timer,
@@ -166,7 +166,8 @@ struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     stream: &'a mut TcpStream,
     front: &'a Front,
-    bounds: Bounds,
+    /// Where the route's are other than the front's.
+    own_bounds: Option<Box<Bounds>>,
     origin: Origin<'a>,
     desk: &'a mut Desk,
     timer: &'a mut Timer,
@@ -192,6 +193,10 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
+    fn bounds(&self) -> &Bounds {
+        self.own_bounds.as_deref().unwrap_or(&self.front.bounds)
+    }
+
     async fn forward(&mut self) -> End {
         let head = self.desk.incoming.data();
         let request = &self.desk.request;
@@ -204,7 +209,9 @@ impl Exchange<'_> {
         let find = |host: &Host| self.worker.find(host.as_str(), request.target.of(head));
         let found = host.as_ref().map_or(Err(NotFound::Unknown), find);
         if let Ok(found) = &found {
-            self.bounds = found.bounds();
+            if let Some(limits) = found.limits() {
+                self.own_bounds = Some(Box::new(self.front.bounds.with(limits)));
+            }
             self.found = Some(found.clone());
         }
         headers::write_request(head, request, self.front, &self.origin, &mut self.desk.outgoing);
@@ -248,6 +255,7 @@ impl Exchange<'_> {
 
     /// Appends the body to the head as far as it is there; the rest is an upload.
     fn take_body(&mut self) -> Result<(), Refusal> {
+        let bounds = self.own_bounds.as_deref().unwrap_or(&self.front.bounds);
         let Desk { incoming, request, outgoing } = &mut *self.desk;
         let mut body = Body::new(request.framing);
         if body.is_done() {
@@ -267,10 +275,10 @@ impl Exchange<'_> {
         outgoing.extend_from_slice(trailers.end(&body, tail, &mut Vec::new()));
         self.taken += step.consumed;
         if !body.is_done() {
-            let timer = Timer::new(self.started + self.bounds.body_gap);
+            let timer = Timer::new(self.started + bounds.body_gap);
             let sent = step.end - step.start;
             let buffer = self.worker.spare.large();
-            let upload = Upload::new(body, sent, trailers, buffer, timer, &self.bounds);
+            let upload = Upload::new(body, sent, trailers, buffer, timer, bounds);
             self.upload = Some(Box::new(upload));
         }
         // Known beforehand, it is refused before a byte of it has gone to anybody.
@@ -278,7 +286,7 @@ impl Exchange<'_> {
             Framing::Length(length) => length,
             _ => (step.end - step.start) as u64,
         };
-        if size > self.bounds.body_bytes { Err(Refusal::LargeBody) } else { Ok(()) }
+        if size > bounds.body_bytes { Err(Refusal::LargeBody) } else { Ok(()) }
     }
 
     async fn attempt(
@@ -312,7 +320,7 @@ impl Exchange<'_> {
             rules: self.found.as_ref().and_then(Found::rules),
             cookies: &self.cookies,
             added: self.origin.added(self.front),
-            bounds: &self.bounds,
+            bounds: self.own_bounds.as_deref().unwrap_or(&self.front.bounds),
             started: self.asked,
         };
         match &mut self.upload {
@@ -337,7 +345,7 @@ impl Exchange<'_> {
             claim,
             is_websocket,
             ahead: [ahead, behind],
-            idle: self.bounds.tunnel,
+            idle: self.bounds().tunnel,
             line,
             meter: self.meter().cloned(),
         }));
@@ -415,7 +423,7 @@ impl Exchange<'_> {
         }
         self.sent.status.set(status);
         self.sent.bytes.set(bytes);
-        self.timer.set_after(self.bounds.write);
+        self.timer.set_after(self.own_bounds.as_deref().unwrap_or(&self.front.bounds).write);
         let (_, mut writer) = self.stream.split();
         match flow::send(&mut writer, reply, self.timer, &mut 0).await {
             Ok(()) if reuse => Next::Again,
@@ -443,7 +451,7 @@ impl Exchange<'_> {
             took: now.saturating_duration_since(self.started),
             ended: now,
             target: self.target.as_ref().map_or("", |target| &target.label),
-            id: &self.origin.id,
+            id: self.origin.id(),
         }
     }
 

@@ -55,7 +55,7 @@ pub(crate) fn write(
         push_field(out, "Via", &[version, via.as_bytes()]);
     }
     if let Some(name) = &front.wire.request_id {
-        push_field(out, name, &[&origin.id]);
+        push_field(out, name, &[origin.id()]);
     }
 }
 

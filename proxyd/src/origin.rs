@@ -34,10 +34,16 @@ pub(crate) struct Origin<'a> {
     pub(crate) peer: &'a Peer,
     /// What the peer says of others is believed.
     pub(crate) trusted: bool,
+    /// Where the front wants nothing particular there is nothing more to say.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Default)]
+struct More {
     /// The client, if that is another than the peer.
     told: Option<Peer>,
     /// The request's number; empty if they are not numbered.
-    pub(crate) id: Vec<u8>,
+    id: Vec<u8>,
     /// Fields that its answer gets from the proxy.
     lines: Vec<u8>,
 }
@@ -53,7 +59,7 @@ pub(crate) struct Added<'a> {
 impl<'a> Origin<'a> {
     /// All that there is to say where the front wants nothing particular.
     pub(crate) fn of(peer: &'a Peer) -> Origin<'a> {
-        Origin { peer, trusted: false, told: None, id: Vec::new(), lines: Vec::new() }
+        Origin { peer, trusted: false, more: None }
     }
 
     /// Reads a head for what its sender may say, and takes out of it what is said anew.
@@ -65,31 +71,37 @@ impl<'a> Origin<'a> {
         ids: &Ids,
     ) -> Origin<'a> {
         let trusted = front.trusts(peer.address);
-        let mut origin = Origin { trusted, ..Origin::of(peer) };
+        let mut more = More::default();
         if trusted {
             let client = client_before(front, head, &request.fields);
-            origin.told = client.filter(|client| *client != peer.address).map(Peer::new);
+            more.told = client.filter(|client| *client != peer.address).map(Peer::new);
         }
         if let Some(via) = &front.wire.via {
-            push_field(&mut origin.lines, "Via", &[b"1.1 ", via.as_bytes()]);
+            push_field(&mut more.lines, "Via", &[b"1.1 ", via.as_bytes()]);
         }
         if let Some(name) = front.wire.request_id.as_deref() {
             let said = take(name, head, &mut request.fields);
-            origin.id = match said {
+            more.id = match said {
                 Some(said) if trusted && is_fit(said) => said.to_vec(),
                 _ => ids.next(),
             };
-            push_field(&mut origin.lines, name, &[&origin.id]);
+            push_field(&mut more.lines, name, &[&more.id]);
         }
-        origin
+        Origin { peer, trusted, more: Some(Box::new(more)) }
     }
 
     pub(crate) fn client(&self) -> &Peer {
-        self.told.as_ref().unwrap_or(self.peer)
+        self.more.as_ref().and_then(|more| more.told.as_ref()).unwrap_or(self.peer)
+    }
+
+    /// The request's number; empty if they are not numbered.
+    pub(crate) fn id(&self) -> &[u8] {
+        self.more.as_ref().map_or(b"", |more| &more.id)
     }
 
     pub(crate) fn added<'b>(&'b self, front: &'b Front) -> Added<'b> {
-        Added { lines: &self.lines, replaced: front.wire.request_id.as_deref() }
+        let Some(more) = &self.more else { return Added { lines: b"", replaced: None } };
+        Added { lines: &more.lines, replaced: front.wire.request_id.as_deref() }
     }
 }
 

@@ -17,7 +17,6 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
 use crate::access_log::{AccessLog, Line};
-use crate::bounds::Bounds;
 use crate::buffer::Spare;
 use crate::crowd::Crowd;
 use crate::front::Front;
@@ -41,6 +40,7 @@ pub(crate) struct Worker {
     number: usize,
     registry: Arc<Registry>,
     table: RefCell<Rc<Picture>>,
+    front: RefCell<Fronted>,
     pub(crate) pool: Pool,
     pub(crate) spare: Spare,
     pub(crate) log: AccessLog,
@@ -70,9 +70,11 @@ impl Worker {
         crowd: Arc<Crowd>,
         stream_grace: Duration,
     ) -> Worker {
+        let table = registry.table();
         Worker {
             number,
-            table: RefCell::new(Rc::new(Picture(registry.table()))),
+            front: RefCell::new(Fronted::new(&table.front)),
+            table: RefCell::new(Rc::new(Picture(table))),
             registry,
             pool: Pool::default(),
             spare: Spare::default(),
@@ -105,7 +107,7 @@ impl Worker {
     pub(crate) fn find(&self, host: &str, path: &[u8]) -> Result<Found, NotFound> {
         let mut table = self.table.borrow_mut();
         if table.0.generation != self.registry.generation() {
-            *table = Rc::new(Picture(self.registry.table()));
+            *table = self.picture(self.registry.table());
         }
         let at = table.0.find(host, path)?;
         Ok(Found { table: Rc::clone(&table), at })
@@ -113,12 +115,12 @@ impl Worker {
 
     /// The settings of the whole process, as this worker knows them.
     pub(crate) fn front(&self) -> Fronted {
-        Fronted(Rc::clone(&self.table.borrow()))
+        self.front.borrow().clone()
     }
 
     /// How long a client may send nothing, as of now.
     pub(crate) fn idle_time(&self) -> Duration {
-        let time = self.table.borrow().0.front.idle_time;
+        let time = self.front.borrow().idle_time;
         if self.crowd.is_full() { time.min(limits::CROWDED_IDLE_TIME) } else { time }
     }
 
@@ -150,7 +152,7 @@ impl Worker {
 
     /// Counts a connection in, unless there are too many.
     pub(crate) fn admit(self: &Rc<Self>) -> Option<Admission> {
-        let entered = self.crowd.enter(self.table.borrow().0.front.connections);
+        let entered = self.crowd.enter(self.front.borrow().connections);
         let crowded = self.crowd.is_full();
         if crowded && !self.crowded.replace(crowded) {
             self.drain.notify_waiters();
@@ -197,12 +199,19 @@ impl Worker {
         }
     }
 
+    fn picture(&self, table: Arc<Table>) -> Rc<Picture> {
+        if !Arc::ptr_eq(&self.front.borrow().0.0, &table.front) {
+            *self.front.borrow_mut() = Fronted::new(&table.front);
+        }
+        Rc::new(Picture(table))
+    }
+
     /// Takes a new picture and closes what it no longer needs.
     fn refresh(&self) {
         let table = self.registry.table();
         self.pool.keep(|number| table.live.contains(&number));
         let generation = table.generation;
-        *self.table.borrow_mut() = Rc::new(Picture(table));
+        *self.table.borrow_mut() = self.picture(table);
         self.registry.saw(self.number, generation);
     }
 }
@@ -212,15 +221,25 @@ impl Worker {
 #[derive(Debug)]
 struct Picture(Arc<Table>);
 
-/// The settings of the whole process, of one version.
+/// The settings of the whole process, of one version, counted here as a picture is. It holds nothing
+/// else: a tunnel has it for days.
+#[derive(Clone, Debug)]
+pub(crate) struct Fronted(Rc<Held>);
+
 #[derive(Debug)]
-pub(crate) struct Fronted(Rc<Picture>);
+struct Held(Arc<Front>);
+
+impl Fronted {
+    fn new(front: &Arc<Front>) -> Fronted {
+        Fronted(Rc::new(Held(Arc::clone(front))))
+    }
+}
 
 impl Deref for Fronted {
     type Target = Front;
 
     fn deref(&self) -> &Front {
-        &self.0.0.front
+        &self.0.0
     }
 }
 
@@ -237,13 +256,9 @@ impl Found {
         self.table.0.entry(self.at)
     }
 
-    /// What a request to it may cost.
-    pub(crate) fn bounds(&self) -> Bounds {
-        let front = self.table.0.front.bounds;
-        match self.route().and_then(|route| route.wire.limits.as_ref()) {
-            None => front,
-            Some(limits) => front.with(limits),
-        }
+    /// Where a request to it may cost something else than the front says.
+    pub(crate) fn limits(&self) -> Option<&wire::Limits> {
+        self.route()?.wire.limits.as_ref()
     }
 
     fn route(&self) -> Option<&Route> {

@@ -90,7 +90,8 @@ impl Exchange<'_> {
             let reused = idle.is_some();
             let mut line = match idle {
                 Some(line) => line,
-                None => match self.connect(&claim.target.address).await {
+                // On the heap, because most requests find one that is there.
+                None => match Box::pin(self.connect(&claim.target.address)).await {
                     Ok(upstream) => Line::new(upstream),
                     Err(error) => match course.after_no_connection(&error, service, &claim) {
                         Some(end) => return end,
@@ -133,10 +134,11 @@ impl Exchange<'_> {
 
     /// Idle connections to targets are the descriptors that can be spared.
     async fn connect(&self, address: &Address) -> io::Result<Upstream> {
-        match Upstream::connect(address, self.bounds.connect).await {
+        let within = self.bounds().connect;
+        match Upstream::connect(address, within).await {
             Err(error) if is_exhausted(&error) && !self.worker.pool.is_empty() => {
                 self.worker.pool.clear();
-                Upstream::connect(address, self.bounds.connect).await
+                Upstream::connect(address, within).await
             }
             connected => connected,
         }
@@ -233,7 +235,8 @@ impl Exchange<'_> {
         let soon = Instant::now() + limits::TRIAL_PAUSE;
         let again = again.map_or(until, |again| Instant::from_std(again).max(soon));
         self.timer.set(until.min(again));
-        let mut presence = Presence::of(self.stream, &self.bounds);
+        let mut presence =
+            Presence::of(self.stream, self.own_bounds.as_deref().unwrap_or(&self.front.bounds));
         poll_fn(|cx| {
             if place.poll_turn(cx).is_ready() {
                 return Poll::Ready(Waited::Called);
