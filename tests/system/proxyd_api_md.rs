@@ -8,7 +8,10 @@ use jobinit_tests::proxyd::{Proxyd, binary};
 use crate::api_md::{comparable, steps};
 
 const DOCUMENT: &str = include_str!("../../proxyd/API.md");
-const TABLE: &str = include_str!("../../proxyd/src/control/mod.rs");
+const TABLES: [&str; 2] = [
+    include_str!("../../proxyd/src/control/mod.rs"),
+    include_str!("../../proxyd/src/control/monitor.rs"),
+];
 
 #[test]
 fn every_command_of_proxyds_api_md_does_what_it_says() {
@@ -30,7 +33,10 @@ fn every_command_of_proxyds_api_md_does_what_it_says() {
 
 /// Method and path of each route that the API's own table has.
 fn routes() -> Vec<(&'static str, &'static str)> {
-    let rows = TABLE.lines().filter_map(|line| line.strip_prefix("//! | `"));
+    let rows = TABLES
+        .iter()
+        .flat_map(|table| table.lines())
+        .filter_map(|line| line.strip_prefix("//! | `"));
     let route = rows.map(|row| row.split('`').next().unwrap());
     route.map(|route| route.split_once(' ').expect("a method and a path")).collect()
 }
