@@ -12,17 +12,16 @@ use crate::report::Row;
 
 const REQUESTS: usize = 20_000;
 const WARM_UP: usize = 4_000;
-const ROUNDS: usize = 7;
 
 pub fn of_64() -> Vec<Row> {
-    measure("proxied-request", 64)
+    measure("proxied-request", 64, 7)
 }
 
 pub fn of_1000() -> Vec<Row> {
-    measure("proxied-request-1000", 1000)
+    measure("proxied-request-1000", 1000, 5)
 }
 
-fn measure(figure: &str, connections: usize) -> Vec<Row> {
+fn measure(figure: &str, connections: usize, rounds: usize) -> Vec<Row> {
     let setting = Setting::new(connections);
     let who = [
         contest::PROXYD,
@@ -36,7 +35,7 @@ fn measure(figure: &str, connections: usize) -> Vec<Row> {
     ];
     let subjects = contest::line_up(figure, &setting, &who);
     let ask = Ask::small();
-    let standing = contest::run(figure, &subjects, ROUNDS, |subject, counts| {
+    let standing = contest::run(figure, &subjects, rounds, |subject, counts| {
         let requests = if counts { REQUESTS } else { WARM_UP };
         let load = || load::run(&setting, subject.peer.address, &ask, connections, requests);
         contest::cost(subject, requests, load)
