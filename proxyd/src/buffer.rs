@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use crate::h1::request::RequestHead;
 use crate::h1::response::ResponseHead;
 use crate::limits;
+use crate::pipe::Pipe;
 
 /// Bytes that came and are not used up: `start..end` of a block.
 #[derive(Debug)]
@@ -132,6 +133,7 @@ pub(crate) struct Spare {
     #[expect(clippy::vec_box, reason = "as with desks")]
     trays: RefCell<Vec<Box<Tray>>>,
     large: RefCell<Vec<Buffer>>,
+    pipes: RefCell<Vec<Pipe>>,
 }
 
 impl Spare {
@@ -172,6 +174,18 @@ impl Spare {
         let mut trays = self.trays.borrow_mut();
         if trays.len() < limits::SPARE_BUFFERS {
             trays.push(tray);
+        }
+    }
+
+    /// `None`: there can be none now.
+    pub(crate) fn pipe(&self) -> Option<Pipe> {
+        self.pipes.borrow_mut().pop().or_else(|| Pipe::new().ok())
+    }
+
+    pub(crate) fn put_pipe(&self, pipe: Pipe) {
+        let mut pipes = self.pipes.borrow_mut();
+        if pipe.is_empty() && pipes.len() < limits::SPARE_PIPES {
+            pipes.push(pipe);
         }
     }
 

@@ -48,6 +48,7 @@ mod origin;
 mod pace;
 mod password;
 mod path;
+mod pipe;
 mod pool;
 mod presence;
 mod proxy_header;

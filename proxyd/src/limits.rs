@@ -23,6 +23,14 @@ pub(crate) const HEAD_FIRST: usize = 4 * 1024;
 pub(crate) const BODY_BUFFER: usize = 256 * 1024;
 /// A body up to this size is copied behind its head, so that both are one plain write.
 pub(crate) const COALESCE: usize = 16 * 1024;
+/// What a pipe between two sockets holds, where so much is allowed.
+pub(crate) const PIPE: usize = 1 << 20;
+/// A tunnel that brings so much at once is a large transfer: its bytes go through a pipe from then on.
+pub(crate) const BULK: usize = 64 * 1024;
+/// And one that brings less than that at once is none any more.
+pub(crate) const BULK_END: usize = 4 * 1024;
+/// Pipes that a worker keeps for reuse; more are closed.
+pub(crate) const SPARE_PIPES: usize = 8;
 /// Buffers of each kind that a worker keeps for reuse; more are freed.
 pub(crate) const SPARE_BUFFERS: usize = 64;
 

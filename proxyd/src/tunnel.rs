@@ -9,7 +9,7 @@
 //!                       time is over──▶ over
 //! ```
 //!
-//! While nothing moves it holds no buffer, nor anything else of the request that it was.
+//! Large transfers go through a pipe, not being copied. While nothing moves it holds no buffer, nor anything else of the request that it was.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -29,9 +29,10 @@ use crate::flow::Readable;
 use crate::frames::{self, Frames};
 use crate::limits;
 use crate::meter::Meter;
+use crate::pipe::Pipe;
 use crate::stream::Stream;
 use crate::timer::Timer;
-use crate::upstream::Upstream;
+use crate::upstream::{Reader, Upstream, Writer};
 use crate::worker::Claim;
 
 /// A connection that has switched to another protocol, but for the client's side of it.
@@ -60,6 +61,9 @@ struct Way {
     /// The receiver has been told so.
     told: bool,
     moved: u64,
+    /// What comes is much at a time, and nobody has to look at it.
+    is_bulk: bool,
+    pipe: Option<Pipe>,
     /// Of a WebSocket.
     frames: Option<Frames>,
     /// Our last word, once it has to end; what comes after it is thrown away.
@@ -109,9 +113,10 @@ impl Tunnel {
             let before = there.moved + back.moved;
             let (from_client, to_client) = client.split();
             let (from_target, to_target) = self.upstream.split();
+            let (client_in, client_out) = (Reader::Tcp(from_client), Writer::Tcp(to_client));
             let up =
-                there.poll(cx, from_client, to_target, spare, || frames::going_away_masked(mask));
-            let down = back.poll(cx, from_target, to_client, spare, frames::going_away);
+                there.poll(cx, client_in, to_target, spare, || frames::going_away_masked(mask));
+            let down = back.poll(cx, from_target, client_out, spare, frames::going_away);
             match (up, down) {
                 (Poll::Ready(Err(_)), _)
                 | (_, Poll::Ready(Err(_)))
@@ -159,19 +164,21 @@ impl Way {
     }
 
     /// Moves what can be moved. Ready when the sender is done and the receiver knows, or it broke.
-    fn poll<R, W>(
+    fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        mut from: R,
-        mut to: W,
+        mut from: Reader<'_>,
+        mut to: Writer<'_>,
         spare: &Spare,
         last_word: impl Fn() -> Vec<u8>,
-    ) -> Poll<io::Result<()>>
-    where
-        R: AsyncRead + Readable + Unpin,
-        W: AsyncWrite + Unpin,
-    {
+    ) -> Poll<io::Result<()>> {
         loop {
+            if let Some(pipe) = &mut self.pipe {
+                while !pipe.is_empty() {
+                    let sent = ready!(to.socket().poll_empty(cx, pipe))?;
+                    self.moved += sent as u64;
+                }
+            }
             if let Some(buffer) = &mut self.buffer {
                 while !buffer.is_empty() {
                     let sent = ready!(Pin::new(&mut to).poll_write(cx, buffer.data()))?;
@@ -201,13 +208,33 @@ impl Way {
         }
     }
 
-    /// Reads once; with nothing to read it gives its buffer back.
-    fn poll_fill<R: AsyncRead + Readable + Unpin>(
+    /// Reads once; with nothing to read it gives its buffer or pipe back.
+    fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut R,
+        from: &mut Reader<'_>,
         spare: &Spare,
     ) -> Poll<io::Result<()>> {
+        if self.is_bulk {
+            if self.pipe.is_none() {
+                ready!(from.poll_readable(cx))?;
+                self.release(spare);
+                self.pipe = spare.pipe();
+            }
+            if let Some(pipe) = &mut self.pipe {
+                let Poll::Ready(filled) = from.socket().poll_fill(cx, pipe) else {
+                    self.release(spare);
+                    return Poll::Pending;
+                };
+                let count = filled?;
+                self.ended = count == 0;
+                self.is_bulk = count >= limits::BULK_END;
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if let Some(pipe) = self.pipe.take() {
+            spare.put_pipe(pipe);
+        }
         if self.buffer.is_none() {
             ready!(from.poll_readable(cx))?;
         }
@@ -223,6 +250,7 @@ impl Way {
         let count = free.filled().len();
         buffer.filled(count);
         self.ended = count == 0;
+        self.is_bulk = self.frames.is_none() && count >= limits::BULK;
         if let Some(frames) = &mut self.frames {
             match self.closing {
                 Closing::No => frames.pass(buffer.data()),
@@ -242,6 +270,9 @@ impl Way {
     fn release(&mut self, spare: &Spare) {
         if let Some(buffer) = self.buffer.take() {
             spare.put_large(buffer);
+        }
+        if let Some(pipe) = self.pipe.take() {
+            spare.put_pipe(pipe);
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::flow::Readable;
 use crate::limits;
+use crate::pipe::Spliced;
 use crate::target::Address;
 
 /// A connection to a target.
@@ -104,6 +105,24 @@ impl Readable for Reader<'_> {
         match self {
             Reader::Tcp(half) => half.as_ref().poll_read_ready(cx),
             Reader::Unix(half) => half.as_ref().poll_read_ready(cx),
+        }
+    }
+}
+
+impl Reader<'_> {
+    pub(crate) fn socket(&self) -> &dyn Spliced {
+        match self {
+            Reader::Tcp(half) => half.as_ref(),
+            Reader::Unix(half) => half.as_ref(),
+        }
+    }
+}
+
+impl Writer<'_> {
+    pub(crate) fn socket(&self) -> &dyn Spliced {
+        match self {
+            Writer::Tcp(half) => half.as_ref(),
+            Writer::Unix(half) => half.as_ref(),
         }
     }
 }

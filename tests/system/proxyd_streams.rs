@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jobinit_tests::proxyd::websocket::{self, GOING_AWAY, SWITCHED, echo, frame, read_frame};
-use jobinit_tests::proxyd::{Backend, Client, Proxyd, wait_for};
+use jobinit_tests::proxyd::{Backend, Client, Proxyd, checksum, noise, wait_for};
 use nix::sys::signal::Signal;
 use proxyd_wire::Drained;
 
@@ -164,6 +164,45 @@ fn p07_an_end_waits_for_the_end_of_a_frame_and_no_longer_than_its_time() {
     }
     let cut = got.is_empty();
     assert!(cut || got == [&whole[400..], GOING_AWAY].concat(), "{got:?}");
+}
+
+#[test]
+fn o19_large_transfers_through_a_tunnel_are_whole() {
+    let backend = Backend::raw(|mut connection| {
+        connection.head().unwrap();
+        connection.stream.write_all(SWITCHED.replace("websocket", "x").as_bytes()).unwrap();
+        let mut back = connection.stream.try_clone().unwrap();
+        std::io::copy(&mut connection.stream, &mut back).unwrap();
+        back.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    for round in 0..3 {
+        let mut client = proxyd.client();
+        client.send(format!("GET / {}", websocket::UPGRADE.replace("websocket", "x")));
+        assert_eq!(client.answer().status, 101);
+        let bytes = noise(round, 6_000_000);
+        let mut out = client.stream.try_clone().unwrap();
+        let sum = checksum(&bytes);
+        let sends = thread::spawn(move || {
+            // Large, then small, then large again.
+            let (first, rest) = bytes.split_at(3_000_000);
+            out.write_all(first).unwrap();
+            for piece in rest[..100_000].chunks(500) {
+                out.write_all(piece).unwrap();
+            }
+            out.write_all(&rest[100_000..]).unwrap();
+            out.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        assert_eq!(checksum(&client.read_exact(6_000_000)), sum);
+        assert!(client.is_closed());
+        sends.join().unwrap();
+    }
+    let pipes = || {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", proxyd.pid())).unwrap();
+        let targets = folder.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        targets.filter(|to| to.to_string_lossy().starts_with("pipe:")).count()
+    };
+    assert!(pipes() < 40, "pipes are used again: {}", pipes());
 }
 
 #[test]
