@@ -207,6 +207,8 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn edits(remove: &[&str], set: &[(&str, &str)], add: &[(&str, &str)]) -> wire::HeaderEdits {
@@ -266,5 +268,32 @@ mod tests {
         let wire = wire::HeaderEdits { remove: many, ..wire::HeaderEdits::default() };
         let wrong = Edits::new(Side::Response, &wire).unwrap_err();
         assert_eq!(wrong, [NotAnEdit::Many { how: "remove" }]);
+    }
+
+    proptest! {
+        /// Whatever is changed: the start line, what frames the message and what is behind its head
+        /// stay, and no line is broken.
+        #[test]
+        fn a_message_stays_framed(
+            fields in proptest::collection::vec(("[a-dA-D_-]{1,3}", "[ -~]{0,8}"), 0..6),
+            remove in proptest::collection::vec("[a-d_-]{1,3}", 0..3),
+            set in proptest::collection::btree_map("[a-d-]{1,3}", "[!-~]{0,6}", 0..3),
+            body in "[a-d:\\r\\n ]{0,20}",
+        ) {
+            let wire = wire::HeaderEdits { remove, add: set.clone(), set };
+            let Some(edits) = Edits::new(Side::Response, &wire).unwrap() else { return Ok(()) };
+            let frame = "Content-Length: 20\r\nConnection: close\r\n";
+            let fields: String = fields.iter().flat_map(|(n, v)| [n, ": ", v, "\r\n"]).collect();
+            let mut bytes = format!("HTTP/1.1 200 OK\r\n{fields}{frame}\r\n{body}").into_bytes();
+            response(&mut bytes, &edits);
+            let text = String::from_utf8(bytes).unwrap();
+            let (head, behind) = text.split_once("\r\n\r\n").unwrap();
+            prop_assert_eq!(behind, &body);
+            prop_assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains(frame.trim_end()));
+            for (name, value) in &wire.set {
+                let line = format!("{name}: {value}");
+                prop_assert_eq!(head.split("\r\n").filter(|l| **l == line).count(), 2);
+            }
+        }
     }
 }
