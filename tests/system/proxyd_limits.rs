@@ -125,7 +125,9 @@ fn p10_a_body_that_grows_too_large_is_cut() {
         sent = client.try_send(&chunk).is_ok();
     }
     wait_for("the end at the backend", || (backend.open_connections() == 0).then_some(()));
-    assert_eq!(proxyd.state().services["app"].targets["1"].in_flight, 0);
+    wait_for("nothing in flight", || {
+        (proxyd.state().services["app"].targets["1"].in_flight == 0).then_some(())
+    });
 }
 
 /// Answers `/slow` after a moment, `/pause` with a pause in its body, else at once.
