@@ -51,7 +51,9 @@ pub(crate) fn wanted(settings: &Settings, exec: &str, build: &str, run_dir: &Pat
         restart: Restart {
             policy: Policy::Always,
             delay_ms: 10,
-            max_delay_ms: 5000,
+            // Clients wait meanwhile: one that dies again and again is tried again soon.
+            max_delay_ms: 1000,
+            reset_after_ms: 2000,
             ..Restart::default()
         },
         ..JobSpec::new(exec)
