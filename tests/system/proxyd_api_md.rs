@@ -7,6 +7,7 @@ use jobinit_tests::proxyd::{Proxyd, binary};
 
 use crate::api_md::{comparable, steps};
 
+const README: &str = include_str!("../../README.md");
 const DOCUMENT: &str = include_str!("../../proxyd/API.md");
 const TABLES: [&str; 2] = [
     include_str!("../../proxyd/src/control/mod.rs"),
@@ -75,6 +76,17 @@ fn shows(command: &str, method: &str, pattern: &str) -> bool {
 fn the_config_file_is_a_good_one() {
     let (_, rest) = DOCUMENT.split_once("```toml\n").unwrap();
     let (text, _) = rest.split_once("```").unwrap();
+    assert_good(text);
+}
+
+#[test]
+fn so_is_the_one_of_the_readme() {
+    let (_, rest) = README.split_once("```toml\n[routes").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    assert_good(&format!("[routes{text}"));
+}
+
+fn assert_good(text: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("proxyd.toml");
     std::fs::write(&path, text).unwrap();
