@@ -128,7 +128,9 @@ impl Registry {
         let begun = Instant::now();
         self.wait_until(|| targets.iter().all(|target| target.plain() == 0), within).await;
         if let Some(time) = streams_within {
-            let time = (time + limits::CLOSE_TIME).saturating_sub(begun.elapsed());
+            // One that does not agree to its close is cut by then.
+            let last = time + limits::CLOSE_TIME + limits::CHANGE_SEEN_TIME;
+            let time = last.saturating_sub(begun.elapsed());
             self.wait_until(|| targets.iter().all(|target| target.is_drained()), time).await;
         }
         let sum = |count: fn(&Target) -> u64| targets.iter().map(|target| count(target)).sum();

@@ -144,26 +144,29 @@ fn p07_an_end_waits_for_the_end_of_a_frame_and_no_longer_than_its_time() {
     let mut client = proxyd.client();
     websocket::open(&mut client);
     assert_eq!(client.read_exact(400), whole[..400]);
-    assert_eq!(delete(&proxyd, "grace_ms=0").streams, 1);
-    assert_eq!(proxyd.put("/services/app", r#"{"stream_grace_ms":0}"#).status, 201);
-    nothing_comes(&mut client, 200);
-    drop(client);
-    // The same with a grace that is over.
+    thread::scope(|scope| {
+        let drained = scope.spawn(|| delete(&proxyd, "stream_grace_ms=0"));
+        wait_for("the target to be retired", || {
+            proxyd.state().services["app"].targets["1"].retired.then_some(())
+        });
+        nothing_comes(&mut client, 100);
+        go.send(()).unwrap();
+        assert_eq!(client.read_exact(600 + 4), whole[400..]);
+        assert_eq!(client.read_exact(4), GOING_AWAY);
+        client.send(frame(8, &[3, 0xe9], true));
+        assert!(client.is_closed(), "what comes behind our last word does not get through");
+        assert_eq!(drained.join().unwrap(), Drained { left: 0, streams: 0 });
+    });
+    // One whose frame does not end.
     proxyd.put_target("app", "1", &backend.target());
     let mut client = proxyd.client();
     websocket::open(&mut client);
     assert_eq!(client.read_exact(400), whole[..400]);
-    assert_eq!(delete(&proxyd, "grace_ms=0&stream_grace_ms=0"), Drained { left: 0, streams: 1 });
-    // The first of the two connections takes the first word.
+    let begun = Instant::now();
+    assert_eq!(delete(&proxyd, "stream_grace_ms=0"), Drained { left: 0, streams: 0 });
+    assert!(begun.elapsed() > SECOND * 2);
+    assert!(client.is_closed());
     go.send(()).unwrap();
-    go.send(()).unwrap();
-    let mut got = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(count @ 1..) = std::io::Read::read(&mut client.stream, &mut buffer) {
-        got.extend_from_slice(&buffer[..count]);
-    }
-    let cut = got.is_empty();
-    assert!(cut || got == [&whole[400..], GOING_AWAY].concat(), "{got:?}");
 }
 
 #[test]
@@ -311,7 +314,7 @@ fn p07_an_answer_longer_than_the_grace_counts_as_a_stream() {
 #[test]
 fn p07_term_gives_streams_a_grace_of_their_own() {
     let (backend, closed) = echoes();
-    let mut proxyd = Proxyd::start_with(&["--grace", "1", "--stream-grace", "2"]);
+    let mut proxyd = Proxyd::start_with(&["--grace", "1", "--stream-grace", "5"]);
     proxyd.put_route("app.test", "app");
     proxyd.put_target("app", "1", &backend.target());
     let mut client = proxyd.client();
@@ -325,7 +328,7 @@ fn p07_term_gives_streams_a_grace_of_their_own() {
     thread::sleep((SECOND + SECOND / 2).saturating_sub(begun.elapsed()));
     echo(&mut client, "still there");
     assert_eq!(client.read_exact(4), GOING_AWAY);
-    assert!(begun.elapsed() > SECOND * 2);
+    assert!(begun.elapsed() > SECOND * 5);
     client.send(frame(8, &[3, 0xe9], true));
     assert!(client.is_closed());
     assert_eq!(closed.recv_timeout(DEADLINE).unwrap(), [3, 0xe9]);
@@ -393,8 +396,8 @@ fn p10_an_idle_websocket_holds_little() {
     let before = pss();
     let mut all = open(COUNT);
     let each = pss().saturating_sub(before) * 1024 / COUNT;
-    // A debug build, whose futures are larger. Buffers would be 20 kB at least.
-    assert!(each < 12_000, "{each} bytes each");
+    // A debug build, whose futures are larger. Buffers would be 40 kB: what was sent has touched them.
+    assert!(each < 20_000, "{each} bytes each");
     for client in &mut all {
         echo(client, "still there");
     }
