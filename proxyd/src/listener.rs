@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::sys::socket::{Backlog, listen};
+use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
@@ -31,6 +31,9 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
             return;
         }
     };
+    // What is accepted inherits it. Without it an answer in two writes waits for an acknowledgement;
+    // where it cannot be set, answers are still whole.
+    let _ = setsockopt(&listener, sockopt::TcpNoDelay, &true);
     loop {
         let Some(admission) = worker.admit() else {
             sleep(limits::ACCEPT_PAUSE).await;
@@ -38,9 +41,6 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
         };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Without it an answer in two writes waits for an acknowledgement; that it may
-                // fail on a connection that is gone already is seen by the first read.
-                let _ = stream.set_nodelay(true);
                 let worker = Rc::clone(&worker);
                 let client = worker.client();
                 spawn_local(async move {

@@ -245,9 +245,11 @@ fn z05_a_thousand_jobs_are_told_at_once_and_hold_nobody_up() {
         for number in 0..jobs {
             init.launch_job(&format!("job.{number}"), &spec);
         }
-        wait::until("the last one's memory to be there", || {
+        wait::until("the memory of all to be there", || {
+            let has_memory = |job: &Value| number(&job["memory"]["currentBytes"]) > 1_000_000;
             let last = stats(init, &format!("/job/job.{}/stats", jobs - 1));
-            (number(&last["memory"]["currentBytes"]) > 1_000_000).then_some(())
+            let all = || stats(init, "/jobs/stats").as_array().unwrap().iter().all(has_memory);
+            (has_memory(&last) && all()).then_some(())
         });
         let before = used(init);
         let all = stats(init, "/jobs/stats");

@@ -12,6 +12,9 @@ fn sized() -> Backend {
     Backend::start(|seen, out| {
         let mut left = seen.target.trim_start_matches('/').parse().unwrap_or(2);
         write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {left}\r\n\r\n")?;
+        if seen.method == "HEAD" {
+            return Ok(true);
+        }
         while left > 0 {
             let size = left.min(10_000);
             out.write_all(&[b'x'; 10_000][..size])?;
