@@ -198,7 +198,7 @@ impl Back<'_> {
             Stop::Failed => Broken::Unanswered,
         })?;
         let tray = self.tray.insert(self.claim.worker.spare.tray());
-        let relay = Relay {
+        let mut relay = Relay {
             upstream,
             client,
             buffer: &mut tray.answer,

@@ -360,7 +360,7 @@ impl Exchange<'_> {
             End::Whole { reuse_client: true } => Next::Again,
             End::Whole { reuse_client: false } | End::Switched => Next::Close,
             End::Ended => Next::Linger,
-            End::Refused(refusal) => self.refuse(refusal, received).await,
+            End::Refused(refusal) => Box::pin(self.refuse(refusal, received)).await,
             End::Closed(maintenance) => {
                 let status = maintenance.wire.status;
                 let write = |to_head, connection: &[u8], out: &mut Vec<u8>| {

@@ -125,7 +125,7 @@ pub(crate) struct Relay<'a, U, C> {
 impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
     /// Relays interim answers, the final one's head and its body. `until`: when the head must be
     /// there.
-    pub(crate) async fn run(mut self, until: Instant) -> Result<Relayed, Broken> {
+    pub(crate) async fn run(&mut self, until: Instant) -> Result<Relayed, Broken> {
         let mut untouched = true;
         for _ in 0..=limits::INTERIM {
             self.timer.set(until);
@@ -133,7 +133,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             let status = self.head.status;
             if let 100 | 102..=199 = status {
                 untouched = false;
-                self.interim().await?;
+                Box::pin(self.interim()).await?;
                 continue;
             }
             if self.judge.is_some_and(|declines| declines(status, untouched)) {
@@ -142,7 +142,11 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             if self.rules.is_some_and(|rules| rules.replaces(status)) {
                 return Err(Broken::Replaced(status));
             }
-            return if status == 101 { self.switch().await } else { self.finish().await };
+            // What few answers need is on the heap: it is not for each to carry it.
+            return match status {
+                101 => Box::pin(self.switch()).await,
+                _ => self.finish().await,
+            };
         }
         Err(Broken::Malformed(Malformed::TooManyInterim))
     }
@@ -178,7 +182,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         Ok(())
     }
 
-    async fn switch(mut self) -> Result<Relayed, Broken> {
+    async fn switch(&mut self) -> Result<Relayed, Broken> {
         let answer = self.head.upgrade.map_or(&b""[..], |answer| answer.of(self.buffer.data()));
         if !self.ask.upgrade.is_some_and(|offer| is_offered(offer, answer)) {
             return Err(Broken::Malformed(Malformed::Switched));
@@ -192,7 +196,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         Ok(Relayed::Switched)
     }
 
-    async fn finish(mut self) -> Result<Relayed, Broken> {
+    async fn finish(&mut self) -> Result<Relayed, Broken> {
         let framing = self.head.framing;
         let length_unknown = matches!(framing, Framing::Chunked | Framing::UntilClose);
         let reframed = match (length_unknown, self.ask.is_11) {
@@ -227,7 +231,8 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             let events = self.stream_events(&mut body, chunked, trailers.as_ref(), &mut pace);
             Box::pin(events).await?;
         } else if !body.is_done() {
-            self.stream_body(&mut body, chunked, trailers.as_ref(), &mut pace).await?;
+            let rest = self.stream_body(&mut body, chunked, trailers.as_ref(), &mut pace);
+            Box::pin(rest).await?;
         }
         let reuse_upstream = self.may_ask_again() && self.buffer.is_empty();
         Ok(Relayed::Whole { reuse_upstream, reuse_client })
