@@ -44,11 +44,98 @@ pub(crate) enum Attempted {
     Gone,
 }
 
-/// One attempt, and all that it works with.
+/// One attempt: where from, where to, and what its answer goes back with.
 pub(crate) struct Attempt<'a> {
     pub(crate) stream: &'a mut TcpStream,
     pub(crate) upstream: &'a mut Upstream,
     pub(crate) outgoing: &'a [u8],
+    pub(crate) back: Back<'a>,
+    pub(crate) started: Instant,
+}
+
+impl Attempt<'_> {
+    /// A request that is in `outgoing` as a whole.
+    pub(crate) async fn run(self) -> Attempted {
+        let Attempt { stream, upstream, outgoing, back, started } = self;
+        let (sent, bounds) = (back.sent, back.bounds);
+        let (mut reader, mut writer) = upstream.split();
+        let (from_client, mut client) = stream.split();
+        let until = started + bounds.answer;
+        back.timer.set(until);
+        let mut gone = 0;
+        match flow::send(&mut writer, outgoing, back.timer, &mut gone).await {
+            Err(Stop::TimedOut) => return Attempted::Refused(Refusal::SlowAnswer),
+            Err(Stop::Failed) if gone == 0 => return Attempted::Unsent,
+            // Half a request may have been enough for an answer.
+            Err(Stop::Failed) | Ok(()) => {}
+        }
+        let mut relay = pin!(back.run(&mut reader, &mut client, until));
+        let mut presence = Presence::of(from_client.as_ref(), bounds);
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = relay.as_mut().poll(cx) {
+                return Poll::Ready(attempted(result, sent));
+            }
+            if !sent.begun() && presence.poll_gone(cx).is_ready() {
+                return Poll::Ready(Attempted::Gone);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// A request whose body is still coming. The answer may begin, and end, before it is there.
+    pub(crate) async fn run_with_upload(self, upload: &mut Upload) -> Attempted {
+        let Attempt { stream, upstream, outgoing, back, started: _ } = self;
+        let (sent, bounds) = (back.sent, back.bounds);
+        let (mut reader, mut writer) = upstream.split();
+        let (mut from_client, mut to_client) = stream.split();
+        back.timer.set_after(bounds.write);
+        let mut gone = 0;
+        match flow::send(&mut writer, outgoing, back.timer, &mut gone).await {
+            Err(Stop::TimedOut) => return Attempted::Refused(Refusal::SlowAnswer),
+            Err(Stop::Failed) if gone == 0 => return Attempted::Unsent,
+            Err(Stop::Failed) | Ok(()) => {}
+        }
+        let late = Instant::now() + NOT_YET;
+        let mut answer_due = Timer::new(late);
+        let mut relay = pin!(back.run(&mut reader, &mut to_client, late));
+        sent.early.set(true);
+        let done = {
+            let mut up = pin!(upload.run(&mut from_client, &mut writer));
+            poll_fn(|cx| {
+                match up.as_mut().poll(cx) {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(()) | Err(Lost::Upstream)) => return Poll::Ready(None),
+                    Poll::Ready(Err(lost)) => return Poll::Ready(Some(lost_by(lost, sent))),
+                }
+                relay.as_mut().poll(cx).map(|result| Some(attempted(result, sent)))
+            })
+            .await
+        };
+        if let Some(attempted) = done {
+            return attempted;
+        }
+        sent.early.set(false);
+        answer_due.set_after(bounds.answer);
+        let mut presence = Presence::of(from_client.as_ref(), bounds);
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = relay.as_mut().poll(cx) {
+                return Poll::Ready(attempted(result, sent));
+            }
+            if !sent.begun() && answer_due.poll(cx).is_ready() {
+                return Poll::Ready(Attempted::Refused(Refusal::SlowAnswer));
+            }
+            if !sent.begun() && presence.poll_gone(cx).is_ready() {
+                return Poll::Ready(Attempted::Gone);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// The way back, before anything has come on it.
+pub(crate) struct Back<'a> {
     /// What the answer was relayed with, once there was one.
     pub(crate) tray: &'a mut Option<Box<Tray>>,
     pub(crate) timer: &'a mut Timer,
@@ -62,122 +149,6 @@ pub(crate) struct Attempt<'a> {
     pub(crate) cookies: &'a [u8],
     pub(crate) added: Added<'a>,
     pub(crate) bounds: &'a Bounds,
-    pub(crate) started: Instant,
-}
-
-impl Attempt<'_> {
-    /// A request that is in `outgoing` as a whole.
-    pub(crate) async fn run(self) -> Attempted {
-        let (mut reader, mut writer) = self.upstream.split();
-        let (from_client, mut client) = self.stream.split();
-        let until = self.started + self.bounds.answer;
-        self.timer.set(until);
-        let mut gone = 0;
-        match flow::send(&mut writer, self.outgoing, self.timer, &mut gone).await {
-            Err(Stop::TimedOut) => return Attempted::Refused(Refusal::SlowAnswer),
-            Err(Stop::Failed) if gone == 0 => return Attempted::Unsent,
-            // Half a request may have been enough for an answer.
-            Err(Stop::Failed) | Ok(()) => {}
-        }
-        let back = Back {
-            tray: self.tray,
-            timer: self.timer,
-            claim: self.claim,
-            sent: self.sent,
-            ask: self.ask,
-            added: self.added,
-            bounds: self.bounds,
-            judge: self.judge,
-            rules: self.rules,
-            cookies: self.cookies,
-        };
-        let mut relay = pin!(back.run(&mut reader, &mut client, until));
-        let mut presence = Presence::of(from_client.as_ref(), self.bounds);
-        poll_fn(|cx| {
-            if let Poll::Ready(result) = relay.as_mut().poll(cx) {
-                return Poll::Ready(attempted(result, self.sent));
-            }
-            if !self.sent.begun() && presence.poll_gone(cx).is_ready() {
-                return Poll::Ready(Attempted::Gone);
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// A request whose body is still coming. The answer may begin, and end, before it is there.
-    pub(crate) async fn run_with_upload(self, upload: &mut Upload) -> Attempted {
-        let (mut reader, mut writer) = self.upstream.split();
-        let (mut from_client, mut to_client) = self.stream.split();
-        self.timer.set_after(self.bounds.write);
-        let mut gone = 0;
-        match flow::send(&mut writer, self.outgoing, self.timer, &mut gone).await {
-            Err(Stop::TimedOut) => return Attempted::Refused(Refusal::SlowAnswer),
-            Err(Stop::Failed) if gone == 0 => return Attempted::Unsent,
-            Err(Stop::Failed) | Ok(()) => {}
-        }
-        let late = Instant::now() + NOT_YET;
-        let mut answer_due = Timer::new(late);
-        let back = Back {
-            tray: self.tray,
-            timer: self.timer,
-            claim: self.claim,
-            sent: self.sent,
-            ask: self.ask,
-            added: self.added,
-            bounds: self.bounds,
-            judge: self.judge,
-            rules: self.rules,
-            cookies: self.cookies,
-        };
-        let mut relay = pin!(back.run(&mut reader, &mut to_client, late));
-        self.sent.early.set(true);
-        let done = {
-            let mut up = pin!(upload.run(&mut from_client, &mut writer));
-            poll_fn(|cx| {
-                match up.as_mut().poll(cx) {
-                    Poll::Pending => {}
-                    Poll::Ready(Ok(()) | Err(Lost::Upstream)) => return Poll::Ready(None),
-                    Poll::Ready(Err(lost)) => return Poll::Ready(Some(lost_by(lost, self.sent))),
-                }
-                relay.as_mut().poll(cx).map(|result| Some(attempted(result, self.sent)))
-            })
-            .await
-        };
-        if let Some(attempted) = done {
-            return attempted;
-        }
-        self.sent.early.set(false);
-        answer_due.set_after(self.bounds.answer);
-        let mut presence = Presence::of(from_client.as_ref(), self.bounds);
-        poll_fn(|cx| {
-            if let Poll::Ready(result) = relay.as_mut().poll(cx) {
-                return Poll::Ready(attempted(result, self.sent));
-            }
-            if !self.sent.begun() && answer_due.poll(cx).is_ready() {
-                return Poll::Ready(Attempted::Refused(Refusal::SlowAnswer));
-            }
-            if !self.sent.begun() && presence.poll_gone(cx).is_ready() {
-                return Poll::Ready(Attempted::Gone);
-            }
-            Poll::Pending
-        })
-        .await
-    }
-}
-
-/// The way back, before anything has come on it.
-struct Back<'a> {
-    tray: &'a mut Option<Box<Tray>>,
-    timer: &'a mut Timer,
-    claim: &'a Claim,
-    sent: &'a Sent,
-    ask: Ask<'a>,
-    added: Added<'a>,
-    bounds: &'a Bounds,
-    judge: Judge<'a>,
-    rules: Option<&'a Rules>,
-    cookies: &'a [u8],
 }
 
 impl Back<'_> {

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::access_log::{KeptLine, Line};
-use crate::attempt::{self, Attempted};
+use crate::attempt::{Attempt, Attempted, Back};
 use crate::bounds::Bounds;
 use crate::buffer::{Desk, Tray};
 use crate::flow::{self, Stop};
@@ -307,10 +307,7 @@ impl Exchange<'_> {
             expects: request.expects_continue,
             keep_alive: request.keeps_alive(),
         };
-        let attempt = attempt::Attempt {
-            stream: self.stream,
-            upstream,
-            outgoing,
+        let back = Back {
             tray: &mut self.tray,
             timer: self.timer,
             claim,
@@ -321,8 +318,9 @@ impl Exchange<'_> {
             cookies: &self.cookies,
             added: self.origin.added(self.front),
             bounds: self.own_bounds.as_deref().unwrap_or(&self.front.bounds),
-            started: self.asked,
         };
+        let attempt =
+            Attempt { stream: self.stream, upstream, outgoing, back, started: self.asked };
         match &mut self.upload {
             None => attempt.run().await,
             Some(upload) => Box::pin(attempt.run_with_upload(upload)).await,

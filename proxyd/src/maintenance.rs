@@ -6,7 +6,7 @@ use proxyd_wire as wire;
 
 use crate::access_log::push_number;
 use crate::network::Networks;
-use crate::refusal::reason;
+use crate::refusal::{OwnAnswer, reason};
 use crate::settings::{BadSetting, in_range, is_field_value};
 
 /// An answer that is given instead of the targets'.
@@ -37,33 +37,25 @@ impl Maintenance {
     /// Writes the whole answer; returns how long its body is.
     pub(crate) fn write(&self, to_head: bool, connection: &[u8], out: &mut Vec<u8>) -> u64 {
         let wire::Maintenance { status, body, content_type, retry_after_s, .. } = &self.wire;
-        let reason = reason(*status);
         let own;
         let (body, content_type): (&str, &str) = if body.is_empty() {
+            let reason = reason(*status);
             own = format!("{status} {reason}: this site is under maintenance, try again later.\n");
             (&own, "text/plain; charset=utf-8")
         } else {
             (body, content_type)
         };
-        out.clear();
-        let head = format!(
-            "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\n\
-             Cache-Control: no-store\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        out.extend_from_slice(head.as_bytes());
-        if let Some(seconds) = retry_after_s {
-            out.extend_from_slice(b"Retry-After: ");
-            push_number(out, u64::from(*seconds));
-            out.extend_from_slice(b"\r\n");
-        }
-        out.extend_from_slice(connection);
-        out.extend_from_slice(b"\r\n");
-        if to_head {
-            return 0;
-        }
-        out.extend_from_slice(body.as_bytes());
-        body.len() as u64
+        let fields = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"Cache-Control: no-store\r\n");
+            if let Some(seconds) = retry_after_s {
+                out.extend_from_slice(b"Retry-After: ");
+                push_number(out, u64::from(*seconds));
+                out.extend_from_slice(b"\r\n");
+            }
+            out.extend_from_slice(connection);
+        };
+        OwnAnswer { status: *status, content_type, body: body.as_bytes() }
+            .write(to_head, fields, out)
     }
 }
 
@@ -102,7 +94,7 @@ mod tests {
         assert_eq!(
             said,
             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html; charset=utf-8\r\n\
-             Cache-Control: no-store\r\nContent-Length: 12\r\nRetry-After: 120\r\n\
+             Content-Length: 12\r\nCache-Control: no-store\r\nRetry-After: 120\r\n\
              Connection: close\r\n\r\n<p>back soon"
         );
         let mut out = Vec::new();

@@ -151,23 +151,15 @@ impl Refusal {
                 ("text/plain; charset=utf-8", Cow::Owned(text.into_bytes()))
             }
         };
-        out.clear();
-        out.extend_from_slice(b"HTTP/1.1 ");
-        push_number(out, u64::from(status));
-        for part in [" ", reason, "\r\nContent-Type: ", content_type] {
-            out.extend_from_slice(part.as_bytes());
-        }
-        out.extend_from_slice(b"\r\nContent-Length: ");
-        push_number(out, body.len() as u64);
-        out.extend_from_slice(b"\r\n");
-        self.write_fields(manner, out);
-        out.extend_from_slice(manner.connection);
-        out.extend_from_slice(b"\r\n");
-        if manner.to_head {
-            return 0;
-        }
-        out.extend_from_slice(&body);
-        body.len() as u64
+        let own = OwnAnswer { status, content_type, body: &body };
+        own.write(
+            manner.to_head,
+            |out| {
+                self.write_fields(manner, out);
+                out.extend_from_slice(manner.connection);
+            },
+            out,
+        )
     }
 
     /// What goes with the status.
@@ -196,6 +188,40 @@ impl Refusal {
             }
             _ => {}
         }
+    }
+}
+
+/// An answer that is not a target's.
+pub(crate) struct OwnAnswer<'a> {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'a str,
+    pub(crate) body: &'a [u8],
+}
+
+impl OwnAnswer<'_> {
+    /// Writes all of it, with what `fields` adds to the head; returns how much of a body there is.
+    pub(crate) fn write(
+        &self,
+        to_head: bool,
+        fields: impl FnOnce(&mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) -> u64 {
+        out.clear();
+        out.extend_from_slice(b"HTTP/1.1 ");
+        push_number(out, u64::from(self.status));
+        for part in [" ", reason(self.status), "\r\nContent-Type: ", self.content_type] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.extend_from_slice(b"\r\nContent-Length: ");
+        push_number(out, self.body.len() as u64);
+        out.extend_from_slice(b"\r\n");
+        fields(out);
+        out.extend_from_slice(b"\r\n");
+        if to_head {
+            return 0;
+        }
+        out.extend_from_slice(self.body);
+        self.body.len() as u64
     }
 }
 

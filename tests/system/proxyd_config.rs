@@ -243,10 +243,17 @@ fn p02_restarted_alone_it_goes_on_with_what_was_wanted() {
     assert_eq!(serde_json::to_value(&second.state().routes["app.test"]).unwrap(), route);
     // Ended: so is what was changed at the last moment.
     second.put_route("late.test", "app");
+    assert_eq!(second.put("/services/app/pause", "{}").status, 201);
     second.signal(Signal::SIGTERM);
     assert_eq!(second.wait().code(), Some(0));
     let third = with_state(&file);
-    assert_eq!((third.state().generation, third.state().routes.len()), (3, 2));
+    assert_eq!((third.state().generation, third.state().routes.len()), (4, 2));
+    // What was paused is so still: its requests wait.
+    let mut client = third.client();
+    client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    wait_for("the request to wait", || (third.state().services["app"].waiting == 1).then_some(()));
+    assert_eq!(third.control("DELETE", "/services/app/pause", "", "").status, 204);
+    assert_eq!(client.answer().text(), "kept");
     assert!(!folder.path().join("state.json.new").exists());
 }
 

@@ -82,17 +82,17 @@ fn o19_half_a_tunnel_goes_on() {
 fn p07_a_websocket_goes_on_for_its_grace_and_is_then_told_1001() {
     let (backend, closed) = echoes();
     let proxyd = Proxyd::with_target(&backend.target());
-    assert_eq!(proxyd.put("/services/app", r#"{"stream_grace_ms":600}"#).status, 200);
+    assert_eq!(proxyd.put("/services/app", r#"{"stream_grace_ms":3000}"#).status, 200);
     let mut client = proxyd.client();
     websocket::open(&mut client);
     echo(&mut client, "before");
     assert_eq!(proxyd.state().services["app"].targets["1"].streams, 1);
     let begun = Instant::now();
     assert_eq!(delete(&proxyd, "grace_ms=10000"), Drained { left: 0, streams: 1 });
-    assert!(begun.elapsed() < Duration::from_millis(500), "streams are not waited for");
+    assert!(begun.elapsed() < SECOND * 3, "streams are not waited for");
     echo(&mut client, "after");
     assert_eq!(client.read_exact(4), GOING_AWAY);
-    assert!(begun.elapsed() > Duration::from_millis(600));
+    assert!(begun.elapsed() > SECOND * 3);
     assert_eq!(closed.recv_timeout(DEADLINE).unwrap(), [3, 0xe9], "the target, too");
     client.send(frame(8, &[3, 0xe9], true));
     assert!(client.is_closed());
@@ -263,20 +263,26 @@ fn rest(client: &mut Client) -> usize {
     count
 }
 
-#[test]
-fn p07_a_stream_of_events_is_not_cut_at_a_swap() {
-    let (backend, event) = events();
-    let proxyd = Proxyd::with_target(&backend.target());
+/// A client to whom events have begun to flow.
+fn listening(proxyd: &Proxyd, event: &impl Fn()) -> Client {
     let mut client = proxyd.client();
     client.send("GET /events HTTP/1.1\r\nHost: app.test\r\n\r\n");
     event();
     wait_for("the stream to be counted", || {
         (proxyd.state().services["app"].targets["1"].streams == 1).then_some(())
     });
+    client
+}
+
+#[test]
+fn p07_a_stream_of_events_is_not_cut_at_a_swap() {
+    let (backend, event) = events();
+    let proxyd = Proxyd::with_target(&backend.target());
+    let mut client = listening(&proxyd, &event);
     let begun = Instant::now();
     let drained = delete(&proxyd, "grace_ms=5000");
     assert_eq!(drained, Drained { left: 0, streams: 1 });
-    assert!(begun.elapsed() < SECOND);
+    assert!(begun.elapsed() < SECOND * 5, "its grace is for requests");
     event();
     let head = client.read_exact(20);
     assert!(head.starts_with(b"HTTP/1.1 200 OK"));
@@ -286,12 +292,7 @@ fn p07_a_stream_of_events_is_not_cut_at_a_swap() {
 fn p07_a_stream_of_events_ends_with_its_grace() {
     let (backend, event) = events();
     let proxyd = Proxyd::with_target(&backend.target());
-    let mut client = proxyd.client();
-    client.send("GET /events HTTP/1.1\r\nHost: app.test\r\n\r\n");
-    event();
-    wait_for("the stream to be counted", || {
-        (proxyd.state().services["app"].targets["1"].streams == 1).then_some(())
-    });
+    let mut client = listening(&proxyd, &event);
     assert_eq!(delete(&proxyd, "stream_grace_ms=200"), Drained { left: 0, streams: 0 });
     let answer = client.answer();
     assert_eq!((answer.status, answer.complete), (200, false), "its end is not made up");

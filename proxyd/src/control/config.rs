@@ -10,9 +10,8 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use proxyd_wire as wire;
 
 use crate::config::Config;
-use crate::control::demanded_generation;
+use crate::control::change::{self, demanded_generation};
 use crate::control::failure::Failure;
-use crate::control::target::settle;
 use crate::registry::Registry;
 
 type Tag = [(HeaderName, String); 1];
@@ -38,11 +37,9 @@ pub(crate) async fn put(
     if !unreadable.is_empty() {
         return Err(Failure::Config(unreadable));
     }
-    let generation = registry.change(|state| {
-        state.expect_generation(wanted)?;
+    let generation = change::make(&registry, wanted, |state| {
         state.replace(config)?;
-        Ok::<_, Failure>(state.generation())
-    })?;
-    settle(&registry).await;
-    Ok((StatusCode::NO_CONTENT, tag(generation)))
+        Ok(state.generation())
+    });
+    Ok((StatusCode::NO_CONTENT, tag(generation.await?)))
 }

@@ -8,9 +8,8 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::HeaderMap;
 use proxyd_wire as wire;
 
-use crate::control::demanded_generation;
+use crate::control::change::{self, demanded_generation};
 use crate::control::failure::Failure;
-use crate::control::target::settle;
 use crate::front::Front;
 use crate::registry::Registry;
 
@@ -26,11 +25,9 @@ pub(crate) async fn put(
     let wanted = demanded_generation(&headers)?;
     let Json(wire) = body.map_err(Failure::Body)?;
     let front = Front::new(wire.clone())?;
-    registry.change(|state| {
-        state.expect_generation(wanted)?;
+    let put = change::make(&registry, wanted, |state| {
         state.put_front(front);
-        Ok::<_, Failure>(())
-    })?;
-    settle(&registry).await;
-    Ok(Json(wire))
+        Ok(())
+    });
+    put.await.map(|()| Json(wire))
 }

@@ -8,9 +8,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use proxyd_wire as wire;
 
-use crate::control::demanded_generation;
+use crate::control::change::{self, answer_put, demanded_generation};
 use crate::control::failure::Failure;
-use crate::control::target::{answer_put, settle};
 use crate::maintenance::Maintenance;
 use crate::name::Name;
 use crate::registry::Registry;
@@ -25,12 +24,9 @@ pub(crate) async fn put(
     let wanted = demanded_generation(&headers)?;
     let Json(wire) = body.map_err(Failure::Body)?;
     let maintenance = Maintenance::new(wire.clone())?;
-    let put = registry.change(|state| {
-        state.expect_generation(wanted)?;
-        Ok::<_, Failure>(state.put_maintenance(&service, maintenance)?)
-    })?;
-    settle(&registry).await;
-    Ok((answer_put(put), Json(wire)))
+    let put =
+        change::make(&registry, wanted, |state| Ok(state.put_maintenance(&service, maintenance)?));
+    Ok((answer_put(put.await?), Json(wire)))
 }
 
 pub(crate) async fn delete(
@@ -40,11 +36,9 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Failure> {
     let service = Name::parse(&service)?;
     let wanted = demanded_generation(&headers)?;
-    registry.change(|state| {
-        state.expect_generation(wanted)?;
+    let ended = change::make(&registry, wanted, |state| {
         let not = || Failure::NotMaintained(service.as_str().to_owned());
         if state.delete_maintenance(&service) { Ok(()) } else { Err(not()) }
-    })?;
-    settle(&registry).await;
-    Ok(StatusCode::NO_CONTENT)
+    });
+    ended.await.map(|()| StatusCode::NO_CONTENT)
 }

@@ -28,6 +28,7 @@
 //! What only watches is told in [`monitor`]. With `If-Match: "GENERATION"` a change is made only at that generation, else 412. Errors are
 //! `ErrorBody`. A change is answered when every worker acts on it.
 
+mod change;
 mod config;
 mod door;
 mod failure;
@@ -51,12 +52,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::HeaderMap;
 use axum::middleware;
 use axum::routing::{get, put};
 use tokio::task::JoinSet;
 
-use crate::control::failure::Failure;
 use crate::control::peer::Peer;
 use crate::limits;
 use crate::registry::Registry;
@@ -125,15 +124,4 @@ fn app(registry: Arc<Registry>) -> Router {
         .layer(DefaultBodyLimit::max(limits::CONTROL_BODY))
         .layer(middleware::from_fn(peer::check))
         .with_state(registry)
-}
-
-/// What `If-Match` demands: `None` for no demand.
-fn demanded_generation(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
-    let Some(value) = headers.get("if-match") else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(None);
-    }
-    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    number.parse().map(Some).map_err(|_| Failure::Precondition(text.chars().take(64).collect()))
 }

@@ -8,9 +8,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use proxyd_wire as wire;
 
-use crate::control::demanded_generation;
+use crate::control::change::{self, answer_put, demanded_generation};
 use crate::control::failure::Failure;
-use crate::control::target::{answer_put, settle};
 use crate::name::Name;
 use crate::registry::Registry;
 use crate::settings::check_pause;
@@ -25,12 +24,8 @@ pub(crate) async fn put(
     let wanted = demanded_generation(&headers)?;
     let Json(wire) = body.map_err(Failure::Body)?;
     check_pause(&wire)?;
-    let put = registry.change(|state| {
-        state.expect_generation(wanted)?;
-        Ok::<_, Failure>(state.put_pause(&service, &wire)?)
-    })?;
-    settle(&registry).await;
-    Ok((answer_put(put), Json(wire)))
+    let put = change::make(&registry, wanted, |state| Ok(state.put_pause(&service, &wire)?));
+    Ok((answer_put(put.await?), Json(wire)))
 }
 
 pub(crate) async fn delete(
@@ -40,11 +35,9 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Failure> {
     let service = Name::parse(&service)?;
     let wanted = demanded_generation(&headers)?;
-    registry.change(|state| {
-        state.expect_generation(wanted)?;
+    let ended = change::make(&registry, wanted, |state| {
         let not = || Failure::NotPaused(service.as_str().to_owned());
         if state.delete_pause(&service) { Ok(()) } else { Err(not()) }
-    })?;
-    settle(&registry).await;
-    Ok(StatusCode::NO_CONTENT)
+    });
+    ended.await.map(|()| StatusCode::NO_CONTENT)
 }

@@ -8,9 +8,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use proxyd_wire as wire;
 
-use crate::control::demanded_generation;
+use crate::control::change::{self, answer_put, demanded_generation};
 use crate::control::failure::Failure;
-use crate::control::target::{answer_put, settle};
 use crate::registry::Registry;
 use crate::route::{Key, Route};
 
@@ -34,12 +33,8 @@ pub(crate) async fn put(
     let Json(wire) = body.map_err(Failure::Body)?;
     let mut route = Route::new(key, wire.clone())?;
     route.read_pages()?;
-    let put = registry.change(|state| {
-        state.expect_generation(wanted)?;
-        Ok::<_, Failure>(state.put_route(route)?)
-    })?;
-    settle(&registry).await;
-    Ok((answer_put(put), Json(wire)))
+    let put = change::make(&registry, wanted, |state| Ok(state.put_route(route)?));
+    Ok((answer_put(put.await?), Json(wire)))
 }
 
 pub(crate) async fn delete(
@@ -49,10 +44,8 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Failure> {
     let key = Key::parse(&key)?;
     let wanted = demanded_generation(&headers)?;
-    registry.change(|state| {
-        state.expect_generation(wanted)?;
+    let deleted = change::make(&registry, wanted, |state| {
         if state.delete_route(&key) { Ok(()) } else { Err(Failure::NoRoute(key)) }
-    })?;
-    settle(&registry).await;
-    Ok(StatusCode::NO_CONTENT)
+    });
+    deleted.await.map(|()| StatusCode::NO_CONTENT)
 }

@@ -8,9 +8,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use proxyd_wire as wire;
 
-use crate::control::demanded_generation;
+use crate::control::change::{self, answer_put, demanded_generation};
 use crate::control::failure::Failure;
-use crate::control::target::{Grace, answer_put, drain, settle};
+use crate::control::target::{Grace, drain};
 use crate::name::Name;
 use crate::registry::Registry;
 use crate::settings::Settings;
@@ -34,12 +34,8 @@ pub(crate) async fn put(
     let wanted = demanded_generation(&headers)?;
     let Json(wire) = body.map_err(Failure::Body)?;
     let settings = Settings::new(wire.clone())?;
-    let put = registry.change(|state| {
-        state.expect_generation(wanted)?;
-        Ok::<_, Failure>(state.put_service(&service, settings)?)
-    })?;
-    settle(&registry).await;
-    Ok((answer_put(put), Json(wire)))
+    let put = change::make(&registry, wanted, |state| Ok(state.put_service(&service, settings)?));
+    Ok((answer_put(put.await?), Json(wire)))
 }
 
 pub(crate) async fn delete(
@@ -52,8 +48,7 @@ pub(crate) async fn delete(
     let wanted = demanded_generation(&headers)?;
     let Query(grace) = grace.map_err(Failure::Query)?;
     let streams = grace.of_streams();
-    let targets = registry.change(|state| {
-        state.expect_generation(wanted)?;
+    let targets = change::begin(&registry, wanted, |state| {
         let unknown = || Failure::NoService(service.as_str().to_owned());
         state.delete_service(&service, streams).ok_or_else(unknown)
     })?;

@@ -10,13 +10,11 @@ use axum::http::{HeaderMap, StatusCode};
 use proxyd_wire as wire;
 use serde::Deserialize;
 
-use crate::control::demanded_generation;
+use crate::control::change::{self, answer_put, demanded_generation};
 use crate::control::failure::Failure;
-use crate::limits;
 use crate::name::Name;
 use crate::registry::Registry;
 use crate::settings::check_target;
-use crate::state::Put;
 use crate::target::{Address, Target};
 
 /// How long to wait for requests in flight.
@@ -60,11 +58,10 @@ pub(crate) async fn put(
     let address = Address::parse(&target.address)?;
     check_target(&target)?;
     let wire = target.clone();
-    let put = registry.change(|state| {
-        state.expect_generation(wanted)?;
-        Ok::<_, Failure>(state.put_target(&service, &name, address, wire)?)
-    })?;
-    settle(&registry).await;
+    let put = change::make(&registry, wanted, |state| {
+        Ok(state.put_target(&service, &name, address, wire)?)
+    });
+    let put = put.await?;
     Ok((answer_put(put), Json(target)))
 }
 
@@ -78,8 +75,7 @@ pub(crate) async fn delete(
     let wanted = demanded_generation(&headers)?;
     let Query(grace) = grace.map_err(Failure::Query)?;
     let streams = grace.of_streams();
-    let target = registry.change(|state| {
-        state.expect_generation(wanted)?;
+    let target = change::begin(&registry, wanted, |state| {
         state.retire(&service, &name, streams).ok_or_else(|| no_target(&service, &name))
     })?;
     Ok(drain(&registry, &[target], &grace).await)
@@ -91,23 +87,9 @@ pub(crate) async fn drain(
     targets: &[Arc<Target>],
     grace: &Grace,
 ) -> Json<wire::Drained> {
-    settle(registry).await;
+    change::settle(registry).await;
     let time = Duration::from_millis(u64::from(grace.grace_ms));
     Json(registry.drain(targets, time, grace.of_streams()).await)
-}
-
-/// Waits until the change that was just made is what every worker acts on.
-pub(crate) async fn settle(registry: &Registry) {
-    if !registry.seen_by_all(registry.generation(), limits::CHANGE_SEEN_TIME).await {
-        eprintln!("proxyd: a worker has not acted on a change for {:?}", limits::CHANGE_SEEN_TIME);
-    }
-}
-
-pub(crate) fn answer_put(put: Put) -> StatusCode {
-    match put {
-        Put::Created => StatusCode::CREATED,
-        Put::Changed | Put::Unchanged => StatusCode::OK,
-    }
 }
 
 fn no_target(service: &Name, name: &Name) -> Failure {
