@@ -10,11 +10,14 @@ use init_wire::{Account, JobSpec, Restart, Stop};
 
 use crate::health::Check;
 use crate::name::{AppName, Host, InstanceId, Port};
+use crate::order::Revision;
 
 /// The app's name in the environment of its instances.
 pub(crate) const ENV_APP: &str = "BOOTCTL_APP";
 /// The instance's number.
 pub(crate) const ENV_INSTANCE: &str = "BOOTCTL_INSTANCE";
+/// How often the app was restarted, if it was.
+pub(crate) const ENV_REVISION: &str = "BOOTCTL_REVISION";
 /// The port that it has to listen on.
 pub(crate) const ENV_PORT: &str = "PORT";
 /// Where programs are looked for when the app's `[env]` does not say.
@@ -57,12 +60,15 @@ impl Default for Drain {
 }
 
 impl App {
-    /// The job of one instance.
-    pub(crate) fn job(&self, number: u32, port: Port) -> JobSpec {
+    /// The job of one instance, in a revision of the app.
+    pub(crate) fn job(&self, number: u32, port: Port, revision: Revision) -> JobSpec {
         let mut envs = self.env.clone();
         envs.insert(ENV_APP.into(), self.name.to_string());
         envs.insert(ENV_INSTANCE.into(), number.to_string());
         envs.insert(ENV_PORT.into(), port.to_string());
+        if !revision.is_first() {
+            envs.insert(ENV_REVISION.into(), revision.to_string());
+        }
         JobSpec {
             args: self.args.clone(),
             cwd: self.cwd.clone(),
@@ -117,7 +123,7 @@ mod tests {
     fn a_job_tells_whose_it_is() {
         let app = sample("shop.example", 2);
         let port = Port::new(9001).expect("not 0");
-        let spec = app.job(2, port);
+        let spec = app.job(2, port, Revision::default());
         let (id, seen) = identify("shop.example.2", &spec).expect("ours");
         assert_eq!((id.number, seen), (2, port));
         assert_eq!(id.app, app.name);
@@ -126,7 +132,7 @@ mod tests {
     #[test]
     fn a_job_that_only_looks_like_ours_is_not() {
         let app = sample("shop.example", 2);
-        let spec = app.job(2, Port::new(9001).expect("not 0"));
+        let spec = app.job(2, Port::new(9001).expect("not 0"), Revision::default());
         assert_eq!(identify("shop.example.3", &spec), None);
         assert_eq!(identify("shop.example.1", &JobSpec::new("server")), None);
     }

@@ -26,6 +26,7 @@ Examples:
   bootctl status                   all apps and their instances
   bootctl stop shop.example        stop an app, also across reboots
   bootctl start shop.example       start it again; done when it answers
+  bootctl restart shop.example     replace its processes; no request is lost
   bootctl attach shop.example.1    see what an instance writes, and type to it
   bootctl reload                   take over the config as it is now
   init -- bootctl boot             what a machine or a container starts
@@ -104,17 +105,18 @@ pub(crate) struct Change {
     pub(crate) at: At,
 }
 
-/// Have a new process take over from an old one; done when it serves
+/// Have new processes of an app take over from the old ones; done when all of them serve
 ///
-/// The new one is started beside the old one and told all that it has to know. The old one then finishes
-/// what it has begun, and ends. If the new one never gets ready, the old one stays.
+/// One by one: a new instance is started beside the old ones, and when it serves, an old one finishes what
+/// it has begun and ends. If the new one never gets ready, the old ones stay. The same with the proxy.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  bootctl restart shop.example
   bootctl restart proxyd")]
 pub(crate) struct Restart {
-    /// What to restart
-    #[arg(value_name = "WHAT", value_parser = ["proxyd"])]
+    /// The app's name, or proxyd
+    #[arg(value_name = "APP")]
     pub(crate) what: String,
 
     #[command(flatten)]

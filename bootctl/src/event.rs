@@ -53,6 +53,7 @@ pub(crate) enum Verb {
     Show(String),
     Start(String),
     Stop(String),
+    Restart(String),
     Reload,
     RestartProxy,
 }

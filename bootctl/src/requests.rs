@@ -8,11 +8,10 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use crate::admin::wire::{AppView, Refusal, StatusView, SupervisorView};
-use crate::app::App;
 use crate::config;
 use crate::event::{Ask, Event, Reply, Verb};
-use crate::name::{AppName, InstanceId, nearest};
-use crate::plan::{Life, Wanted};
+use crate::name::{AppName, nearest};
+use crate::plan::Wanted;
 use crate::proxy_standing::{proxy_standing, proxy_view};
 use crate::standing::{Standing, app_view, standing};
 use crate::supervise::Supervisor;
@@ -27,8 +26,13 @@ pub(crate) struct Waiter {
 }
 
 /// What for.
-enum Goal {
-    App(AppName),
+pub(crate) enum Goal {
+    /// All instances of this app are as it is wanted, and serve.
+    Running(AppName),
+    /// The same, and that is what a restart has led to.
+    Restarted(AppName),
+    /// It has none left.
+    Stopped(AppName),
     Proxy,
     Everything,
 }
@@ -63,6 +67,7 @@ impl Supervisor {
             }
             Verb::Start(app) => self.start(&app),
             Verb::Stop(app) => self.stop(&app),
+            Verb::Restart(app) => self.restart(&app),
             Verb::Reload => self.reload(),
             Verb::RestartProxy => {
                 self.proxy_outdated = self.roster.observed().proxies.into_keys().last();
@@ -70,29 +75,6 @@ impl Supervisor {
                 Ok(Goal::Proxy)
             }
         }
-    }
-
-    fn start(&mut self, app: &str) -> Result<Goal, Box<Reply>> {
-        let (name, app) = self.whole(app)?;
-        if app.instances == 0 {
-            let message = format!(
-                "{name} is parked; write instances = 1 or more in its file and run `bootctl \
-                 reload`"
-            );
-            return Err(refused(StatusCode::CONFLICT, "parked", message));
-        }
-        self.note_stopped(&name, false)?;
-        self.wanted.insert(name.clone(), Wanted::Running(app));
-        self.roster.refused.remove(&name);
-        self.clear_ended(&name);
-        Ok(Goal::App(name))
-    }
-
-    fn stop(&mut self, app: &str) -> Result<Goal, Box<Reply>> {
-        let (name, app) = self.whole(app)?;
-        self.note_stopped(&name, true)?;
-        self.wanted.insert(name.clone(), Wanted::Stopped(app));
-        Ok(Goal::App(name))
     }
 
     /// A config with a problem is not taken over at all: what runs is what was good.
@@ -145,7 +127,14 @@ impl Supervisor {
 
     fn judge(&self, goal: &Goal) -> Standing {
         match goal {
-            Goal::App(name) => self.standing(name),
+            Goal::Running(name) | Goal::Restarted(name) => match self.wanted.get(name) {
+                Some(Wanted::Running(_)) => self.standing(name),
+                other => Standing::Failed(crossed(name, other)),
+            },
+            Goal::Stopped(name) => match self.wanted.get(name) {
+                Some(Wanted::Stopped(_)) | None => self.standing(name),
+                other => Standing::Failed(crossed(name, other)),
+            },
             Goal::Proxy => self.proxy_standing(),
             Goal::Everything => self.overall(),
         }
@@ -181,9 +170,17 @@ impl Supervisor {
         proxy_standing(wanted.as_ref(), &self.roster, &observed, trouble)
     }
 
+    /// Whether somebody waits for a restart of this app.
+    pub(crate) fn is_being_restarted(&self, name: &AppName) -> bool {
+        let restarts = |waiter: &Waiter| matches!(&waiter.goal, Goal::Restarted(n) if n == name);
+        self.waiters.values().any(restarts)
+    }
+
     fn reply(&self, goal: &Goal) -> Reply {
         match goal {
-            Goal::App(name) => Reply::App(self.view(name)),
+            Goal::Running(name) | Goal::Restarted(name) | Goal::Stopped(name) => {
+                Reply::App(self.view(name))
+            }
             Goal::Proxy | Goal::Everything => Reply::Status(self.status()),
         }
     }
@@ -214,7 +211,7 @@ impl Supervisor {
     }
 
     /// The app of that name.
-    fn known(&self, text: &str) -> Result<AppName, Box<Reply>> {
+    pub(crate) fn known(&self, text: &str) -> Result<AppName, Box<Reply>> {
         let found = AppName::parse(text).ok().filter(|name| self.wanted.contains_key(name));
         found.ok_or_else(|| {
             let names = || self.wanted.keys().map(AppName::as_str);
@@ -229,43 +226,20 @@ impl Supervisor {
             refused(StatusCode::NOT_FOUND, "unknown_app", message)
         })
     }
-
-    /// The app of that name, whose file is fine.
-    fn whole(&self, text: &str) -> Result<(AppName, App), Box<Reply>> {
-        let name = self.known(text)?;
-        match self.wanted.get(&name) {
-            Some(Wanted::Running(app) | Wanted::Stopped(app)) => Ok((name, app.clone())),
-            Some(Wanted::AsItIs) | None => {
-                let message = format!(
-                    "the file of {name} is broken; `bootctl check` says where; repair it and run \
-                     `bootctl reload`"
-                );
-                Err(refused(StatusCode::CONFLICT, "broken_file", message))
-            }
-        }
-    }
-
-    fn note_stopped(&mut self, name: &AppName, stopped: bool) -> Result<(), Box<Reply>> {
-        self.store
-            .set_stopped(name, stopped)
-            .map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, "store", error.to_string()))
-    }
-
-    /// What has ended is started again by whoever asks for a start.
-    fn clear_ended(&mut self, name: &AppName) {
-        let observed = self.roster.observed();
-        let ended = observed
-            .instances
-            .iter()
-            .filter(|(id, seen)| id.app == *name && seen.life == Life::Ended);
-        let ended: Vec<InstanceId> = ended.map(|(id, _)| id.clone()).collect();
-        for id in ended {
-            self.retire(&id);
-        }
-    }
 }
 
-fn refused(status: StatusCode, error: &str, message: String) -> Box<Reply> {
+pub(crate) fn refused(status: StatusCode, error: &str, message: String) -> Box<Reply> {
     let refusal = Refusal { error: error.into(), message, problems: Vec::new() };
     Box::new(Reply::Refused(status, refusal))
+}
+
+/// What has come of an app whose goal is out of reach now.
+fn crossed(name: &AppName, wanted: Option<&Wanted>) -> String {
+    let what = match wanted {
+        Some(Wanted::Running(_)) => "was started",
+        Some(Wanted::Stopped(_)) => "was stopped",
+        Some(Wanted::AsItIs) => "got a broken file",
+        None => "was removed",
+    };
+    format!("{name} {what} meanwhile, so this was not brought to its end")
 }

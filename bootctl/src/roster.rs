@@ -317,13 +317,14 @@ impl Roster {
 mod tests {
     use super::*;
     use crate::app::sample;
+    use crate::order::Order;
 
     fn id() -> InstanceId {
         InstanceId::new(AppName::parse("a").expect("a name"), 1)
     }
 
     fn event(status: Status, pid: u32) -> JobEvent {
-        let spec = sample("a", 1).job(1, Port::new(9000).expect("not 0"));
+        let spec = Order::new(sample("a", 1)).job(1, Port::new(9000).expect("not 0"));
         let job = JobInfo {
             id: "a.1".into(),
             status,
@@ -349,7 +350,7 @@ mod tests {
         for event_first in [true, false] {
             let mut roster = Roster::default();
             let port = Port::new(9000).expect("not 0");
-            roster.starting(&id(), port, Box::new(sample("a", 1).job(1, port)));
+            roster.starting(&id(), port, Box::new(Order::new(sample("a", 1)).job(1, port)));
             assert_eq!(life(&roster), Some(Life::Asked));
             if event_first {
                 roster.take(event(Status::Running, 7));

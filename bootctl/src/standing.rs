@@ -8,6 +8,7 @@ use crate::admin::wire::{AppState, AppView, InstanceState, InstanceView};
 use crate::app::App;
 use crate::health::Health;
 use crate::name::{AppName, InstanceId};
+use crate::order::Order;
 use crate::plan::{Life, Observed, Seen, Wanted, serves};
 use crate::roster::Roster;
 
@@ -33,8 +34,8 @@ pub(crate) fn standing(
     roster: &Roster,
     observed: &Observed,
 ) -> Standing {
-    let app = match wanted {
-        Some(Wanted::Running(app)) if app.instances > 0 => app,
+    let order = match wanted {
+        Some(Wanted::Running(order)) if order.app.instances > 0 => order,
         Some(Wanted::AsItIs) => return Standing::Reached,
         Some(Wanted::Running(_) | Wanted::Stopped(_)) | None => {
             let mut left = instances(name, observed).map(|(id, _)| id.to_string()).peekable();
@@ -51,15 +52,15 @@ pub(crate) fn standing(
     if !roster.is_current {
         return Standing::Working("init does not answer".into());
     }
-    running(app, roster, observed)
+    running(order, roster, observed)
 }
 
-fn running(app: &App, roster: &Roster, observed: &Observed) -> Standing {
+fn running(order: &Order, roster: &Roster, observed: &Observed) -> Standing {
     let mut serving = 0;
     let mut waiting = Vec::new();
-    for (id, seen) in instances(&app.name, observed) {
+    for (id, seen) in instances(&order.app.name, observed) {
         let job = roster.job(id);
-        let current = app.job(id.number, seen.port) == seen.spec;
+        let current = order.job(id.number, seen.port) == seen.spec;
         if current && seen.life != Life::Leaving {
             if serves(id, seen, observed) {
                 serving += 1;
@@ -74,11 +75,11 @@ fn running(app: &App, roster: &Roster, observed: &Observed) -> Standing {
         let state = job.map_or(InstanceState::Starting, |job| instance_state(seen.life, job));
         waiting.push(format!("{id} is {}", state.word()));
     }
-    let wanted = app.instances as usize;
+    let wanted = order.app.instances as usize;
     if serving == wanted && waiting.is_empty() {
         return Standing::Reached;
     }
-    waiting.insert(0, format!("{serving} of {wanted} instances of {} serve", app.name));
+    waiting.insert(0, format!("{serving} of {wanted} instances of {} serve", order.app.name));
     Standing::Working(waiting.join(", "))
 }
 
@@ -124,14 +125,14 @@ pub(crate) fn app_view(
         (Standing::Failed(why), _) => (AppState::Failed, Some(why.clone())),
         (Standing::Working(why), _) => (AppState::Changing, Some(why.clone())),
         (Standing::Reached, Some(Wanted::Stopped(_))) => (AppState::Stopped, None),
-        (Standing::Reached, Some(Wanted::Running(app))) if app.instances == 0 => {
+        (Standing::Reached, Some(Wanted::Running(order))) if order.app.instances == 0 => {
             (AppState::Parked, None)
         }
         (Standing::Reached, Some(Wanted::Running(_))) => (AppState::Running, None),
         (Standing::Reached, Some(Wanted::AsItIs) | None) => (AppState::Held, None),
     };
     let (count, hosts) = match wanted {
-        Some(Wanted::Running(app)) => (app.instances, hosts(app)),
+        Some(Wanted::Running(order)) => (order.app.instances, hosts(&order.app)),
         Some(Wanted::Stopped(app)) => (0, hosts(app)),
         Some(Wanted::AsItIs) | None => (0, vec![name.to_string()]),
     };

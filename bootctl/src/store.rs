@@ -1,25 +1,23 @@
-//! What has to survive a reboot: which apps are stopped. `STATE_DIR/state.json`.
+//! What has to survive a reboot: a record an app, in `STATE_DIR/state.json`.
 //!
-//! Written whole, then renamed into place; the version before stays as `state.json.previous`. A
-//! file that cannot be understood is set aside, not overwritten, and the previous one is read.
+//! Written whole, and only when something changes, then renamed into place; the version before stays
+//! as `state.json.previous`. A file that cannot be understood is set aside, not overwritten, and the
+//! previous one is read.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use tracing::error;
 
 use crate::name::AppName;
-
-const VERSION: u32 = 1;
+use crate::record::{self, Record, RecordError, Records};
 
 /// The file and what it holds.
 #[derive(Debug)]
 pub(crate) struct Store {
     folder: PathBuf,
-    stopped: BTreeSet<AppName>,
+    records: Records,
 }
 
 /// Why it cannot be read or written.
@@ -29,27 +27,16 @@ pub(crate) enum StoreError {
     Write { path: PathBuf, source: io::Error },
     #[error("{} cannot be read: {source}; see to its permissions, or remove it", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} is truncated or corrupt ({source})", path.display())]
-    Corrupt { path: PathBuf, source: serde_json::Error },
-    #[error("{} has version {found}, but this bootctl knows {VERSION}", path.display())]
-    Version { path: PathBuf, found: u32 },
-    #[error("{} names an app {name:?}, which {source}", path.display())]
-    Name { path: PathBuf, name: String, source: crate::name::HostError },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    version: u32,
-    stopped: Vec<String>,
+    #[error("{} {source}", path.display())]
+    Record { path: PathBuf, source: RecordError },
 }
 
 impl Store {
     /// Reads what there is.
     pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join("state.json");
-        let stopped = match read(&path) {
-            Ok(stopped) => stopped,
+        let records = match read(&path) {
+            Ok(records) => records,
             Err(error @ StoreError::Read { .. }) => return Err(error),
             Err(error) => {
                 let aside = folder.join("state.json.refused");
@@ -62,38 +49,45 @@ impl Store {
                 fs::rename(&path, &aside)
                     .map_err(|source| StoreError::Write { path: aside, source })?;
                 read(&previous).unwrap_or_else(|error| {
-                    error!("{error}; no app counts as stopped");
-                    BTreeSet::new()
+                    error!("{error}; no app counts as stopped or restarted");
+                    Records::new()
                 })
             }
         };
-        Ok(Self { folder: folder.to_owned(), stopped })
+        Ok(Self { folder: folder.to_owned(), records })
     }
 
-    pub(crate) fn is_stopped(&self, app: &AppName) -> bool {
-        self.stopped.contains(app)
+    /// What is kept of an app.
+    pub(crate) fn record(&self, app: &AppName) -> Record {
+        self.records.get(app).cloned().unwrap_or_default()
     }
 
-    /// Notes that an app is stopped, or not. Nothing changes if that cannot be written.
-    pub(crate) fn set_stopped(&mut self, app: &AppName, stopped: bool) -> Result<(), StoreError> {
-        if self.is_stopped(app) == stopped {
+    /// Changes what is kept of an app. Nothing changes if that cannot be written.
+    pub(crate) fn change(
+        &mut self,
+        app: &AppName,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), StoreError> {
+        let before = self.record(app);
+        let mut record = before.clone();
+        change(&mut record);
+        if record == before {
             return Ok(());
         }
-        let mut set = self.stopped.clone();
-        if stopped {
-            set.insert(app.clone());
+        let mut records = self.records.clone();
+        if record == Record::default() {
+            records.remove(app);
         } else {
-            set.remove(app);
+            records.insert(app.clone(), record);
         }
-        self.write(&set)
+        self.write(&records)
             .map_err(|source| StoreError::Write { path: self.folder.join("state.json"), source })?;
-        self.stopped = set;
+        self.records = records;
         Ok(())
     }
 
-    fn write(&self, stopped: &BTreeSet<AppName>) -> io::Result<()> {
-        let stopped = stopped.iter().map(ToString::to_string).collect();
-        let text = serde_json::to_vec_pretty(&Document { version: VERSION, stopped })?;
+    fn write(&self, records: &Records) -> io::Result<()> {
+        let text = record::write(records)?;
         fs::create_dir_all(&self.folder)?;
         let path = self.folder.join("state.json");
         let new = self.folder.join("state.json.new");
@@ -114,25 +108,13 @@ impl Store {
     }
 }
 
-fn read(path: &Path) -> Result<BTreeSet<AppName>, StoreError> {
+fn read(path: &Path) -> Result<Records, StoreError> {
     let text = match fs::read(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Records::new()),
         Err(source) => return Err(StoreError::Read { path: path.to_owned(), source }),
     };
-    let document: Document = serde_json::from_slice(&text)
-        .map_err(|source| StoreError::Corrupt { path: path.to_owned(), source })?;
-    if document.version != VERSION {
-        return Err(StoreError::Version { path: path.to_owned(), found: document.version });
-    }
-    let name = |name: String| {
-        AppName::parse(&name).map_err(|source| StoreError::Name {
-            path: path.to_owned(),
-            name,
-            source,
-        })
-    };
-    document.stopped.into_iter().map(name).collect()
+    record::parse(&text).map_err(|source| StoreError::Record { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -141,6 +123,16 @@ mod tests {
 
     fn app(name: &str) -> AppName {
         AppName::parse(name).expect("a name")
+    }
+
+    impl Store {
+        fn is_stopped(&self, name: &AppName) -> bool {
+            self.record(name).stopped
+        }
+
+        fn set_stopped(&mut self, name: &AppName, stopped: bool) -> Result<(), StoreError> {
+            self.change(name, |record| record.stopped = stopped)
+        }
     }
 
     #[test]
@@ -174,5 +166,25 @@ mod tests {
             again.set_stopped(&app("b"), false).expect("written");
             again.set_stopped(&app("b"), true).expect("written");
         }
+    }
+
+    #[test]
+    fn version_1_is_taken_over_and_written_anew_only_with_a_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state.json");
+        let first = "{\"version\": 1, \"stopped\": [\"a\"]}";
+        fs::write(&path, first).expect("written");
+        let mut store = Store::open(folder.path()).expect("opened");
+        store.set_stopped(&app("a"), true).expect("nothing to do");
+        assert_eq!(fs::read_to_string(&path).expect("there"), first);
+        store
+            .change(&app("b"), |record| record.revision = record.revision.next())
+            .expect("written");
+        let text = fs::read_to_string(&path).expect("there");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(
+            value,
+            serde_json::json!({"version": 2, "apps": {"a": {"stopped": true}, "b": {"revision": 1}}})
+        );
     }
 }

@@ -14,13 +14,14 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::act::Hands;
-use crate::app::Drain;
+use crate::app::{App, Drain};
 use crate::client::{InitError, News};
 use crate::config::{Config, Settings};
 use crate::event::Event;
 use crate::generation::{self, Generation, WantedProxy};
 use crate::health::{Check, Health};
 use crate::name::{AppName, InstanceId, Port};
+use crate::order::Order;
 use crate::plan::{Action, Desired, Proxy, Push, SeenProxy, Wanted, key, plan};
 use crate::probe;
 use crate::proxy;
@@ -97,14 +98,23 @@ impl Supervisor {
             self.settings.proxy.listen = listen;
         }
         let running = config.apps.into_iter().map(|(name, app)| {
-            let stopped = self.store.is_stopped(&name);
-            (name, if stopped { Wanted::Stopped(app) } else { Wanted::Running(app) })
+            let wanted = self.as_recorded(&name, app);
+            (name, wanted)
         });
         let held = config.broken.into_iter().map(|name| (name, Wanted::AsItIs));
         self.wanted = running.chain(held).collect();
         self.roster.refused.clear();
         self.proxy_trouble = None;
         self.proxy_build = proxy::build(&self.proxy_program());
+    }
+
+    /// An app whose file is fine, as it is wanted.
+    pub(crate) fn as_recorded(&self, name: &AppName, app: App) -> Wanted {
+        let record = self.store.record(name);
+        if record.stopped {
+            return Wanted::Stopped(app);
+        }
+        Wanted::Running(Order { app, revision: record.revision, held: false })
     }
 
     /// Works until it has wound down.
@@ -137,10 +147,10 @@ impl Supervisor {
             Event::Started { id, result } => {
                 self.roster.answered(&id, result.is_ok());
                 if let Err(InitError::Refused(body)) = result
-                    && let Some(Wanted::Running(app)) = self.wanted.get(&id.app)
+                    && let Some(Wanted::Running(order)) = self.wanted.get(&id.app)
                 {
                     let message = format!("init does not start {id}: {}", body.message);
-                    self.roster.refused.insert(id.app, (app.clone(), message));
+                    self.roster.refused.insert(id.app, (order.app.clone(), message));
                 }
             }
             Event::Retired { id, result } => {
@@ -238,10 +248,8 @@ impl Supervisor {
         }
         let Some(job) = self.roster.job(id) else { return };
         let spec = job.spec.clone();
-        let mut drain = match self.wanted.get(&id.app) {
-            Some(Wanted::Running(app) | Wanted::Stopped(app)) => app.drain,
-            Some(Wanted::AsItIs) | None => Drain::default(),
-        };
+        let app = self.wanted.get(&id.app).and_then(Wanted::app);
+        let mut drain = app.map_or_else(Drain::default, |app| app.drain);
         if self.winding_down {
             // There is nobody who could take them over later.
             drain.streams = Duration::ZERO;
@@ -282,10 +290,8 @@ impl Supervisor {
             self.unwatch(&id);
         }
         for (id, (pid, port)) in processes {
-            let check = match self.wanted.get(&id.app) {
-                Some(Wanted::Running(app) | Wanted::Stopped(app)) => app.health.clone(),
-                Some(Wanted::AsItIs) | None => Check::default(),
-            };
+            let app = self.wanted.get(&id.app).and_then(Wanted::app);
+            let check = app.map_or_else(Check::default, |app| app.health.clone());
             let same = |watched: &Watched| watched.pid == pid && watched.check == check;
             if self.watches.get(&id).is_some_and(same) {
                 continue;

@@ -1,5 +1,5 @@
 //! An app with no vices but those asked for: listens on `PORT`, after `DELAY_MS`, and answers
-//! every request with who it is. `/crash` ends it with 3, `/slow` takes half a second.
+//! every request with who it is. `/crash` ends it with 3, `/slow` takes half a second, or `SLOW_MS`.
 
 use std::env::var;
 use std::io::{BufRead, BufReader, Write};
@@ -8,8 +8,7 @@ use std::thread::{self, sleep};
 use std::time::Duration;
 
 fn main() {
-    let delay = var("DELAY_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    sleep(Duration::from_millis(delay));
+    sleep(time("DELAY_MS", 0));
     let port: u16 = var("PORT").expect("PORT is set").parse().expect("a port");
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     for stream in listener.incoming().flatten() {
@@ -24,7 +23,7 @@ fn serve(stream: &TcpStream) -> Option<()> {
         while !lines.next()?.ok()?.is_empty() {}
         match request.split(' ').nth(1)? {
             "/crash" => std::process::exit(3),
-            "/slow" => sleep(Duration::from_millis(500)),
+            "/slow" => sleep(time("SLOW_MS", 500)),
             _ => {}
         }
         let env = |name| var(name).unwrap_or_default();
@@ -38,4 +37,9 @@ fn serve(stream: &TcpStream) -> Option<()> {
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         (&*stream).write_all(answer.as_bytes()).ok()?;
     }
+}
+
+fn time(name: &str, default: u64) -> Duration {
+    let told = var(name).ok().and_then(|text| text.parse().ok());
+    Duration::from_millis(told.unwrap_or(default))
 }

@@ -6,6 +6,7 @@ mod bootctl_apps;
 mod bootctl_attach;
 mod bootctl_config;
 mod bootctl_proxy;
+mod bootctl_roll;
 mod bootctl_socket;
 mod bootctl_wind_down;
 mod deploys;

@@ -6,6 +6,7 @@
 //! | `GET /apps/{app}` | shows one app | 200 `AppView`, 404 |
 //! | `PUT /apps/{app}/start` | wants it to run; answers when all instances are ready | 200 `AppView`, 404, 409 failed, 504 |
 //! | `PUT /apps/{app}/stop` | wants it stopped; answers when all instances are gone | 200 `AppView`, 404, 504 |
+//! | `PUT /apps/{app}/restart` | replaces its instances one by one; answers when all of the new ones serve | 200 `AppView`, 404, 409 failed, 504 |
 //! | `PUT /proxy/restart` | a new generation of the proxy takes over; answers when it serves | 200 `StatusView`, 409 failed, 504 |
 //! | `PUT /reload` | reads the config anew; answers when all is as it says | 200 `StatusView`, 409, 422 problems, 504 |
 //!
@@ -49,6 +50,7 @@ fn router(door: Door) -> Router {
         .route("/apps/{app}", get(show))
         .route("/apps/{app}/start", put(start))
         .route("/apps/{app}/stop", put(stop))
+        .route("/apps/{app}/restart", put(restart))
         .route("/proxy/restart", put(restart_proxy))
         .route("/reload", put(reload))
         .fallback(unknown)
@@ -93,6 +95,14 @@ async fn stop(
     ask(&door, Verb::Stop(app), wait.duration()).await
 }
 
+async fn restart(
+    State(door): State<Door>,
+    Path(app): Path<String>,
+    Query(wait): Query<Wait>,
+) -> Response {
+    ask(&door, Verb::Restart(app), wait.duration()).await
+}
+
 async fn reload(State(door): State<Door>, Query(wait): Query<Wait>) -> Response {
     ask(&door, Verb::Reload, wait.duration()).await
 }
@@ -117,7 +127,8 @@ async fn ask(door: &Door, verb: Verb, within: Option<Duration>) -> Response {
 
 async fn unknown() -> Response {
     let message = "there is no such path; there are GET /status, GET /apps/APP, \
-                   PUT /apps/APP/start, PUT /apps/APP/stop, PUT /proxy/restart, PUT /reload";
+                   PUT /apps/APP/start, PUT /apps/APP/stop, PUT /apps/APP/restart, \
+                   PUT /proxy/restart, PUT /reload";
     refused(StatusCode::NOT_FOUND, "unknown_path", message)
 }
 

@@ -1,12 +1,21 @@
-//! `bootctl restart proxyd`
+//! `bootctl restart APP`, `bootctl restart proxyd`
 
 use crate::admin::client::{Client, ClientError};
-use crate::admin::wire::StatusView;
+use crate::admin::wire::{AppView, StatusView};
 use crate::cli::Restart;
+use crate::generation;
+use crate::http::segment;
 
 pub(super) async fn run(restart: &Restart) -> Result<String, ClientError> {
     let client = Client::at(&restart.at.socket());
-    let status: StatusView = client.put("/proxy/restart", restart.wait.duration()).await?;
-    let pid = status.proxy.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-    Ok(format!("{} is restarted{pid}", restart.what))
+    let within = restart.wait.duration();
+    if restart.what == generation::JOB {
+        let status: StatusView = client.put("/proxy/restart", within).await?;
+        let pid = status.proxy.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+        return Ok(format!("{} is restarted{pid}", restart.what));
+    }
+    let path = format!("/apps/{}/restart", segment(&restart.what));
+    let app: AppView = client.put(&path, within).await?;
+    let ports: Vec<_> = app.instances.iter().map(|i| format!("{} on {}", i.job, i.port)).collect();
+    Ok(format!("{} is restarted: {}", app.app, ports.join(", ")))
 }

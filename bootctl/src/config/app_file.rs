@@ -13,7 +13,7 @@ use init_wire::{Policy, Restart, SignalName, Stop};
 
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
-use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_PORT};
+use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_PORT, ENV_REVISION};
 use crate::health::{Check, Probe};
 use crate::name::AppName;
 
@@ -149,7 +149,7 @@ fn join(folder: &Path, text: &str) -> String {
 fn environment(section: &Section<'_>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
     for field in section.fields() {
-        if [ENV_APP, ENV_INSTANCE, ENV_PORT].contains(&field.name()) {
+        if [ENV_APP, ENV_INSTANCE, ENV_PORT, ENV_REVISION].contains(&field.name()) {
             field.report_key(Fault::Reserved);
         } else if field.name().is_empty() || field.name().contains(['=', '\0']) {
             let instead = "a variable's name is not empty and holds no `=`";

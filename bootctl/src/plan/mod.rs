@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::generation::{Generation, WantedProxy};
 use crate::health::Health;
 use crate::name::{AppName, Host, InstanceId, Port};
+use crate::order::Order;
 
 pub(crate) use generations::serves as proxy_serves;
 
@@ -39,11 +40,22 @@ pub(crate) struct Desired {
 #[derive(Clone, Debug)]
 pub(crate) enum Wanted {
     /// Its instances.
-    Running(App),
+    Running(Order),
     /// Its hosts, without instances.
     Stopped(App),
     /// That it stays as it is: its file is broken.
     AsItIs,
+}
+
+impl Wanted {
+    /// The app, if its file is fine.
+    pub(crate) fn app(&self) -> Option<&App> {
+        match self {
+            Self::Running(order) => Some(&order.app),
+            Self::Stopped(app) => Some(app),
+            Self::AsItIs => None,
+        }
+    }
 }
 
 /// What is there.
@@ -189,10 +201,10 @@ pub(crate) fn plan(
             retired.insert(id.clone());
             actions.push(Action::Retire { id });
         }
-        if let Wanted::Running(app) = wanted
+        if let Wanted::Running(order) = wanted
             && !observed.refused.contains(name)
         {
-            start(app, &crew, observed, &mut ports, &mut actions);
+            start(order, &crew, observed, &mut ports, &mut actions);
         }
     }
     if desired.proxy.is_some() {
@@ -208,19 +220,20 @@ pub(crate) fn plan(
 }
 
 fn start<F: Fn(Port) -> bool>(
-    app: &App,
+    order: &Order,
     crew: &Crew<'_>,
     observed: &Observed,
     ports: &mut Ports<F>,
     actions: &mut Vec<Action>,
 ) {
+    let name = &order.app.name;
     let taken =
-        |number: &u32| observed.instances.contains_key(&InstanceId::new(app.name.clone(), *number));
+        |number: &u32| observed.instances.contains_key(&InstanceId::new(name.clone(), *number));
     let numbers = (1..).filter(|number| !taken(number));
     for number in numbers.take(crew.room()) {
         let Some(port) = ports.take() else { return };
-        let id = InstanceId::new(app.name.clone(), number);
-        let spec = Box::new(app.job(number, port));
+        let id = InstanceId::new(name.clone(), number);
+        let spec = Box::new(order.job(number, port));
         actions.push(Action::Start { id, port, spec });
     }
 }
@@ -250,9 +263,9 @@ impl Member<'_> {
 
 impl<'a> Crew<'a> {
     fn muster(name: &AppName, wanted: &Wanted, observed: &'a Observed) -> Self {
-        let (app, count) = match wanted {
-            Wanted::Running(app) => (app, app.instances as usize),
-            Wanted::Stopped(app) => (app, 0),
+        let (order, count) = match wanted {
+            Wanted::Running(order) => (Some(order), order.app.instances as usize),
+            Wanted::Stopped(_) => (None, 0),
             Wanted::AsItIs => {
                 let (current, outdated) = (Vec::new(), Vec::new());
                 return Self { wanted: 0, current, outdated, in_doubt: false };
@@ -264,7 +277,9 @@ impl<'a> Crew<'a> {
             let all = observed.instances.range(from.clone()..=to.clone());
             all.filter(|(_, seen)| seen.life != Life::Leaving)
         };
-        let is_current = |id: &InstanceId, seen: &Seen| app.job(id.number, seen.port) == seen.spec;
+        let is_current = |id: &InstanceId, seen: &Seen| {
+            order.is_some_and(|order| order.job(id.number, seen.port) == seen.spec)
+        };
         let member = |(id, seen): (&'a InstanceId, &'a Seen)| Member {
             id,
             serves: serves(id, seen, observed),

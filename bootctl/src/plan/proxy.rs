@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, address, key};
 use crate::health::Health;
 use crate::name::{AppName, Host, InstanceId};
+use crate::order::Order;
 
 /// The changes that make `table` what is wanted: what is added comes before what is removed.
 pub(super) fn pushes(
@@ -61,7 +62,7 @@ fn routes(desired: &Desired, observed: &Observed) -> BTreeMap<Host, AppName> {
     let mut routes = BTreeMap::new();
     for (name, wanted) in &desired.apps {
         match wanted {
-            Wanted::Running(app) | Wanted::Stopped(app) => {
+            Wanted::Running(Order { app, .. }) | Wanted::Stopped(app) => {
                 routes.extend(app.hosts().map(|host| (host.clone(), name.clone())));
             }
             Wanted::AsItIs => {

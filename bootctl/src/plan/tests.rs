@@ -14,6 +14,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (n.clone(), prop::bool::weighted(0.7)).prop_map(|(n, a)| Happening::Crash(n, a)),
         2 => n.clone().prop_map(Happening::Change),
         1 => (n.clone(), 0..5_u32).prop_map(|(n, count)| Happening::Scale(n, count)),
+        1 => n.clone().prop_map(Happening::Restart),
         1 => (n.clone(), any::<bool>()).prop_map(|(n, runs)| Happening::Stop(n, runs)),
         1 => (n.clone(), any::<bool>()).prop_map(|(n, breaks)| Happening::Break(n, breaks)),
         1 => n.clone().prop_map(Happening::Remove),
@@ -65,7 +66,7 @@ proptest! {
 
 fn desired(app: App) -> Desired {
     Desired {
-        apps: BTreeMap::from([(app.name.clone(), Wanted::Running(app))]),
+        apps: BTreeMap::from([(app.name.clone(), Wanted::Running(Order::new(app)))]),
         proxy: None,
         first_port: Port::new(FIRST_PORT),
     }
@@ -79,7 +80,7 @@ fn observed(app: &App, lives: &[(u32, Life)]) -> Observed {
     let seen = |(number, life): &(u32, Life)| {
         let id = InstanceId::new(app.name.clone(), *number);
         let port = port(*number);
-        (id, Seen { port, spec: app.job(*number, port), life: *life })
+        (id, Seen { port, spec: Order::new(app.clone()).job(*number, port), life: *life })
     };
     Observed { instances: lives.iter().map(seen).collect(), ..Observed::default() }
 }
@@ -116,7 +117,7 @@ fn a_change_is_rolled_one_by_one() {
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), ["start a.3 on 9000"]);
 
     let port = Port::new(FIRST_PORT).expect("not 0");
-    let mut third = Seen { port, spec: new.job(3, port), life: Life::Coming };
+    let mut third = Seen { port, spec: Order::new(new.clone()).job(3, port), life: Life::Coming };
     seen.instances.insert(InstanceId::new(new.name.clone(), 3), third.clone());
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), [""; 0], "nothing goes before it is ready");
 

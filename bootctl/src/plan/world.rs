@@ -9,10 +9,11 @@ use super::{
     Action, Desired, Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Wanted,
     address, key, plan, proxy_serves, serves,
 };
-use crate::app::{App, identify, sample};
+use crate::app::{identify, sample};
 use crate::generation::{self, Generation, WantedProxy};
 use crate::health::Health;
 use crate::name::{AppName, InstanceId, Port};
+use crate::order::Order;
 
 pub(super) const APPS: [&str; 2] = ["a", "b.example"];
 pub(super) const FIRST_PORT: u16 = 9000;
@@ -32,7 +33,9 @@ pub(super) enum Happening {
     Change(usize),
     /// Or how many of it.
     Scale(usize, u32),
-    /// Or whether.
+    /// Or has it restarted.
+    Restart(usize),
+    /// Or whether it runs.
     Stop(usize, bool),
     /// Or breaks its file, or repairs it.
     Break(usize, bool),
@@ -84,6 +87,14 @@ enum File {
     Removed,
 }
 
+/// An app as its administrator has it.
+#[derive(Clone, Debug)]
+struct Declared {
+    order: Order,
+    file: File,
+    runs: bool,
+}
+
 /// All there is.
 pub(super) struct World {
     jobs: BTreeMap<String, Process>,
@@ -91,15 +102,15 @@ pub(super) struct World {
     /// What bootctl knows of readiness; empty after it was killed.
     judged: BTreeSet<String>,
     doing: Vec<Action>,
-    apps: BTreeMap<AppName, (App, File, bool)>,
+    apps: BTreeMap<AppName, Declared>,
     wanted_proxy: WantedProxy,
 }
 
 impl World {
     pub(super) fn new() -> Self {
         let apps = APPS.iter().map(|name| {
-            let app = sample(name, 2);
-            (app.name.clone(), (app, File::Fine, true))
+            let order = Order::new(sample(name, 2));
+            (order.app.name.clone(), Declared { order, file: File::Fine, runs: true })
         });
         let foreign = Process { life: Life::Running(Health::Ready), spec: JobSpec::new("sshd") };
         Self {
@@ -134,14 +145,17 @@ impl World {
                     process.life = if again { Life::Running(Health::Unready) } else { Life::Ended };
                 }
             }
-            Happening::Change(n) => self.app(n).0.args.push("more".into()),
-            Happening::Scale(n, count) => self.app(n).0.instances = count,
-            Happening::Stop(n, runs) => self.app(n).2 = runs,
-            Happening::Break(n, breaks) => {
-                let (_, file, _) = self.app(n);
-                *file = if breaks { File::Broken } else { File::Fine };
+            Happening::Change(n) => self.app(n).order.app.args.push("more".into()),
+            Happening::Scale(n, count) => self.app(n).order.app.instances = count,
+            Happening::Restart(n) => {
+                let order = &mut self.app(n).order;
+                order.revision = order.revision.next();
             }
-            Happening::Remove(n) => self.app(n).1 = File::Removed,
+            Happening::Stop(n, runs) => self.app(n).runs = runs,
+            Happening::Break(n, breaks) => {
+                self.app(n).file = if breaks { File::Broken } else { File::Fine };
+            }
+            Happening::Remove(n) => self.app(n).file = File::Removed,
             Happening::ProxyCrash(n) => {
                 if let Some(proxyd) = self.nth_proxy(n) {
                     proxyd.table = Table::default();
@@ -252,7 +266,7 @@ impl World {
             assert!(self.wanted_proxy.is_current(*generation, &proxyd.spec));
         }
         let Some((_, Proxyd { table, .. })) = serving.first() else { return };
-        for (name, (app, file, runs)) in &self.apps {
+        for (name, Declared { order, file, runs }) in &self.apps {
             let mine: Vec<_> =
                 observed.instances.iter().filter(|(id, _)| id.app == *name).collect();
             let host = table.routes.get(name.as_str());
@@ -260,12 +274,12 @@ impl World {
                 // One that has failed stays for the administrator to see, and what it was to
                 // replace goes on.
                 (File::Fine, true) if mine.iter().any(|(_, seen)| seen.life == Life::Ended) => {
-                    assert!(mine.len() <= app.instances as usize + 1, "{name}: {mine:#?}");
+                    assert!(mine.len() <= order.app.instances as usize + 1, "{name}: {mine:#?}");
                 }
                 (File::Fine, true) => {
-                    assert_eq!(mine.len(), app.instances as usize, "{name}: {mine:#?}");
+                    assert_eq!(mine.len(), order.app.instances as usize, "{name}: {mine:#?}");
                     for (id, seen) in &mine {
-                        assert_eq!(seen.spec, app.job(id.number, seen.port), "{id} is current");
+                        assert_eq!(seen.spec, order.job(id.number, seen.port), "{id} is current");
                     }
                     assert_eq!(host.map(String::as_str), Some(name.as_str()));
                 }
@@ -297,7 +311,7 @@ impl World {
         all.filter_map(|(id, p)| Some((id.clone(), identify(id, &p.spec)?.1))).collect()
     }
 
-    fn app(&mut self, n: usize) -> &mut (App, File, bool) {
+    fn app(&mut self, n: usize) -> &mut Declared {
         let name = AppName::parse(APPS[n % APPS.len()]).expect("a name");
         self.apps.get_mut(&name).expect("known")
     }
@@ -310,9 +324,9 @@ impl World {
     }
 
     fn desired(&self) -> Desired {
-        let wanted = |(app, file, runs): &(App, File, bool)| match (file, runs) {
-            (File::Fine, true) => Some(Wanted::Running(app.clone())),
-            (File::Fine, false) => Some(Wanted::Stopped(app.clone())),
+        let wanted = |Declared { order, file, runs }: &Declared| match (file, runs) {
+            (File::Fine, true) => Some(Wanted::Running(order.clone())),
+            (File::Fine, false) => Some(Wanted::Stopped(order.app.clone())),
             (File::Broken, _) => Some(Wanted::AsItIs),
             (File::Removed, _) => None,
         };
@@ -413,7 +427,7 @@ impl World {
 
     /// Clients find all that they could find.
     fn check_opened(&self, table: &Table) {
-        for (name, (_, file, _)) in &self.apps {
+        for (name, Declared { file, .. }) in &self.apps {
             let routed = table.routes.contains_key(name.as_str());
             assert!(routed || *file == File::Removed, "{name} is not known: {table:?}");
         }
@@ -461,7 +475,7 @@ fn check_retirements(desired: &Desired, observed: &Observed, actions: &[Action])
         let retired = |id: &InstanceId| actions.contains(&Action::Retire { id: id.clone() });
         let mine = || observed.instances.iter().filter(|(id, _)| id.app == *name);
         match wanted {
-            Wanted::Running(app) => {
+            Wanted::Running(Order { app, .. }) => {
                 let serving = || {
                     mine().filter(|(id, seen)| {
                         seen.life != Life::Leaving && serves(id, seen, observed)

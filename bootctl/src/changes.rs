@@ -1,0 +1,110 @@
+//! What is asked of one app: to start, to stop, to restart. It is noted first, so that it holds after
+//! a reboot too, and then it is what is wanted; the planner does the rest.
+//!
+//! To restart is to want a new revision. Who asks for one while another one is on its way waits for that
+//! one together with who asked first.
+
+use axum::http::StatusCode;
+
+use crate::app::{App, ENV_REVISION};
+use crate::event::Reply;
+use crate::name::{AppName, InstanceId};
+use crate::order::Revision;
+use crate::plan::{Life, Wanted};
+use crate::record::Record;
+use crate::requests::{Goal, refused};
+use crate::supervise::Supervisor;
+
+impl Supervisor {
+    pub(crate) fn start(&mut self, app: &str) -> Result<Goal, Box<Reply>> {
+        let (name, app) = self.at_work(app)?;
+        self.note(&name, |record| record.stopped = false)?;
+        self.want(&name, app);
+        self.clear_ended(&name);
+        Ok(Goal::Running(name))
+    }
+
+    pub(crate) fn stop(&mut self, app: &str) -> Result<Goal, Box<Reply>> {
+        let (name, app) = self.whole(app)?;
+        self.note(&name, |record| record.stopped = true)?;
+        self.want(&name, app);
+        Ok(Goal::Stopped(name))
+    }
+
+    pub(crate) fn restart(&mut self, app: &str) -> Result<Goal, Box<Reply>> {
+        let (name, app) = self.at_work(app)?;
+        if self.store.record(&name).stopped {
+            let message = format!("{name} is stopped; start it with `bootctl start {name}`");
+            return Err(refused(StatusCode::CONFLICT, "stopped", message));
+        }
+        if self.is_being_restarted(&name) {
+            return Ok(Goal::Restarted(name));
+        }
+        let revision = self.newest_revision(&name).next();
+        self.note(&name, |record| record.revision = revision)?;
+        self.want(&name, app);
+        Ok(Goal::Restarted(name))
+    }
+
+    /// The highest that was ever asked for, as far as that still matters.
+    fn newest_revision(&self, name: &AppName) -> Revision {
+        let observed = self.roster.observed();
+        let there = observed.instances.iter().filter(|(id, _)| id.app == *name);
+        let told = there.filter_map(|(_, seen)| seen.spec.envs.get(ENV_REVISION));
+        let told = told.filter_map(|text| Revision::parse(text));
+        told.chain([self.store.record(name).revision]).max().unwrap_or_default()
+    }
+
+    /// Makes it what is wanted, as it is noted.
+    fn want(&mut self, name: &AppName, app: App) {
+        let wanted = self.as_recorded(name, app);
+        self.wanted.insert(name.clone(), wanted);
+        self.roster.refused.remove(name);
+    }
+
+    /// The app of that name, which is to have instances when it runs.
+    fn at_work(&self, text: &str) -> Result<(AppName, App), Box<Reply>> {
+        let (name, app) = self.whole(text)?;
+        if app.instances == 0 {
+            let message = format!(
+                "{name} is parked; write instances = 1 or more in its file and run `bootctl \
+                 reload`"
+            );
+            return Err(refused(StatusCode::CONFLICT, "parked", message));
+        }
+        Ok((name, app))
+    }
+
+    /// The app of that name, whose file is fine.
+    fn whole(&self, text: &str) -> Result<(AppName, App), Box<Reply>> {
+        let name = self.known(text)?;
+        let Some(app) = self.wanted.get(&name).and_then(Wanted::app) else {
+            let message = format!(
+                "the file of {name} is broken; `bootctl check` says where; repair it and run \
+                 `bootctl reload`"
+            );
+            return Err(refused(StatusCode::CONFLICT, "broken_file", message));
+        };
+        let app = app.clone();
+        Ok((name, app))
+    }
+
+    fn note(&mut self, name: &AppName, change: impl FnOnce(&mut Record)) -> Result<(), Box<Reply>> {
+        self.store
+            .change(name, change)
+            .map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, "store", error.to_string()))
+    }
+
+    /// What has ended is started again by whoever asks for a start.
+    fn clear_ended(&mut self, name: &AppName) {
+        let observed = self.roster.observed();
+        let ended = observed
+            .instances
+            .iter()
+            .filter(|(id, seen)| id.app == *name && seen.life == Life::Ended);
+        let ended: Vec<InstanceId> = ended.map(|(id, _)| id.clone()).collect();
+        for id in ended {
+            self.retire(&id);
+        }
+    }
+}

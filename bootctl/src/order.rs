@@ -1,0 +1,114 @@
+//! An app as it is to run: what its file says, and in which revision. A new revision of the same file
+//! is a restart: its instances differ from the earlier ones in nothing but their environment.
+
+use std::fmt;
+use std::hash::Hasher;
+
+use init_wire::JobSpec;
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::app::App;
+use crate::name::Port;
+
+/// An app that is to run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Order {
+    pub(crate) app: App,
+    pub(crate) revision: Revision,
+    /// This very order has failed: what runs of earlier ones is to go on instead.
+    pub(crate) held: bool,
+}
+
+/// How often an app was restarted. 0 is not told to its instances.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub(crate) struct Revision(u64);
+
+/// What tells one order from another, whichever instance it is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Digest(String);
+
+impl Order {
+    /// As the file says, for the first time.
+    #[cfg(test)]
+    pub(crate) fn new(app: App) -> Self {
+        Self { app, revision: Revision::default(), held: false }
+    }
+
+    /// The job of one instance.
+    pub(crate) fn job(&self, number: u32, port: Port) -> JobSpec {
+        self.app.job(number, port, self.revision)
+    }
+
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing is held yet"))]
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::of(&self.app, self.revision)
+    }
+}
+
+impl Revision {
+    /// The one after this.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+
+    /// The one that no file has been restarted to.
+    pub(crate) fn is_first(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl Digest {
+    /// That of the job of an instance that there is not: number and place are the same for all.
+    pub(crate) fn of(app: &App, revision: Revision) -> Self {
+        let mut hasher = SipHasher13::new();
+        // Strings, numbers and maps with strings for keys can always be written.
+        let text = serde_json::to_vec(&app.job(0, Port::HIGHEST, revision)).unwrap_or_default();
+        hasher.write(&text);
+        Self(format!("{:032x}", hasher.finish128().as_u128()))
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::sample;
+
+    #[test]
+    fn a_digest_tells_orders_apart_and_not_instances() {
+        let order = Order::new(sample("a", 1));
+        let more = Order::new(sample("a", 5));
+        assert_eq!(order.digest(), more.digest(), "to scale is no new order");
+        let held = Order { held: true, ..order.clone() };
+        assert_eq!(order.digest(), held.digest());
+        let again = Order { revision: order.revision.next(), ..order.clone() };
+        assert_ne!(order.digest(), again.digest());
+        let mut changed = order.clone();
+        changed.app.args.push("more".into());
+        assert_ne!(order.digest(), changed.digest());
+    }
+
+    #[test]
+    fn the_first_revision_is_not_told() {
+        let order = Order::new(sample("a", 1));
+        let port = Port::new(9000).expect("not 0");
+        let told = |order: &Order| order.job(1, port).envs.get(crate::app::ENV_REVISION).cloned();
+        assert_eq!(told(&order), None);
+        let again = Order { revision: order.revision.next().next(), ..order };
+        assert_eq!(told(&again).as_deref(), Some("2"));
+    }
+}
