@@ -56,7 +56,7 @@ impl Supervisor {
     }
 
     /// Makes it what is wanted, as it is noted.
-    fn want(&mut self, name: &AppName, app: App) {
+    pub(crate) fn want(&mut self, name: &AppName, app: App) {
         let wanted = self.as_recorded(name, app);
         self.wanted.insert(name.clone(), wanted);
         self.roster.refused.remove(name);
@@ -66,17 +66,15 @@ impl Supervisor {
     fn at_work(&self, text: &str) -> Result<(AppName, App), Box<Reply>> {
         let (name, app) = self.whole(text)?;
         if app.instances == 0 {
-            let message = format!(
-                "{name} is parked; write instances = 1 or more in its file and run `bootctl \
-                 reload`"
-            );
+            let message =
+                format!("{name} is parked; give it instances with `bootctl scale {name} 1`");
             return Err(refused(StatusCode::CONFLICT, "parked", message));
         }
         Ok((name, app))
     }
 
     /// The app of that name, whose file is fine.
-    fn whole(&self, text: &str) -> Result<(AppName, App), Box<Reply>> {
+    pub(crate) fn whole(&self, text: &str) -> Result<(AppName, App), Box<Reply>> {
         let name = self.known(text)?;
         let Some(app) = self.wanted.get(&name).and_then(Wanted::app) else {
             let message = format!(
@@ -89,14 +87,18 @@ impl Supervisor {
         Ok((name, app))
     }
 
-    fn note(&mut self, name: &AppName, change: impl FnOnce(&mut Record)) -> Result<(), Box<Reply>> {
+    pub(crate) fn note(
+        &mut self,
+        name: &AppName,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), Box<Reply>> {
         self.store
             .change(name, change)
             .map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, "store", error.to_string()))
     }
 
     /// What has ended is started again by whoever asks for a start.
-    fn clear_ended(&mut self, name: &AppName) {
+    pub(crate) fn clear_ended(&mut self, name: &AppName) {
         let observed = self.roster.observed();
         let ended = observed
             .instances

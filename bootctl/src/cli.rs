@@ -27,6 +27,7 @@ Examples:
   bootctl stop shop.example        stop an app, also across reboots
   bootctl start shop.example       start it again; done when it answers
   bootctl restart shop.example     replace its processes; no request is lost
+  bootctl scale shop.example 4     have four of them
   bootctl attach shop.example.1    see what an instance writes, and type to it
   bootctl reload                   take over the config as it is now
   init -- bootctl boot             what a machine or a container starts
@@ -46,6 +47,7 @@ pub(crate) enum Command {
     /// Stop an app, also across reboots; done when all its instances are gone
     Stop(Change),
     Restart(Restart),
+    Scale(Scale),
     Status(Status),
     Reload(Reload),
     Check(Check),
@@ -118,6 +120,30 @@ pub(crate) struct Restart {
     /// The app's name, or proxyd
     #[arg(value_name = "APP")]
     pub(crate) what: String,
+
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// Change how many instances an app has; done when there are so many
+///
+/// The number is written into the app's file, in which nothing else changes. 0 parks the app: it keeps
+/// its hosts and runs nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bootctl scale shop.example 4
+  bootctl scale shop.example 0")]
+pub(crate) struct Scale {
+    /// The app's name
+    pub(crate) app: String,
+
+    /// How many: 0 to 1000
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) instances: String,
 
     #[command(flatten)]
     pub(crate) wait: Wait,

@@ -54,6 +54,8 @@ pub(crate) enum Verb {
     Start(String),
     Stop(String),
     Restart(String),
+    /// To as many instances as the text says.
+    Scale(String, String),
     Reload,
     RestartProxy,
 }

@@ -26,6 +26,7 @@ mod proxy_standing;
 mod record;
 mod requests;
 mod roster;
+mod scale;
 mod standing;
 mod store;
 mod supervise;

@@ -68,6 +68,7 @@ impl Supervisor {
             Verb::Start(app) => self.start(&app),
             Verb::Stop(app) => self.stop(&app),
             Verb::Restart(app) => self.restart(&app),
+            Verb::Scale(app, count) => self.scale(&app, &count),
             Verb::Reload => self.reload(),
             Verb::RestartProxy => {
                 self.proxy_outdated = self.roster.observed().proxies.into_keys().last();

@@ -105,3 +105,107 @@ fn o03_what_is_not_running_is_not_restarted() {
     let said = site.bootctl(&["restart", "a"]);
     assert!(said.err.contains("is stopped; start it with `bootctl start a`"), "{said:?}");
 }
+
+/// How many requests each of an app's instances answers out of `count`.
+fn spread(site: &Site, count: usize) -> std::collections::BTreeMap<String, usize> {
+    let mut answered = std::collections::BTreeMap::new();
+    for _ in 0..count {
+        let body = site.get("a", "/").body;
+        let instance = body.split(' ').nth(1).expect("its number").to_owned();
+        *answered.entry(instance).or_default() += 1;
+    }
+    answered
+}
+
+#[test]
+fn o06_scale_changes_the_number_and_one_line_of_the_file() {
+    let text = "# The shop.\n".to_owned() + &answers(1, "alias = [\"b\"]\n# The end.\n");
+    let site = Site::boot(&[("a.toml", &text)]);
+    site.wait_for("a", "running");
+    let first = site.pids("a");
+    let file = site.folder().join("conf/apps/a.toml");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+    std::fs::set_permissions(&file, mode).expect("ours");
+
+    let said = site.done(&["scale", "a", "4"]);
+    assert!(said.starts_with("a runs: a.1 on "), "{said}");
+    assert_eq!(site.pids("a").len(), 4);
+    assert_eq!(site.pids("a")[0], first[0], "what runs is left alone");
+    let answered = spread(&site, 40);
+    assert_eq!(answered.len(), 4, "{answered:?}");
+    let written = std::fs::read_to_string(&file).expect("there");
+    assert_eq!(written, text.replace("instances = 1", "instances = 4"));
+    let about = std::fs::metadata(&file).expect("there");
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&about) & 0o777, 0o640);
+
+    under_load(&site, "/slow", 6, || drop(site.done(&["scale", "a", "2"])));
+    assert_eq!(site.pids("a").len(), 2, "in-flight requests are kept");
+    site.done(&["reload"]);
+    assert_eq!(site.pids("a").len(), 2, "the file says so, too");
+    assert!(site.done(&["scale", "a", "0"]).contains("is parked"));
+    assert_eq!((site.pids("a").len(), site.get("a", "/").status), (0, 503));
+    site.done(&["scale", "a", "1"]);
+    assert_eq!(site.get("a", "/").status, 200);
+}
+
+#[test]
+fn o06_a_stopped_app_is_scaled_for_its_next_start() {
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    site.wait_for("a", "running");
+    site.done(&["stop", "a"]);
+    assert!(site.done(&["scale", "a", "2"]).contains("is stopped"));
+    assert_eq!(site.pids("a").len(), 0);
+    site.done(&["start", "a"]);
+    assert_eq!(site.pids("a").len(), 2);
+}
+
+#[test]
+fn o07_what_is_no_number_of_instances_changes_nothing() {
+    let text = answers(2, "");
+    let site = Site::boot(&[("a.toml", &text)]);
+    site.wait_for("a", "running");
+    let pids = site.pids("a");
+    let unchanged = || {
+        let file = site.folder().join("conf/apps/a.toml");
+        assert_eq!(std::fs::read_to_string(file).expect("there"), text);
+        assert_eq!(site.pids("a"), pids);
+    };
+    for bad in ["abc", "-1", "1000000000", "1001", "1.5"] {
+        let said = site.bootctl(&["scale", "a", bad]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        let told = format!("a cannot have {bad:?} instances: use a whole number from 0");
+        assert!(said.err.contains(&told), "{said:?}");
+        unchanged();
+    }
+    let said = site.bootctl(&["scale", "b", "1"]);
+    assert!(said.err.contains("there is no app \"b\""), "{said:?}");
+    unchanged();
+}
+
+#[test]
+fn o07_scale_takes_over_nothing_but_the_number() {
+    let site = Site::boot(&[("a.toml", &answers(1, "")), ("b.toml", &answers(1, ""))]);
+    site.wait_for("a", "running");
+    site.wait_for("b", "running");
+    let (a, b) = (site.pids("a"), site.pids("b"));
+    site.write("b.toml", &answers(1, "alias = [\"c\"]\n"));
+    site.done(&["scale", "a", "2"]);
+    assert_eq!((site.get("c", "/").status, site.pids("b")), (404, b));
+    for (text, told) in [
+        (answers(2, "[env]\nCOLOUR = \"red\"\n"), "has changes that are not taken over yet"),
+        (answers(2, "colour = 1\n"), "`colour` is not a known key"),
+        ("exec = \"".into(), "is not TOML"),
+    ] {
+        site.write("a.toml", &text);
+        let said = site.bootctl(&["scale", "a", "1"]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err.contains(told) && said.err.contains("nothing was changed"), "{said:?}");
+        let file = site.folder().join("conf/apps/a.toml");
+        assert_eq!(std::fs::read_to_string(file).expect("there"), text);
+        assert_eq!(site.pids("a").len(), 2);
+    }
+    site.remove("a.toml");
+    let said = site.bootctl(&["scale", "a", "1"]);
+    assert!(said.err.contains("is broken or gone"), "{said:?}");
+    assert_eq!(site.pids("a")[0], a[0]);
+}

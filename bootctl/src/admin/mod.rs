@@ -7,6 +7,7 @@
 //! | `PUT /apps/{app}/start` | wants it to run; answers when all instances are ready | 200 `AppView`, 404, 409 failed, 504 |
 //! | `PUT /apps/{app}/stop` | wants it stopped; answers when all instances are gone | 200 `AppView`, 404, 504 |
 //! | `PUT /apps/{app}/restart` | replaces its instances one by one; answers when all of the new ones serve | 200 `AppView`, 404, 409 failed, 504 |
+//! | `PUT /apps/{app}/instances/{count}` | writes into its file how many there are to be, 0 to 1000; answers when there are | 200 `AppView`, 404, 409 broken, changed or failed, 422, 504 |
 //! | `PUT /proxy/restart` | a new generation of the proxy takes over; answers when it serves | 200 `StatusView`, 409 failed, 504 |
 //! | `PUT /reload` | reads the config anew; answers when all is as it says | 200 `StatusView`, 409, 422 problems, 504 |
 //!
@@ -51,6 +52,7 @@ fn router(door: Door) -> Router {
         .route("/apps/{app}/start", put(start))
         .route("/apps/{app}/stop", put(stop))
         .route("/apps/{app}/restart", put(restart))
+        .route("/apps/{app}/instances/{count}", put(scale))
         .route("/proxy/restart", put(restart_proxy))
         .route("/reload", put(reload))
         .fallback(unknown)
@@ -103,6 +105,14 @@ async fn restart(
     ask(&door, Verb::Restart(app), wait.duration()).await
 }
 
+async fn scale(
+    State(door): State<Door>,
+    Path((app, count)): Path<(String, String)>,
+    Query(wait): Query<Wait>,
+) -> Response {
+    ask(&door, Verb::Scale(app, count), wait.duration()).await
+}
+
 async fn reload(State(door): State<Door>, Query(wait): Query<Wait>) -> Response {
     ask(&door, Verb::Reload, wait.duration()).await
 }
@@ -128,6 +138,7 @@ async fn ask(door: &Door, verb: Verb, within: Option<Duration>) -> Response {
 async fn unknown() -> Response {
     let message = "there is no such path; there are GET /status, GET /apps/APP, \
                    PUT /apps/APP/start, PUT /apps/APP/stop, PUT /apps/APP/restart, \
+                   PUT /apps/APP/instances/N, \
                    PUT /proxy/restart, PUT /reload";
     refused(StatusCode::NOT_FOUND, "unknown_path", message)
 }

@@ -4,6 +4,7 @@ mod attach;
 mod check;
 mod reload;
 mod restart;
+mod scale;
 mod start;
 mod status;
 mod stop;
@@ -27,6 +28,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Start(change) => ask(start::run(&change)),
         Command::Stop(change) => ask(stop::run(&change)),
         Command::Restart(restart) => ask(restart::run(&restart)),
+        Command::Scale(scale) => ask(scale::run(&scale)),
         Command::Status(status) => ask(status::run(&status)),
         Command::Reload(reload) => ask(reload::run(&reload)),
         Command::Check(check) => check::run(&check),

@@ -18,7 +18,7 @@ use crate::health::{Check, Probe};
 use crate::name::AppName;
 
 /// The most instances an app may have.
-const MAX_INSTANCES: u32 = 1000;
+pub(crate) const MAX_INSTANCES: u32 = 1000;
 
 const KEYS: &[&str] = &[
     "exec",

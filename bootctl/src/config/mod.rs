@@ -4,6 +4,7 @@
 //! nothing about the others.
 
 mod app_file;
+mod edit;
 mod main_file;
 mod problem;
 mod reader;
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
+pub(crate) use app_file::MAX_INSTANCES;
+pub(crate) use edit::{Edit, EditError};
 pub(crate) use main_file::{Settings, parse_listen};
 pub(crate) use problem::{Fault, Problem};
 
@@ -50,6 +53,11 @@ pub(crate) enum ConfigError {
     Absent { folder: PathBuf },
     #[error("the config folder {} cannot be read: {source}", folder.display())]
     Unreadable { folder: PathBuf, source: io::Error },
+}
+
+/// Where the file of an app is.
+pub(crate) fn app_path(folder: &Path, name: &AppName) -> PathBuf {
+    folder.join("apps").join(format!("{name}.toml"))
 }
 
 /// Reads everything below `folder`.
@@ -143,7 +151,7 @@ fn refuse_shared_hosts(config: &mut Config, folder: &Path) {
         }
     }
     for (name, host, taken_by) in refused {
-        let path = folder.join("apps").join(format!("{name}.toml"));
+        let path = app_path(folder, &name);
         config.problems.push(shared_host(&path, &host, taken_by));
         config.apps.remove(&name);
         config.broken.insert(name);
