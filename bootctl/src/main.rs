@@ -17,6 +17,7 @@ mod health;
 mod http;
 mod name;
 mod network;
+mod place;
 mod plan;
 mod probe;
 mod proxy;

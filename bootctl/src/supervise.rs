@@ -28,6 +28,9 @@ use crate::requests::Waiter;
 use crate::roster::{Roster, Told};
 use crate::store::Store;
 
+/// Below the runtime folder: the apps' sockets.
+const SOCKETS: &str = "apps";
+
 /// What the command line says and no reload changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Fixed {
@@ -186,8 +189,8 @@ impl Supervisor {
         let mut pushes: BTreeMap<Generation, Vec<Push>> = BTreeMap::new();
         for action in plan(&desired, &observed, is_free) {
             match action {
-                Action::Start { id, port, spec } => {
-                    self.roster.starting(&id, port, spec.clone());
+                Action::Start { id, place, spec } => {
+                    self.roster.starting(&id, place, spec.clone());
                     self.hands.start(id, spec);
                 }
                 Action::Retire { id } => self.retire(&id),
@@ -222,6 +225,7 @@ impl Supervisor {
             apps: self.wanted.clone(),
             proxy: Some(WantedProxy { outdated: self.proxy_outdated, ..proxy }),
             first_port: Some(self.settings.first_port),
+            sockets: run_dir.join(SOCKETS),
         }
     }
 
@@ -281,7 +285,7 @@ impl Supervisor {
         for id in gone {
             self.unwatch(&id);
         }
-        for (id, (pid, port)) in processes {
+        for (id, (pid, place)) in processes {
             let check = match self.wanted.get(&id.app) {
                 Some(Wanted::Running(app) | Wanted::Stopped(app)) => app.health.clone(),
                 Some(Wanted::AsItIs) | None => Check::default(),
@@ -297,7 +301,7 @@ impl Supervisor {
             let tell = async move |health| {
                 tell.send(Event::Health { id: whose.clone(), pid, health }).await.is_ok()
             };
-            let task = tokio::spawn(probe::watch(check.clone(), port, from, tell)).abort_handle();
+            let task = tokio::spawn(probe::watch(check.clone(), place, from, tell)).abort_handle();
             self.watches.insert(id, Watched { pid, check, task });
         }
     }

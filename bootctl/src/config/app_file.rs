@@ -13,9 +13,10 @@ use init_wire::{Policy, Restart, SignalName, Stop};
 
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
-use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_PORT};
+use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE};
 use crate::health::{Check, Probe};
 use crate::name::AppName;
+use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
 
 /// The most instances an app may have.
 const MAX_INSTANCES: u32 = 1000;
@@ -76,9 +77,6 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
             field.report_key(Fault::NotYet(advice));
         }
     }
-    if let Some(field) = root.field("socket") {
-        socket(&field);
-    }
     let env = environment(&root.section("env"));
     let (stop, drain) = stop(&root.section("stop"));
     let exec = root.required("exec", "name the program to run, such as exec = \"node\"");
@@ -91,6 +89,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         group: root.field("group").and_then(|f| f.account()),
         instances: root.field("instances").and_then(|f| f.number(0..=MAX_INSTANCES)).unwrap_or(1),
         alias: root.field("alias").and_then(|f| f.hosts()).unwrap_or_default(),
+        socket: root.field("socket").and_then(|f| socket(&f)).unwrap_or_default(),
         env,
         health: health(&root.section("health")),
         restart: restart(&root.section("restart")),
@@ -100,16 +99,8 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
     })
 }
 
-fn socket(field: &Field<'_>) {
-    match field.string().as_deref() {
-        Some("port") | None => {}
-        Some("unix" | "fd") => {
-            field.report(Fault::NotYet("use \"port\": the app listens on $PORT"));
-        }
-        Some(other) => {
-            field.report(Fault::Choice { value: other.to_owned(), choices: &["port"] });
-        }
-    }
+fn socket(field: &Field<'_>) -> Option<PlaceKind> {
+    field.choice(&["port", "unix", "fd"], &[PlaceKind::Port, PlaceKind::Unix, PlaceKind::Fd])
 }
 
 fn program(
@@ -149,7 +140,7 @@ fn join(folder: &Path, text: &str) -> String {
 fn environment(section: &Section<'_>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
     for field in section.fields() {
-        if [ENV_APP, ENV_INSTANCE, ENV_PORT].contains(&field.name()) {
+        if [ENV_APP, ENV_INSTANCE, ENV_PORT, ENV_SOCKET].contains(&field.name()) {
             field.report_key(Fault::Reserved);
         } else if field.name().is_empty() || field.name().contains(['=', '\0']) {
             let instead = "a variable's name is not empty and holds no `=`";

@@ -116,14 +116,12 @@ fn what_is_not_toml_is_told_with_its_place() {
 
 #[test]
 fn what_comes_later_is_not_ignored() {
-    let told = problems("exec = \"node\"\nsocket = \"unix\"\nafter = [\"db\"]\n[limits]\nx = 1\n");
+    let told = problems("exec = \"node\"\nafter = [\"db\"]\n[limits]\nx = 1\n");
     assert_eq!(
         told,
         [
-            "apps/a.toml:3:1: `after` is not supported yet; remove it; apps start side by side",
-            "apps/a.toml:4:2: `limits` is not supported yet; remove it; apps run without limits",
-            "apps/a.toml:2:10: `socket` is not supported yet; use \"port\": the app listens on \
-             $PORT",
+            "apps/a.toml:2:1: `after` is not supported yet; remove it; apps start side by side",
+            "apps/a.toml:3:2: `limits` is not supported yet; remove it; apps run without limits",
         ]
     );
 }
@@ -160,6 +158,7 @@ fn odd_values_are_told() {
             "2:19: `stop.signal` is \"TREM\"; use a signal's name, such as \"TERM\", \"INT\" or \
              \"QUIT\"",
         ),
+        ("socket = \"tcp\"", "2:10: `socket` is \"tcp\"; use one of port, unix, fd"),
         ("env = { PORT = \"1\" }", "2:9: `env.PORT` is set by bootctl itself; use another name"),
     ] {
         let told = problems(&format!("exec = \"node\"\n{text}\n"));

@@ -14,6 +14,7 @@ mod tests;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use init_wire::JobSpec;
 
@@ -21,6 +22,7 @@ use crate::app::App;
 use crate::generation::{Generation, WantedProxy};
 use crate::health::Health;
 use crate::name::{AppName, Host, InstanceId, Port};
+use crate::place::{Place, PlaceKind};
 
 pub(crate) use generations::serves as proxy_serves;
 
@@ -33,6 +35,8 @@ pub(crate) struct Desired {
     pub(crate) proxy: Option<WantedProxy>,
     /// Where the search for a free port begins.
     pub(crate) first_port: Option<Port>,
+    /// The folder of all sockets.
+    pub(crate) sockets: PathBuf,
 }
 
 /// What is wanted of one app.
@@ -62,7 +66,7 @@ pub(crate) struct Observed {
 /// One of our jobs.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    pub(crate) port: Port,
+    pub(crate) place: Place,
     pub(crate) spec: JobSpec,
     pub(crate) life: Life,
 }
@@ -132,7 +136,7 @@ pub(crate) struct Table {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
     /// Start this instance.
-    Start { id: InstanceId, port: Port, spec: Box<JobSpec> },
+    Start { id: InstanceId, place: Place, spec: Box<JobSpec> },
     /// Take it from the proxy, let it finish, stop it, clear it.
     Retire { id: InstanceId },
     /// Start this generation of the proxy.
@@ -182,7 +186,7 @@ pub(crate) fn plan(
             actions.push(Action::Retire { id: id.clone() });
         }
     }
-    let mut ports = Ports::new(desired, observed, is_free);
+    let mut places = Places::new(desired, observed, is_free);
     for (name, wanted) in &desired.apps {
         let crew = Crew::muster(name, wanted, observed);
         for id in crew.surplus() {
@@ -192,7 +196,7 @@ pub(crate) fn plan(
         if let Wanted::Running(app) = wanted
             && !observed.refused.contains(name)
         {
-            start(app, &crew, observed, &mut ports, &mut actions);
+            start(app, &crew, observed, &mut places, &mut actions);
         }
     }
     if desired.proxy.is_some() {
@@ -211,17 +215,17 @@ fn start<F: Fn(Port) -> bool>(
     app: &App,
     crew: &Crew<'_>,
     observed: &Observed,
-    ports: &mut Ports<F>,
+    places: &mut Places<'_, F>,
     actions: &mut Vec<Action>,
 ) {
     let taken =
         |number: &u32| observed.instances.contains_key(&InstanceId::new(app.name.clone(), *number));
     let numbers = (1..).filter(|number| !taken(number));
     for number in numbers.take(crew.room()) {
-        let Some(port) = ports.take() else { return };
         let id = InstanceId::new(app.name.clone(), number);
-        let spec = Box::new(app.job(number, port));
-        actions.push(Action::Start { id, port, spec });
+        let Some(place) = places.take(app.socket, &id) else { return };
+        let spec = Box::new(app.job(number, &place));
+        actions.push(Action::Start { id, place, spec });
     }
 }
 
@@ -264,7 +268,8 @@ impl<'a> Crew<'a> {
             let all = observed.instances.range(from.clone()..=to.clone());
             all.filter(|(_, seen)| seen.life != Life::Leaving)
         };
-        let is_current = |id: &InstanceId, seen: &Seen| app.job(id.number, seen.port) == seen.spec;
+        let is_current =
+            |id: &InstanceId, seen: &Seen| app.is_current(id.number, &seen.place, &seen.spec);
         let member = |(id, seen): (&'a InstanceId, &'a Seen)| Member {
             id,
             serves: serves(id, seen, observed),
@@ -330,7 +335,7 @@ pub(crate) fn serves(id: &InstanceId, seen: &Seen, observed: &Observed) -> bool 
         // Nobody sends requests there: being ready is all that it can be.
         Proxy::Down => true,
         Proxy::Unknown => false,
-        Proxy::Known(table) => table.targets.get(&key(id)) == Some(&address(seen.port)),
+        Proxy::Known(table) => table.targets.get(&key(id)) == Some(&seen.place.address()),
     };
     seen.life == Life::Running(Health::Ready) && observed.proxies.values().all(has_it)
 }
@@ -340,25 +345,34 @@ pub(crate) fn key(id: &InstanceId) -> (String, String) {
     (id.app.to_string(), id.to_string())
 }
 
-/// Where an instance listens, in the proxy's words.
-pub(crate) fn address(port: Port) -> String {
-    format!("tcp:127.0.0.1:{port}")
-}
-
-/// The supply of ports that are neither given away nor listened on.
-struct Ports<F> {
+/// The supply of places: ports that are neither given away nor listened on, and sockets by name.
+struct Places<'a, F> {
     from: Port,
     used: BTreeSet<Port>,
     is_free: F,
+    sockets: &'a Path,
 }
 
-impl<F: Fn(Port) -> bool> Ports<F> {
-    fn new(desired: &Desired, observed: &Observed, is_free: F) -> Self {
-        let used = observed.instances.values().map(|seen| seen.port).collect();
-        Self { from: desired.first_port.unwrap_or(Port::HIGHEST), used, is_free }
+impl<'a, F: Fn(Port) -> bool> Places<'a, F> {
+    fn new(desired: &'a Desired, observed: &Observed, is_free: F) -> Self {
+        let used = observed.instances.values().filter_map(|seen| seen.place.port()).collect();
+        Self {
+            from: desired.first_port.unwrap_or(Port::HIGHEST),
+            used,
+            is_free,
+            sockets: &desired.sockets,
+        }
     }
 
-    fn take(&mut self) -> Option<Port> {
+    fn take(&mut self, kind: PlaceKind, id: &InstanceId) -> Option<Place> {
+        match kind {
+            PlaceKind::Port => self.take_port().map(Place::Port),
+            PlaceKind::Unix => Some(Place::socket(self.sockets, id)),
+            PlaceKind::Fd => self.take_port().map(Place::Fd),
+        }
+    }
+
+    fn take_port(&mut self) -> Option<Port> {
         let mut above = self.from.and_above();
         let port = above.find(|port| !self.used.contains(port) && (self.is_free)(*port))?;
         self.used.insert(port);
