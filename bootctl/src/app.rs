@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use init_wire::{Account, JobSpec, Restart, Stop};
 
+use crate::confinement::Confinement;
 use crate::health::Check;
 use crate::name::{AppName, Host, InstanceId};
 use crate::place::{Place, PlaceKind};
@@ -41,6 +42,7 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
     /// What it is given to finish before an instance is stopped.
     pub(crate) drain: Drain,
+    pub(crate) confinement: Confinement,
 }
 
 /// How long what is in flight may take.
@@ -73,6 +75,7 @@ impl App {
             stop: self.stop.clone(),
             ..JobSpec::new(self.exec.clone())
         };
+        self.confinement.apply(&mut spec);
         place.equip(&mut spec);
         spec
     }
@@ -114,6 +117,7 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         restart: Restart::default(),
         stop: Stop::default(),
         drain: Drain::default(),
+        confinement: Confinement::default(),
     }
 }
 

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod command;
 mod config;
+mod confinement;
 mod early;
 mod event;
 mod generation;

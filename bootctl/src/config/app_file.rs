@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use init_wire::{Policy, Restart, SignalName, Stop};
 
+use super::limits;
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
 use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE};
@@ -36,6 +37,12 @@ const KEYS: &[&str] = &[
     "stop",
     "after",
     "runlevels",
+    "groups",
+    "umask",
+    "nice",
+    "oom_score_adj",
+    "no_new_privs",
+    "capabilities",
     "limits",
     "deploy",
 ];
@@ -49,7 +56,6 @@ const STOP: &[&str] = &["signal", "timeout", "drain", "drain_streams"];
 const LATER: &[(&str, &str)] = &[
     ("after", "remove it; apps start side by side"),
     ("runlevels", "remove it; an app runs unless it is stopped"),
-    ("limits", "remove it; apps run without limits"),
     ("deploy", "remove it, and run `bootctl reload` after a change"),
 ];
 
@@ -95,6 +101,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         restart: restart(&root.section("restart")),
         stop,
         drain,
+        confinement: limits::read(root),
         exec: exec?,
     })
 }

@@ -4,11 +4,13 @@
 //! nothing about the others.
 
 mod app_file;
+mod limits;
 mod main_file;
 mod problem;
 mod reader;
 #[cfg(test)]
 mod tests;
+pub(crate) mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
