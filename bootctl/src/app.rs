@@ -1,16 +1,18 @@
 //! An app as the administrator declares it, and the job that each of its instances is.
 //!
-//! Whether a job is ours is written in the job itself: `BOOTCTL_APP`, `BOOTCTL_INSTANCE` and
-//! `PORT` in its environment. So a bootctl that starts anew knows all of its jobs from init alone.
+//! Whether a job is ours is written in the job itself: `BOOTCTL_APP` and `BOOTCTL_INSTANCE` in its
+//! environment, and a place. So a bootctl that starts anew knows all of its jobs from init alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use init_wire::{Account, JobSpec, Restart, Stop};
 
+use crate::confinement::Confinement;
 use crate::health::Check;
-use crate::name::{AppName, Host, InstanceId, Port};
+use crate::name::{AppName, Host, InstanceId};
 use crate::order::Revision;
+use crate::place::{Place, PlaceKind};
 
 /// The app's name in the environment of its instances.
 pub(crate) const ENV_APP: &str = "BOOTCTL_APP";
@@ -18,8 +20,6 @@ pub(crate) const ENV_APP: &str = "BOOTCTL_APP";
 pub(crate) const ENV_INSTANCE: &str = "BOOTCTL_INSTANCE";
 /// How often the app was restarted, if it was.
 pub(crate) const ENV_REVISION: &str = "BOOTCTL_REVISION";
-/// The port that it has to listen on.
-pub(crate) const ENV_PORT: &str = "PORT";
 /// Where programs are looked for when the app's `[env]` does not say.
 pub(crate) const DEFAULT_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -36,6 +36,8 @@ pub(crate) struct App {
     /// 0 is parked: it keeps its hosts and runs nothing.
     pub(crate) instances: u32,
     pub(crate) alias: Vec<Host>,
+    /// What its instances listen on.
+    pub(crate) socket: PlaceKind,
     /// The whole environment but for what differs from instance to instance.
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) health: Check,
@@ -43,6 +45,7 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
     /// What it is given to finish before an instance is stopped.
     pub(crate) drain: Drain,
+    pub(crate) confinement: Confinement,
 }
 
 /// How long what is in flight may take.
@@ -61,15 +64,14 @@ impl Default for Drain {
 
 impl App {
     /// The job of one instance, in a revision of the app.
-    pub(crate) fn job(&self, number: u32, port: Port, revision: Revision) -> JobSpec {
+    pub(crate) fn job(&self, number: u32, place: &Place, revision: Revision) -> JobSpec {
         let mut envs = self.env.clone();
         envs.insert(ENV_APP.into(), self.name.to_string());
         envs.insert(ENV_INSTANCE.into(), number.to_string());
-        envs.insert(ENV_PORT.into(), port.to_string());
         if !revision.is_first() {
             envs.insert(ENV_REVISION.into(), revision.to_string());
         }
-        JobSpec {
+        let mut spec = JobSpec {
             args: self.args.clone(),
             cwd: self.cwd.clone(),
             envs,
@@ -78,7 +80,10 @@ impl App {
             restart: self.restart.clone(),
             stop: self.stop.clone(),
             ..JobSpec::new(self.exec.clone())
-        }
+        };
+        self.confinement.apply(&mut spec);
+        place.equip(&mut spec);
+        spec
     }
 
     /// All hosts that it answers for.
@@ -87,13 +92,13 @@ impl App {
     }
 }
 
-/// Which instance a job is, and on which port: `None` for a job that is not ours.
-pub(crate) fn identify(id: &str, spec: &JobSpec) -> Option<(InstanceId, Port)> {
+/// Which instance a job is, and in which place: `None` for a job that is not ours.
+pub(crate) fn identify(id: &str, spec: &JobSpec) -> Option<(InstanceId, Place)> {
     let app = AppName::parse(spec.envs.get(ENV_APP)?).ok()?;
     let number = spec.envs.get(ENV_INSTANCE)?.parse().ok()?;
-    let port = spec.envs.get(ENV_PORT)?.parse().ok()?;
+    let place = Place::of(spec)?;
     let instance = InstanceId::new(app, number);
-    (instance.to_string() == id).then_some((instance, port))
+    (instance.to_string() == id).then_some((instance, place))
 }
 
 #[cfg(test)]
@@ -107,32 +112,36 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         group: None,
         instances,
         alias: Vec::new(),
+        socket: PlaceKind::Port,
         env: BTreeMap::new(),
         health: Check::default(),
         restart: Restart::default(),
         stop: Stop::default(),
         drain: Drain::default(),
+        confinement: Confinement::default(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::Port;
 
     #[test]
     fn a_job_tells_whose_it_is() {
         let app = sample("shop.example", 2);
-        let port = Port::new(9001).expect("not 0");
-        let spec = app.job(2, port, Revision::default());
+        let place = Place::Port(Port::new(9001).expect("not 0"));
+        let spec = app.job(2, &place, Revision::default());
         let (id, seen) = identify("shop.example.2", &spec).expect("ours");
-        assert_eq!((id.number, seen), (2, port));
+        assert_eq!((id.number, seen), (2, place));
         assert_eq!(id.app, app.name);
     }
 
     #[test]
     fn a_job_that_only_looks_like_ours_is_not() {
         let app = sample("shop.example", 2);
-        let spec = app.job(2, Port::new(9001).expect("not 0"), Revision::default());
+        let place = Place::Port(Port::new(9001).expect("not 0"));
+        let spec = app.job(2, &place, Revision::default());
         assert_eq!(identify("shop.example.3", &spec), None);
         assert_eq!(identify("shop.example.1", &JobSpec::new("server")), None);
     }

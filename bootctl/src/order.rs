@@ -10,6 +10,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::app::App;
 use crate::name::Port;
+use crate::place::Place;
 
 /// An app that is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +41,13 @@ impl Order {
     }
 
     /// The job of one instance.
-    pub(crate) fn job(&self, number: u32, port: Port) -> JobSpec {
-        self.app.job(number, port, self.revision)
+    pub(crate) fn job(&self, number: u32, place: &Place) -> JobSpec {
+        self.app.job(number, place, self.revision)
+    }
+
+    /// Whether a job is this instance as it is declared now.
+    pub(crate) fn is_current(&self, number: u32, place: &Place, spec: &JobSpec) -> bool {
+        place.kind() == self.app.socket && self.job(number, place) == *spec
     }
 
     #[cfg_attr(not(test), expect(dead_code, reason = "nothing is held yet"))]
@@ -71,8 +77,10 @@ impl Digest {
     pub(crate) fn of(app: &App, revision: Revision) -> Self {
         let mut hasher = SipHasher13::new();
         // Strings, numbers and maps with strings for keys can always be written.
-        let text = serde_json::to_vec(&app.job(0, Port::HIGHEST, revision)).unwrap_or_default();
+        let place = Place::Port(Port::HIGHEST);
+        let text = serde_json::to_vec(&app.job(0, &place, revision)).unwrap_or_default();
         hasher.write(&text);
+        hasher.write_u8(app.socket as u8);
         Self(format!("{:032x}", hasher.finish128().as_u128()))
     }
 }
@@ -105,8 +113,8 @@ mod tests {
     #[test]
     fn the_first_revision_is_not_told() {
         let order = Order::new(sample("a", 1));
-        let port = Port::new(9000).expect("not 0");
-        let told = |order: &Order| order.job(1, port).envs.get(crate::app::ENV_REVISION).cloned();
+        let place = Place::Port(Port::new(9000).expect("not 0"));
+        let told = |order: &Order| order.job(1, &place).envs.get(crate::app::ENV_REVISION).cloned();
         assert_eq!(told(&order), None);
         let again = Order { revision: order.revision.next().next(), ..order };
         assert_eq!(told(&again).as_deref(), Some("2"));

@@ -8,7 +8,8 @@ use init_wire::{JobEvent, JobInfo, JobSpec, Status};
 use crate::app::{App, identify};
 use crate::generation::{Generation, is_ours};
 use crate::health::Health;
-use crate::name::{AppName, InstanceId, Port};
+use crate::name::{AppName, InstanceId};
+use crate::place::Place;
 use crate::plan::{Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, key};
 
 /// All that is known.
@@ -34,7 +35,7 @@ pub(crate) struct Roster {
 /// What was asked of init, until its effect is seen.
 #[derive(Clone, Debug)]
 enum Doing {
-    Start { port: Port, spec: Box<JobSpec>, answered: bool },
+    Start { place: Place, spec: Box<JobSpec>, answered: bool },
     Retire { answered: bool },
 }
 
@@ -108,8 +109,8 @@ impl Roster {
         self.see_proxies();
     }
 
-    pub(crate) fn starting(&mut self, id: &InstanceId, port: Port, spec: Box<JobSpec>) {
-        self.doing.insert(id.clone(), Doing::Start { port, spec, answered: false });
+    pub(crate) fn starting(&mut self, id: &InstanceId, place: Place, spec: Box<JobSpec>) {
+        self.doing.insert(id.clone(), Doing::Start { place, spec, answered: false });
     }
 
     pub(crate) fn retiring(&mut self, id: &InstanceId) {
@@ -225,11 +226,11 @@ impl Roster {
     }
 
     /// Our processes that can be probed.
-    pub(crate) fn processes(&self) -> BTreeMap<InstanceId, (u32, Port)> {
+    pub(crate) fn processes(&self) -> BTreeMap<InstanceId, (u32, Place)> {
         let running = self.jobs.values().filter(|job| job.status == Status::Running);
         let ours = running.filter_map(|job| {
-            let (id, port) = identify(&job.id, &job.spec)?;
-            Some((id, (job.pid?, port)))
+            let (id, place) = identify(&job.id, &job.spec)?;
+            Some((id, (job.pid?, place)))
         });
         ours.filter(|(id, _)| !self.doing.contains_key(id)).collect()
     }
@@ -252,17 +253,17 @@ impl Roster {
             ..Observed::default()
         };
         for job in self.jobs.values() {
-            if let Some((id, port)) = identify(&job.id, &job.spec) {
+            if let Some((id, place)) = identify(&job.id, &job.spec) {
                 let life = self.life(&id, job);
-                observed.instances.insert(id, Seen { port, spec: job.spec.clone(), life });
+                observed.instances.insert(id, Seen { place, spec: job.spec.clone(), life });
             }
         }
         let foreign = self.named_like_proxies().filter(|(_, job)| !is_ours(&job.spec));
         observed.foreign_proxies = foreign.map(|(generation, _)| generation).collect();
         observed.proxy_refused = observed.foreign_proxies.contains(&Generation::FIRST);
         for (id, doing) in &self.doing {
-            if let Doing::Start { port, spec, .. } = doing {
-                let seen = Seen { port: *port, spec: *spec.clone(), life: Life::Asked };
+            if let Doing::Start { place, spec, .. } = doing {
+                let seen = Seen { place: place.clone(), spec: *spec.clone(), life: Life::Asked };
                 observed.instances.insert(id.clone(), seen);
             }
         }
@@ -317,14 +318,19 @@ impl Roster {
 mod tests {
     use super::*;
     use crate::app::sample;
+    use crate::name::Port;
     use crate::order::Order;
 
     fn id() -> InstanceId {
         InstanceId::new(AppName::parse("a").expect("a name"), 1)
     }
 
+    fn place() -> Place {
+        Place::Port(Port::new(9000).expect("not 0"))
+    }
+
     fn event(status: Status, pid: u32) -> JobEvent {
-        let spec = Order::new(sample("a", 1)).job(1, Port::new(9000).expect("not 0"));
+        let spec = Order::new(sample("a", 1)).job(1, &place());
         let job = JobInfo {
             id: "a.1".into(),
             status,
@@ -349,8 +355,8 @@ mod tests {
     fn a_start_is_counted_until_its_event_comes_whichever_comes_first() {
         for event_first in [true, false] {
             let mut roster = Roster::default();
-            let port = Port::new(9000).expect("not 0");
-            roster.starting(&id(), port, Box::new(Order::new(sample("a", 1)).job(1, port)));
+            let spec = Box::new(Order::new(sample("a", 1)).job(1, &place()));
+            roster.starting(&id(), place(), spec);
             assert_eq!(life(&roster), Some(Life::Asked));
             if event_first {
                 roster.take(event(Status::Running, 7));

@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::admin::wire::{AppState, AppView, InstanceState, InstanceView};
 use crate::app::App;
 use crate::health::Health;
-use crate::name::{AppName, InstanceId};
+use crate::name::{AppName, InstanceId, Port};
 use crate::order::Order;
 use crate::plan::{Life, Observed, Seen, Wanted, serves};
 use crate::roster::Roster;
@@ -60,7 +60,7 @@ fn running(order: &Order, roster: &Roster, observed: &Observed) -> Standing {
     let mut waiting = Vec::new();
     for (id, seen) in instances(&order.app.name, observed) {
         let job = roster.job(id);
-        let current = order.job(id.number, seen.port) == seen.spec;
+        let current = order.is_current(id.number, &seen.place, &seen.spec);
         if current && seen.life != Life::Leaving {
             if serves(id, seen, observed) {
                 serving += 1;
@@ -152,7 +152,8 @@ fn instance_view(id: &InstanceId, seen: &Seen, roster: &Roster) -> InstanceView 
         job: id.to_string(),
         state: job.map_or(InstanceState::Starting, |job| instance_state(seen.life, job)),
         pid: job.and_then(|job| job.pid),
-        port: seen.port.number(),
+        port: seen.place.port().map(Port::number),
+        socket: seen.place.path().map(|path| path.to_string_lossy().into_owned()),
         uptime_ms: job.and_then(uptime),
         restarts: job.map_or(0, |job| job.respawn),
         why: job.map_or_else(|| "init is asked to start it".into(), |job| job.why.clone()),

@@ -29,6 +29,9 @@ use crate::requests::Waiter;
 use crate::roster::{Roster, Told};
 use crate::store::Store;
 
+/// Below the runtime folder: the apps' sockets.
+const SOCKETS: &str = "apps";
+
 /// What the command line says and no reload changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Fixed {
@@ -196,8 +199,8 @@ impl Supervisor {
         let mut pushes: BTreeMap<Generation, Vec<Push>> = BTreeMap::new();
         for action in plan(&desired, &observed, is_free) {
             match action {
-                Action::Start { id, port, spec } => {
-                    self.roster.starting(&id, port, spec.clone());
+                Action::Start { id, place, spec } => {
+                    self.roster.starting(&id, place, spec.clone());
                     self.hands.start(id, spec);
                 }
                 Action::Retire { id } => self.retire(&id),
@@ -232,6 +235,7 @@ impl Supervisor {
             apps: self.wanted.clone(),
             proxy: Some(WantedProxy { outdated: self.proxy_outdated, ..proxy }),
             first_port: Some(self.settings.first_port),
+            sockets: run_dir.join(SOCKETS),
         }
     }
 
@@ -289,7 +293,7 @@ impl Supervisor {
         for id in gone {
             self.unwatch(&id);
         }
-        for (id, (pid, port)) in processes {
+        for (id, (pid, place)) in processes {
             let app = self.wanted.get(&id.app).and_then(Wanted::app);
             let check = app.map_or_else(Check::default, |app| app.health.clone());
             let same = |watched: &Watched| watched.pid == pid && watched.check == check;
@@ -303,7 +307,7 @@ impl Supervisor {
             let tell = async move |health| {
                 tell.send(Event::Health { id: whose.clone(), pid, health }).await.is_ok()
             };
-            let task = tokio::spawn(probe::watch(check.clone(), port, from, tell)).abort_handle();
+            let task = tokio::spawn(probe::watch(check.clone(), place, from, tell)).abort_handle();
             self.watches.insert(id, Watched { pid, check, task });
         }
     }

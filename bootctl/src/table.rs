@@ -87,7 +87,7 @@ fn row(app: &AppView, instance: Option<&InstanceView>) -> [String; HEAD.len()] {
         instance.instance.to_string(),
         instance.state.word().to_owned(),
         instance.pid.map_or_else(dash, |pid| pid.to_string()),
-        instance.port.to_string(),
+        instance.place(),
         instance.uptime_ms.map_or_else(dash, span),
         instance.restarts.to_string(),
     ]
@@ -126,7 +126,8 @@ mod tests {
             job: "a.1".into(),
             state: InstanceState::Ready,
             pid: Some(12),
-            port: 9000,
+            port: Some(9000),
+            socket: None,
             uptime_ms: Some(5000),
             restarts: 0,
             why: String::new(),

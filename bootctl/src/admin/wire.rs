@@ -100,7 +100,10 @@ pub(crate) struct InstanceView {
     pub(crate) job: String,
     pub(crate) state: InstanceState,
     pub(crate) pid: Option<u32>,
-    pub(crate) port: u16,
+    pub(crate) port: Option<u16>,
+    /// The path of its socket, if it has no port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) socket: Option<String>,
     pub(crate) uptime_ms: Option<u64>,
     /// How many times init has started it again.
     pub(crate) restarts: u32,
@@ -130,6 +133,14 @@ pub(crate) struct Refusal {
     /// One sentence each, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) problems: Vec<String>,
+}
+
+impl InstanceView {
+    /// Where it listens: the port, or the path of its socket.
+    pub(crate) fn place(&self) -> String {
+        let port = self.port.map(|port| port.to_string());
+        port.or_else(|| self.socket.clone()).unwrap_or_default()
+    }
 }
 
 impl InstanceState {

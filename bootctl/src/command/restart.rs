@@ -16,6 +16,7 @@ pub(super) async fn run(restart: &Restart) -> Result<String, ClientError> {
     }
     let path = format!("/apps/{}/restart", segment(&restart.what));
     let app: AppView = client.put(&path, within).await?;
-    let ports: Vec<_> = app.instances.iter().map(|i| format!("{} on {}", i.job, i.port)).collect();
-    Ok(format!("{} is restarted: {}", app.app, ports.join(", ")))
+    let places: Vec<_> =
+        app.instances.iter().map(|i| format!("{} on {}", i.job, i.place())).collect();
+    Ok(format!("{} is restarted: {}", app.app, places.join(", ")))
 }

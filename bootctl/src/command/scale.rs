@@ -19,7 +19,7 @@ pub(super) async fn run(scale: &Scale) -> Result<String, ClientError> {
         AppState::Parked => format!("{name} is parked: it keeps its hosts and runs nothing"),
         AppState::Running | AppState::Changing | AppState::Failed | AppState::Held => {
             let jobs: Vec<_> =
-                app.instances.iter().map(|i| format!("{} on {}", i.job, i.port)).collect();
+                app.instances.iter().map(|i| format!("{} on {}", i.job, i.place())).collect();
             format!("{name} runs: {}", jobs.join(", "))
         }
     })

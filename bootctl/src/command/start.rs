@@ -8,6 +8,6 @@ pub(super) async fn run(change: &Change) -> Result<String, ClientError> {
     let path = format!("/apps/{}/start", crate::http::segment(&change.app));
     let client = Client::at(&change.at.socket());
     let app: AppView = client.put(&path, change.wait.duration()).await?;
-    let ports: Vec<_> = app.instances.iter().map(|i| format!("{} on {}", i.job, i.port)).collect();
-    Ok(format!("{} runs: {}", app.app, ports.join(", ")))
+    let places = app.instances.iter().map(|i| format!("{} on {}", i.job, i.place()));
+    Ok(format!("{} runs: {}", app.app, places.collect::<Vec<_>>().join(", ")))
 }

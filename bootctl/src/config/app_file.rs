@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use init_wire::{Policy, Restart, SignalName, Stop};
 
+use super::limits;
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
-use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_PORT, ENV_REVISION};
+use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_REVISION};
 use crate::health::{Check, Probe};
 use crate::name::AppName;
+use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
 
 /// The most instances an app may have.
 pub(crate) const MAX_INSTANCES: u32 = 1000;
@@ -35,6 +37,12 @@ const KEYS: &[&str] = &[
     "stop",
     "after",
     "runlevels",
+    "groups",
+    "umask",
+    "nice",
+    "oom_score_adj",
+    "no_new_privs",
+    "capabilities",
     "limits",
     "deploy",
 ];
@@ -48,7 +56,6 @@ const STOP: &[&str] = &["signal", "timeout", "drain", "drain_streams"];
 const LATER: &[(&str, &str)] = &[
     ("after", "remove it; apps start side by side"),
     ("runlevels", "remove it; an app runs unless it is stopped"),
-    ("limits", "remove it; apps run without limits"),
     ("deploy", "remove it, and run `bootctl reload` after a change"),
 ];
 
@@ -76,9 +83,6 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
             field.report_key(Fault::NotYet(advice));
         }
     }
-    if let Some(field) = root.field("socket") {
-        socket(&field);
-    }
     let env = environment(&root.section("env"));
     let (stop, drain) = stop(&root.section("stop"));
     let exec = root.required("exec", "name the program to run, such as exec = \"node\"");
@@ -91,25 +95,19 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         group: root.field("group").and_then(|f| f.account()),
         instances: root.field("instances").and_then(|f| f.number(0..=MAX_INSTANCES)).unwrap_or(1),
         alias: root.field("alias").and_then(|f| f.hosts()).unwrap_or_default(),
+        socket: root.field("socket").and_then(|f| socket(&f)).unwrap_or_default(),
         env,
         health: health(&root.section("health")),
         restart: restart(&root.section("restart")),
         stop,
         drain,
+        confinement: limits::read(root),
         exec: exec?,
     })
 }
 
-fn socket(field: &Field<'_>) {
-    match field.string().as_deref() {
-        Some("port") | None => {}
-        Some("unix" | "fd") => {
-            field.report(Fault::NotYet("use \"port\": the app listens on $PORT"));
-        }
-        Some(other) => {
-            field.report(Fault::Choice { value: other.to_owned(), choices: &["port"] });
-        }
-    }
+fn socket(field: &Field<'_>) -> Option<PlaceKind> {
+    field.choice(&["port", "unix", "fd"], &[PlaceKind::Port, PlaceKind::Unix, PlaceKind::Fd])
 }
 
 fn program(
@@ -149,7 +147,7 @@ fn join(folder: &Path, text: &str) -> String {
 fn environment(section: &Section<'_>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
     for field in section.fields() {
-        if [ENV_APP, ENV_INSTANCE, ENV_PORT, ENV_REVISION].contains(&field.name()) {
+        if [ENV_APP, ENV_INSTANCE, ENV_PORT, ENV_SOCKET, ENV_REVISION].contains(&field.name()) {
             field.report_key(Fault::Reserved);
         } else if field.name().is_empty() || field.name().contains(['=', '\0']) {
             let instead = "a variable's name is not empty and holds no `=`";

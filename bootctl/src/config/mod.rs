@@ -5,11 +5,13 @@
 
 mod app_file;
 mod edit;
+mod limits;
 mod main_file;
 mod problem;
 mod reader;
 #[cfg(test)]
 mod tests;
+pub(crate) mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

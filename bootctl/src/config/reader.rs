@@ -177,15 +177,20 @@ impl<'a> Field<'a> {
     }
 
     pub(crate) fn number(&self, range: RangeInclusive<u32>) -> Option<u32> {
+        let (min, max) = range.into_inner();
+        self.integer(i64::from(min)..=i64::from(max)).and_then(|value| u32::try_from(value).ok())
+    }
+
+    pub(crate) fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
         let Some(value) = self.item.as_integer() else {
             return self.wrong("a whole number");
         };
-        let number = u32::try_from(value).ok().filter(|number| range.contains(number));
-        if number.is_none() {
-            let (min, max) = (i64::from(*range.start()), i64::from(*range.end()));
-            self.report(Fault::Range { value, min, max });
+        if range.contains(&value) {
+            return Some(value);
         }
-        number
+        let (min, max) = range.into_inner();
+        self.report(Fault::Range { value, min, max });
+        None
     }
 
     pub(crate) fn factor(&self) -> Option<f64> {

@@ -116,14 +116,13 @@ fn what_is_not_toml_is_told_with_its_place() {
 
 #[test]
 fn what_comes_later_is_not_ignored() {
-    let told = problems("exec = \"node\"\nsocket = \"unix\"\nafter = [\"db\"]\n[limits]\nx = 1\n");
+    let told = problems("exec = \"node\"\nafter = [\"db\"]\n[deploy]\nx = 1\n");
     assert_eq!(
         told,
         [
-            "apps/a.toml:3:1: `after` is not supported yet; remove it; apps start side by side",
-            "apps/a.toml:4:2: `limits` is not supported yet; remove it; apps run without limits",
-            "apps/a.toml:2:10: `socket` is not supported yet; use \"port\": the app listens on \
-             $PORT",
+            "apps/a.toml:2:1: `after` is not supported yet; remove it; apps start side by side",
+            "apps/a.toml:3:2: `deploy` is not supported yet; remove it, and run `bootctl reload` \
+             after a change",
         ]
     );
 }
@@ -160,7 +159,60 @@ fn odd_values_are_told() {
             "2:19: `stop.signal` is \"TREM\"; use a signal's name, such as \"TERM\", \"INT\" or \
              \"QUIT\"",
         ),
+        ("socket = \"tcp\"", "2:10: `socket` is \"tcp\"; use one of port, unix, fd"),
         ("env = { PORT = \"1\" }", "2:9: `env.PORT` is set by bootctl itself; use another name"),
+    ] {
+        let told = problems(&format!("exec = \"node\"\n{text}\n"));
+        assert_eq!(told, [format!("apps/a.toml:{expected}")], "{text}");
+    }
+}
+
+#[test]
+fn i06_limits_have_units_and_ranges() {
+    let app = app("exec = \"node\"\numask = \"027\"\nnice = -5\ngroups = [\"adm\"]\n\
+         no_new_privs = true\ncapabilities = [\"NET_BIND_SERVICE\"]\noom_score_adj = 500\n\
+         [limits]\nmemory = \"256M\"\nmemory_high = \"200M\"\ncpu = \"50%\"\ncpu_weight = 50\n\
+         processes = 64\nopen_files = 1024\n");
+    let place = crate::place::Place::Unix("/x".into());
+    let spec =
+        serde_json::to_value(app.job(1, &place, crate::order::Revision::default())).expect("JSON");
+    assert_eq!(
+        spec["cgroup"],
+        serde_json::json!({
+            "memory_max": 256 << 20, "memory_high": 200 << 20, "cpu_max": "50000 100000",
+            "cpu_weight": 50, "pids_max": 64,
+        })
+    );
+    assert_eq!(spec["rlimits"], serde_json::json!({"nofile": 1024}));
+    assert_eq!((&spec["umask"], &spec["nice"]), (&"027".into(), &(-5).into()));
+    assert_eq!((&spec["groups"][0], &spec["oom_score_adj"]), (&"adm".into(), &500.into()));
+    assert_eq!(spec["capabilities"][0], "NET_BIND_SERVICE");
+    assert_eq!(spec["no_new_privs"], true);
+
+    let memory = "write a size of at least 1M with its unit: \"256M\" or \"1.5G\"";
+    let cpu = "write a part of a processor, or how many: \"50%\", \"1.5\" or \"2\"";
+    for (text, expected) in [
+        ("limits = { memory = \"256\" }", format!("2:21: `limits.memory` is \"256\"; {memory}")),
+        ("limits = { memory = \"2P\" }", format!("2:21: `limits.memory` is \"2P\"; {memory}")),
+        ("limits = { cpu = \"0\" }", format!("2:18: `limits.cpu` is \"0\"; {cpu}")),
+        (
+            "limits = { memory = 256 }",
+            "2:21: `limits.memory` is a whole number, expected a string in quotes".into(),
+        ),
+        (
+            "limits = { processes = 0 }",
+            "2:24: `limits.processes` is 0; use a number from 1 to 4194304".into(),
+        ),
+        ("nice = 20", "2:8: `nice` is 20; use a number from -20 to 19".into()),
+        (
+            "umask = \"888\"",
+            "2:9: `umask` is \"888\"; write three octal digits in quotes, such as \"027\"".into(),
+        ),
+        (
+            "capabilities = [\"net admin\"]",
+            "2:16: `capabilities` is \"net admin\"; write names such as \"NET_BIND_SERVICE\""
+                .into(),
+        ),
     ] {
         let told = problems(&format!("exec = \"node\"\n{text}\n"));
         assert_eq!(told, [format!("apps/a.toml:{expected}")], "{text}");

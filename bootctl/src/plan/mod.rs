@@ -14,6 +14,7 @@ mod tests;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use init_wire::JobSpec;
 
@@ -22,6 +23,7 @@ use crate::generation::{Generation, WantedProxy};
 use crate::health::Health;
 use crate::name::{AppName, Host, InstanceId, Port};
 use crate::order::Order;
+use crate::place::{Place, PlaceKind};
 
 pub(crate) use generations::serves as proxy_serves;
 
@@ -34,6 +36,8 @@ pub(crate) struct Desired {
     pub(crate) proxy: Option<WantedProxy>,
     /// Where the search for a free port begins.
     pub(crate) first_port: Option<Port>,
+    /// The folder of all sockets.
+    pub(crate) sockets: PathBuf,
 }
 
 /// What is wanted of one app.
@@ -74,7 +78,7 @@ pub(crate) struct Observed {
 /// One of our jobs.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    pub(crate) port: Port,
+    pub(crate) place: Place,
     pub(crate) spec: JobSpec,
     pub(crate) life: Life,
 }
@@ -144,7 +148,7 @@ pub(crate) struct Table {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
     /// Start this instance.
-    Start { id: InstanceId, port: Port, spec: Box<JobSpec> },
+    Start { id: InstanceId, place: Place, spec: Box<JobSpec> },
     /// Take it from the proxy, let it finish, stop it, clear it.
     Retire { id: InstanceId },
     /// Start this generation of the proxy.
@@ -194,7 +198,7 @@ pub(crate) fn plan(
             actions.push(Action::Retire { id: id.clone() });
         }
     }
-    let mut ports = Ports::new(desired, observed, is_free);
+    let mut places = Places::new(desired, observed, is_free);
     for (name, wanted) in &desired.apps {
         let crew = Crew::muster(name, wanted, observed);
         for id in crew.surplus() {
@@ -204,7 +208,7 @@ pub(crate) fn plan(
         if let Wanted::Running(order) = wanted
             && !observed.refused.contains(name)
         {
-            start(order, &crew, observed, &mut ports, &mut actions);
+            start(order, &crew, observed, &mut places, &mut actions);
         }
     }
     if desired.proxy.is_some() {
@@ -223,7 +227,7 @@ fn start<F: Fn(Port) -> bool>(
     order: &Order,
     crew: &Crew<'_>,
     observed: &Observed,
-    ports: &mut Ports<F>,
+    places: &mut Places<'_, F>,
     actions: &mut Vec<Action>,
 ) {
     let name = &order.app.name;
@@ -231,10 +235,10 @@ fn start<F: Fn(Port) -> bool>(
         |number: &u32| observed.instances.contains_key(&InstanceId::new(name.clone(), *number));
     let numbers = (1..).filter(|number| !taken(number));
     for number in numbers.take(crew.room()) {
-        let Some(port) = ports.take() else { return };
         let id = InstanceId::new(name.clone(), number);
-        let spec = Box::new(order.job(number, port));
-        actions.push(Action::Start { id, port, spec });
+        let Some(place) = places.take(order.app.socket, &id) else { return };
+        let spec = Box::new(order.job(number, &place));
+        actions.push(Action::Start { id, place, spec });
     }
 }
 
@@ -278,7 +282,7 @@ impl<'a> Crew<'a> {
             all.filter(|(_, seen)| seen.life != Life::Leaving)
         };
         let is_current = |id: &InstanceId, seen: &Seen| {
-            order.is_some_and(|order| order.job(id.number, seen.port) == seen.spec)
+            order.is_some_and(|order| order.is_current(id.number, &seen.place, &seen.spec))
         };
         let member = |(id, seen): (&'a InstanceId, &'a Seen)| Member {
             id,
@@ -345,7 +349,7 @@ pub(crate) fn serves(id: &InstanceId, seen: &Seen, observed: &Observed) -> bool 
         // Nobody sends requests there: being ready is all that it can be.
         Proxy::Down => true,
         Proxy::Unknown => false,
-        Proxy::Known(table) => table.targets.get(&key(id)) == Some(&address(seen.port)),
+        Proxy::Known(table) => table.targets.get(&key(id)) == Some(&seen.place.address()),
     };
     seen.life == Life::Running(Health::Ready) && observed.proxies.values().all(has_it)
 }
@@ -355,25 +359,34 @@ pub(crate) fn key(id: &InstanceId) -> (String, String) {
     (id.app.to_string(), id.to_string())
 }
 
-/// Where an instance listens, in the proxy's words.
-pub(crate) fn address(port: Port) -> String {
-    format!("tcp:127.0.0.1:{port}")
-}
-
-/// The supply of ports that are neither given away nor listened on.
-struct Ports<F> {
+/// The supply of places: ports that are neither given away nor listened on, and sockets by name.
+struct Places<'a, F> {
     from: Port,
     used: BTreeSet<Port>,
     is_free: F,
+    sockets: &'a Path,
 }
 
-impl<F: Fn(Port) -> bool> Ports<F> {
-    fn new(desired: &Desired, observed: &Observed, is_free: F) -> Self {
-        let used = observed.instances.values().map(|seen| seen.port).collect();
-        Self { from: desired.first_port.unwrap_or(Port::HIGHEST), used, is_free }
+impl<'a, F: Fn(Port) -> bool> Places<'a, F> {
+    fn new(desired: &'a Desired, observed: &Observed, is_free: F) -> Self {
+        let used = observed.instances.values().filter_map(|seen| seen.place.port()).collect();
+        Self {
+            from: desired.first_port.unwrap_or(Port::HIGHEST),
+            used,
+            is_free,
+            sockets: &desired.sockets,
+        }
     }
 
-    fn take(&mut self) -> Option<Port> {
+    fn take(&mut self, kind: PlaceKind, id: &InstanceId) -> Option<Place> {
+        match kind {
+            PlaceKind::Port => self.take_port().map(Place::Port),
+            PlaceKind::Unix => Some(Place::socket(self.sockets, id)),
+            PlaceKind::Fd => self.take_port().map(Place::Fd),
+        }
+    }
+
+    fn take_port(&mut self) -> Option<Port> {
         let mut above = self.from.and_above();
         let port = above.find(|port| !self.used.contains(port) && (self.is_free)(*port))?;
         self.used.insert(port);

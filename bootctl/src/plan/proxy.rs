@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, address, key};
+use super::{Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, key};
 use crate::health::Health;
 use crate::name::{AppName, Host, InstanceId};
 use crate::order::Order;
@@ -36,7 +36,7 @@ pub(super) fn pushes(
             Life::Leaving | Life::Running(_) if retired.contains(id) => drop(stays.insert(key(id))),
             Life::Leaving | Life::Running(Health::Unknown) => drop(stays.insert(key(id))),
             Life::Running(Health::Ready) => {
-                let address = address(seen.port);
+                let address = seen.place.address();
                 if table.targets.get(&key(id)) != Some(&address) {
                     puts.push(Push::Target { id: id.clone(), address });
                 }

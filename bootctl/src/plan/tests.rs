@@ -69,6 +69,7 @@ fn desired(app: App) -> Desired {
         apps: BTreeMap::from([(app.name.clone(), Wanted::Running(Order::new(app)))]),
         proxy: None,
         first_port: Port::new(FIRST_PORT),
+        ..Desired::default()
     }
 }
 
@@ -79,15 +80,16 @@ fn observed(app: &App, lives: &[(u32, Life)]) -> Observed {
     };
     let seen = |(number, life): &(u32, Life)| {
         let id = InstanceId::new(app.name.clone(), *number);
-        let port = port(*number);
-        (id, Seen { port, spec: Order::new(app.clone()).job(*number, port), life: *life })
+        let place = Place::Port(port(*number));
+        let spec = Order::new(app.clone()).job(*number, &place);
+        (id, Seen { place, spec, life: *life })
     };
     Observed { instances: lives.iter().map(seen).collect(), ..Observed::default() }
 }
 
 fn told(actions: &[Action]) -> Vec<String> {
     let tell = |action: &Action| match action {
-        Action::Start { id, port, .. } => format!("start {id} on {port}"),
+        Action::Start { id, place, .. } => format!("start {id} on {place}"),
         Action::Retire { id } => format!("retire {id}"),
         Action::StartProxy { generation, .. } => format!("start {generation}"),
         Action::StopProxy { generation } => format!("stop {generation}"),
@@ -116,8 +118,9 @@ fn a_change_is_rolled_one_by_one() {
     let wanted = desired(new.clone());
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), ["start a.3 on 9000"]);
 
-    let port = Port::new(FIRST_PORT).expect("not 0");
-    let mut third = Seen { port, spec: Order::new(new.clone()).job(3, port), life: Life::Coming };
+    let place = Place::Port(Port::new(FIRST_PORT).expect("not 0"));
+    let spec = Order::new(new.clone()).job(3, &place);
+    let mut third = Seen { place, spec, life: Life::Coming };
     seen.instances.insert(InstanceId::new(new.name.clone(), 3), third.clone());
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), [""; 0], "nothing goes before it is ready");
 
@@ -247,7 +250,7 @@ fn p04_an_instance_serves_when_every_generation_has_it() {
             else {
                 panic!("it has a table")
             };
-            table.targets.insert(key(&id), address(instance.port));
+            table.targets.insert(key(&id), instance.place.address());
         }
         serves(&id, &instance, &seen)
     };

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use init_wire::JobSpec;
 
 use super::{
-    Action, Desired, Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Wanted,
-    address, key, plan, proxy_serves, serves,
+    Action, Desired, Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Wanted, key,
+    plan, proxy_serves, serves,
 };
 use crate::app::{identify, sample};
 use crate::generation::{self, Generation, WantedProxy};
 use crate::health::Health;
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::Order;
+use crate::place::Place;
 
 pub(super) const APPS: [&str; 2] = ["a", "b.example"];
 pub(super) const FIRST_PORT: u16 = 9000;
@@ -279,7 +280,7 @@ impl World {
                 (File::Fine, true) => {
                     assert_eq!(mine.len(), order.app.instances as usize, "{name}: {mine:#?}");
                     for (id, seen) in &mine {
-                        assert_eq!(seen.spec, order.job(id.number, seen.port), "{id} is current");
+                        assert_eq!(seen.spec, order.job(id.number, &seen.place), "{id} is current");
                     }
                     assert_eq!(host.map(String::as_str), Some(name.as_str()));
                 }
@@ -295,7 +296,7 @@ impl World {
             }
         }
         let ready = |(id, seen): (&InstanceId, &Seen)| {
-            (seen.life == Life::Running(Health::Ready)).then(|| (key(id), address(seen.port)))
+            (seen.life == Life::Running(Health::Ready)).then(|| (key(id), seen.place.address()))
         };
         let expected: BTreeMap<_, _> = observed.instances.iter().filter_map(ready).collect();
         assert_eq!(table.targets, expected, "targets are those that are ready");
@@ -306,7 +307,7 @@ impl World {
         self.wanted_proxy.spec.args.iter().any(|arg| arg == BAD)
     }
 
-    pub(super) fn instances(&self) -> Vec<(String, Port)> {
+    pub(super) fn instances(&self) -> Vec<(String, Place)> {
         let all = self.jobs.iter();
         all.filter_map(|(id, p)| Some((id.clone(), identify(id, &p.spec)?.1))).collect()
     }
@@ -335,6 +336,7 @@ impl World {
             apps: apps.collect(),
             proxy: Some(self.wanted_proxy.clone()),
             first_port: Port::new(FIRST_PORT),
+            ..Desired::default()
         }
     }
 
@@ -344,18 +346,19 @@ impl World {
             ..Observed::default()
         };
         for (id, process) in &self.jobs {
-            let Some((instance, port)) = identify(id, &process.spec) else { continue };
+            let Some((instance, place)) = identify(id, &process.spec) else { continue };
             let life = match process.life {
                 Life::Running(_) if !self.judged.contains(id) => Life::Running(Health::Unknown),
                 life => life,
             };
-            let seen = Seen { port, spec: process.spec.clone(), life };
+            let seen = Seen { place, spec: process.spec.clone(), life };
             observed.instances.insert(instance, seen);
         }
         for action in &self.doing {
             match action {
-                Action::Start { id, port, spec } => {
-                    let seen = Seen { port: *port, spec: *spec.clone(), life: Life::Asked };
+                Action::Start { id, place, spec } => {
+                    let seen =
+                        Seen { place: place.clone(), spec: *spec.clone(), life: Life::Asked };
                     observed.instances.insert(id.clone(), seen);
                 }
                 Action::Retire { id } => {
@@ -442,8 +445,9 @@ impl World {
     fn check(&self) {
         let mut ports = BTreeSet::new();
         for (id, seen) in &self.observed().instances {
-            assert!(ports.insert(seen.port), "{id} shares port {}", seen.port);
-            assert_ne!(seen.port.number(), FOREIGN_PORT, "{id} got somebody else's port");
+            let Some(port) = seen.place.port() else { continue };
+            assert!(ports.insert(port), "{id} shares port {port}");
+            assert_ne!(port.number(), FOREIGN_PORT, "{id} got somebody else's port");
         }
         assert!(self.jobs.contains_key("a.1x"), "a foreign job was touched");
         let living = self.proxies.values().filter(|proxyd| proxyd.life != ProxyLife::Ended);

@@ -1,0 +1,138 @@
+//! Where an instance is asked: a port, a socket's path, or a listener that init holds for it.
+//!
+//! A place is given away by the planner and written in the job's spec; from there it is read again.
+//! Nothing is opened or looked at here.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use init_wire::{FdSpec, JobSpec};
+
+use crate::name::{InstanceId, Port};
+
+/// The port that an instance has to listen on.
+pub(crate) const ENV_PORT: &str = "PORT";
+/// The path of the socket that it has to listen on.
+pub(crate) const ENV_SOCKET: &str = "SOCKET";
+/// The name of its listener in `LISTEN_FDNAMES`.
+const LISTENER: &str = "http";
+
+/// What an app wants its instances to listen on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PlaceKind {
+    /// On `$PORT`.
+    #[default]
+    Port,
+    /// On the unix socket `$SOCKET`.
+    Unix,
+    /// On what it is handed as descriptor 3.
+    Fd,
+}
+
+/// One instance's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Port(Port),
+    Unix(PathBuf),
+    /// init listens there, whether the instance runs or not.
+    Fd(Port),
+}
+
+impl Place {
+    /// The place that a job was given.
+    pub(crate) fn of(spec: &JobSpec) -> Option<Self> {
+        if let Some(text) = spec.envs.get(ENV_PORT) {
+            return text.parse().ok().map(Self::Port);
+        }
+        if let Some(fd) = spec.fds.iter().find(|fd| fd.name == LISTENER) {
+            let (_, port) = fd.listen.rsplit_once(':')?;
+            return port.parse().ok().map(Self::Fd);
+        }
+        spec.envs.get(ENV_SOCKET).map(|path| Self::Unix(path.into()))
+    }
+
+    /// An instance's socket below the folder of all sockets. Each app has a folder of its own in
+    /// there, which is its user's: nobody else can be where its instances are expected.
+    pub(crate) fn socket(folder: &Path, id: &InstanceId) -> Self {
+        Self::Unix(folder.join(id.app.as_str()).join(format!("{}.sock", id.number)))
+    }
+
+    /// Gives it to a job.
+    pub(crate) fn equip(&self, spec: &mut JobSpec) {
+        match self {
+            Self::Port(port) => drop(spec.envs.insert(ENV_PORT.into(), port.to_string())),
+            Self::Unix(path) => {
+                spec.envs.insert(ENV_SOCKET.into(), path.to_string_lossy().into_owned());
+            }
+            Self::Fd(port) => spec.fds.push(FdSpec::new(LISTENER, tcp(*port))),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> PlaceKind {
+        match self {
+            Self::Port(_) => PlaceKind::Port,
+            Self::Unix(_) => PlaceKind::Unix,
+            Self::Fd(_) => PlaceKind::Fd,
+        }
+    }
+
+    pub(crate) fn port(&self) -> Option<Port> {
+        match self {
+            Self::Port(port) | Self::Fd(port) => Some(*port),
+            Self::Unix(_) => None,
+        }
+    }
+
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) => Some(path),
+            Self::Port(_) | Self::Fd(_) => None,
+        }
+    }
+
+    /// In the proxy's words.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Port(port) | Self::Fd(port) => tcp(*port),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+fn tcp(port: Port) -> String {
+    format!("tcp:127.0.0.1:{port}")
+}
+
+/// As people see it: the port, or the path.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) | Self::Fd(port) => port.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::AppName;
+
+    #[test]
+    fn a_job_tells_its_place() {
+        let port = Port::new(9001).expect("not 0");
+        let id = InstanceId::new(AppName::parse("shop.example").expect("a name"), 2);
+        let socket = Place::socket(Path::new("/run/x/apps"), &id);
+        for (place, address) in [
+            (Place::Port(port), "tcp:127.0.0.1:9001"),
+            (Place::Fd(port), "tcp:127.0.0.1:9001"),
+            (socket, "unix:/run/x/apps/shop.example/2.sock"),
+        ] {
+            let mut spec = JobSpec::new("server");
+            assert_eq!(Place::of(&spec), None);
+            place.equip(&mut spec);
+            assert_eq!(Place::of(&spec).as_ref(), Some(&place));
+            assert_eq!(place.address(), address);
+        }
+    }
+}
