@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use init_wire::{Account, JobSpec, Restart, Stop};
+use init_wire::{Account, JobSpec, Restart, Stdio, Stop};
 
 use crate::health::Check;
+use crate::logs::keeping::AppLog;
 use crate::name::{AppName, Host, InstanceId, Port};
 
 /// The app's name in the environment of its instances.
@@ -40,6 +41,8 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
     /// What it is given to finish before an instance is stopped.
     pub(crate) drain: Drain,
+    /// What becomes of what it writes.
+    pub(crate) log: AppLog,
 }
 
 /// How long what is in flight may take.
@@ -63,6 +66,7 @@ impl App {
         envs.insert(ENV_APP.into(), self.name.to_string());
         envs.insert(ENV_INSTANCE.into(), number.to_string());
         envs.insert(ENV_PORT.into(), port.to_string());
+        let output = || if self.log.capture.is_some() { Stdio::Log } else { Stdio::Inherit };
         JobSpec {
             args: self.args.clone(),
             cwd: self.cwd.clone(),
@@ -71,6 +75,9 @@ impl App {
             group: self.group.clone(),
             restart: self.restart.clone(),
             stop: self.stop.clone(),
+            stdout: output(),
+            stderr: output(),
+            log: self.log.capture.clone().unwrap_or_default(),
             ..JobSpec::new(self.exec.clone())
         }
     }
@@ -106,6 +113,7 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         restart: Restart::default(),
         stop: Stop::default(),
         drain: Drain::default(),
+        log: AppLog::default(),
     }
 }
 

@@ -15,6 +15,7 @@ mod event;
 mod generation;
 mod health;
 mod http;
+mod logs;
 mod name;
 mod network;
 mod plan;

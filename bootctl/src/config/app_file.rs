@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use init_wire::{Policy, Restart, SignalName, Stop};
 
+use super::log_section;
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
 use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_PORT};
@@ -37,6 +38,7 @@ const KEYS: &[&str] = &[
     "runlevels",
     "limits",
     "deploy",
+    "log",
 ];
 const HEALTH: &[&str] =
     &["http", "tcp", "interval", "timeout", "passes", "fails", "exec", "notify"];
@@ -96,6 +98,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         restart: restart(&root.section("restart")),
         stop,
         drain,
+        log: log_section::one(&root.section("log")),
         exec: exec?,
     })
 }

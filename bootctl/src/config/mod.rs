@@ -4,6 +4,7 @@
 //! nothing about the others.
 
 mod app_file;
+mod log_section;
 mod main_file;
 mod problem;
 mod reader;
