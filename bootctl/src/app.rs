@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use init_wire::{Account, JobSpec, Restart, Stop};
+use init_wire::{Account, JobSpec, Restart, Stdio, Stop};
 
 use crate::confinement::Confinement;
 use crate::health::Check;
+use crate::logs::keeping::AppLog;
 use crate::name::{AppName, Host, InstanceId};
 use crate::order::Revision;
 use crate::place::{Place, PlaceKind};
@@ -46,6 +47,8 @@ pub(crate) struct App {
     /// What it is given to finish before an instance is stopped.
     pub(crate) drain: Drain,
     pub(crate) confinement: Confinement,
+    /// What becomes of what it writes.
+    pub(crate) log: AppLog,
 }
 
 /// How long what is in flight may take.
@@ -71,6 +74,7 @@ impl App {
         if !revision.is_first() {
             envs.insert(ENV_REVISION.into(), revision.to_string());
         }
+        let output = || if self.log.capture.is_some() { Stdio::Log } else { Stdio::Inherit };
         let mut spec = JobSpec {
             args: self.args.clone(),
             cwd: self.cwd.clone(),
@@ -79,6 +83,9 @@ impl App {
             group: self.group.clone(),
             restart: self.restart.clone(),
             stop: self.stop.clone(),
+            stdout: output(),
+            stderr: output(),
+            log: self.log.capture.clone().unwrap_or_default(),
             ..JobSpec::new(self.exec.clone())
         };
         self.confinement.apply(&mut spec);
@@ -119,6 +126,7 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         stop: Stop::default(),
         drain: Drain::default(),
         confinement: Confinement::default(),
+        log: AppLog::default(),
     }
 }
 

@@ -17,6 +17,7 @@ mod event;
 mod generation;
 mod health;
 mod http;
+mod logs;
 mod name;
 mod network;
 mod order;

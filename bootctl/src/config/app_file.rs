@@ -12,6 +12,7 @@ use std::time::Duration;
 use init_wire::{Policy, Restart, SignalName, Stop};
 
 use super::limits;
+use super::log_section;
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
 use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_REVISION};
@@ -45,6 +46,7 @@ const KEYS: &[&str] = &[
     "capabilities",
     "limits",
     "deploy",
+    "log",
 ];
 const HEALTH: &[&str] =
     &["http", "tcp", "interval", "timeout", "passes", "fails", "exec", "notify"];
@@ -102,6 +104,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         stop,
         drain,
         confinement: limits::read(root),
+        log: log_section::one(&root.section("log")),
         exec: exec?,
     })
 }

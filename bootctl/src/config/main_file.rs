@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use init_wire::Account;
 
+use super::log_section;
 use super::problem::{Fault, Problem};
 use super::reader::{Field, Reader, Section};
+use crate::logs::keeping::AllLogs;
 use crate::name::Port;
 
 /// The whole file.
@@ -15,6 +17,7 @@ pub(crate) struct Settings {
     pub(crate) proxy: Proxy,
     /// Where the search for a free port begins.
     pub(crate) first_port: Port,
+    pub(crate) logs: AllLogs,
 }
 
 /// `[proxy]`.
@@ -49,7 +52,7 @@ impl Default for Settings {
             grace: GRACE,
             stream_grace: GRACE,
         };
-        Self { proxy, first_port: port(FIRST_PORT) }
+        Self { proxy, first_port: port(FIRST_PORT), logs: AllLogs::default() }
     }
 }
 
@@ -59,7 +62,7 @@ pub(crate) fn read(reader: Reader<'_>) -> Result<Settings, Vec<Problem>> {
 }
 
 fn settings(root: &Section<'_>) -> Settings {
-    root.expect(&["proxy", "ports"]);
+    root.expect(&["proxy", "ports", "log"]);
     let default = Settings::default();
     let proxy = root.section("proxy");
     proxy.expect(&["listen", "exec", "user", "workers", "grace", "stream_grace"]);
@@ -81,6 +84,7 @@ fn settings(root: &Section<'_>) -> Settings {
             .field("first")
             .and_then(|f| f.number(1..=u32::from(u16::MAX)))
             .map_or(default.first_port, port),
+        logs: log_section::all(&root.section("log")),
     }
 }
 

@@ -6,6 +6,7 @@
 mod app_file;
 mod edit;
 mod limits;
+mod log_section;
 mod main_file;
 mod problem;
 mod reader;

@@ -204,7 +204,7 @@ impl<'a> Field<'a> {
         if parsed.is_none() {
             self.report(Fault::Form {
                 value: text.to_owned(),
-                instead: "write a number with its unit: \"500ms\", \"10s\", \"5m\" or \"1h\"",
+                instead: "write a number with its unit: \"500ms\", \"10s\", \"5m\", \"1h\" or \"7d\"",
             });
         }
         parsed
@@ -268,6 +268,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return None,
     };
     let year = Duration::from_hours(24 * 365);
@@ -282,8 +283,9 @@ mod tests {
     fn durations_have_units() {
         assert_eq!(parse_duration("10s"), Some(Duration::from_secs(10)));
         assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(parse_duration("7d"), Some(Duration::from_hours(24 * 7)));
         assert_eq!(parse_duration("5 m"), Some(Duration::from_mins(5)));
-        for bad in ["", "10", "s", "-1s", "1.5s", "1d", "99999999999999999999s", "9000000h", "ü"] {
+        for bad in ["", "10", "s", "-1s", "1.5s", "1y", "99999999999999999999s", "9000000h", "ü"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }

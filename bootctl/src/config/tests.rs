@@ -139,7 +139,7 @@ fn odd_values_are_told() {
         (
             "health = { interval = \"10\" }",
             "2:23: `health.interval` is \"10\"; write a number with its unit: \"500ms\", \
-             \"10s\", \"5m\" or \"1h\"",
+             \"10s\", \"5m\", \"1h\" or \"7d\"",
         ),
         (
             "health = { http = \"x\" }",
@@ -303,4 +303,35 @@ fn an_absent_folder_is_no_empty_one() {
     let folder = folder(&[]);
     let error = load(&folder.path().join("nowhere")).expect_err("there is none");
     assert!(matches!(error, ConfigError::Absent { .. }), "{error}");
+}
+
+#[test]
+fn o12_a_log_is_kept_as_the_files_say() {
+    use crate::logs::keeping::{Compress, Keeping};
+    let main = "[log]\ndir = \"/logs\"\nmax_size = \"1M\"\nconsole = true\n";
+    let one = "exec = \"a\"\n[log]\nmax_age = \"1d\"\nbuffer = \"1M\"\nwhen_full = \"wait\"\n";
+    let files = [("bootctl.toml", main), ("apps/a.toml", one)];
+    let (folder, config) = loaded(&files);
+    assert_eq!(told(folder.path(), &config), Vec::<String>::new());
+    let logs = &config.settings.logs;
+    assert_eq!((logs.dir.as_deref(), logs.console), (Some("/logs"), Some(true)));
+    let log = &config.apps.values().next().expect("one app").log;
+    let capture = log.capture.as_ref().expect("it is kept");
+    assert_eq!((capture.bytes, capture.when_full), (1 << 20, init_wire::WhenFull::Wait));
+    let day = 24 * 3600 * 1000;
+    let (max_size, compress) = (1 << 20, Compress::Gzip);
+    let kept = Keeping { max_size, max_age_ms: day, keep: 5, compress };
+    assert_eq!(log.changes.to(&logs.keeping), kept);
+
+    assert_eq!(app("exec = \"a\"\n[log]\ncapture = false\n").log.capture, None);
+    assert_eq!(
+        problems("exec = \"a\"\n[log]\nbuffer = \"1K\"\nmax_size = \"10\"\nmax_age = \"1s\"\n"),
+        [
+            "apps/a.toml:3:10: `log.buffer` is \"1K\"; use a size from \"4K\" to \"16M\"",
+            "apps/a.toml:4:12: `log.max_size` is \"10\"; write a number with its unit: \"64K\", \
+             \"10M\" or \"1G\"",
+            "apps/a.toml:5:11: `log.max_age` is \"1s\"; use a minute or more, such as \"12h\" or \
+             \"7d\"",
+        ]
+    );
 }

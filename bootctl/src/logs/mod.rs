@@ -1,0 +1,3 @@
+//! What apps write: collected from init into files, and read from there.
+
+pub(crate) mod keeping;
