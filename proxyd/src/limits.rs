@@ -44,7 +44,7 @@ pub(crate) const CONNECTIONS_PER_CLIENT: u32 = 15_000;
 /// Connections that wait for being accepted, on a socket of our own: the kernel drops what is beyond,
 /// and its client tries again.
 pub(crate) const BACKLOG: i32 = 4096;
-/// How long accepting rests when the limit above or the table of files is full.
+/// How long accepting rests when the limit above or the table of files is full, or the listener is broken.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// From the first byte of a head to its last: more is 408.
@@ -104,6 +104,11 @@ pub(crate) const CONTROL_BODY: usize = 64 * 1024;
 pub(crate) const OBJECTS: usize = 10_000;
 /// How long a change waits until each worker has seen it.
 pub(crate) const CHANGE_SEEN_TIME: Duration = Duration::from_secs(1);
+
+/// Connections on listeners of `--monitor`, to each: more wait in the backlog.
+pub(crate) const WATCHERS: usize = 64;
+/// From such a connection to the end of its one answer: then it is closed.
+pub(crate) const WATCHER_TIME: Duration = Duration::from_secs(5);
 
 /// Changes to the fields of one kind of head: more is 400 on the control API.
 pub(crate) const EDITS: usize = 64;

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::config::{Config, Mistake};
 use crate::limits;
 use crate::registry::Registry;
+use crate::say::say;
 
 /// What the file is written as. A later form has a higher number.
 const VERSION: u32 = 1;
@@ -89,7 +90,7 @@ fn resume(path: &Path, registry: &Registry) -> io::Result<Option<Identity>> {
                     Unusable::Damaged(_) | Unusable::Large | Unusable::Wrong(_) => "damaged",
                 },
             );
-            eprintln!(
+            say!(
                 "proxyd: {} {unusable}; it is kept as {}, and nothing is wanted for now",
                 path.display(),
                 aside.display()
@@ -111,7 +112,7 @@ fn understand(text: &[u8]) -> Result<(Config, u64), Unusable> {
     let document: Document = serde_json::from_slice(text)?;
     let mut config = Config::new(document.config).map_err(Unusable::Wrong)?;
     for mistake in config.read_pages() {
-        eprintln!("proxyd: {mistake}; this error has no page for now");
+        say!("proxyd: {mistake}; this error has no page for now");
     }
     Ok((config, document.generation))
 }
@@ -173,7 +174,7 @@ impl Writer {
             };
             let ended = timeout(pause, &mut stopped).await.is_ok();
             if !self.write() {
-                eprintln!(
+                say!(
                     "proxyd: the snapshot {} was written by another process, and is left to it",
                     self.path.display()
                 );
@@ -205,7 +206,7 @@ impl Writer {
             }
             Err(error) if !self.failing => {
                 self.failing = true;
-                eprintln!(
+                say!(
                     "proxyd: the snapshot {} cannot be written, and will be tried again: {error}",
                     self.path.display()
                 );
