@@ -89,7 +89,7 @@ pub(crate) struct Sent {
     /// Of the final answer; 0 while there is none.
     pub(crate) status: Cell<u16>,
     pub(crate) bytes: Cell<u64>,
-    /// The request's body is still coming.
+    /// The request's body is still coming, or does not come to its end.
     pub(crate) early: Cell<bool>,
 }
 
