@@ -41,6 +41,8 @@ enum Order {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) client: &'a str,
+    /// Whose password was right; empty where none was asked for.
+    pub(crate) user: &'a str,
     pub(crate) request: &'a [u8],
     pub(crate) status: u16,
     /// Of the body, sent to the client.
@@ -58,6 +60,7 @@ pub(crate) struct Line<'a> {
 #[derive(Debug)]
 pub(crate) struct KeptLine {
     client: Box<str>,
+    user: Box<str>,
     request: Box<[u8]>,
     referer: Box<[u8]>,
     user_agent: Box<[u8]>,
@@ -70,6 +73,7 @@ impl KeptLine {
     pub(crate) fn of(line: &Line<'_>, started: Instant) -> KeptLine {
         KeptLine {
             client: line.client.into(),
+            user: line.user.into(),
             request: line.request.into(),
             referer: line.referer.into(),
             user_agent: line.user_agent.into(),
@@ -83,6 +87,7 @@ impl KeptLine {
     pub(crate) fn ended<'a>(&'a self, target: &'a str, bytes: u64, ended: Instant) -> Line<'a> {
         Line {
             client: &self.client,
+            user: &self.user,
             request: &self.request,
             status: self.status,
             bytes,
@@ -160,7 +165,9 @@ impl AccessLog {
             return self.format_json(line, out);
         }
         out.extend_from_slice(line.client.as_bytes());
-        out.extend_from_slice(b" - - [");
+        out.extend_from_slice(b" - ");
+        escape_word(line.user.as_bytes(), out);
+        out.extend_from_slice(b" [");
         out.extend_from_slice(self.date.borrow().as_bytes());
         out.extend_from_slice(b"] \"");
         escape(line.request, out);
@@ -204,9 +211,13 @@ impl AccessLog {
             out.extend_from_slice(b"\":\"");
             escape_json(text, out);
         }
-        if !line.id.is_empty() {
-            out.extend_from_slice(b"\",\"id\":\"");
-            escape_json(line.id, out);
+        for (name, text) in [("user", line.user.as_bytes()), ("id", line.id)] {
+            if !text.is_empty() {
+                out.extend_from_slice(b"\",\"");
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":\"");
+                escape_json(text, out);
+            }
         }
         out.extend_from_slice(b"\",\"status\":");
         push_number(out, u64::from(line.status));
@@ -255,6 +266,18 @@ fn escape(bytes: &[u8], out: &mut Vec<u8>) {
             } else {
                 out.extend_from_slice(format!("\\x{byte:02X}").as_bytes());
             }
+        }
+    }
+}
+
+/// The same where a space would be the end, too.
+fn escape_word(bytes: &[u8], out: &mut Vec<u8>) {
+    for (at, word) in bytes.split(|byte| *byte == b' ').enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b"\\x20");
+        }
+        if !word.is_empty() || bytes.is_empty() {
+            escape(word, out);
         }
     }
 }
@@ -467,6 +490,11 @@ mod tests {
         let mut out = Vec::new();
         escape(b"a\"b\\c\nd\x00\xff", &mut out);
         assert_eq!(out, b"a\\x22b\\x5Cc\\x0Ad\\x00\\xFF");
+        for (name, word) in [("", "-"), ("ann", "ann"), ("a b ", "a\\x20b\\x20"), ("\"", "\\x22")] {
+            let mut out = Vec::new();
+            escape_word(name.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), word);
+        }
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub(crate) const BODY_TIME: Duration = Duration::from_mins(1);
 /// Bytes a second of a body that a client sends or takes while it is waited for: fewer are 408 before
 /// the answer began, else a cut.
 pub(crate) const BODY_RATE: u64 = 100;
+/// The same of a request's body without a length: nobody is judged unless a setting says so. Whoever
+/// sends a stream says something when there is something to say.
+pub(crate) const STREAM_RATE: u64 = 0;
 /// How long a client is waited for until its rate is judged.
 pub(crate) const RATE_WINDOW: Duration = Duration::from_mins(1);
 /// A connection to a target is made: more counts as refused; 504 if no other takes it.

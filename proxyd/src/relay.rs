@@ -217,7 +217,8 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         };
         let chunked = reframed == Framing::Chunked;
         let trailers = (chunked && self.ask.trailers)
-            .then(|| Passing::new(&self.head.connection, self.buffer.data()));
+            .then(|| Passing::new(&self.head.connection, self.buffer.data()))
+            .map(|passing| passing.without(self.added.replaced));
         let is_events = length_unknown && self.head.is_event_stream(self.buffer.data());
         self.drop_replaced();
         let own = [connection, self.added.lines, self.cookies];

@@ -89,6 +89,7 @@ async fn show_status(State(registry): State<Arc<Registry>>) -> Json<wire::Status
         uptime_ms: u64::try_from(registry.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         serving: registry.door.is_open(),
         draining: registry.gauges.draining.load(Ordering::Relaxed),
+        snapshot_failing: registry.gauges.snapshot_failing.load(Ordering::Relaxed),
         generation: state.generation,
         routes: state.routes.len(),
         services: state.services.len(),
