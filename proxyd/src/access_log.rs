@@ -7,10 +7,10 @@
 use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::cli::LogFormat;
 use crate::gauges::Gauges;
 use crate::limits;
+use crate::say::say;
 
 const DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
@@ -40,6 +41,8 @@ enum Order {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) client: &'a str,
+    /// Whose password was right; empty where none was asked for.
+    pub(crate) user: &'a str,
     pub(crate) request: &'a [u8],
     pub(crate) status: u16,
     /// Of the body, sent to the client.
@@ -57,6 +60,7 @@ pub(crate) struct Line<'a> {
 #[derive(Debug)]
 pub(crate) struct KeptLine {
     client: Box<str>,
+    user: Box<str>,
     request: Box<[u8]>,
     referer: Box<[u8]>,
     user_agent: Box<[u8]>,
@@ -69,6 +73,7 @@ impl KeptLine {
     pub(crate) fn of(line: &Line<'_>, started: Instant) -> KeptLine {
         KeptLine {
             client: line.client.into(),
+            user: line.user.into(),
             request: line.request.into(),
             referer: line.referer.into(),
             user_agent: line.user_agent.into(),
@@ -82,6 +87,7 @@ impl KeptLine {
     pub(crate) fn ended<'a>(&'a self, target: &'a str, bytes: u64, ended: Instant) -> Line<'a> {
         Line {
             client: &self.client,
+            user: &self.user,
             request: &self.request,
             status: self.status,
             bytes,
@@ -159,7 +165,9 @@ impl AccessLog {
             return self.format_json(line, out);
         }
         out.extend_from_slice(line.client.as_bytes());
-        out.extend_from_slice(b" - - [");
+        out.extend_from_slice(b" - ");
+        escape_word(line.user.as_bytes(), out);
+        out.extend_from_slice(b" [");
         out.extend_from_slice(self.date.borrow().as_bytes());
         out.extend_from_slice(b"] \"");
         escape(line.request, out);
@@ -203,9 +211,13 @@ impl AccessLog {
             out.extend_from_slice(b"\":\"");
             escape_json(text, out);
         }
-        if !line.id.is_empty() {
-            out.extend_from_slice(b"\",\"id\":\"");
-            escape_json(line.id, out);
+        for (name, text) in [("user", line.user.as_bytes()), ("id", line.id)] {
+            if !text.is_empty() {
+                out.extend_from_slice(b"\",\"");
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":\"");
+                escape_json(text, out);
+            }
         }
         out.extend_from_slice(b"\",\"status\":");
         push_number(out, u64::from(line.status));
@@ -258,6 +270,18 @@ fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// The same where a space would be the end, too.
+fn escape_word(bytes: &[u8], out: &mut Vec<u8>) {
+    for (at, word) in bytes.split(|byte| *byte == b' ').enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b"\\x20");
+        }
+        if !word.is_empty() || bytes.is_empty() {
+            escape(word, out);
+        }
+    }
+}
+
 /// Appends a number in decimal.
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0_u8; 20];
@@ -280,19 +304,26 @@ pub(crate) struct LogWriter {
     queue: Arc<SyncSender<Order>>,
     gauges: Arc<Gauges>,
     format: LogFormat,
+    /// It is to be opened anew, and the queue had no place for that.
+    overdue: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 /// Asks for the log to be opened anew.
 #[derive(Clone, Debug)]
-pub(crate) struct Reopener(Weak<SyncSender<Order>>);
+pub(crate) struct Reopener {
+    queue: Weak<SyncSender<Order>>,
+    overdue: Arc<AtomicBool>,
+}
 
 impl Reopener {
-    /// Lines that have been handed over before go to the old file.
+    /// Lines that have been handed over before go to the old file. Where the writer is behind by the
+    /// whole queue he is not waited for: then some of them go to the new one.
     pub(crate) fn reopen(&self) {
-        if let Some(queue) = self.0.upgrade() {
-            // A writer that has gone has no file either.
-            let _ = queue.send(Order::Reopen);
+        let told = self.queue.upgrade().map(|queue| queue.try_send(Order::Reopen));
+        // A writer that has gone has no file either.
+        if let Some(Err(TrySendError::Full(_))) = told {
+            self.overdue.store(true, Ordering::Release);
         }
     }
 }
@@ -308,31 +339,54 @@ impl Out {
         if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
-        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
+        // To open a pipe for writing only is to wait until somebody reads it.
+        let is_pipe = std::fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo());
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).read(is_pipe).mode(0o640).open(path)?;
         Ok(Self::File(path.to_owned(), file))
     }
 
-    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stdout => {
-                let mut out = io::stdout();
-                out.write_all(batch).and_then(|()| out.flush())
+    /// Writes as much as can be written; how much that is, and why it is not all.
+    fn write(&mut self, batch: &[u8]) -> (usize, io::Result<()>) {
+        let mut taken = 0;
+        while let Some(rest) = batch.get(taken..).filter(|rest| !rest.is_empty()) {
+            let written = match self {
+                Self::Stdout => write_out(rest),
+                Self::File(_, file) => file.write(rest),
+            };
+            match written {
+                Ok(0) => return (taken, Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => taken += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (taken, Err(error)),
             }
-            Self::File(_, file) => file.write_all(batch),
         }
+        (taken, Ok(()))
     }
 
-    /// Goes on with the old file if there can be no new one.
-    fn reopen(&mut self) {
-        let Self::File(path, _) = self else { return };
+    /// Goes on with the old file if there can be no new one. Whether it is a new one.
+    fn reopen(&mut self) -> bool {
+        let Self::File(path, _) = self else { return false };
         match Self::open(path) {
-            Ok(new) => *self = new,
-            Err(error) => eprintln!(
-                "proxyd: the access log {} cannot be opened anew, and goes on where it is: {error}",
-                path.display()
-            ),
+            Ok(new) => {
+                *self = new;
+                true
+            }
+            Err(error) => {
+                say!(
+                    "proxyd: the access log {} cannot be opened anew, and goes on where it is: \
+                     {error}",
+                    path.display()
+                );
+                false
+            }
         }
     }
+}
+
+fn write_out(bytes: &[u8]) -> io::Result<usize> {
+    let mut out = io::stdout();
+    out.write_all(bytes).and_then(|()| out.flush()).map(|()| bytes.len())
 }
 
 impl LogWriter {
@@ -344,16 +398,17 @@ impl LogWriter {
     ) -> io::Result<LogWriter> {
         let mut out = Out::open(path)?;
         let (queue, orders) = sync_channel(limits::LOG_QUEUE);
-        let lost = Arc::clone(&gauges);
+        let (lost, overdue) = (Arc::clone(&gauges), Arc::new(AtomicBool::new(false)));
+        let late = Arc::clone(&overdue);
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || obey(&orders, &mut out, &lost.lines_lost))?;
-        Ok(LogWriter { queue: Arc::new(queue), gauges, format, thread })
+            .spawn(move || obey(&orders, &mut out, &late, &lost.lines_lost))?;
+        Ok(LogWriter { queue: Arc::new(queue), gauges, format, overdue, thread })
     }
 
     /// What lets it be opened anew, as long as it lasts.
     pub(crate) fn reopener(&self) -> Reopener {
-        Reopener(Arc::downgrade(&self.queue))
+        Reopener { queue: Arc::downgrade(&self.queue), overdue: Arc::clone(&self.overdue) }
     }
 
     pub(crate) fn end(&self) -> AccessLog {
@@ -377,31 +432,43 @@ impl LogWriter {
     }
 }
 
-fn obey(orders: &Receiver<Order>, out: &mut Out, lost: &AtomicU64) {
+fn obey(orders: &Receiver<Order>, out: &mut Out, overdue: &AtomicBool, lost: &AtomicU64) {
     let mut failing = false;
+    // What has been written ends within a line.
+    let mut torn = false;
     let mut told = 0;
     for order in orders {
-        let written = match order {
-            Order::Write(batch) => out.write(&batch),
+        let batch = match order {
+            Order::Write(batch) => batch,
             Order::Reopen => {
-                out.reopen();
+                torn &= !out.reopen();
                 continue;
             }
         };
+        if overdue.swap(false, Ordering::AcqRel) {
+            torn &= !out.reopen();
+        }
+        if torn {
+            torn = out.write(b"\n").1.is_err();
+        }
+        let (taken, written) = if torn { (0, Ok(())) } else { out.write(&batch) };
+        let (before, behind) = batch.split_at_checked(taken).unwrap_or((&batch, b""));
+        torn |= before.last().is_some_and(|last| *last != b'\n');
+        let unwritten = behind.split(|byte| *byte == b'\n').skip(1).count() as u64;
+        let dropped = lost.fetch_add(unwritten, Ordering::Relaxed);
         match written {
-            Ok(()) => failing = false,
+            Ok(()) => failing &= unwritten > 0,
             Err(error) if !failing => {
                 failing = true;
-                eprintln!("proxyd: the access log cannot be written, lines are lost: {error}");
+                say!("proxyd: the access log cannot be written, lines are lost: {error}");
             }
             Err(_) => {}
         }
-        let lost = lost.load(Ordering::Relaxed);
-        if lost > told {
-            let more = lost - told;
-            eprintln!("proxyd: {more} access log lines were dropped: its writer is too slow");
-            told = lost;
+        if dropped > told {
+            let more = dropped - told;
+            say!("proxyd: {more} access log lines were dropped: its writer is too slow");
         }
+        told = dropped + unwritten;
     }
 }
 
@@ -423,6 +490,11 @@ mod tests {
         let mut out = Vec::new();
         escape(b"a\"b\\c\nd\x00\xff", &mut out);
         assert_eq!(out, b"a\\x22b\\x5Cc\\x0Ad\\x00\\xFF");
+        for (name, word) in [("", "-"), ("ann", "ann"), ("a b ", "a\\x20b\\x20"), ("\"", "\\x22")] {
+            let mut out = Vec::new();
+            escape_word(name.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), word);
+        }
     }
 
     #[test]

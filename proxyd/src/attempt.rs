@@ -105,7 +105,12 @@ impl Attempt<'_> {
             poll_fn(|cx| {
                 match up.as_mut().poll(cx) {
                     Poll::Pending => {}
-                    Poll::Ready(Ok(()) | Err(Lost::Upstream)) => return Poll::Ready(None),
+                    Poll::Ready(Ok(())) => {
+                        sent.early.set(false);
+                        return Poll::Ready(None);
+                    }
+                    // The rest of it stays with the client: the answer, if there is one, is early.
+                    Poll::Ready(Err(Lost::Upstream)) => return Poll::Ready(None),
                     Poll::Ready(Err(lost)) => return Poll::Ready(Some(lost_by(lost, sent))),
                 }
                 relay.as_mut().poll(cx).map(|result| Some(attempted(result, sent)))
@@ -115,7 +120,6 @@ impl Attempt<'_> {
         if let Some(attempted) = done {
             return attempted;
         }
-        sent.early.set(false);
         answer_due.set_after(bounds.answer);
         let mut presence = Presence::of(from_client.as_ref(), bounds);
         poll_fn(|cx| {

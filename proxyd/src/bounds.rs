@@ -67,6 +67,8 @@ pub(crate) struct Bounds {
     pub(crate) connect: Duration,
     /// Bytes a second, while a client is waited for.
     pub(crate) rate: u64,
+    /// The same of a request's body whose length its client did not know: it may be a conversation.
+    pub(crate) stream_rate: u64,
     /// Over what time.
     pub(crate) window: Duration,
     /// A client that has ended its side is not gone.
@@ -84,6 +86,7 @@ impl Default for Bounds {
             write: limits::BODY_TIME,
             connect: limits::CONNECT_TIME,
             rate: limits::BODY_RATE,
+            stream_rate: limits::STREAM_RATE,
             window: limits::RATE_WINDOW,
             half_closed: false,
         }
@@ -109,6 +112,7 @@ impl Bounds {
             answer_gap: time(limits.stream_idle_ms, self.answer_gap),
             tunnel: time(limits.stream_idle_ms, self.tunnel),
             rate: limits.body_rate.unwrap_or(self.rate),
+            stream_rate: limits.body_rate.unwrap_or(self.stream_rate),
             ..self
         }
     }

@@ -89,7 +89,7 @@ pub(crate) enum Command {
 /// How a line of the access log looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// Client, time, request, status, bytes
+    /// Client, user, time, request, status, bytes
     Common,
     /// The same, referer, user agent, milliseconds, target
     Combined,

@@ -199,6 +199,7 @@ fn log_stranger(worker: &Worker, address: IpAddr, status: u16) {
     let client = Peer::new(address);
     worker.log.write(&Line {
         client: &client.text,
+        user: "",
         request: b"",
         status,
         bytes: 0,

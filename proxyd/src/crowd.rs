@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::say::say;
+
 /// The clients of all workers.
 #[derive(Debug)]
 pub(crate) struct Crowd {
@@ -50,7 +52,7 @@ impl Crowd {
         }
         self.total.fetch_sub(1, Ordering::AcqRel);
         if !self.said.swap(true, Ordering::Relaxed) {
-            eprintln!("proxyd: {most} clients are connected, as many as may be: new ones wait");
+            say!("proxyd: {most} clients are connected, as many as may be: new ones wait");
         }
         false
     }
@@ -67,9 +69,7 @@ impl Crowd {
     /// Says it once, until there is room again.
     pub(crate) fn is_exhausted(&self) {
         if !self.said.swap(true, Ordering::Relaxed) {
-            eprintln!(
-                "proxyd: the process or the machine has no descriptor left: new clients wait"
-            );
+            say!("proxyd: the process or the machine has no descriptor left: new clients wait");
         }
     }
 

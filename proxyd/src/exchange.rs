@@ -99,6 +99,7 @@ pub(crate) async fn run(
         tray: None,
         ended: None,
         cookies: Vec::new(),
+        user: String::new(),
         taken: 0,
         tunnel,
     };
@@ -186,6 +187,8 @@ struct Exchange<'a> {
     ended: Option<Instant>,
     /// What the client is to remember, as fields for its answer.
     cookies: Vec<u8>,
+    /// Who has named himself, where somebody has to.
+    user: String,
     /// Bytes of `incoming` that are this request's.
     taken: usize,
     /// What it has become, after 101.
@@ -234,16 +237,17 @@ impl Exchange<'_> {
             }
         };
         // On the heap, because few requests have any.
-        if let Some(rules) = found.rules()
-            && let Err(refusal) = Box::pin(self.admit(rules)).await
-        {
-            return End::Refused(refusal);
+        if let Some(rules) = found.rules() {
+            match Box::pin(self.admit(rules)).await {
+                Ok(user) => self.user = user,
+                Err(refusal) => return End::Refused(refusal),
+            }
         }
         self.ask(&host, found).await
     }
 
     /// Asks the rules of the route.
-    async fn admit(&self, rules: &Rules) -> Result<(), Refusal> {
+    async fn admit(&self, rules: &Rules) -> Result<String, Refusal> {
         let visitor = Visitor {
             client: self.origin.client().address,
             head: self.desk.incoming.data(),
@@ -263,7 +267,8 @@ impl Exchange<'_> {
         }
         let chunked = matches!(body, Body::Chunks(_));
         let trailers = if chunked {
-            Passing::new(&request.connection, incoming.data())
+            let own = self.front.wire.request_id.as_deref();
+            Passing::new(&request.connection, incoming.data()).without(own)
         } else {
             Passing::default()
         };
@@ -441,6 +446,7 @@ impl Exchange<'_> {
         let status = if self.sent.begun() { self.sent.status.get() } else { 499 };
         Line {
             client: &self.origin.client().text,
+            user: &self.user,
             request: request.line.of(head),
             status,
             bytes: self.sent.bytes.get(),

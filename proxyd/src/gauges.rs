@@ -9,6 +9,8 @@ pub(crate) struct Gauges {
     clients: AtomicUsize,
     /// Lines that the access log could not take.
     pub(crate) lines_lost: AtomicU64,
+    /// What is wanted is not on the disk, because it cannot be written there.
+    pub(crate) snapshot_failing: AtomicBool,
     /// It has been told to stop.
     pub(crate) draining: AtomicBool,
 }

@@ -34,8 +34,15 @@ impl Host {
             return Host::lower(format!("[{address}]").as_bytes());
         }
         let name = name.strip_suffix(b".").unwrap_or(name);
-        let allowed = |&byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if name.is_empty() || name.starts_with(b".") || !name.iter().all(allowed) {
+        // A label without a character is in no name: a dot follows neither a dot nor nothing.
+        let mut before = b'.';
+        let allowed = |&byte: &u8| {
+            let is_dot = byte == b'.';
+            let empty = is_dot && before == b'.';
+            before = byte;
+            !empty && (is_dot || byte.is_ascii_alphanumeric() || b"-_~".contains(&byte))
+        };
+        if !name.iter().all(allowed) || before == b'.' {
             return None;
         }
         Host::lower(name)
@@ -75,6 +82,11 @@ mod tests {
             ("[2001:DB8::1]", Some("[2001:db8::1]")),
             ("", None),
             (".", None),
+            ("..", None),
+            (".a", None),
+            ("a..b", None),
+            ("a..", None),
+            ("a..:80", None),
             (":80", None),
             ("a b", None),
             ("a/b", None),

@@ -9,6 +9,8 @@
 //!   control ─▶ registry(state) ─▶ route,claim┘     all but `registry` is one worker's own
 //! ```
 #![forbid(unsafe_code)]
+// Whoever serves must not wait for a reader, or panic for want of one: see `say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod access_log;
 mod attempt;
@@ -62,6 +64,7 @@ mod request_id;
 mod rounds;
 mod route;
 mod rules;
+mod say;
 mod server;
 mod service;
 mod settings;
@@ -76,6 +79,8 @@ mod tunnel;
 mod upload;
 mod upstream;
 mod worker;
+
+use std::io::{self, Write};
 
 pub use cli::Cli;
 pub use password::CannotHash;
@@ -117,7 +122,8 @@ pub fn run(mut cli: Cli) -> Result<(), Failed> {
         None => server::run(cli)?,
         Some(cli::Command::Check { file }) => {
             let good = config::check(&file).map_err(|error| Failed::Config(error.to_string()))?;
-            println!("{good}");
+            // Who does not want to read it has the exit code.
+            let _ = writeln!(io::stdout(), "{good}");
         }
         Some(cli::Command::HashPassword { cost }) => password::run(cost)?,
     }

@@ -44,7 +44,7 @@ pub(crate) const CONNECTIONS_PER_CLIENT: u32 = 15_000;
 /// Connections that wait for being accepted, on a socket of our own: the kernel drops what is beyond,
 /// and its client tries again.
 pub(crate) const BACKLOG: i32 = 4096;
-/// How long accepting rests when the limit above or the table of files is full.
+/// How long accepting rests when the limit above or the table of files is full, or the listener is broken.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// From the first byte of a head to its last: more is 408.
@@ -60,6 +60,9 @@ pub(crate) const BODY_TIME: Duration = Duration::from_mins(1);
 /// Bytes a second of a body that a client sends or takes while it is waited for: fewer are 408 before
 /// the answer began, else a cut.
 pub(crate) const BODY_RATE: u64 = 100;
+/// The same of a request's body without a length: nobody is judged unless a setting says so. Whoever
+/// sends a stream says something when there is something to say.
+pub(crate) const STREAM_RATE: u64 = 0;
 /// How long a client is waited for until its rate is judged.
 pub(crate) const RATE_WINDOW: Duration = Duration::from_mins(1);
 /// A connection to a target is made: more counts as refused; 504 if no other takes it.
@@ -104,6 +107,11 @@ pub(crate) const CONTROL_BODY: usize = 64 * 1024;
 pub(crate) const OBJECTS: usize = 10_000;
 /// How long a change waits until each worker has seen it.
 pub(crate) const CHANGE_SEEN_TIME: Duration = Duration::from_secs(1);
+
+/// Connections on listeners of `--monitor`, to each: more wait in the backlog.
+pub(crate) const WATCHERS: usize = 64;
+/// From such a connection to the end of its one answer: then it is closed.
+pub(crate) const WATCHER_TIME: Duration = Duration::from_secs(5);
 
 /// Changes to the fields of one kind of head: more is 400 on the control API.
 pub(crate) const EDITS: usize = 64;

@@ -1,6 +1,6 @@
 //! Accepting: each worker from its own duplicate of each listener.
 
-use std::io::{Error, Result};
+use std::io::{Error, ErrorKind, Result};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use crate::connection;
 use crate::limits;
+use crate::say::say;
 use crate::worker::Worker;
 
 /// Listens on an address.
@@ -27,7 +28,7 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
-            eprintln!("proxyd: a listener cannot be waited for: {error}");
+            say!("proxyd: a listener cannot be waited for: {error}");
             return;
         }
     };
@@ -54,8 +55,10 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
                 worker.pool.clear();
                 sleep(limits::ACCEPT_PAUSE).await;
             }
-            // The connection was gone before it was taken.
-            Err(_) => {}
+            // It was gone before it was taken.
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+            // A listener that somebody else has shut down says so each time.
+            Err(_) => sleep(limits::ACCEPT_PAUSE).await,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use thiserror::Error;
 
 /// Text that names no network.
@@ -10,7 +10,7 @@ use thiserror::Error;
 #[error("`{0}` is not a network: write ADDRESS/BITS, such as 10.0.0.0/8, or one address")]
 pub(crate) struct NotANetwork(String);
 
-/// Some networks. IPv4 addresses in IPv6 clothes are not looked for: addresses are undressed first.
+/// Some networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Networks(Box<[IpNet]>);
 
@@ -30,12 +30,27 @@ impl Networks {
 
 fn parse(text: &str) -> Result<IpNet, NotANetwork> {
     let one = text.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
-    one.or_else(|_| text.parse()).map_err(|_| NotANetwork(text.chars().take(200).collect()))
+    let network = one.or_else(|_| text.parse().map(undressed));
+    network.map_err(|_| NotANetwork(text.chars().take(200).collect()))
+}
+
+/// A network of IPv4 addresses in IPv6 clothes is undressed, as each address is before it is looked
+/// for: else it would be a network of nobody.
+pub(crate) fn undressed(network: IpNet) -> IpNet {
+    let IpNet::V6(dressed) = network else { return network };
+    let address = dressed.addr().to_ipv4_mapped();
+    let bits = dressed.prefix_len().checked_sub(96);
+    let plain = address.zip(bits).and_then(|(address, bits)| Ipv4Net::new(address, bits).ok());
+    plain.map_or(network, IpNet::V4)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn undressed_text(text: &str) -> String {
+        undressed(text.parse().unwrap()).to_string()
+    }
 
     #[test]
     fn networks() {
@@ -45,6 +60,8 @@ mod tests {
         for address in inside {
             assert!(networks.contain(address.parse().unwrap()), "{address}");
         }
+        let dressed = ["::ffff:10.0.0.0/104", "::ffff:0:0/96", "::/0"].map(undressed_text);
+        assert_eq!(dressed, ["10.0.0.0/8", "0.0.0.0/0", "::/0"]);
         for address in ["11.0.0.1", "192.168.1.8", "2001:db9::1", "::1"] {
             assert!(!networks.contain(address.parse().unwrap()), "{address}");
         }

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::front::Front;
-use crate::h1::field::{Field, Role};
+use crate::h1::field::{Field, Role, alike};
 use crate::h1::request::RequestHead;
 use crate::h1::syntax;
 use crate::request_id::{Ids, is_fit};
@@ -120,19 +120,13 @@ fn take<'h>(name: &str, head: &'h [u8], fields: &mut [Field]) -> Option<&'h [u8]
     let mut value = None;
     let mut count = 0;
     for field in fields {
-        if reads_as(field.name.of(head), name) {
+        if alike(field.name.of(head), name.as_bytes()) {
             field.role = Role::Hop;
             value = Some(field.value.of(head));
             count += 1;
         }
     }
     value.filter(|_| count == 1)
-}
-
-/// Whether it is the name to somebody who cannot tell `_` from `-`.
-fn reads_as(name: &[u8], known: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() == known.len() && name.iter().zip(known.bytes()).all(|(&a, b)| plain(a) == plain(b))
 }
 
 /// Takes the fields of a name out of those of an answer that pass on.

@@ -20,6 +20,12 @@ impl Pace {
         Pace { rate: bounds.rate, window: bounds.window, waited: Duration::ZERO, moved: 0 }
     }
 
+    /// For a request's body, which may be a stream.
+    pub(crate) fn of_upload(bounds: &Bounds, is_stream: bool) -> Pace {
+        let rate = if is_stream { bounds.stream_rate } else { bounds.rate };
+        Pace { rate, ..Pace::new(bounds) }
+    }
+
     /// For a side that nobody judges.
     pub(crate) fn any() -> Pace {
         Pace { rate: 0, window: Duration::MAX, waited: Duration::ZERO, moved: 0 }

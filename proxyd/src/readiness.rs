@@ -10,6 +10,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::say::say;
+
 /// It serves by what is wanted now.
 pub(crate) fn ready() {
     tell("READY=1\n");
@@ -33,7 +35,7 @@ fn tell(what: &str) {
     };
     if let Err(error) = send(&name, what) {
         let what = what.lines().next().unwrap_or_default();
-        eprintln!("proxyd: NOTIFY_SOCKET {} does not take {what}: {error}", name.display());
+        say!("proxyd: NOTIFY_SOCKET {} does not take {what}: {error}", name.display());
     }
 }
 

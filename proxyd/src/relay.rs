@@ -89,7 +89,7 @@ pub(crate) struct Sent {
     /// Of the final answer; 0 while there is none.
     pub(crate) status: Cell<u16>,
     pub(crate) bytes: Cell<u64>,
-    /// The request's body is still coming.
+    /// The request's body is still coming, or does not come to its end.
     pub(crate) early: Cell<bool>,
 }
 
@@ -217,7 +217,8 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         };
         let chunked = reframed == Framing::Chunked;
         let trailers = (chunked && self.ask.trailers)
-            .then(|| Passing::new(&self.head.connection, self.buffer.data()));
+            .then(|| Passing::new(&self.head.connection, self.buffer.data()))
+            .map(|passing| passing.without(self.added.replaced));
         let is_events = length_unknown && self.head.is_event_stream(self.buffer.data());
         self.drop_replaced();
         let own = [connection, self.added.lines, self.cookies];

@@ -192,6 +192,11 @@ impl Route {
         read.map_err(|errors| Wrong(errors.into_iter().map(NotARoute::Rule).collect()))
     }
 
+    /// Whether the service is asked for another path than the client asks for.
+    pub(crate) fn rewrites(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.rewrites())
+    }
+
     /// Whether nothing would change if this one took the other's place.
     pub(crate) fn is_like(&self, other: &Route) -> bool {
         let same_pages = match (&self.rules, &other.rules) {

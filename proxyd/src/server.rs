@@ -32,6 +32,7 @@ use crate::limits;
 use crate::listener;
 use crate::readiness;
 use crate::registry::Registry;
+use crate::say::say;
 use crate::snapshot::Snapshot;
 use crate::source::Source;
 use crate::worker::{self, Phase, Worker};
@@ -190,7 +191,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     let snapshot = cli.state.map(|path| keep_snapshot(path, &registry)).transpose()?;
     announce(&http);
     for address in monitors.iter().filter_map(|listener| listener.local_addr().ok()) {
-        eprintln!("proxyd: metrics and probes are on {address}");
+        say!("proxyd: metrics and probes are on {address}");
     }
     let (phase, phases) = watch::channel(Phase::Serving);
     let grace = Duration::from_secs(cli.grace);
@@ -227,7 +228,7 @@ fn raise_file_limit() {
 /// Tells where it listens, for whoever asked for port 0.
 fn announce(listeners: &[TcpListener]) {
     for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
-        eprintln!("proxyd: listening on {address}");
+        say!("proxyd: listening on {address}");
     }
 }
 
@@ -289,7 +290,7 @@ fn start_workers(
                 let worker = Worker::new(number, registry, end, crowd, stream_grace);
                 let accepts = || drop(events.send(Event::WorkerAccepts));
                 if let Err(error) = worker::run(worker, own, phases, accepts) {
-                    eprintln!("proxyd: worker {number} cannot run: {error}");
+                    say!("proxyd: worker {number} cannot run: {error}");
                 }
                 let _ = events.send(Event::WorkerDone);
             })
@@ -308,7 +309,7 @@ fn start_control(
         .name("control".to_owned())
         .spawn(move || {
             if let Err(error) = control::run(listeners, monitors, registry) {
-                eprintln!("proxyd: the control socket cannot be served: {error}");
+                say!("proxyd: the control socket cannot be served: {error}");
             }
         })
         .map_err(system("start the control thread"))?;
@@ -344,7 +345,7 @@ fn wait(
                 }
             }
             Ok(Event::Signal) if deadline.is_none() => {
-                eprintln!(
+                say!(
                     "proxyd: draining: no new connections, open ones have {grace:?}, streams \
                      {stream_grace:?}"
                 );
@@ -355,12 +356,12 @@ fn wait(
                 enter(Phase::Draining);
             }
             Ok(Event::Signal) => {
-                eprintln!("proxyd: told again to stop: open connections are cut");
+                say!("proxyd: told again to stop: open connections are cut");
                 break;
             }
             Err(RecvTimeoutError::Timeout) => {
                 let Some(last) = last.take() else {
-                    eprintln!("proxyd: the grace is over: open connections are cut");
+                    say!("proxyd: the grace is over: open connections are cut");
                     break;
                 };
                 // Workers without streams end now.

@@ -160,6 +160,7 @@ impl Service {
         let told = self.told_group(asker);
         let stuck = self.stuck(asker).filter(|member| told.is_none_or(|told| told == member.group));
         if let Some(held) = stuck.and_then(|member| member.claim(choice, || choice.panic > 100)) {
+            self.renew(held.seed, cookies);
             return Ok(held);
         }
         let group = told.unwrap_or_else(|| self.shared_group());
@@ -174,12 +175,20 @@ impl Service {
         let stays = stuck.is_some_and(|member| {
             !member.target.look().is_ejected() && !asker.tried.contains(&member.target.number)
         });
-        if let Some(rule) = &self.settings.wire.sticky
-            && !stays
-        {
-            cookie::set(&rule.cookie, &format!("{:016x}", held.seed), rule, cookies);
+        match (&self.settings.wire.sticky, stuck) {
+            (Some(_), Some(member)) if stays => self.renew(member.seed, cookies),
+            (Some(rule), _) => stick(held.seed, rule, cookies),
+            (None, _) => {}
         }
         Ok(held)
+    }
+
+    /// A cookie that lasts for a time lasts for as long from each answer on.
+    fn renew(&self, seed: u64, cookies: &mut Vec<u8>) {
+        let timed = self.settings.wire.sticky.as_ref().filter(|rule| rule.max_age_s.is_some());
+        if let Some(rule) = timed {
+            stick(seed, rule, cookies);
+        }
     }
 
     /// A target of a group. Of the other one if nobody of it is alive or has room, and only then of
@@ -275,4 +284,9 @@ impl Service {
             refusal: Refusal::Busy,
         }
     }
+}
+
+/// Has the client remember a target.
+fn stick(seed: u64, rule: &wire::Sticky, cookies: &mut Vec<u8>) {
+    cookie::set(&rule.cookie, &format!("{seed:016x}"), rule, cookies);
 }

@@ -6,10 +6,11 @@
 //! process's: it is our successor.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use proxyd_wire as wire;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use crate::config::{Config, Mistake};
 use crate::limits;
 use crate::registry::Registry;
+use crate::say::say;
 
 /// What the file is written as. A later form has a higher number.
 const VERSION: u32 = 1;
@@ -70,7 +72,7 @@ impl Identity {
 /// Goes on with what the file says, if there is one. Returns which file that was.
 fn resume(path: &Path, registry: &Registry) -> io::Result<Option<Identity>> {
     let own = Identity::of(path)?;
-    let text = match fs::read(path) {
+    let text = match read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -89,7 +91,7 @@ fn resume(path: &Path, registry: &Registry) -> io::Result<Option<Identity>> {
                     Unusable::Damaged(_) | Unusable::Large | Unusable::Wrong(_) => "damaged",
                 },
             );
-            eprintln!(
+            say!(
                 "proxyd: {} {unusable}; it is kept as {}, and nothing is wanted for now",
                 path.display(),
                 aside.display()
@@ -98,6 +100,13 @@ fn resume(path: &Path, registry: &Registry) -> io::Result<Option<Identity>> {
             Ok(None)
         }
     }
+}
+
+/// All of it, or enough to see that it is too large.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(limits::CONFIG as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn understand(text: &[u8]) -> Result<(Config, u64), Unusable> {
@@ -111,7 +120,7 @@ fn understand(text: &[u8]) -> Result<(Config, u64), Unusable> {
     let document: Document = serde_json::from_slice(text)?;
     let mut config = Config::new(document.config).map_err(Unusable::Wrong)?;
     for mistake in config.read_pages() {
-        eprintln!("proxyd: {mistake}; this error has no page for now");
+        say!("proxyd: {mistake}; this error has no page for now");
     }
     Ok((config, document.generation))
 }
@@ -173,7 +182,7 @@ impl Writer {
             };
             let ended = timeout(pause, &mut stopped).await.is_ok();
             if !self.write() {
-                eprintln!(
+                say!(
                     "proxyd: the snapshot {} was written by another process, and is left to it",
                     self.path.display()
                 );
@@ -184,6 +193,11 @@ impl Writer {
             }
         }
         self.write();
+    }
+
+    fn fails(&mut self, failing: bool) {
+        self.failing = failing;
+        self.registry.gauges.snapshot_failing.store(failing, Ordering::Relaxed);
     }
 
     /// `false` if the file is another's by now.
@@ -197,15 +211,20 @@ impl Writer {
         {
             return false;
         }
-        match write(&self.path, &Document { version: VERSION, generation, config }) {
-            Ok(own) => {
-                self.own = Some(own);
+        let written = write(&self.path, &Document { version: VERSION, generation, config });
+        // It is there from now on, and ours, whatever becomes of its folder.
+        let synced = written.and_then(|own| {
+            self.own = Some(own);
+            sync_folder(&self.path)
+        });
+        match synced {
+            Ok(()) => {
                 self.written = generation;
-                self.failing = false;
+                self.fails(false);
             }
             Err(error) if !self.failing => {
-                self.failing = true;
-                eprintln!(
+                self.fails(true);
+                say!(
                     "proxyd: the snapshot {} cannot be written, and will be tried again: {error}",
                     self.path.display()
                 );
@@ -216,22 +235,33 @@ impl Writer {
     }
 }
 
-/// For its owner only: hashes of passwords are in it.
 fn write(path: &Path, document: &Document) -> io::Result<Identity> {
     let text = serde_json::to_vec(document)?;
     let new = beside(path, "new");
-    match fs::remove_file(&new) {
+    let written = write_new(&new, &text).inspect_err(|_| {
+        // Half of it is of use to nobody, and a full disk is what it may have failed for.
+        let _ = fs::remove_file(&new);
+    })?;
+    fs::rename(&new, path)?;
+    Ok(written)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// For its owner only: hashes of passwords are in it.
+fn write_new(path: &Path, text: &[u8]) -> io::Result<Identity> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(&text)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text)?;
     file.write_all(b"\n")?;
     file.sync_all()?;
     let written = file.metadata()?;
-    fs::rename(&new, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(Identity(written.dev(), written.ino()))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::{self, CannotRead};
 use crate::registry::Registry;
+use crate::say::say;
 
 /// The file, and where what it says goes.
 #[derive(Debug)]
@@ -29,10 +30,10 @@ impl Source {
     /// The same for a process that serves: it says what came of it, and goes on.
     pub(crate) fn read_again(&self) {
         match self.read() {
-            Ok(()) => eprintln!("proxyd: {} has been read again", self.path.display()),
+            Ok(()) => say!("proxyd: {} has been read again", self.path.display()),
             Err(error) => {
-                eprintln!("{error}");
-                eprintln!("proxyd: {} is wrong, so nothing was changed", self.path.display());
+                say!("{error}");
+                say!("proxyd: {} is wrong, so nothing was changed", self.path.display());
             }
         }
     }

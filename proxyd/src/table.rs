@@ -22,8 +22,9 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 struct Site {
     entries: Range<usize>,
-    /// One of its routes is for part of its paths only: then it matters how a path is spelled.
-    has_prefixes: bool,
+    /// One of its routes is for part of its paths only, or replaces their beginning: then it matters how
+    /// a path is understood.
+    reads_paths: bool,
 }
 
 /// Why there is no entry for a request.
@@ -53,10 +54,10 @@ impl Table {
         let mut sites: HashMap<Box<str>, Site, RandomState> = HashMap::default();
         for (at, entry) in entries.iter().enumerate() {
             let key = &entry.route.key;
-            let site = Site { entries: at..at + 1, has_prefixes: false };
+            let site = Site { entries: at..at + 1, reads_paths: false };
             let site = sites.entry(key.host.as_str().into()).or_insert(site);
             site.entries.end = at + 1;
-            site.has_prefixes |= key.prefix != "/";
+            site.reads_paths |= key.prefix != "/" || entry.route.rewrites();
         }
         let has_wildcards = sites.keys().any(|host| host.starts_with('*'));
         Table { generation, front: Arc::default(), entries, sites, has_wildcards, live }
@@ -70,7 +71,7 @@ impl Table {
             None => None,
         };
         let site = site.ok_or(NotFound::Unknown)?;
-        if !site.has_prefixes {
+        if !site.reads_paths {
             return Ok(site.entries.start);
         }
         let (path, _) = path::split(target);
@@ -145,5 +146,11 @@ mod tests {
         assert_eq!(find("d.b.test", "/y"), Err(NotFound::Unknown), "the host decides first");
         assert_eq!(find("a.test", "/a//../api"), Err(NotFound::Ambiguous));
         assert_eq!(find("c.test", "/a//../api").as_deref(), Ok("*.test"), "it has no prefixes");
+        // `/in//../../out` is within `/in` to one reader, and `/out` to another.
+        let within = wire::Route { rewrite: Some("/in".to_owned()), ..wire::Route::to("s") };
+        let route = Arc::new(Route::new(Key::parse("r.test").unwrap(), within).unwrap());
+        let table = Table::new(2, vec![Entry { route, service: None }], HashSet::new());
+        assert_eq!(table.find("r.test", b"//../../out"), Err(NotFound::Ambiguous));
+        assert_eq!(table.find("r.test", b"/../out"), Ok(0));
     }
 }

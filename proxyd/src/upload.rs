@@ -67,7 +67,7 @@ impl Upload {
             left: bounds.body_bytes.saturating_sub(sent as u64),
             gap: bounds.body_gap,
             write: bounds.write,
-            pace: Pace::new(bounds),
+            pace: Pace::of_upload(bounds, chunked),
         }
     }
 

@@ -236,7 +236,7 @@ fn answers_without_a_body() {
     client.send("HEAD / HTTP/1.1\r\nHost: unknown.test\r\n\r\n");
     assert_eq!(client.answer_to_head().status, 404);
     assert_eq!(client.get("/204").status, 204);
-    assert_eq!(backend.connections(), 1);
+    assert_eq!(backend.connections(), 3, "a new one where the body might come after all");
 }
 
 #[test]

@@ -261,6 +261,11 @@ fn a_password_opens_a_route() {
     }
     assert_eq!(get(&proxyd, "/", &format!("{RIGHT}{RIGHT}")).status, 401, "two words are none");
     assert_eq!(backend.seen().len(), 2);
+    wait_for("lines with his name, and only where he was let in", || {
+        let log = proxyd.access_log();
+        let is_right = |line: &str| line.contains(" - ann [") == line.contains("\" 200 ");
+        (log.lines().count() == 6 && log.lines().all(is_right)).then_some(())
+    });
     assert!(backend.seen()[0].field("authorization").is_some());
     let auth = json!({ "users": { "ann": hash() }, "remove_authorization": true });
     put(&proxyd, "app.test", &json!({ "basic_auth": auth }));

@@ -76,6 +76,36 @@ fn p10_a_client_that_takes_little_is_cut() {
     assert!(ended, "it was never cut");
 }
 
+/// What becomes of a body that comes at some 20 bytes a second, of which a window is judged.
+fn trickled(proxyd: &Proxyd, framing: &str, piece: &str, end: &str) -> u16 {
+    let mut client = proxyd.client();
+    client.send(format!("POST / HTTP/1.1\r\nHost: app.test\r\n{framing}\r\n\r\n"));
+    for _ in 0..20 {
+        if client.try_send(piece).is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = client.try_send(end);
+    client.answer().status
+}
+
+#[test]
+fn p10_a_stream_may_say_little() {
+    let backend = Backend::saying("heard");
+    let proxyd = Proxyd::with_target(&backend.target());
+    for (front, of_length, of_stream) in [
+        (r#"{"rate_window_ms":300}"#, 408, 200),
+        (r#"{"rate_window_ms":300,"limits":{"body_rate":200}}"#, 408, 408),
+        (r#"{"rate_window_ms":300,"limits":{"body_rate":0}}"#, 200, 200),
+    ] {
+        proxyd.put_front(front);
+        assert_eq!(trickled(&proxyd, "Content-Length: 20", "x", ""), of_length, "{front}");
+        let chunked = trickled(&proxyd, "Transfer-Encoding: chunked", "1\r\nx\r\n", "0\r\n\r\n");
+        assert_eq!(chunked, of_stream, "{front}");
+    }
+}
+
 #[test]
 fn p10_a_slow_target_is_not_a_slow_client() {
     let backend = Backend::start(|_, out| {

@@ -107,6 +107,29 @@ fn p09_answer_trailers_pass_to_who_takes_them() {
 }
 
 #[test]
+fn o18_a_request_s_number_is_not_told_behind_a_body() {
+    let section = "X-Request-Id: theirs\r\nX_Request_ID: theirs\r\nX-Sum: 7\r\n";
+    let backend = Backend::start(move |_, out| {
+        write!(out, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        write!(out, "2\r\nok\r\n0\r\n{section}\r\n")?;
+        Ok(true)
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    proxyd.put_front(r#"{"request_id":"X-Request-Id"}"#);
+    let mut client = proxyd.client();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n\
+         3\r\nabc\r\n0\r\n{section}\r\n"
+    ));
+    let answer = client.answer();
+    let kept = vec![("X-Sum".to_owned(), "7".to_owned())];
+    assert_eq!(answer.trailers, kept);
+    let seen = backend.seen().pop().unwrap();
+    assert_eq!(seen.trailers, kept);
+    assert_eq!(answer.field("x-request-id"), seen.field("x-request-id"));
+}
+
+#[test]
 fn p09_trailers_are_bounded() {
     let backend = Backend::start(|seen, out| {
         write!(out, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n")?;

@@ -167,6 +167,10 @@ fn parse(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
         }
     }
     found.sort_by_key(|(span, _)| span.as_ref().map_or(usize::MAX, |span| span.start));
+    if found.len() > limits::MISTAKES {
+        found.truncate(limits::MISTAKES);
+        found.push((None, What::More));
+    }
     Err(found.into_iter().map(|(span, what)| problem(span, what)).collect())
 }
 
@@ -179,6 +183,10 @@ fn dangling(wire: &wire::Config) -> Vec<Mistake> {
         if Name::parse(name).is_ok() && !wire.services.contains_key(name) {
             let why = Why::no_service(name, wire.services.keys().map(String::as_str));
             mistakes.push(Mistake::within(&["routes", key], vec!["service".to_owned()], why));
+        }
+        // Each name is compared with each.
+        if mistakes.len() > limits::MISTAKES {
+            break;
         }
     }
     mistakes
@@ -350,10 +358,15 @@ address = \"localhost:80\"
 
     #[test]
     fn there_is_an_end_to_it() {
-        let lines: Vec<String> = (0..200).map(|number| format!("x{number} = 1\n")).collect();
-        let told = told(&lines.concat());
-        assert_eq!(told.len(), limits::MISTAKES + 1);
-        assert!(told[limits::MISTAKES].contains("there is more"));
+        for line in
+            ["xN = 1", "[routes.\"aN.test\"]\nservice = \"s\"", "[routes.\"a N\"]\nservice = \"x\""]
+        {
+            let line = |number: u32| format!("{}\n", line.replace('N', &number.to_string()));
+            let lines: Vec<String> = (0..200).map(line).collect();
+            let told = told(&format!("{}\n[services.x]\n", lines.concat()));
+            assert_eq!(told.len(), limits::MISTAKES + 1);
+            assert!(told[limits::MISTAKES].contains("there is more"));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use crate::control::failure::Failure;
 use crate::limits;
 use crate::registry::Registry;
+use crate::say::say;
 use crate::state::{Put, State};
 
 /// What `If-Match` demands: `None` for no demand.
@@ -46,7 +47,7 @@ pub(crate) async fn make<R>(
 /// Waits until the change that was just made is what every worker acts on.
 pub(crate) async fn settle(registry: &Registry) {
     if !registry.seen_by_all(registry.generation(), limits::CHANGE_SEEN_TIME).await {
-        eprintln!("proxyd: a worker has not acted on a change for {:?}", limits::CHANGE_SEEN_TIME);
+        say!("proxyd: a worker has not acted on a change for {:?}", limits::CHANGE_SEEN_TIME);
     }
 }
 

@@ -81,6 +81,7 @@ fn of_process(registry: &Registry, generation: u64, out: &mut String) {
     let clients = gauges.clients() as u64;
     let lost = gauges.lines_lost.load(Ordering::Relaxed);
     let draining = u64::from(gauges.draining.load(Ordering::Relaxed));
+    let unsaved = u64::from(gauges.snapshot_failing.load(Ordering::Relaxed));
     for (name, kind, help, value) in [
         ("proxyd_connections", "gauge", "Clients' connections.", clients),
         (
@@ -92,6 +93,7 @@ fn of_process(registry: &Registry, generation: u64, out: &mut String) {
         ("proxyd_generation", "gauge", "The generation of what is wanted.", generation),
         ("proxyd_serving", "gauge", "1 while clients are let in.", registry.door.is_open().into()),
         ("proxyd_draining", "gauge", "1 once it was told to stop.", draining),
+        ("proxyd_snapshot_failing", "gauge", "1 while --state cannot be written.", unsaved),
         ("process_resident_memory_bytes", "gauge", "Resident memory.", resident()),
         ("process_open_fds", "gauge", "Open descriptors.", descriptors()),
     ] {

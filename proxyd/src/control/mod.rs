@@ -45,7 +45,7 @@ mod target;
 
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -60,9 +60,16 @@ use crate::control::peer::Peer;
 use crate::limits;
 use crate::registry::Registry;
 
-/// Creates the control socket, for its owner only. One that nobody listens on is replaced.
+/// Creates the control socket, for its owner only. One that nobody listens on is replaced, and nothing
+/// else: whatever has another kind may be somebody's.
 pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
-    if path.exists() {
+    if let Ok(there) = std::fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is something else, which is not a socket",
+            ));
+        }
         if UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(
                 io::ErrorKind::AddrInUse,

@@ -20,10 +20,16 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use proxyd_wire as wire;
+use tokio::spawn;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
 
 use crate::control::failure::{self, Failure};
 use crate::control::metrics;
+use crate::limits;
 use crate::name::Name;
 use crate::registry::Registry;
 
@@ -35,7 +41,8 @@ pub(crate) fn routes() -> Router<Arc<Registry>> {
         .route("/ready/{service}", get(service_ready))
 }
 
-/// Serves them, and nothing else.
+/// Serves them, and nothing else. Anybody may ask, so nobody gets more than one answer a connection and
+/// a time to take it in: the descriptors are for clients.
 pub(crate) async fn serve(listener: TcpListener, registry: Arc<Registry>) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -43,7 +50,23 @@ pub(crate) async fn serve(listener: TcpListener, registry: Arc<Registry>) -> std
         .fallback(failure::unknown_path)
         .method_not_allowed_fallback(failure::wrong_method)
         .with_state(registry);
-    axum::serve(listener, app).await
+    let seats = Arc::new(Semaphore::new(limits::WATCHERS));
+    loop {
+        // The semaphore is never closed.
+        let seat = Arc::clone(&seats).acquire_owned().await.map_err(std::io::Error::other)?;
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(limits::ACCEPT_PAUSE).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(app.clone());
+        spawn(async move {
+            let mut http = hyper::server::conn::http1::Builder::new();
+            let answer = http.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+            // Whoever is gone, or too slow, has no other way to learn of it.
+            let _ = timeout(limits::WATCHER_TIME, answer).await;
+            drop(seat);
+        });
+    }
 }
 
 async fn show_metrics(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
@@ -66,6 +89,7 @@ async fn show_status(State(registry): State<Arc<Registry>>) -> Json<wire::Status
         uptime_ms: u64::try_from(registry.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         serving: registry.door.is_open(),
         draining: registry.gauges.draining.load(Ordering::Relaxed),
+        snapshot_failing: registry.gauges.snapshot_failing.load(Ordering::Relaxed),
         generation: state.generation,
         routes: state.routes.len(),
         services: state.services.len(),

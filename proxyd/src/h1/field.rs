@@ -118,6 +118,12 @@ pub(super) fn like(name: &[u8], known: &str) -> bool {
         })
 }
 
+/// The same name to somebody who cannot tell `_` from `-`.
+pub(crate) fn alike(one: &[u8], other: &[u8]) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().zip(other).all(|(&a, &b)| plain(a) == plain(b))
+}
+
 /// Begins with `known`, but for case and `_` instead of `-`.
 pub(super) fn starts_like(name: &[u8], known: &str) -> bool {
     name.get(..known.len()).is_some_and(|start| like(start, known))

@@ -156,8 +156,16 @@ impl ResponseHead {
                 self.length = None;
                 Framing::None
             }
-            (304, _) => Framing::None,
-            _ if to_head => Framing::None,
+            (304, length) => {
+                self.connection.close |= chunked || length.is_some_and(|length| length > 0);
+                Framing::None
+            }
+            _ if to_head => {
+                // An app that sends the body all the same may do so late, when it would be the next
+                // answer: nothing more is asked where there may be one.
+                self.connection.close |= self.length != Some(0);
+                Framing::None
+            }
             (_, Some(length)) => Framing::Length(length),
             (_, None) if chunked => Framing::Chunked,
             (_, None) => Framing::UntilClose,

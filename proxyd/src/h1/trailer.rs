@@ -5,7 +5,7 @@
 //! 6.5.1), under whatever spelling an app cannot tell from the real one.
 
 use super::body::Body;
-use super::field::{ConnectionOptions, Field, Role, like, starts_like};
+use super::field::{ConnectionOptions, Field, Role, alike, like, starts_like};
 
 /// Names that are not passed on behind a body, besides those that have a [`Role`].
 const WITHHELD: &[&str] = &[
@@ -44,7 +44,7 @@ const DIGESTS: &[&str] = &["content-digest", "content-md5"];
 /// A receiver that takes trailer fields, and what it does not get of them.
 #[derive(Debug, Default)]
 pub(crate) struct Passing {
-    /// Names that `Connection` declared to be for one hop only.
+    /// Names that `Connection` declared to be for one hop only, and our own.
     named: Vec<Box<[u8]>>,
 }
 
@@ -52,6 +52,12 @@ impl Passing {
     /// `options` are those of the head in `head`, which need not stay.
     pub(crate) fn new(options: &ConnectionOptions, head: &[u8]) -> Passing {
         Passing { named: options.named(head).map(Box::from).collect() }
+    }
+
+    /// The same but for a field that is our own word, if there is one.
+    pub(crate) fn without(mut self, name: Option<&str>) -> Passing {
+        self.named.extend(name.map(|name| Box::from(name.as_bytes())));
+        self
     }
 
     /// What goes behind the last piece of `body` instead of `tail`, its plain end. `room` holds
@@ -89,7 +95,7 @@ impl Passing {
         let is_digest = DIGESTS.iter().any(|known| like(name, known));
         WITHHELD.iter().any(|known| like(name, known))
             || (!is_digest && FAMILIES.iter().any(|start| starts_like(name, start)))
-            || self.named.iter().any(|named| named.eq_ignore_ascii_case(name))
+            || self.named.iter().any(|named| alike(named, name))
     }
 }
 

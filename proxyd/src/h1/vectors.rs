@@ -223,13 +223,19 @@ fn what_a_request_says_of_its_hop() {
 
 #[test]
 fn a_length_where_there_is_no_body_ends_the_connection() {
-    for (bytes, keeps) in [
-        ("HTTP/1.1 204 X\r\nContent-Length: 3\r\n\r\n", false),
-        ("HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n\r\n", false),
-        ("HTTP/1.1 204 X\r\nContent-Length: 0\r\n\r\n", true),
-        ("HTTP/1.1 304 X\r\nContent-Length: 3\r\n\r\n", true),
+    let keeps = |bytes: &str, to_head| response(bytes.as_bytes(), to_head).unwrap().keeps_alive();
+    for (bytes, kept, kept_by_head) in [
+        ("HTTP/1.1 204 X\r\nContent-Length: 3\r\n\r\n", false, false),
+        ("HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n\r\n", false, false),
+        ("HTTP/1.1 204 X\r\nContent-Length: 0\r\n\r\n", true, true),
+        ("HTTP/1.1 304 X\r\nContent-Length: 3\r\n\r\n", false, false),
+        ("HTTP/1.1 304 X\r\n\r\n", true, true),
+        ("HTTP/1.1 200 X\r\nContent-Length: 3\r\n\r\n", true, false),
+        ("HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n", true, false),
+        ("HTTP/1.1 200 X\r\n\r\n", false, false),
+        ("HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n", true, true),
     ] {
-        assert_eq!(response(bytes.as_bytes(), false).unwrap().keeps_alive(), keeps, "{bytes:?}");
+        assert_eq!((keeps(bytes, false), keeps(bytes, true)), (kept, kept_by_head), "{bytes:?}");
     }
 }
 

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::limits;
+use crate::network::undressed;
 
 /// Which addresses may come.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ fn network(list: &'static str, at: usize, text: &str) -> Result<IpNet, NotANetwo
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(address.to_canonical().into());
     }
-    let network: IpNet = text.parse().map_err(|_| {
+    let network = text.parse().map(undressed).map_err(|_| {
         let text = text.chars().take(200).collect();
         NotANetwork::Text { list, at, text }
     })?;
@@ -100,7 +101,8 @@ mod tests {
     #[test]
     fn the_most_particular_decides() {
         type List = &'static [&'static str];
-        let cases: [(List, List, List, List); 5] = [
+        let cases: [(List, List, List, List); 6] = [
+            (&[], &["::ffff:10.0.0.0/104"], &["11.0.0.1", "::1"], &["10.1.2.3"]),
             (&["10.0.0.0/8"], &[], &["10.1.2.3"], &["11.0.0.1", "::1"]),
             (&[], &["10.0.0.0/8"], &["11.0.0.1", "::1"], &["10.1.2.3"]),
             (

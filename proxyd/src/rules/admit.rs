@@ -30,8 +30,8 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// Lets a request in, or says what it is answered.
-pub(crate) async fn admit(rules: &Rules, visitor: Visitor<'_>) -> Result<(), Refusal> {
+/// Lets a request in, or says what it is answered. The user that it is from, empty if nobody was asked.
+pub(crate) async fn admit(rules: &Rules, visitor: Visitor<'_>) -> Result<String, Refusal> {
     if let Some(access) = &rules.access
         && !access.allows(visitor.client)
     {
@@ -45,7 +45,7 @@ pub(crate) async fn admit(rules: &Rules, visitor: Visitor<'_>) -> Result<(), Ref
     }
     match &rules.basic_auth {
         Some(auth) => ask(auth, visitor).await,
-        None => Ok(()),
+        None => Ok(String::new()),
     }
 }
 
@@ -61,7 +61,7 @@ fn count(limit: &RateLimit, visitor: Visitor<'_>) -> Result<(), Refusal> {
     })
 }
 
-async fn ask(auth: &BasicAuth, visitor: Visitor<'_>) -> Result<(), Refusal> {
+async fn ask(auth: &BasicAuth, visitor: Visitor<'_>) -> Result<String, Refusal> {
     let Some(value) = visitor.field("authorization") else { return Err(Refusal::Unauthorized) };
     auth.check(value).await.map_err(|closed| match closed {
         Closed::Wrong => Refusal::Unauthorized,

@@ -145,19 +145,19 @@ impl BasicAuth {
         self.wire.remove_authorization
     }
 
-    /// Whether the value of an `Authorization` field opens the route.
-    pub(super) async fn check(&self, value: &[u8]) -> Result<(), Closed> {
+    /// Whether the value of an `Authorization` field opens the route, and for whom.
+    pub(super) async fn check(&self, value: &[u8]) -> Result<String, Closed> {
         let (name, password) = credentials(value).ok_or(Closed::Wrong)?;
         let tag = self.tag(&name, &password);
         let user = self.users.get(&name);
         if user.is_some_and(|user| user.knows(tag)) {
-            return Ok(());
+            return Ok(name);
         }
         let place = Place::take(&IN_LINE).ok_or(Closed::Busy)?;
         let turn = TURNS.acquire().await.map_err(|_| Closed::Busy)?;
         // Somebody before us in the line may have brought the same.
         if user.is_some_and(|user| user.knows(tag)) {
-            return Ok(());
+            return Ok(name);
         }
         let asked = Arc::clone(user.unwrap_or(&self.stranger));
         let is_right = tokio::task::spawn_blocking(move || {
@@ -168,7 +168,7 @@ impl BasicAuth {
         match (user, is_right.await) {
             (Some(user), Ok(true)) => {
                 user.known.get_or_init(|| tag);
-                Ok(())
+                Ok(name)
             }
             _ => Err(Closed::Wrong),
         }
@@ -242,7 +242,10 @@ mod tests {
 
     fn check(auth: &BasicAuth, credentials: &str) -> Result<(), Closed> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(auth.check(format!("Basic {}", BASE64.encode(credentials)).as_bytes()))
+        let value = format!("Basic {}", BASE64.encode(credentials));
+        let name = runtime.block_on(auth.check(value.as_bytes()))?;
+        assert_eq!(credentials.split(':').next(), Some(name.as_str()));
+        Ok(())
     }
 
     #[test]
@@ -273,7 +276,8 @@ mod tests {
             );
         }
         for value in ["basic YW5uOng=", "BASIC  YW5uOng"] {
-            assert_eq!(runtime.block_on(auth.check(value.as_bytes())), Ok(()), "{value}");
+            let name = runtime.block_on(auth.check(value.as_bytes()));
+            assert_eq!(name.as_deref(), Ok("ann"), "{value}");
         }
     }
 

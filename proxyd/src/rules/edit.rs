@@ -6,6 +6,7 @@
 use proxyd_wire as wire;
 use thiserror::Error;
 
+use crate::h1::field::alike;
 use crate::h1::syntax;
 use crate::limits;
 
@@ -114,7 +115,7 @@ impl Edits {
     }
 
     fn drops(&self, name: &[u8]) -> bool {
-        self.dropped.iter().any(|dropped| is_same(dropped, name))
+        self.dropped.iter().any(|dropped| alike(dropped, name))
     }
 }
 
@@ -123,10 +124,10 @@ fn check_name(side: Side, how: &'static str, name: &str) -> Result<(), NotAnEdit
     if !syntax::is_token(name.as_bytes()) || name.len() > 256 {
         return Err(NotAnEdit::Name { how, name: shown() });
     }
-    if UNTOUCHED.iter().any(|known| is_same(known.as_bytes(), name.as_bytes())) {
+    if UNTOUCHED.iter().any(|known| alike(known.as_bytes(), name.as_bytes())) {
         return Err(NotAnEdit::Framing { how, name: shown() });
     }
-    if side == Side::Request && how != "set" && is_same(b"host", name.as_bytes()) {
+    if side == Side::Request && how != "set" && alike(b"host", name.as_bytes()) {
         return Err(NotAnEdit::Host { how, name: shown() });
     }
     Ok(())
@@ -140,12 +141,6 @@ fn check_value(how: &'static str, name: &str, value: &str) -> Result<(), NotAnEd
     }
     let value = value.chars().take(200).collect();
     Err(NotAnEdit::Value { how, name: name.to_owned(), value })
-}
-
-/// Equal but for case, and for `_` instead of `-`, which a CGI-style app cannot tell apart.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    one.len() == other.len() && one.iter().zip(other).all(|(&a, &b)| plain(a) == plain(b))
 }
 
 /// Changes the head of a request: its target, and its fields. `told` is a whole line, or nothing.

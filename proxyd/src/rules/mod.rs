@@ -165,6 +165,10 @@ impl Rules {
         self.pages == other.pages
     }
 
+    pub(crate) fn rewrites(&self) -> bool {
+        self.rewrite.is_some()
+    }
+
     /// Changes the head of a request for `target`, which has been written.
     pub(crate) fn edit_request(&self, target: &[u8], head: &mut Vec<u8>) {
         let hides = self.basic_auth.as_ref().is_some_and(|auth| auth.hides_authorization());

@@ -40,8 +40,8 @@ pub enum HashBy {
 pub struct Sticky {
     /// The cookie's name.
     pub cookie: String,
-    /// Seconds that the cookie lasts, from 0 to 34,560,000 (400 days); without: as long as the
-    /// browser's session.
+    /// Seconds that the cookie lasts from the last answer on, from 0 to 34,560,000 (400 days); without:
+    /// as long as the browser's session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age_s: Option<u32>,
     /// Below which path it is sent.

@@ -85,8 +85,9 @@ pub struct Limits {
     /// From the request to the head of its answer (60000): more is 504.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_ms: Option<u64>,
-    /// Bytes a second of a body that a client sends or takes at least while it is waited for (100; 0:
-    /// any rate will do): else 408, or a cut.
+    /// Bytes a second of a body that a client sends or takes at least while it is waited for (100, but any
+    /// rate for a body that is sent in chunks, which may be a stream; 0: any rate will do): else 408, or a
+    /// cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_rate: Option<u64>,
     /// Without a byte for so long, an upgraded connection (an hour) and an answer that has begun

@@ -196,6 +196,9 @@ pub struct Status {
     pub serving: bool,
     /// Whether it was told to stop.
     pub draining: bool,
+    /// What is wanted cannot be written to the file of `--state`, and would be lost by a restart.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub snapshot_failing: bool,
     /// As in [`State`].
     pub generation: u64,
     /// How many there are.
