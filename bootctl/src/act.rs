@@ -14,8 +14,10 @@ use crate::client::{Init, InitError};
 use crate::event::Event;
 use crate::generation::Generation;
 use crate::name::InstanceId;
+use crate::place::Place;
 use crate::plan::Push;
 use crate::proxy::Control;
+use crate::socket_file;
 
 /// The pause before something is tried again that did not work for no fault of its own.
 const BREATH: Duration = Duration::from_millis(300);
@@ -36,7 +38,10 @@ impl Hands {
         let Self { init, tell, .. } = self.clone();
         info!("starting {id}");
         tokio::spawn(async move {
-            let result = init.start(&id.to_string(), &spec).await;
+            let result = match socket_file::prepare(&spec) {
+                Ok(()) => init.start(&id.to_string(), &spec).await,
+                Err(error) => Err(error.into()),
+            };
             breathe(&id, &result).await;
             report(&tell, Event::Started { id, result }).await;
         });
@@ -69,8 +74,36 @@ impl Hands {
                 }
             }
             let result = init.end(&id.to_string(), &spec).await;
+            if result.is_ok() {
+                socket_file::remove_all(&spec);
+            }
             breathe(&id, &result).await;
             report(&tell, Event::Retired { id, result }).await;
+        });
+    }
+
+    /// Stops one that fails and starts it again, in its place.
+    pub(crate) fn restart(&self, id: InstanceId, spec: JobSpec) {
+        let Self { init, tell, .. } = self.clone();
+        tokio::spawn(async move {
+            if let Some(path) = Place::of(&spec).as_ref().and_then(Place::path) {
+                socket_file::remove(path);
+            }
+            let result = init.restart(&id.to_string(), &spec).await;
+            breathe(&id, &result).await;
+            report(&tell, Event::Restarted { id, result }).await;
+        });
+    }
+
+    /// Ends a job that asked for a watch that is over.
+    pub(crate) fn sweep(&self, job: String, spec: JobSpec) {
+        let Self { init, tell, .. } = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = init.end(&job, &spec).await {
+                warn!("{job} is not cleared: {error}");
+                sleep(BREATH).await;
+            }
+            report(&tell, Event::Swept(job)).await;
         });
     }
 
@@ -151,7 +184,7 @@ impl Hands {
 async fn breathe(id: &InstanceId, result: &Result<(), InitError>) {
     match result {
         Ok(()) => {}
-        Err(error @ InitError::Refused(_)) => warn!("{id}: {error}"),
+        Err(error @ (InitError::Refused(_) | InitError::Socket(_))) => warn!("{id}: {error}"),
         Err(error) => {
             warn!("{id}: {error}");
             sleep(BREATH).await;

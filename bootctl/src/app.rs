@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use init_wire::{Account, JobSpec, Restart, Stdio, Stop};
+use init_wire::{Account, JobSpec, Ready, Restart, Stdio, Stop};
 
 use crate::confinement::Confinement;
-use crate::health::Check;
+use crate::health::{Check, Probe};
 use crate::logs::keeping::AppLog;
 use crate::name::{AppName, Host, InstanceId};
 use crate::order::Revision;
@@ -49,6 +49,10 @@ pub(crate) struct App {
     pub(crate) confinement: Confinement,
     /// What becomes of what it writes.
     pub(crate) log: AppLog,
+    /// Its start waits for these, unless they will not come.
+    pub(crate) after: Vec<AppName>,
+    /// Its start waits for these.
+    pub(crate) requires: Vec<AppName>,
 }
 
 /// How long what is in flight may take.
@@ -86,11 +90,24 @@ impl App {
             stdout: output(),
             stderr: output(),
             log: self.log.capture.clone().unwrap_or_default(),
+            ready: self.ready(),
             ..JobSpec::new(self.exec.clone())
         };
         self.confinement.apply(&mut spec);
         place.equip(&mut spec);
         spec
+    }
+
+    fn ready(&self) -> Ready {
+        match self.health.probe {
+            Probe::Notify => Ready::Notify,
+            Probe::Tcp | Probe::Http(_) | Probe::Exec(_) => Ready::Exec,
+        }
+    }
+
+    /// All apps that it waits for.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &AppName> {
+        self.after.iter().chain(&self.requires)
     }
 
     /// All hosts that it answers for.
@@ -127,6 +144,8 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         drain: Drain::default(),
         confinement: Confinement::default(),
         log: AppLog::default(),
+        after: Vec::new(),
+        requires: Vec::new(),
     }
 }
 

@@ -9,16 +9,19 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use init_wire::{ErrorBody, InitInfo, JobEvent, JobInfo, JobSpec};
+use init_wire::{ErrorBody, InitInfo, JobEvent, JobInfo, JobSpec, LastExit};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
 use crate::event::Event;
 use crate::http::{Answer, HttpError, Server, segment};
+use crate::socket_file::SocketFileError;
 use crate::token::Token;
 
 /// How many requests are under way at once: init serves a bounded number of connections.
 const AT_ONCE: usize = 64;
+/// How many jobs are run to their end at once, beside that: they may take their time.
+const ERRANDS: usize = 32;
 /// How long init may take for what needs no waiting.
 const QUICK: Duration = Duration::from_secs(30);
 /// How much longer than its spec allows a stop may take.
@@ -31,6 +34,7 @@ const LONGEST_LINE: usize = 4 << 20;
 pub(crate) struct Init {
     server: Server,
     slots: Arc<Semaphore>,
+    errands: Arc<Semaphore>,
 }
 
 /// Why init did not do as it was asked.
@@ -40,6 +44,8 @@ pub(crate) enum InitError {
     Unreachable(SocketAddr, HttpError),
     #[error("init refused: {}", .0.message)]
     Refused(ErrorBody),
+    #[error("{0}")]
+    Socket(#[from] SocketFileError),
     #[error("another job of that name runs")]
     Conflict,
     #[error("init has trouble ({0}): {1}")]
@@ -53,6 +59,7 @@ impl Init {
         Self {
             server: Server::Tcp(address, authorization),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
+            errands: Arc::new(Semaphore::new(ERRANDS)),
         }
     }
 
@@ -74,6 +81,41 @@ impl Init {
         judge(&stopped)?;
         let cleared = self.ask(Method::DELETE, &path, nothing, QUICK).await?;
         if cleared.status == StatusCode::NOT_FOUND { Ok(()) } else { judge(&cleared) }
+    }
+
+    /// Stops a job's processes and starts it again.
+    pub(crate) async fn restart(&self, id: &str, spec: &JobSpec) -> Result<(), InitError> {
+        let patience = Duration::from_millis(spec.stop.timeout_ms).saturating_add(STOP_SLACK);
+        let path = format!("/job/{id}/restart");
+        judge(&self.ask(Method::PUT, &path, None::<&()>, patience).await?)
+    }
+
+    /// Runs a job to its end and clears it; answers how it ended, or nothing if it took longer. One
+    /// of that name that is left from before is ended first.
+    pub(crate) async fn run(
+        &self,
+        id: &str,
+        spec: &JobSpec,
+        within: Duration,
+    ) -> Result<Option<Option<LastExit>>, InitError> {
+        let _slot = self.errands.acquire().await;
+        let path = format!("/job/{id}?wait=exit");
+        let put = || self.server.ask(Method::PUT, &path, Some(spec), within);
+        let mut answer = put().await;
+        if answer.as_ref().is_ok_and(|answer| answer.status == StatusCode::CONFLICT) {
+            self.end(id, spec).await?;
+            answer = put().await;
+        }
+        let job = match answer {
+            Ok(answer) => {
+                judge(&answer)?;
+                Some(answer.json::<JobInfo>().map_err(|error| self.unreachable(error))?)
+            }
+            Err(HttpError::TooSlow(_)) => None,
+            Err(error) => return Err(self.unreachable(error)),
+        };
+        self.end(id, spec).await?;
+        Ok(job.map(|job| job.last_exit))
     }
 
     /// Whether init is the first process of a machine.

@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 use crate::admin::wire::{AppView, Refusal, StatusView};
 use crate::client::{InitError, News};
 use crate::generation::Generation;
-use crate::health::Health;
 use crate::name::InstanceId;
 use crate::plan::{Push, Table};
+use crate::probe::Verdict;
 use crate::proxy::ProxyError;
 
 /// One piece of news.
@@ -18,9 +18,15 @@ pub(crate) enum Event {
     /// From init.
     Jobs(News),
     /// From a probe.
-    Health { id: InstanceId, pid: u32, health: Health },
+    Health { id: InstanceId, pid: u32, verdict: Verdict },
     /// A start was answered, or has been given up for now.
     Started { id: InstanceId, result: Result<(), InitError> },
+    /// One that failed was restarted, or not.
+    Restarted { id: InstanceId, result: Result<(), InitError> },
+    /// A job that asked is no more, or could not be ended.
+    Swept(String),
+    /// It is time to look after those that fail.
+    Look,
     /// A retirement is over.
     Retired { id: InstanceId, result: Result<(), InitError> },
     /// A generation's job could not be changed.

@@ -1,16 +1,19 @@
 //! Whether an instance is ready to be sent requests. Pure: results of probes in, verdicts out.
 //!
 //! ```text
-//!             passes in a row
-//! Unknown ──────────────────────▶ Ready
-//!    │ one fail                   │  ▲
-//!    └────────▶ Unready ◀─────────┘  │
-//!                 │    fails in a row│
-//!                 └──────────────────┘ passes in a row
+//!             passes in a row            fails in a row
+//! Unknown ──────────────────────▶ Ready ────────────────▶ Failing
+//!    │ one fail                     ▲ ▲  passes in a row     │ ▲
+//!    └────────▶ Unready ────────────┘ └──────────────────────┘ │
+//!                  │  fails in a row, when its start_period is over
+//!                  └───────────────────────────────────────────┘
 //! ```
 //!
-//! A new process is a new story: its predecessor's readiness says nothing about it.
+//! A new process is a new story: its predecessor's readiness says nothing about it. Failures in
+//! the start period do not count; without one, a process that was never ready has all the time that
+//! it wants.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The first wait, and the least.
@@ -24,15 +27,23 @@ pub(crate) struct Check {
     pub(crate) timeout: Duration,
     pub(crate) passes: u32,
     pub(crate) fails: u32,
+    /// How long after its start a process may fail.
+    pub(crate) start_period: Option<Duration>,
+    /// Whether one that fails is restarted.
+    pub(crate) restart: bool,
 }
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
-    /// The port accepts a connection.
+    /// Its place accepts a connection.
     Tcp,
     /// `GET` of this path answers with 2xx or 3xx.
     Http(String),
+    /// This command ends with 0.
+    Exec(Vec<String>),
+    /// It has said so itself, to init.
+    Notify,
 }
 
 impl Default for Check {
@@ -43,8 +54,31 @@ impl Default for Check {
             timeout: Duration::from_secs(5),
             passes: 1,
             fails: 3,
+            start_period: None,
+            restart: true,
         }
     }
+}
+
+/// Why a probe has failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("connection refused")]
+    Refused,
+    #[error("there is no socket at {}", .0.display())]
+    NoSocket(PathBuf),
+    #[error("timed out after {0:?}")]
+    TooSlow(Duration),
+    #[error("GET {path} answered {status}")]
+    Status { path: String, status: u16 },
+    #[error("GET {path} was not answered: {why}")]
+    NoAnswer { path: String, why: String },
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    #[error("{program} ended with {exit}")]
+    Exit { program: String, exit: String },
+    #[error("the check cannot be run: {0}")]
+    NotRun(String),
 }
 
 /// What is known about a process.
@@ -54,8 +88,10 @@ pub(crate) enum Health {
     Unknown,
     /// It answers.
     Ready,
-    /// It does not, or not any more.
+    /// It does not yet.
     Unready,
+    /// It does not any more, or has had its time.
+    Failing,
 }
 
 /// One process under watch.
@@ -71,20 +107,24 @@ impl Watch {
         Self { health, passes: 0, fails: 0 }
     }
 
-    /// Takes the result of a probe; answers what is known now.
-    pub(crate) fn step(&mut self, check: &Check, passed: bool) -> Health {
+    /// Takes the result of a probe of a process of that age; answers what is known now.
+    pub(crate) fn step(&mut self, check: &Check, age: Duration, passed: bool) -> Health {
+        let early = check.start_period.is_some_and(|period| age < period);
         if passed {
             self.passes = self.passes.saturating_add(1);
             self.fails = 0;
         } else {
-            self.fails = self.fails.saturating_add(1);
             self.passes = 0;
+            self.fails = if early { 0 } else { self.fails.saturating_add(1) };
         }
+        let (well, ill) = (self.passes >= check.passes, self.fails >= check.fails);
+        let is_timed = check.start_period.is_some();
         self.health = match self.health {
-            Health::Unknown | Health::Unready if self.passes >= check.passes => Health::Ready,
-            Health::Ready if self.fails >= check.fails => Health::Unready,
+            Health::Unknown | Health::Unready | Health::Failing if well => Health::Ready,
+            Health::Ready if ill => Health::Failing,
+            Health::Unready if ill && is_timed => Health::Failing,
             Health::Unknown if !passed => Health::Unready,
-            same @ (Health::Unknown | Health::Ready | Health::Unready) => same,
+            same @ (Health::Unknown | Health::Ready | Health::Unready | Health::Failing) => same,
         };
         self.health
     }
@@ -95,7 +135,7 @@ impl Watch {
     pub(crate) fn wait(&self, check: &Check, age: Duration) -> Duration {
         match self.health {
             Health::Ready => check.interval,
-            Health::Unknown | Health::Unready => {
+            Health::Unknown | Health::Unready | Health::Failing => {
                 (age / 10).clamp(QUICKEST, check.interval.max(QUICKEST))
             }
         }
@@ -107,8 +147,12 @@ mod tests {
     use super::*;
 
     fn run(check: &Check, from: Health, results: &[bool]) -> Health {
+        run_at(check, Duration::from_secs(10), from, results)
+    }
+
+    fn run_at(check: &Check, age: Duration, from: Health, results: &[bool]) -> Health {
         let mut watch = Watch::new(from);
-        results.iter().fold(from, |_, passed| watch.step(check, *passed))
+        results.iter().fold(from, |_, passed| watch.step(check, age, *passed))
     }
 
     #[test]
@@ -119,7 +163,34 @@ mod tests {
         assert_eq!(run(&check, Health::Unknown, &[false]), Health::Unready);
         assert_eq!(run(&check, Health::Unready, &[true, false, true]), Health::Unready);
         assert_eq!(run(&check, Health::Ready, &[false, false, true, false]), Health::Ready);
-        assert_eq!(run(&check, Health::Ready, &[false, false, false]), Health::Unready);
+        assert_eq!(run(&check, Health::Ready, &[false, false, false]), Health::Failing);
+        assert_eq!(run(&check, Health::Failing, &[true, false, true]), Health::Failing);
+        assert_eq!(run(&check, Health::Failing, &[true, true]), Health::Ready);
+    }
+
+    #[test]
+    fn one_that_was_never_ready_fails_only_when_its_time_is_set() {
+        let many = [false; 50];
+        assert_eq!(run(&Check::default(), Health::Unknown, &many), Health::Unready);
+        let period = Some(Duration::from_secs(5));
+        let timed = Check { start_period: period, ..Check::default() };
+        assert_eq!(run(&timed, Health::Unknown, &many), Health::Failing);
+    }
+
+    #[test]
+    fn failures_in_the_start_period_do_not_count() {
+        let period = Some(Duration::from_mins(1));
+        let check = Check { start_period: period, ..Check::default() };
+        let early = Duration::from_secs(59);
+        let many = [false; 50];
+        assert_eq!(run_at(&check, early, Health::Unknown, &many), Health::Unready);
+        assert_eq!(run_at(&check, early, Health::Ready, &many), Health::Ready);
+        let mut watch = Watch::new(Health::Ready);
+        for (age, health) in
+            [(59, Health::Ready), (60, Health::Ready), (61, Health::Ready), (62, Health::Failing)]
+        {
+            assert_eq!(watch.step(&check, Duration::from_secs(age), false), health, "{age}");
+        }
     }
 
     #[test]
@@ -130,5 +201,12 @@ mod tests {
         assert_eq!(watch.wait(&check, Duration::from_secs(3)), Duration::from_millis(300));
         assert_eq!(watch.wait(&check, Duration::from_hours(1)), check.interval);
         assert_eq!(Watch::new(Health::Ready).wait(&check, Duration::ZERO), check.interval);
+    }
+
+    #[test]
+    fn faults_are_sentences() {
+        let status = Fault::Status { path: "/healthz".into(), status: 500 };
+        assert_eq!(status.to_string(), "GET /healthz answered 500");
+        assert_eq!(Fault::TooSlow(Duration::from_secs(5)).to_string(), "timed out after 5s");
     }
 }

@@ -88,6 +88,19 @@ impl Server {
         self.send(Method::GET, path, None).await
     }
 
+    /// Asks as a client of `host` would, and answers how; the body is left unread.
+    pub(crate) async fn status(
+        &self,
+        path: &str,
+        host: &str,
+        within: Duration,
+    ) -> Result<StatusCode, HttpError> {
+        let request = Request::builder().uri(path).header(header::HOST, host);
+        let request = request.header(header::CONNECTION, "close").body(Full::new(Bytes::new()))?;
+        let answer = timeout(within, self.exchange(request)).await;
+        answer.unwrap_or(Err(HttpError::TooSlow(within))).map(|answer| answer.status())
+    }
+
     async fn send(
         &self,
         method: Method,

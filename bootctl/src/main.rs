@@ -1,15 +1,18 @@
 //! The program `bootctl`: the boot process that init starts, and the administrator's command.
 #![forbid(unsafe_code)]
 
+mod account;
 mod act;
 mod admin;
 mod app;
 mod boot;
 mod button;
+mod care;
 mod changes;
 mod cli;
 mod client;
 mod command;
+mod condition;
 mod config;
 mod confinement;
 mod early;
@@ -17,6 +20,7 @@ mod event;
 mod generation;
 mod health;
 mod http;
+mod liveness;
 mod logs;
 mod name;
 mod network;
@@ -30,6 +34,7 @@ mod record;
 mod requests;
 mod roster;
 mod scale;
+mod socket_file;
 mod standing;
 mod store;
 mod supervise;

@@ -84,6 +84,11 @@ impl AppName {
         Host::parse(text).map(Self)
     }
 
+    /// The app that answers for a host of that name.
+    pub(crate) fn of(host: Host) -> Self {
+        Self(host)
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use init_wire::{FdSpec, JobSpec};
 
 use crate::name::{InstanceId, Port};
+use crate::socket_file::LEAST_DELAY;
 
 /// The port that an instance has to listen on.
 pub(crate) const ENV_PORT: &str = "PORT";
@@ -16,6 +17,8 @@ pub(crate) const ENV_PORT: &str = "PORT";
 pub(crate) const ENV_SOCKET: &str = "SOCKET";
 /// The name of its listener in `LISTEN_FDNAMES`.
 const LISTENER: &str = "http";
+/// The name of its socket's file.
+const SOCKET: &str = "sock";
 
 /// What an app wants its instances to listen on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,10 +54,10 @@ impl Place {
         spec.envs.get(ENV_SOCKET).map(|path| Self::Unix(path.into()))
     }
 
-    /// An instance's socket below the folder of all sockets. Each app has a folder of its own in
-    /// there, which is its user's: nobody else can be where its instances are expected.
+    /// An instance's socket below the folder of all sockets. Each instance has a folder of its own
+    /// in there, which is its user's: nobody else can be where it is expected.
     pub(crate) fn socket(folder: &Path, id: &InstanceId) -> Self {
-        Self::Unix(folder.join(id.app.as_str()).join(format!("{}.sock", id.number)))
+        Self::Unix(folder.join(id.to_string()).join(SOCKET))
     }
 
     /// Gives it to a job.
@@ -63,6 +66,12 @@ impl Place {
             Self::Port(port) => drop(spec.envs.insert(ENV_PORT.into(), port.to_string())),
             Self::Unix(path) => {
                 spec.envs.insert(ENV_SOCKET.into(), path.to_string_lossy().into_owned());
+                // What an earlier process has left is cleared meanwhile.
+                let least = u64::try_from(LEAST_DELAY.as_millis()).unwrap_or(u64::MAX);
+                let restart = &mut spec.restart;
+                restart.jitter = restart.jitter.min(0.5);
+                restart.delay_ms = restart.delay_ms.max(least.saturating_mul(2));
+                restart.max_delay_ms = restart.max_delay_ms.max(least.saturating_mul(2));
             }
             Self::Fd(port) => spec.fds.push(FdSpec::new(LISTENER, tcp(*port))),
         }
@@ -126,7 +135,7 @@ mod tests {
         for (place, address) in [
             (Place::Port(port), "tcp:127.0.0.1:9001"),
             (Place::Fd(port), "tcp:127.0.0.1:9001"),
-            (socket, "unix:/run/x/apps/shop.example/2.sock"),
+            (socket, "unix:/run/x/apps/shop.example.2/sock"),
         ] {
             let mut spec = JobSpec::new("server");
             assert_eq!(Place::of(&spec), None);

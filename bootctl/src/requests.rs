@@ -91,6 +91,7 @@ impl Supervisor {
             return Err(Box::new(Reply::Refused(StatusCode::UNPROCESSABLE_ENTITY, refusal)));
         }
         self.take_over(config);
+        self.clear_failed();
         Ok(Goal::Everything)
     }
 

@@ -7,10 +7,13 @@ use init_wire::{JobEvent, JobInfo, JobSpec, Status};
 
 use crate::app::{App, identify};
 use crate::generation::{Generation, is_ours};
-use crate::health::Health;
+use crate::health::{Fault, Health};
+use crate::liveness::Liveness;
 use crate::name::{AppName, InstanceId};
 use crate::place::Place;
-use crate::plan::{Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, key};
+use crate::plan::{Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Waiting, key};
+use crate::probe::{Verdict, asks};
+use crate::standing::PATIENCE;
 
 /// All that is known.
 #[derive(Debug, Default)]
@@ -21,7 +24,11 @@ pub(crate) struct Roster {
     /// Whether `jobs` is what init has.
     pub(crate) is_current: bool,
     doing: BTreeMap<InstanceId, Doing>,
-    health: BTreeMap<InstanceId, (u32, Health)>,
+    health: BTreeMap<InstanceId, Known>,
+    /// Those that fail, and when they are restarted.
+    pub(crate) liveness: Liveness,
+    /// Apps that are not started yet, and for whom they wait.
+    pub(crate) waiting: BTreeMap<AppName, Waiting>,
     /// How the proxy's jobs are being changed.
     changing: BTreeMap<Generation, Change>,
     /// What the generations have told; nothing of those that were not asked.
@@ -35,8 +42,25 @@ pub(crate) struct Roster {
 /// What was asked of init, until its effect is seen.
 #[derive(Clone, Debug)]
 enum Doing {
-    Start { place: Place, spec: Box<JobSpec>, answered: bool },
-    Retire { answered: bool },
+    Start {
+        place: Place,
+        spec: Box<JobSpec>,
+        answered: bool,
+    },
+    Retire {
+        answered: bool,
+    },
+    /// It is stopped and started again, and its job stays.
+    Restart,
+}
+
+/// What the probes of a process say.
+#[derive(Clone, Debug)]
+struct Known {
+    pid: u32,
+    verdict: Verdict,
+    /// It was the first that this bootctl has heard of it, and no good news.
+    is_doubted: bool,
 }
 
 /// A change of a generation's job, until its effect is seen.
@@ -98,6 +122,7 @@ impl Roster {
                 self.jobs = self.telling.take().unwrap_or_default();
                 self.doing.retain(|_, doing| match doing {
                     Doing::Start { answered, .. } | Doing::Retire { answered } => !*answered,
+                    Doing::Restart => true,
                 });
                 self.changing.retain(|_, change| match change {
                     Change::Start { answered, .. } | Change::Stop { answered } => !*answered,
@@ -115,6 +140,17 @@ impl Roster {
 
     pub(crate) fn retiring(&mut self, id: &InstanceId) {
         self.doing.insert(id.clone(), Doing::Retire { answered: false });
+    }
+
+    pub(crate) fn restarting(&mut self, id: &InstanceId) {
+        self.doing.insert(id.clone(), Doing::Restart);
+    }
+
+    /// init has answered a restart. What is known of the process before it is void.
+    pub(crate) fn restarted(&mut self, id: &InstanceId) {
+        if matches!(self.doing.get(id), Some(Doing::Restart)) {
+            self.doing.remove(id);
+        }
     }
 
     /// init has answered a start or a retirement. If it did as asked, its event tells, before or
@@ -162,8 +198,16 @@ impl Roster {
     }
 
     /// Notes what a probe of a process says.
-    pub(crate) fn judge(&mut self, id: InstanceId, pid: u32, health: Health) {
-        self.health.insert(id, (pid, health));
+    pub(crate) fn judge(&mut self, id: InstanceId, pid: u32, verdict: Verdict) {
+        let before = self.health.get(&id).filter(|known| known.pid == pid);
+        let was_failing = before.is_some_and(|known| known.verdict.health == Health::Failing);
+        let was_doubted = before.is_some_and(|known| known.is_doubted);
+        let is_unready = verdict.health == Health::Unready;
+        let health = if was_failing && is_unready { Health::Failing } else { verdict.health };
+        let is_first = self.health(&id, pid) == Health::Unknown;
+        let is_doubted = is_unready && (is_first || was_doubted);
+        let verdict = Verdict { health, ..verdict };
+        self.health.insert(id, Known { pid, verdict, is_doubted });
     }
 
     /// Notes changes that a generation made.
@@ -202,6 +246,11 @@ impl Roster {
         self.jobs.get(&id.to_string()).filter(|job| identify(&job.id, &job.spec).is_some())
     }
 
+    /// The same about all instances.
+    pub(crate) fn instances(&self) -> impl Iterator<Item = &JobInfo> {
+        self.jobs.values().filter(|job| identify(&job.id, &job.spec).is_some())
+    }
+
     /// What init says about the generations of the proxy.
     pub(crate) fn proxies(&self) -> impl DoubleEndedIterator<Item = (Generation, &JobInfo)> {
         let all: BTreeMap<Generation, &JobInfo> = self.named_like_proxies().collect();
@@ -226,11 +275,11 @@ impl Roster {
     }
 
     /// Our processes that can be probed.
-    pub(crate) fn processes(&self) -> BTreeMap<InstanceId, (u32, Place)> {
+    pub(crate) fn processes(&self) -> BTreeMap<InstanceId, (u32, Place, &JobInfo)> {
         let running = self.jobs.values().filter(|job| job.status == Status::Running);
         let ours = running.filter_map(|job| {
             let (id, place) = identify(&job.id, &job.spec)?;
-            Some((id, (job.pid?, place)))
+            Some((id, (job.pid?, place, job)))
         });
         ours.filter(|(id, _)| !self.doing.contains_key(id)).collect()
     }
@@ -238,11 +287,38 @@ impl Roster {
     /// What is known of a process; forgets what was known of an earlier one.
     pub(crate) fn health(&self, id: &InstanceId, pid: u32) -> Health {
         match self.health.get(id) {
-            Some((known, health)) if *known == pid => *health,
+            Some(known) if known.pid == pid => known.verdict.health,
             // Its predecessor was seen, so this one has just begun.
             Some(_) => Health::Unready,
             None => Health::Unknown,
         }
+    }
+
+    /// Why the last probe of a process has failed, if it has.
+    pub(crate) fn fault(&self, id: &InstanceId, pid: u32) -> Option<&Fault> {
+        let known = self.health.get(id).filter(|known| known.pid == pid)?;
+        known.verdict.fault.as_ref()
+    }
+
+    /// What this bootctl has never seen ready was so before, if a proxy has it as a target.
+    pub(crate) fn see_lost(&mut self) {
+        let Self { health, told, jobs, .. } = self;
+        for (id, known) in health.iter_mut().filter(|(_, known)| known.is_doubted) {
+            let place = jobs.get(&id.to_string()).and_then(|job| Place::of(&job.spec));
+            let address = place.map(|place| place.address());
+            let is_target = |told: &Told| match told {
+                Told::Table { table, .. } => table.targets.get(&key(id)) == address.as_ref(),
+                Told::Asked { .. } => false,
+            };
+            if address.is_some() && told.values().any(is_target) {
+                known.verdict.health = Health::Failing;
+            }
+        }
+    }
+
+    /// The jobs that ask instances, each with whom it asks.
+    pub(crate) fn asking(&self) -> impl Iterator<Item = (&JobInfo, String)> {
+        self.jobs.values().filter_map(|job| Some((job, asks(&job.id, &job.spec)?)))
     }
 
     /// All of it as the planner wants it.
@@ -255,6 +331,9 @@ impl Roster {
         for job in self.jobs.values() {
             if let Some((id, place)) = identify(&job.id, &job.spec) {
                 let life = self.life(&id, job);
+                if job.respawn >= PATIENCE && life != Life::Running(Health::Ready) {
+                    observed.struggling.insert(id.clone());
+                }
                 observed.instances.insert(id, Seen { place, spec: job.spec.clone(), life });
             }
         }
@@ -271,8 +350,10 @@ impl Roster {
     }
 
     fn life(&self, id: &InstanceId, job: &JobInfo) -> Life {
-        if matches!(self.doing.get(id), Some(Doing::Retire { .. })) {
-            return Life::Leaving;
+        match self.doing.get(id) {
+            Some(Doing::Retire { .. }) => return Life::Leaving,
+            Some(Doing::Restart) => return Life::Coming,
+            Some(Doing::Start { .. }) | None => {}
         }
         match (job.status, job.pid) {
             (Status::Running, Some(pid)) => Life::Running(self.health(id, pid)),
@@ -388,7 +469,7 @@ mod tests {
     fn a_new_process_is_not_ready_because_the_old_one_was() {
         let mut roster = Roster::default();
         roster.take(event(Status::Running, 7));
-        roster.judge(id(), 7, Health::Ready);
+        roster.judge(id(), 7, Verdict { health: Health::Ready, fault: None });
         assert_eq!(life(&roster), Some(Life::Running(Health::Ready)));
         roster.take(event(Status::Running, 8));
         assert_eq!(life(&roster), Some(Life::Running(Health::Unready)));

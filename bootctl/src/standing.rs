@@ -1,20 +1,19 @@
 //! How near an app is to what is wanted of it, and how that is shown.
 
-use init_wire::{JobInfo, Status};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use init_wire::JobInfo;
 
 use crate::admin::wire::{AppState, AppView, InstanceState, InstanceView};
 use crate::app::App;
+use crate::condition;
 use crate::health::Health;
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::Order;
-use crate::plan::{Life, Observed, Seen, Wanted, serves};
+use crate::plan::{Life, Observed, Seen, Waiting, Wanted, serves};
 use crate::roster::Roster;
 
 /// After so many restarts by init without getting ready, an instance counts as failed. It is
 /// tried further all the same.
-const PATIENCE: u32 = 3;
+pub(crate) const PATIENCE: u32 = 3;
 
 /// How near.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +51,22 @@ pub(crate) fn standing(
     if !roster.is_current {
         return Standing::Working("init does not answer".into());
     }
+    if let Some(waiting) = roster.waiting.get(name) {
+        return waits(name, waiting);
+    }
     running(order, roster, observed)
+}
+
+/// Its first instances are not started yet.
+fn waits(name: &AppName, waiting: &Waiting) -> Standing {
+    let on = &waiting.on;
+    match waiting.hopeless {
+        None => Standing::Working(format!("{name} is waiting for {on}")),
+        Some(why) => Standing::Failed(format!(
+            "{name} is waiting for {on}, which {why}: `bootctl status {on}` shows more; as soon as \
+             {on} is ready, {name} is started"
+        )),
+    }
 }
 
 fn running(order: &Order, roster: &Roster, observed: &Observed) -> Standing {
@@ -72,8 +86,9 @@ fn running(order: &Order, roster: &Roster, observed: &Observed) -> Standing {
                 return Standing::Failed(failure(id, seen, job));
             }
         }
-        let state = job.map_or(InstanceState::Starting, |job| instance_state(seen.life, job));
-        waiting.push(format!("{id} is {}", state.word()));
+        let state = job.map_or(InstanceState::Starting, |job| condition::state(seen.life, job));
+        let why = condition::trouble(id, roster).map(|why| format!(": {why}")).unwrap_or_default();
+        waiting.push(format!("{id} is {}{why}", state.word()));
     }
     let wanted = order.app.instances as usize;
     if serving == wanted && waiting.is_empty() {
@@ -97,7 +112,7 @@ fn failure(id: &InstanceId, seen: &Seen, job: &JobInfo) -> String {
         Some(exit) => serde_json::to_string(exit).unwrap_or_default().replace('"', ""),
         None => "none".into(),
     };
-    let state = instance_state(seen.life, job).word();
+    let state = condition::state(seen.life, job).word();
     format!(
         "{id} is {state}{again}: {}; its last exit was {exit}; see what it writes, and try \
          {:?} by hand with PORT set",
@@ -121,7 +136,11 @@ pub(crate) fn app_view(
     observed: &Observed,
 ) -> AppView {
     let standing = standing(name, wanted, roster, observed);
+    let waits = roster.waiting.contains_key(name);
     let (state, why) = match (&standing, wanted) {
+        (Standing::Failed(why) | Standing::Working(why), Some(Wanted::Running(_))) if waits => {
+            (AppState::Waiting, Some(why.clone()))
+        }
         (Standing::Failed(why), _) => (AppState::Failed, Some(why.clone())),
         (Standing::Working(why), _) => (AppState::Changing, Some(why.clone())),
         (Standing::Reached, Some(Wanted::Stopped(_))) => (AppState::Stopped, None),
@@ -150,30 +169,14 @@ fn instance_view(id: &InstanceId, seen: &Seen, roster: &Roster) -> InstanceView 
     InstanceView {
         instance: id.number,
         job: id.to_string(),
-        state: job.map_or(InstanceState::Starting, |job| instance_state(seen.life, job)),
+        state: job.map_or(InstanceState::Starting, |job| condition::state(seen.life, job)),
         pid: job.and_then(|job| job.pid),
         port: seen.place.port().map(Port::number),
         socket: seen.place.path().map(|path| path.to_string_lossy().into_owned()),
-        uptime_ms: job.and_then(uptime),
-        restarts: job.map_or(0, |job| job.respawn),
-        why: job.map_or_else(|| "init is asked to start it".into(), |job| job.why.clone()),
+        uptime_ms: job
+            .and_then(condition::uptime)
+            .and_then(|age| u64::try_from(age.as_millis()).ok()),
+        restarts: condition::restarts(id, roster),
+        why: condition::why(id, seen, roster),
     }
-}
-
-fn instance_state(life: Life, job: &JobInfo) -> InstanceState {
-    match life {
-        Life::Coming if job.status == Status::Backoff => InstanceState::Backoff,
-        Life::Asked | Life::Coming | Life::Running(Health::Unknown) => InstanceState::Starting,
-        Life::Running(Health::Ready) => InstanceState::Ready,
-        Life::Running(Health::Unready) => InstanceState::Unhealthy,
-        Life::Leaving => InstanceState::Stopping,
-        Life::Ended if job.status == Status::Success => InstanceState::Stopped,
-        Life::Ended => InstanceState::Failed,
-    }
-}
-
-fn uptime(job: &JobInfo) -> Option<u64> {
-    job.pid?;
-    let since = OffsetDateTime::parse(job.started_at.as_deref()?, &Rfc3339).ok()?;
-    u64::try_from((OffsetDateTime::now_utc() - since).whole_milliseconds()).ok()
 }

@@ -4,7 +4,7 @@
 //! own actions; nothing is looked at again and again. It keeps no secret of its own: all that it
 //! must know after a `kill -9` is in init's jobs, the config and the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -16,14 +16,17 @@ use tracing::{info, warn};
 use crate::act::Hands;
 use crate::app::{App, Drain};
 use crate::client::{InitError, News};
+use crate::condition::uptime;
 use crate::config::{Config, Settings};
 use crate::event::Event;
 use crate::generation::{self, Generation, WantedProxy};
 use crate::health::{Check, Health};
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::Order;
-use crate::plan::{Action, Desired, Proxy, Push, SeenProxy, Wanted, key, plan};
-use crate::probe;
+use crate::plan::{
+    Action, Desired, Precedence, Proxy, Push, SeenProxy, Wanted, all_waiting, key, plan,
+};
+use crate::probe::{self, Subject};
 use crate::proxy;
 use crate::requests::Waiter;
 use crate::roster::{Roster, Told};
@@ -58,14 +61,18 @@ pub(crate) struct Supervisor {
     /// See [`WantedProxy::outdated`].
     pub(crate) proxy_outdated: Option<Generation>,
     pub(crate) begun: Instant,
-    watches: BTreeMap<InstanceId, Watched>,
+    pub(crate) watches: BTreeMap<InstanceId, Watched>,
+    /// When those that fail are looked after, if nothing happens before.
+    pub(crate) look_at: Option<Instant>,
+    /// Jobs that asked for a watch that is over.
+    pub(crate) sweeping: BTreeSet<String>,
     reading: BTreeMap<Generation, AbortHandle>,
 }
 
 /// A process that is being probed.
-struct Watched {
+pub(crate) struct Watched {
     pid: u32,
-    check: Check,
+    pub(crate) check: Check,
     task: AbortHandle,
 }
 
@@ -87,6 +94,8 @@ impl Supervisor {
             proxy_outdated: None,
             begun: Instant::now(),
             watches: BTreeMap::new(),
+            look_at: None,
+            sweeping: BTreeSet::new(),
             reading: BTreeMap::new(),
         };
         supervisor.take_over(config);
@@ -143,19 +152,29 @@ impl Supervisor {
                 warn!("{error}; what runs goes on, and init is asked again");
                 self.roster.lose();
             }
-            Event::Health { id, pid, health } => {
-                info!("{id} (pid {pid}) is {}", told(health));
-                self.roster.judge(id, pid, health);
+            Event::Health { id, pid, verdict } => {
+                let why = verdict.fault.as_ref().map(|fault| format!(": {fault}"));
+                let why = why.unwrap_or_default();
+                info!("{id} (pid {pid}) is {}{why}", told(verdict.health));
+                self.roster.judge(id, pid, verdict);
             }
             Event::Started { id, result } => {
                 self.roster.answered(&id, result.is_ok());
-                if let Err(InitError::Refused(body)) = result
+                if let Err(error @ (InitError::Refused(_) | InitError::Socket(_))) = result
                     && let Some(Wanted::Running(order)) = self.wanted.get(&id.app)
                 {
-                    let message = format!("init does not start {id}: {}", body.message);
+                    let message = format!("{id} cannot be started: {error}");
                     self.roster.refused.insert(id.app, (order.app.clone(), message));
                 }
             }
+            Event::Restarted { id, result } => {
+                if let Err(error) = result {
+                    warn!("{id} is not restarted: {error}");
+                }
+                self.roster.restarted(&id);
+            }
+            Event::Swept(job) => drop(self.sweeping.remove(&job)),
+            Event::Look => self.look_at = None,
             Event::Retired { id, result } => {
                 self.roster.drained(&id);
                 self.roster.answered(&id, result.is_ok());
@@ -191,11 +210,14 @@ impl Supervisor {
     fn settle(&mut self) {
         self.watch_processes();
         self.follow_proxies();
+        self.roster.see_lost();
         if !self.roster.is_current {
             return;
         }
+        self.care();
         let desired = self.desired();
         let observed = self.roster.observed();
+        self.roster.waiting = all_waiting(&desired, &observed);
         let mut pushes: BTreeMap<Generation, Vec<Push>> = BTreeMap::new();
         for action in plan(&desired, &observed, is_free) {
             match action {
@@ -227,7 +249,7 @@ impl Supervisor {
     /// Everything that is wanted now.
     pub(crate) fn desired(&self) -> Desired {
         if self.winding_down {
-            return Desired::default();
+            return Desired { precedence: self.precedence(), ..Desired::default() };
         }
         let (exec, run_dir) = (self.proxy_program(), &self.hands.run_dir);
         let proxy = proxy::wanted(&self.settings, &exec, &self.proxy_build, run_dir);
@@ -236,7 +258,14 @@ impl Supervisor {
             proxy: Some(WantedProxy { outdated: self.proxy_outdated, ..proxy }),
             first_port: Some(self.settings.first_port),
             sockets: run_dir.join(SOCKETS),
+            precedence: Precedence::new(),
         }
+    }
+
+    /// Whom each app names.
+    fn precedence(&self) -> Precedence {
+        let apps = self.wanted.values().filter_map(Wanted::app);
+        apps.map(|app| (app.name.clone(), app.names().cloned().collect())).collect()
     }
 
     fn proxy_program(&self) -> String {
@@ -288,31 +317,34 @@ impl Supervisor {
     /// Has every process of ours probed, and none that is gone.
     fn watch_processes(&mut self) {
         let processes = self.roster.processes();
-        let gone: Vec<_> =
-            self.watches.keys().filter(|id| !processes.contains_key(id)).cloned().collect();
-        for id in gone {
-            self.unwatch(&id);
+        for (_, gone) in self.watches.extract_if(.., |id, _| !processes.contains_key(id)) {
+            gone.task.abort();
         }
-        for (id, (pid, place)) in processes {
+        for (id, (pid, place, job)) in processes {
             let app = self.wanted.get(&id.app).and_then(Wanted::app);
             let check = app.map_or_else(Check::default, |app| app.health.clone());
             let same = |watched: &Watched| watched.pid == pid && watched.check == check;
             if self.watches.get(&id).is_some_and(same) {
                 continue;
             }
-            self.unwatch(&id);
             let from = self.roster.health(&id, pid);
+            let age = uptime(job).unwrap_or_default();
+            let (init, spec) = (self.hands.init.clone(), job.spec.clone());
+            let subject = Subject { id: id.clone(), place, spec, age, init };
             let tell = self.hands.tell.clone();
             let whose = id.clone();
-            let tell = async move |health| {
-                tell.send(Event::Health { id: whose.clone(), pid, health }).await.is_ok()
+            let tell = async move |verdict| {
+                tell.send(Event::Health { id: whose.clone(), pid, verdict }).await.is_ok()
             };
-            let task = tokio::spawn(probe::watch(check.clone(), place, from, tell)).abort_handle();
-            self.watches.insert(id, Watched { pid, check, task });
+            let watch = probe::watch(check.clone(), subject, from, tell);
+            let task = tokio::spawn(watch).abort_handle();
+            if let Some(before) = self.watches.insert(id, Watched { pid, check, task }) {
+                before.task.abort();
+            }
         }
     }
 
-    fn unwatch(&mut self, id: &InstanceId) {
+    pub(crate) fn unwatch(&mut self, id: &InstanceId) {
         if let Some(watched) = self.watches.remove(id) {
             watched.task.abort();
         }
@@ -362,6 +394,7 @@ fn told(health: Health) -> &'static str {
         Health::Unknown => "not known yet",
         Health::Ready => "ready",
         Health::Unready => "not ready",
+        Health::Failing => "failing",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::admin::wire::{AppView, InstanceView, StatusView};
+use crate::admin::wire::{AppView, InstanceState, InstanceView, StatusView};
 
 const HEAD: [&str; 7] = ["APP", "INSTANCE", "STATE", "PID", "PORT", "UPTIME", "RESTARTS"];
 
@@ -50,7 +50,11 @@ pub(crate) fn app(view: &AppView) -> String {
         text = text + "\n" + why;
     }
     text += "\n\n";
-    text + &table(std::slice::from_ref(view))
+    text += &table(std::slice::from_ref(view));
+    for instance in view.instances.iter().filter(|it| it.state != InstanceState::Ready) {
+        let _ = write!(text, "\n\n{} is {}: {}", instance.job, instance.state.word(), instance.why);
+    }
+    text
 }
 
 fn table(apps: &[AppView]) -> String {

@@ -81,6 +81,8 @@ pub(crate) enum AppState {
     Running,
     /// On its way there.
     Changing,
+    /// Its start waits for another app.
+    Waiting,
     /// It will not get there by itself.
     Failed,
     /// Stopped by the administrator.
@@ -114,12 +116,19 @@ pub(crate) struct InstanceView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum InstanceState {
+    /// It is not ready yet.
     Starting,
     Ready,
+    /// It was ready and does not answer any more, or has had its time.
     Unhealthy,
+    /// It has ended, and is started again after a while.
     Backoff,
+    /// It has ended, and is not to be started again.
     Failed,
+    /// It was started again as often as it may be.
+    Fatal,
     Stopping,
+    /// It has ended with 0, and is not to be started again.
     Stopped,
 }
 
@@ -151,6 +160,7 @@ impl InstanceState {
             Self::Unhealthy => "unhealthy",
             Self::Backoff => "backoff",
             Self::Failed => "failed",
+            Self::Fatal => "fatal",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
         }
@@ -162,6 +172,7 @@ impl AppState {
         match self {
             Self::Running => "running",
             Self::Changing => "changing",
+            Self::Waiting => "waiting",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
             Self::Parked => "parked",

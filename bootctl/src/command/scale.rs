@@ -17,7 +17,11 @@ pub(super) async fn run(scale: &Scale) -> Result<String, ClientError> {
             scale.instances
         ),
         AppState::Parked => format!("{name} is parked: it keeps its hosts and runs nothing"),
-        AppState::Running | AppState::Changing | AppState::Failed | AppState::Held => {
+        AppState::Running
+        | AppState::Changing
+        | AppState::Waiting
+        | AppState::Failed
+        | AppState::Held => {
             let jobs: Vec<_> =
                 app.instances.iter().map(|i| format!("{} on {}", i.job, i.place())).collect();
             format!("{name} runs: {}", jobs.join(", "))

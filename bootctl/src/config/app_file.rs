@@ -11,12 +11,10 @@ use std::time::Duration;
 
 use init_wire::{Policy, Restart, SignalName, Stop};
 
-use super::limits;
-use super::log_section;
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
+use super::{health, limits, log_section};
 use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_REVISION};
-use crate::health::{Check, Probe};
 use crate::name::AppName;
 use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
 
@@ -37,6 +35,7 @@ const KEYS: &[&str] = &[
     "restart",
     "stop",
     "after",
+    "requires",
     "runlevels",
     "groups",
     "umask",
@@ -48,15 +47,12 @@ const KEYS: &[&str] = &[
     "deploy",
     "log",
 ];
-const HEALTH: &[&str] =
-    &["http", "tcp", "interval", "timeout", "passes", "fails", "exec", "notify"];
 const RESTART: &[&str] =
     &["policy", "delay", "factor", "max_delay", "jitter", "reset_after", "limit", "window"];
 const STOP: &[&str] = &["signal", "timeout", "drain", "drain_streams"];
 
 /// What is known of later versions, and what to do without it.
 const LATER: &[(&str, &str)] = &[
-    ("after", "remove it; apps start side by side"),
     ("runlevels", "remove it; an app runs unless it is stopped"),
     ("deploy", "remove it, and run `bootctl reload` after a change"),
 ];
@@ -85,8 +81,13 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
             field.report_key(Fault::NotYet(advice));
         }
     }
+    let socket = root.field("socket").and_then(|f| socket(&f)).unwrap_or_default();
     let env = environment(&root.section("env"));
     let (stop, drain) = stop(&root.section("stop"));
+    let names = |key| {
+        let hosts = root.field(key).and_then(|f| f.hosts()).unwrap_or_default();
+        hosts.into_iter().map(AppName::of).collect()
+    };
     let exec = root.required("exec", "name the program to run, such as exec = \"node\"");
     let exec = exec.and_then(|field| program(&field, &env, surroundings));
     Some(App {
@@ -97,14 +98,16 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         group: root.field("group").and_then(|f| f.account()),
         instances: root.field("instances").and_then(|f| f.number(0..=MAX_INSTANCES)).unwrap_or(1),
         alias: root.field("alias").and_then(|f| f.hosts()).unwrap_or_default(),
-        socket: root.field("socket").and_then(|f| socket(&f)).unwrap_or_default(),
+        socket,
         env,
-        health: health(&root.section("health")),
+        health: health::read(&root.section("health"), socket),
         restart: restart(&root.section("restart")),
         stop,
         drain,
         confinement: limits::read(root),
         log: log_section::one(&root.section("log")),
+        after: names("after"),
+        requires: names("requires"),
         exec: exec?,
     })
 }
@@ -160,59 +163,6 @@ fn environment(section: &Section<'_>) -> BTreeMap<String, String> {
         }
     }
     env
-}
-
-fn health(section: &Section<'_>) -> Check {
-    section.expect(HEALTH);
-    for name in ["exec", "notify"] {
-        if let Some(field) = section.field(name) {
-            field.report_key(Fault::NotYet("use http = \"/path\" or tcp = true"));
-        }
-    }
-    let default = Check::default();
-    let tcp = section.field("tcp");
-    if let Some(field) = tcp
-        && field.bool() == Some(false)
-    {
-        let instead = "leave it out, or write http = \"/path\"";
-        field.report(Fault::Form { value: "false".into(), instead });
-    }
-    let probe = match (section.field("http"), tcp) {
-        (Some(field), Some(_)) => {
-            field.report_key(Fault::Excludes { other: "health.tcp" });
-            None
-        }
-        (Some(field), None) => field.string().map(|path| {
-            let plain = path.bytes().all(|b| b.is_ascii_graphic());
-            if !path.starts_with('/') || !plain {
-                let instead = "write a path, such as \"/healthz\"";
-                field.report(Fault::Form { value: path.clone(), instead });
-            }
-            Probe::Http(path)
-        }),
-        (None, _) => Some(Probe::Tcp),
-    };
-    let positive = |name, default| {
-        let duration = section.field(name).and_then(|f| Some((f, f.duration()?)));
-        match duration {
-            Some((field, Duration::ZERO)) => {
-                let instead = "use a time above 0";
-                field.report(Fault::Form { value: "0".into(), instead });
-                default
-            }
-            Some((_, duration)) => duration,
-            None => default,
-        }
-    };
-    let count =
-        |name, default| section.field(name).and_then(|f| f.number(1..=100)).unwrap_or(default);
-    Check {
-        probe: probe.unwrap_or(Probe::Tcp),
-        interval: positive("interval", default.interval),
-        timeout: positive("timeout", default.timeout),
-        passes: count("passes", default.passes),
-        fails: count("fails", default.fails),
-    }
 }
 
 fn restart(section: &Section<'_>) -> Restart {

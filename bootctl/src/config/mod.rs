@@ -5,9 +5,11 @@
 
 mod app_file;
 mod edit;
+mod health;
 mod limits;
 mod log_section;
 mod main_file;
+mod order;
 mod problem;
 mod reader;
 #[cfg(test)]
@@ -83,6 +85,7 @@ pub(crate) fn load(folder: &Path) -> Result<Config, ConfigError> {
         read_app(&mut config, &path, &surroundings);
     }
     refuse_shared_hosts(&mut config, folder);
+    order::refuse(&mut config, folder);
     Ok(config)
 }
 

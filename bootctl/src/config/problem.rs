@@ -47,6 +47,10 @@ pub(crate) enum Fault {
     HostTaken { taken_by: AppName },
     #[error("excludes `{other}`; keep one of the two")]
     Excludes { other: &'static str },
+    #[error("names {name}, and there is no such app; {}", or_advice(nearest.as_deref()))]
+    NoApp { name: AppName, nearest: Option<String> },
+    #[error("leads in a circle, {path}: none of them could ever start; remove one of the steps")]
+    Circle { path: String },
     #[error("is set by bootctl itself; use another name")]
     Reserved,
     #[error("gives the app its name, which {0}; rename the file")]
@@ -59,6 +63,13 @@ fn did_you_mean(nearest: Option<&str>, known: &[&str]) -> String {
     match nearest {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("known keys are {}", known.join(", ")),
+    }
+}
+
+fn or_advice(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(name) => format!("did you mean {name}?"),
+        None => "write its file, or remove the name".to_owned(),
     }
 }
 

@@ -144,6 +144,11 @@ impl<'a> Field<'a> {
         self.item.as_str().map(str::to_owned).or_else(|| self.wrong("a string in quotes"))
     }
 
+    /// The value, if it is a string.
+    pub(crate) fn text(&self) -> Option<&'a str> {
+        self.item.as_str()
+    }
+
     pub(crate) fn strings(&self) -> Option<Vec<String>> {
         let expected = "an array of strings, such as [\"a\", \"b\"]";
         let Some(array) = self.item.as_array() else {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::health::Probe;
+use crate::place::PlaceKind;
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -116,11 +117,12 @@ fn what_is_not_toml_is_told_with_its_place() {
 
 #[test]
 fn what_comes_later_is_not_ignored() {
-    let told = problems("exec = \"node\"\nafter = [\"db\"]\n[deploy]\nx = 1\n");
+    let told = problems("exec = \"node\"\nrunlevels = [3]\n[deploy]\nx = 1\n");
     assert_eq!(
         told,
         [
-            "apps/a.toml:2:1: `after` is not supported yet; remove it; apps start side by side",
+            "apps/a.toml:2:1: `runlevels` is not supported yet; remove it; an app runs unless it \
+             is stopped",
             "apps/a.toml:3:2: `deploy` is not supported yet; remove it, and run `bootctl reload` \
              after a change",
         ]
@@ -165,6 +167,80 @@ fn odd_values_are_told() {
         let told = problems(&format!("exec = \"node\"\n{text}\n"));
         assert_eq!(told, [format!("apps/a.toml:{expected}")], "{text}");
     }
+}
+
+#[test]
+fn an_app_is_asked_in_one_way() {
+    let probe = |health: &str| app(&format!("exec = \"node\"\n[health]\n{health}\n")).health;
+    let words = |words: &[&str]| Probe::Exec(words.iter().map(ToString::to_string).collect());
+    assert_eq!(probe("http = \"/x\"").probe, Probe::Http("/x".into()));
+    assert_eq!(probe("tcp = true").probe, Probe::Tcp);
+    assert_eq!(probe("notify = true").probe, Probe::Notify);
+    assert_eq!(probe("exec = [\"ask\", \"me\"]").probe, words(&["ask", "me"]));
+    assert_eq!(probe("exec = \"ask | me\"").probe, words(&["/bin/sh", "-c", "ask | me"]));
+    let all = probe("start_period = \"1m\"\nrestart = false\nfails = 5");
+    assert_eq!((all.start_period, all.restart), (Some(Duration::from_mins(1)), false));
+    assert_eq!(probe("").start_period, None);
+    for (text, expected) in [
+        (
+            "http = \"/\"\nexec = \"x\"",
+            "3:1: `health.http` excludes `health.exec`; keep one of the two",
+        ),
+        (
+            "notify = false",
+            "3:10: `health.notify` is \"false\"; leave it out, or write http = \"/path\"",
+        ),
+        ("exec = []", "3:8: `health.exec` is missing; name the program that asks"),
+        (
+            "exec = [\"\"]",
+            "3:8: `health.exec` is \"\"; write a command, such as \"pg_isready -q\" or \
+             [\"pg_isready\", \"-q\"]",
+        ),
+    ] {
+        let told = problems(&format!("exec = \"node\"\n[health]\n{text}\n"));
+        assert_eq!(told, [format!("apps/a.toml:{expected}")], "{text}");
+    }
+}
+
+#[test]
+fn who_accepts_for_an_app_does_not_answer_for_it() {
+    let advice = "is missing; with socket = \"fd\" init accepts connections whether the app runs or \
+                  not, so write http = \"/\", exec or notify";
+    for health in ["", "[health]\ntcp = true\n", "[health]\ninterval = \"1s\"\n"] {
+        let told = problems(&format!("exec = \"node\"\nsocket = \"fd\"\n{health}"));
+        assert_eq!(told, [format!("apps/a.toml: `health.http` {advice}")], "{health}");
+    }
+    let fd = app("exec = \"node\"\nsocket = \"fd\"\n[health]\nnotify = true\n");
+    assert_eq!((fd.socket, fd.health.probe), (PlaceKind::Fd, Probe::Notify));
+}
+
+#[test]
+fn i14_names_that_are_not_there_and_circles_are_told() {
+    let (folder, config) = loaded(&[
+        ("apps/db.toml", "exec = \"x\"\n"),
+        ("apps/shop.toml", "exec = \"x\"\nafter = [\"db\", \"bd\"]\n"),
+        ("apps/odd.toml", "exec = \"x\"\nrequires = [\"something\"]\n"),
+        ("apps/fine.toml", "exec = \"x\"\nafter = [\"db\"]\nrequires = [\"bad\", \"one\"]\n"),
+        ("apps/bad.toml", "exec = 1\n"),
+        ("apps/one.toml", "exec = \"x\"\nafter = [\"two\"]\n"),
+        ("apps/two.toml", "exec = \"x\"\nafter = [\"db\"]\nrequires = [\"three\"]\n"),
+        ("apps/three.toml", "exec = \"x\"\nrequires = [\"one\"]\n"),
+        ("apps/self.toml", "exec = \"x\"\nafter = [\"self\"]\n"),
+    ]);
+    assert_eq!(
+        told(folder.path(), &config),
+        [
+            "apps/bad.toml:1:8: `exec` is a whole number, expected a string in quotes",
+            "apps/odd.toml:2:13: `requires` names something, and there is no such app; write its \
+             file, or remove the name",
+            "apps/shop.toml:2:16: `after` names bd, and there is no such app; did you mean db?",
+            "apps/one.toml:2:10: `after` leads in a circle, one → two → three → one: none of them \
+             could ever start; remove one of the steps",
+            "apps/self.toml:2:10: `after` leads in a circle, self → self: none of them could ever \
+             start; remove one of the steps",
+        ]
+    );
+    assert_eq!(config.apps.keys().map(AppName::as_str).collect::<Vec<_>>(), ["db", "fine"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! business: foreign jobs, and apps whose file is broken.
 
 mod generations;
+mod precedence;
 mod proxy;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,8 @@ use crate::order::Order;
 use crate::place::{Place, PlaceKind};
 
 pub(crate) use generations::serves as proxy_serves;
+use precedence::waiting;
+pub(crate) use precedence::{Precedence, Waiting, all_waiting};
 
 /// What the administrator wants.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +41,8 @@ pub(crate) struct Desired {
     pub(crate) first_port: Option<Port>,
     /// The folder of all sockets.
     pub(crate) sockets: PathBuf,
+    /// In which order those end that are wanted no more.
+    pub(crate) precedence: Precedence,
 }
 
 /// What is wanted of one app.
@@ -73,6 +78,8 @@ pub(crate) struct Observed {
     pub(crate) proxy_refused: bool,
     /// Apps of which init refused to start the current spec.
     pub(crate) refused: BTreeSet<AppName>,
+    /// Instances that were started again and again without getting ready.
+    pub(crate) struggling: BTreeSet<InstanceId>,
 }
 
 /// One of our jobs.
@@ -192,7 +199,9 @@ pub(crate) fn plan(
     let mut retired = BTreeSet::new();
     // In reverse order, so that what was started last goes first.
     for (id, seen) in observed.instances.iter().rev() {
-        if !desired.apps.contains_key(&id.app) && !matches!(seen.life, Life::Asked | Life::Leaving)
+        if !desired.apps.contains_key(&id.app)
+            && !matches!(seen.life, Life::Asked | Life::Leaving)
+            && !precedence::is_needed(&id.app, &desired.precedence, observed)
         {
             retired.insert(id.clone());
             actions.push(Action::Retire { id: id.clone() });
@@ -207,6 +216,7 @@ pub(crate) fn plan(
         }
         if let Wanted::Running(order) = wanted
             && !observed.refused.contains(name)
+            && waiting(&order.app, desired, observed).is_none()
         {
             start(order, &crew, observed, &mut places, &mut actions);
         }

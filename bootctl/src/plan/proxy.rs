@@ -9,6 +9,7 @@ use super::{Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, key};
 use crate::health::Health;
 use crate::name::{AppName, Host, InstanceId};
 use crate::order::Order;
+use crate::place::PlaceKind;
 
 /// The changes that make `table` what is wanted: what is added comes before what is removed.
 pub(super) fn pushes(
@@ -42,7 +43,13 @@ pub(super) fn pushes(
                 }
                 stays.insert(key(id));
             }
-            Life::Running(Health::Unready) | Life::Asked | Life::Coming | Life::Ended => {}
+            Life::Coming | Life::Running(Health::Unready) if is_kept(id, seen, observed) => {
+                stays.insert(key(id));
+            }
+            Life::Running(Health::Unready | Health::Failing)
+            | Life::Asked
+            | Life::Coming
+            | Life::Ended => {}
         }
     }
     for (service, target) in table.targets.keys() {
@@ -54,6 +61,14 @@ pub(super) fn pushes(
     let in_doubt = |seen: &Seen| seen.life == Life::Running(Health::Unknown);
     let opens = !table.serving && !observed.instances.values().any(in_doubt);
     puts.into_iter().chain(removals).chain(opens.then_some(Push::Open))
+}
+
+/// Whether requests may wait for an instance between two of its processes: where init listens for
+/// it nobody is refused meanwhile, and no other one of its app would answer them.
+fn is_kept(id: &InstanceId, seen: &Seen, observed: &Observed) -> bool {
+    let mut others = observed.instances.iter().filter(|(other, _)| other.app == id.app);
+    seen.place.kind() == PlaceKind::Fd
+        && !others.any(|(_, other)| other.life == Life::Running(Health::Ready))
 }
 
 /// Stopped apps keep their hosts: who asks for one learns that it is down, not that it is unknown.

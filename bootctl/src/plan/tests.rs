@@ -18,6 +18,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (n.clone(), any::<bool>()).prop_map(|(n, runs)| Happening::Stop(n, runs)),
         1 => (n.clone(), any::<bool>()).prop_map(|(n, breaks)| Happening::Break(n, breaks)),
         1 => n.clone().prop_map(Happening::Remove),
+        2 => any::<(bool, bool)>().prop_map(|(after, requires)| Happening::Name(after, requires)),
+        1 => (n.clone(), kind()).prop_map(|(n, kind)| Happening::Move(n, kind)),
         1 => n.clone().prop_map(Happening::ProxyCrash),
         1 => n.clone().prop_map(Happening::ProxyEnd),
         4 => n.clone().prop_map(Happening::ProxyTells),
@@ -25,6 +27,10 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::ProxyRestart),
         1 => Just(Happening::Forget),
     ]
+}
+
+fn kind() -> impl Strategy<Value = PlaceKind> {
+    prop_oneof![Just(PlaceKind::Port), Just(PlaceKind::Unix), Just(PlaceKind::Fd)]
 }
 
 proptest! {
@@ -147,6 +153,79 @@ fn one_that_has_ended_is_not_started_again_by_itself() {
     let changed = App { args: vec!["new".into()], ..app };
     let actions = plan(&desired(changed), &seen, |_| true);
     assert_eq!(told(&actions), ["retire a.1", "start a.3 on 9000", "start a.4 on 9003"]);
+}
+
+/// What is done about apps that each name the one before, with the first one in this life.
+fn chain(
+    links: &[&str],
+    first: Option<Life>,
+    key: fn(&mut App) -> &mut Vec<AppName>,
+) -> Vec<String> {
+    let mut before: Option<AppName> = None;
+    let mut wanted = Desired { first_port: Port::new(FIRST_PORT), ..Desired::default() };
+    let mut seen = Observed::default();
+    for name in links {
+        let mut app = sample(name, 1);
+        match &before {
+            Some(before) => key(&mut app).push(before.clone()),
+            None => seen = first.map(|life| observed(&app, &[(1, life)])).unwrap_or_default(),
+        }
+        before = Some(app.name.clone());
+        wanted.apps.insert(app.name.clone(), Wanted::Running(Order::new(app)));
+    }
+    told(&plan(&wanted, &seen, |_| true))
+}
+
+#[test]
+fn i14_first_instances_wait_for_those_that_are_named() {
+    let after: fn(&mut App) -> &mut Vec<AppName> = |app| &mut app.after;
+    let requires: fn(&mut App) -> &mut Vec<AppName> = |app| &mut app.requires;
+    for key in [after, requires] {
+        assert_eq!(chain(&["a", "b", "c"], None, key), ["start a.1 on 9000"]);
+        for life in [Life::Asked, Life::Coming, Life::Running(Health::Unready)] {
+            assert_eq!(chain(&["a", "b"], Some(life), key), [""; 0], "{life:?}");
+        }
+        assert_eq!(chain(&["a", "b", "c"], Some(READY), key), ["start b.1 on 9000"]);
+    }
+    assert_eq!(chain(&["a", "b"], Some(Life::Ended), after), ["start b.1 on 9000"]);
+    assert_eq!(chain(&["a", "b"], Some(Life::Ended), requires), [""; 0]);
+}
+
+#[test]
+fn i14_what_runs_waits_for_nobody() {
+    let first = sample("a", 1);
+    let mut second = sample("b", 2);
+    second.requires.push(first.name.clone());
+    let mut seen = observed(&second, &[(1, Life::Coming)]);
+    let mut wanted = desired(second);
+    wanted.apps.insert(first.name.clone(), Wanted::Stopped(first));
+    assert_eq!(told(&plan(&wanted, &seen, |_| true)), ["start b.2 on 9000"]);
+    seen.instances.clear();
+    assert_eq!(told(&plan(&wanted, &seen, |_| true)), [""; 0]);
+    let waits = all_waiting(&wanted, &seen);
+    let waits: Vec<_> = waits.values().map(|waiting| waiting.hopeless).collect();
+    assert_eq!(waits, [Some("is stopped")]);
+}
+
+#[test]
+fn i14_who_is_named_ends_last() {
+    let lives = |name: &str| observed(&sample(name, 1), &[(1, READY)]).instances;
+    let mut seen = Observed::default();
+    for name in ["a", "b", "c", "d"] {
+        seen.instances.extend(lives(name));
+    }
+    let app = |name: &str| AppName::parse(name).expect("a name");
+    // c names b, which names a; d names nobody.
+    let precedence = [("b", "a"), ("c", "b")];
+    let precedence = precedence.map(|(from, to)| (app(from), BTreeSet::from([app(to)])));
+    let ending = Desired { precedence: precedence.into(), ..Desired::default() };
+    assert_eq!(told(&plan(&ending, &seen, |_| true)), ["retire d.1", "retire c.1"]);
+    seen.instances.retain(|id, _| id.app == app("a") || id.app == app("c"));
+    assert_eq!(told(&plan(&ending, &seen, |_| true)), ["retire c.1"], "also when b is not there");
+    seen.instances.values_mut().for_each(|seen| seen.life = Life::Leaving);
+    assert_eq!(told(&plan(&ending, &seen, |_| true)), [""; 0]);
+    seen = Observed { instances: lives("a"), ..Observed::default() };
+    assert_eq!(told(&plan(&ending, &seen, |_| true)), ["retire a.1"]);
 }
 
 #[test]

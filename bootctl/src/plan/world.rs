@@ -9,12 +9,12 @@ use super::{
     Action, Desired, Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Wanted, key,
     plan, proxy_serves, serves,
 };
-use crate::app::{identify, sample};
+use crate::app::{App, identify, sample};
 use crate::generation::{self, Generation, WantedProxy};
 use crate::health::Health;
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::Order;
-use crate::place::Place;
+use crate::place::{Place, PlaceKind};
 
 pub(super) const APPS: [&str; 2] = ["a", "b.example"];
 pub(super) const FIRST_PORT: u16 = 9000;
@@ -34,6 +34,10 @@ pub(super) enum Happening {
     Change(usize),
     /// Or how many of it.
     Scale(usize, u32),
+    /// Or what its instances listen on.
+    Move(usize, PlaceKind),
+    /// Or whether the second app waits for the first, and whether it insists.
+    Name(bool, bool),
     /// Or has it restarted.
     Restart(usize),
     /// Or whether it runs.
@@ -131,11 +135,14 @@ impl World {
                 self.apply(action);
             }
             Happening::Probed(n, ready) => {
-                let health = if ready { Health::Ready } else { Health::Unready };
                 if let Some((id, process)) = self.nth(n)
-                    && matches!(process.life, Life::Running(_))
+                    && let Life::Running(before) = process.life
                 {
-                    process.life = Life::Running(health);
+                    process.life = Life::Running(match (before, ready) {
+                        (_, true) => Health::Ready,
+                        (Health::Ready | Health::Failing, false) => Health::Failing,
+                        (Health::Unknown | Health::Unready, false) => Health::Unready,
+                    });
                     self.judged.insert(id);
                 }
             }
@@ -155,6 +162,13 @@ impl World {
             Happening::Stop(n, runs) => self.app(n).runs = runs,
             Happening::Break(n, breaks) => {
                 self.app(n).file = if breaks { File::Broken } else { File::Fine };
+            }
+            Happening::Move(n, kind) => self.app(n).order.app.socket = kind,
+            Happening::Name(after, requires) => {
+                let first = AppName::parse(APPS[0]).expect("a name");
+                let app = &mut self.app(1).order.app;
+                app.after = after.then(|| first.clone()).into_iter().collect();
+                app.requires = requires.then_some(first).into_iter().collect();
             }
             Happening::Remove(n) => self.app(n).file = File::Removed,
             Happening::ProxyCrash(n) => {
@@ -214,6 +228,7 @@ impl World {
         let actions = plan(&desired, &observed, |port| port.number() != FOREIGN_PORT);
         check_retirements(&desired, &observed, &actions);
         check_generations(&observed, &actions);
+        check_precedence(&desired, &observed, &actions);
         let count = actions.len();
         for action in actions {
             if let Action::Push { generation, push } = &action {
@@ -277,6 +292,9 @@ impl World {
                 (File::Fine, true) if mine.iter().any(|(_, seen)| seen.life == Life::Ended) => {
                     assert!(mine.len() <= order.app.instances as usize + 1, "{name}: {mine:#?}");
                 }
+                (File::Fine, true) if mine.is_empty() && self.waits(&order.app) => {
+                    assert_eq!(host.map(String::as_str), Some(name.as_str()));
+                }
                 (File::Fine, true) => {
                     assert_eq!(mine.len(), order.app.instances as usize, "{name}: {mine:#?}");
                     for (id, seen) in &mine {
@@ -300,6 +318,13 @@ impl World {
         };
         let expected: BTreeMap<_, _> = observed.instances.iter().filter_map(ready).collect();
         assert_eq!(table.targets, expected, "targets are those that are ready");
+    }
+
+    /// Whether an app insists on one that is not ready.
+    fn waits(&self, app: &App) -> bool {
+        let observed = self.observed();
+        let desired = self.desired();
+        app.requires.iter().any(|name| !is_up(name, &desired, &observed))
     }
 
     /// Whether the proxy that is wanted never gets ready.
@@ -462,6 +487,45 @@ fn seen_proxy(proxyd: &Proxyd) -> SeenProxy {
         (_, _) => Proxy::Down,
     };
     SeenProxy { spec: proxyd.spec.clone(), life: proxyd.life, table }
+}
+
+/// Whether it is to run, and one of it is ready.
+fn is_up(name: &AppName, desired: &Desired, observed: &Observed) -> bool {
+    let wanted = match desired.apps.get(name) {
+        Some(Wanted::Running(order)) => order.app.instances > 0,
+        Some(Wanted::AsItIs) => true,
+        Some(Wanted::Stopped(_)) | None => false,
+    };
+    let mut mine = observed.instances.iter().filter(|(id, _)| id.app == *name);
+    wanted && mine.any(|(_, seen)| seen.life == Life::Running(Health::Ready))
+}
+
+/// The first instance of an app starts when those that it names are there, or will not come.
+fn check_precedence(desired: &Desired, observed: &Observed, actions: &[Action]) {
+    for action in actions {
+        let Action::Start { id, .. } = action else { continue };
+        let Some(app) = desired.apps.get(&id.app).and_then(Wanted::app) else { continue };
+        let lives = |name: &AppName| {
+            let mine = observed.instances.iter().filter(|(id, _)| id.app == *name);
+            mine.map(|(_, seen)| seen.life).collect::<Vec<_>>()
+        };
+        let alive = |life: &Life| !matches!(life, Life::Leaving | Life::Ended);
+        if lives(&id.app).iter().any(alive) {
+            continue;
+        }
+        for name in &app.requires {
+            assert!(is_up(name, desired, observed), "{id} starts without {name}");
+        }
+        for name in &app.after {
+            let lives = lives(name);
+            let is_wanted = matches!(
+                desired.apps.get(name), Some(Wanted::Running(order)) if order.app.instances > 0
+            );
+            let comes = lives.iter().any(alive) || !lives.contains(&Life::Ended);
+            let is_up = is_up(name, desired, observed);
+            assert!(is_up || !is_wanted || !comes, "{id} starts before {name}: {lives:?}");
+        }
+    }
 }
 
 /// A proxy that serves is stopped only when another one serves.
