@@ -6,7 +6,7 @@ use std::time::Duration;
 use init_wire::JobSpec;
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::app::Drain;
@@ -23,6 +23,10 @@ use crate::socket_file;
 const BREATH: Duration = Duration::from_millis(300);
 /// The same for the proxy's job, whose port may be somebody else's for a while.
 const PROXY_BREATH: Duration = Duration::from_secs(2);
+
+/// How long it is waited for what a failed instance has written, and how much of it is told.
+const HEARING: Duration = Duration::from_secs(2);
+const LAST_LINES: usize = 10;
 
 /// The hands of the supervisor.
 #[derive(Clone, Debug)]
@@ -105,6 +109,29 @@ impl Hands {
             }
             report(&tell, Event::Swept(job)).await;
         });
+    }
+
+    /// Tells as an event what an instance has written last; nothing of what is not kept.
+    pub(crate) fn hear(
+        &self,
+        id: Option<&InstanceId>,
+        event: impl FnOnce(Vec<String>) -> Event + Send + 'static,
+    ) {
+        let (words, tell) = (self.last_words(id), self.tell.clone());
+        tokio::spawn(async move { report(&tell, event(words.await)).await });
+    }
+
+    /// What an instance has written last; nothing of what is not kept.
+    pub(crate) fn last_words(
+        &self,
+        id: Option<&InstanceId>,
+    ) -> impl Future<Output = Vec<String>> + 'static {
+        let (init, job) = (self.init.clone(), id.map(ToString::to_string));
+        async move {
+            let Some(job) = job else { return Vec::new() };
+            let words = timeout(HEARING, init.last_lines(&job, LAST_LINES)).await;
+            words.unwrap_or_default()
+        }
     }
 
     pub(crate) fn start_proxy(&self, generation: Generation, spec: Box<JobSpec>) {

@@ -25,6 +25,9 @@ pub(crate) const ENV_REVISION: &str = "BOOTCTL_REVISION";
 pub(crate) const DEFAULT_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How long a new instance may take to get ready when its app's `[deploy]` does not say.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
 /// One app file, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct App {
@@ -53,6 +56,8 @@ pub(crate) struct App {
     pub(crate) after: Vec<AppName>,
     /// Its start waits for these.
     pub(crate) requires: Vec<AppName>,
+    /// How long a new instance may take to get ready.
+    pub(crate) patience: Duration,
 }
 
 /// How long what is in flight may take.
@@ -146,6 +151,7 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         log: AppLog::default(),
         after: Vec::new(),
         requires: Vec::new(),
+        patience: PATIENCE,
     }
 }
 

@@ -6,11 +6,11 @@
 
 use axum::http::StatusCode;
 
-use crate::app::{App, ENV_REVISION};
+use crate::app::App;
 use crate::event::Reply;
 use crate::name::{AppName, InstanceId};
 use crate::order::Revision;
-use crate::plan::{Life, Wanted};
+use crate::plan::{Life, Observed, Wanted, instances_of};
 use crate::record::Record;
 use crate::requests::{Goal, refused};
 use crate::supervise::Supervisor;
@@ -18,7 +18,10 @@ use crate::supervise::Supervisor;
 impl Supervisor {
     pub(crate) fn start(&mut self, app: &str) -> Result<Goal, Box<Reply>> {
         let (name, app) = self.at_work(app)?;
-        self.note(&name, |record| record.stopped = false)?;
+        self.note(&name, |record| {
+            record.stopped = false;
+            record.held = None;
+        })?;
         self.want(&name, app);
         self.clear_ended(&name);
         Ok(Goal::Running(name))
@@ -26,7 +29,10 @@ impl Supervisor {
 
     pub(crate) fn stop(&mut self, app: &str) -> Result<Goal, Box<Reply>> {
         let (name, app) = self.whole(app)?;
-        self.note(&name, |record| record.stopped = true)?;
+        self.note(&name, |record| {
+            record.stopped = true;
+            record.held = None;
+        })?;
         self.want(&name, app);
         Ok(Goal::Stopped(name))
     }
@@ -40,19 +46,14 @@ impl Supervisor {
         if self.is_being_restarted(&name) {
             return Ok(Goal::Restarted(name));
         }
-        let revision = self.newest_revision(&name).next();
-        self.note(&name, |record| record.revision = revision)?;
+        let revision = self.store.record(&name).revision;
+        let revision = next_revision(&name, revision, &self.roster.observed());
+        self.note(&name, |record| {
+            record.revision = revision;
+            record.held = None;
+        })?;
         self.want(&name, app);
         Ok(Goal::Restarted(name))
-    }
-
-    /// The highest that was ever asked for, as far as that still matters.
-    fn newest_revision(&self, name: &AppName) -> Revision {
-        let observed = self.roster.observed();
-        let there = observed.instances.iter().filter(|(id, _)| id.app == *name);
-        let told = there.filter_map(|(_, seen)| seen.spec.envs.get(ENV_REVISION));
-        let told = told.filter_map(|text| Revision::parse(text));
-        told.chain([self.store.record(name).revision]).max().unwrap_or_default()
     }
 
     /// Makes it what is wanted, as it is noted.
@@ -60,6 +61,7 @@ impl Supervisor {
         let wanted = self.as_recorded(name, app);
         self.wanted.insert(name.clone(), wanted);
         self.roster.refused.remove(name);
+        self.trials.begin_anew(name);
     }
 
     /// The app of that name, which is to have instances when it runs.
@@ -109,4 +111,11 @@ impl Supervisor {
             self.retire(&id);
         }
     }
+}
+
+/// One that is no earlier restart's, also not that of one which was taken back and is still leaving.
+pub(crate) fn next_revision(name: &AppName, revision: Revision, observed: &Observed) -> Revision {
+    let there = instances_of(name, observed);
+    let told = there.filter_map(|(_, seen)| Revision::of(&seen.spec));
+    told.fold(revision, Revision::max).next()
 }

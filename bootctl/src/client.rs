@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use init_wire::{ErrorBody, InitInfo, JobEvent, JobInfo, JobSpec, LastExit};
+use init_wire::{ErrorBody, InitInfo, JobEvent, JobInfo, JobSpec, LastExit, LogLine};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
@@ -28,6 +28,9 @@ const QUICK: Duration = Duration::from_secs(30);
 const STOP_SLACK: Duration = Duration::from_secs(30);
 /// The longest line of the event stream.
 const LONGEST_LINE: usize = 4 << 20;
+
+/// How many characters of a line are told.
+const LONGEST_SHOWN: usize = 500;
 
 /// A way to init.
 #[derive(Clone, Debug)]
@@ -150,6 +153,30 @@ impl Init {
         answer.json().map_err(|error| self.unreachable(error))
     }
 
+    /// The last lines of both of a job's streams, in the order in which they came. What is not kept, or
+    /// cannot be read, has none.
+    pub(crate) async fn last_lines(&self, id: &str, count: usize) -> Vec<String> {
+        let mut all = Vec::new();
+        for stream in ["stdout", "stderr"] {
+            let path = format!("/job/{}/{stream}?tail={count}&format=json", segment(id));
+            let Ok(answer) = self.ask(Method::GET, &path, None::<&()>, QUICK).await else {
+                continue;
+            };
+            if !answer.status.is_success() {
+                continue;
+            }
+            let lines = answer.body.split(|byte| *byte == b'\n');
+            all.extend(lines.filter_map(|line| match serde_json::from_slice(line).ok()? {
+                LogLine::Line { time, text, .. } => Some((time, shown(&text))),
+                LogLine::Missed { .. } => None,
+            }));
+        }
+        // Those of one moment stay in the order of their stream.
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let beginning = all.len().saturating_sub(count);
+        all.split_off(beginning).into_iter().map(|(_, text)| text).collect()
+    }
+
     /// The last lines of what a job has written, and what it writes from now on.
     pub(crate) async fn open_output(&self, id: &str, lines: usize) -> Result<Output, InitError> {
         self.output(id, &format!("tail={lines}")).await
@@ -250,6 +277,13 @@ fn judge(answer: &Answer) -> Result<(), InitError> {
         Ok(body) => Err(InitError::Trouble(answer.status, body.message)),
         Err(error) => Err(InitError::Trouble(answer.status, error.to_string())),
     }
+}
+
+/// A line as it may be shown to an administrator: not longer than he reads, and without what would move
+/// his cursor.
+fn shown(text: &str) -> String {
+    let visible = |c: char| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c };
+    text.chars().take(LONGEST_SHOWN).map(visible).collect()
 }
 
 /// A number that a header says.

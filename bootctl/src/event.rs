@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::admin::wire::{AppView, Refusal, StatusView};
 use crate::client::{InitError, News};
 use crate::generation::Generation;
+use crate::giving_up::LastWords;
 use crate::name::InstanceId;
 use crate::plan::{Push, Table};
 use crate::probe::Verdict;
@@ -27,6 +28,8 @@ pub(crate) enum Event {
     Swept(String),
     /// It is time to look after those that fail.
     Look,
+    /// What a failed instance has written last, of an order that is to be given up.
+    LastWords(LastWords),
     /// A retirement is over.
     Retired { id: InstanceId, result: Result<(), InitError> },
     /// A generation's job could not be changed.

@@ -18,6 +18,7 @@ mod confinement;
 mod early;
 mod event;
 mod generation;
+mod giving_up;
 mod health;
 mod http;
 mod liveness;
@@ -40,6 +41,7 @@ mod store;
 mod supervise;
 mod table;
 mod token;
+mod verdict;
 
 use std::process::ExitCode;
 

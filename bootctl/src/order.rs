@@ -8,9 +8,10 @@ use init_wire::JobSpec;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::app::App;
-use crate::name::Port;
+use crate::app::{App, ENV_REVISION};
+use crate::name::{InstanceId, Port};
 use crate::place::Place;
+use crate::plan::Seen;
 
 /// An app that is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,12 +46,11 @@ impl Order {
         self.app.job(number, place, self.revision)
     }
 
-    /// Whether a job is this instance as it is declared now.
-    pub(crate) fn is_current(&self, number: u32, place: &Place, spec: &JobSpec) -> bool {
-        place.kind() == self.app.socket && self.job(number, place) == *spec
+    /// Whether an instance is as ordered.
+    pub(crate) fn is_current(&self, id: &InstanceId, seen: &Seen) -> bool {
+        seen.place.kind() == self.app.socket && self.job(id.number, &seen.place) == seen.spec
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing is held yet"))]
     pub(crate) fn digest(&self) -> Digest {
         Digest::of(&self.app, self.revision)
     }
@@ -62,8 +62,12 @@ impl Revision {
         Self(self.0.saturating_add(1))
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().map(Self)
+    /// That of the order that a job is of.
+    pub(crate) fn of(spec: &JobSpec) -> Option<Self> {
+        match spec.envs.get(ENV_REVISION) {
+            Some(text) => text.parse().ok().map(Self),
+            None => Some(Self::default()),
+        }
     }
 
     /// The one that no file has been restarted to.

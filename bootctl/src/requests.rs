@@ -11,7 +11,7 @@ use crate::admin::wire::{AppView, Refusal, StatusView, SupervisorView};
 use crate::config;
 use crate::event::{Ask, Event, Reply, Verb};
 use crate::name::{AppName, nearest};
-use crate::plan::Wanted;
+use crate::plan::{Observed, Wanted};
 use crate::proxy_standing::{proxy_standing, proxy_view};
 use crate::standing::{Standing, app_view, standing};
 use crate::supervise::Supervisor;
@@ -87,8 +87,14 @@ impl Supervisor {
         if !config.problems.is_empty() {
             let message = "the config has problems, so nothing was changed:".into();
             let problems = config.problems.iter().map(ToString::to_string).collect();
-            let refusal = Refusal { error: "bad_config".into(), message, problems };
+            let refusal = Refusal { problems, ..refusal("bad_config", message) };
             return Err(Box::new(Reply::Refused(StatusCode::UNPROCESSABLE_ENTITY, refusal)));
+        }
+        // What was given up is tried again.
+        let asked: Vec<AppName> = config.apps.keys().cloned().collect();
+        for name in &asked {
+            self.note(name, |record| record.held = None)?;
+            self.trials.begin_anew(name);
         }
         self.take_over(config);
         self.clear_failed();
@@ -103,7 +109,10 @@ impl Supervisor {
             let reply = match self.judge(&waiter.goal) {
                 Standing::Working(_) => continue,
                 Standing::Reached => self.reply(&waiter.goal),
-                Standing::Failed(why) => *refused(StatusCode::CONFLICT, "failed", why),
+                Standing::Failed(why) => {
+                    self.send_failure(number, why);
+                    continue;
+                }
             };
             self.send(number, reply);
         }
@@ -127,6 +136,28 @@ impl Supervisor {
         }
     }
 
+    /// Tells a failure together with what the failed instance has written last.
+    fn send_failure(&mut self, number: u64, why: String) {
+        let Some(waiter) = self.waiters.remove(&number) else { return };
+        let mut names = match &waiter.goal {
+            Goal::Running(name) | Goal::Restarted(name) => vec![name.clone()],
+            Goal::Stopped(_) | Goal::Proxy => Vec::new(),
+            Goal::Everything => self.wanted.keys().cloned().collect(),
+        };
+        names.retain(|name| self.trouble(name).as_ref() == Some(&why));
+        let held = names.iter().find_map(|name| self.store.record(name).held);
+        let failed = names.iter().find_map(|name| self.trials.failure(name)?.instance.clone());
+        let words = self.hands.last_words(failed.filter(|_| held.is_none()).as_ref());
+        tokio::spawn(async move {
+            let log = match held {
+                Some(held) => held.log,
+                None => words.await,
+            };
+            let refusal = Refusal { log, ..refusal("failed", why) };
+            drop(waiter.reply.send(Reply::Refused(StatusCode::CONFLICT, refusal)));
+        });
+    }
+
     fn judge(&self, goal: &Goal) -> Standing {
         match goal {
             Goal::Running(name) | Goal::Restarted(name) => match self.wanted.get(name) {
@@ -143,7 +174,8 @@ impl Supervisor {
     }
 
     fn standing(&self, name: &AppName) -> Standing {
-        standing(name, self.wanted.get(name), &self.roster, &self.roster.observed())
+        let observed = self.roster.observed();
+        standing(name, self.wanted.get(name), &self.roster, &observed, self.trouble(name))
     }
 
     /// The first failure, else the first that is not there yet.
@@ -191,8 +223,7 @@ impl Supervisor {
         let observed = self.roster.observed();
         let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
         names.extend(observed.instances.keys().map(|id| id.app.clone()));
-        let apps =
-            names.iter().map(|name| app_view(name, self.wanted.get(name), &self.roster, &observed));
+        let apps = names.iter().map(|name| self.view_of(name, &observed));
         let listen = self.settings.proxy.listen.to_string();
         StatusView {
             supervisor: SupervisorView {
@@ -209,7 +240,12 @@ impl Supervisor {
     }
 
     fn view(&self, name: &AppName) -> AppView {
-        app_view(name, self.wanted.get(name), &self.roster, &self.roster.observed())
+        self.view_of(name, &self.roster.observed())
+    }
+
+    fn view_of(&self, name: &AppName, observed: &Observed) -> AppView {
+        let (wanted, held) = (self.wanted.get(name), self.store.record(name).held);
+        app_view(name, wanted, &self.roster, observed, self.trouble(name), held)
     }
 
     /// The app of that name.
@@ -231,8 +267,11 @@ impl Supervisor {
 }
 
 pub(crate) fn refused(status: StatusCode, error: &str, message: String) -> Box<Reply> {
-    let refusal = Refusal { error: error.into(), message, problems: Vec::new() };
-    Box::new(Reply::Refused(status, refusal))
+    Box::new(Reply::Refused(status, refusal(error, message)))
+}
+
+pub(crate) fn refusal(error: &str, message: String) -> Refusal {
+    Refusal { error: error.into(), message, problems: Vec::new(), log: Vec::new() }
 }
 
 /// What has come of an app whose goal is out of reach now.

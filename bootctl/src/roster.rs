@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use init_wire::{JobEvent, JobInfo, JobSpec, Status};
 
-use crate::app::{App, identify};
+use crate::app::identify;
 use crate::generation::{Generation, is_ours};
 use crate::health::{Fault, Health};
 use crate::liveness::Liveness;
 use crate::name::{AppName, InstanceId};
+use crate::order::Digest;
 use crate::place::Place;
 use crate::plan::{Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Waiting, key};
 use crate::probe::{Verdict, asks};
-use crate::standing::PATIENCE;
+use crate::verdict::PATIENCE;
 
 /// All that is known.
 #[derive(Debug, Default)]
@@ -35,8 +36,8 @@ pub(crate) struct Roster {
     pub(crate) told: BTreeMap<Generation, Told>,
     /// Instances that the pushes under way are about.
     pub(crate) pushing: BTreeMap<Generation, BTreeSet<InstanceId>>,
-    /// Specs that init refused, with its words.
-    pub(crate) refused: BTreeMap<AppName, (App, String)>,
+    /// Orders that init refused, with its words.
+    pub(crate) refused: BTreeMap<AppName, (Digest, String)>,
 }
 
 /// What was asked of init, until its effect is seen.
@@ -325,16 +326,22 @@ impl Roster {
     pub(crate) fn observed(&self) -> Observed {
         let mut observed = Observed {
             proxies: self.seen_proxies(),
-            refused: self.refused.keys().cloned().collect(),
+            refused: self
+                .refused
+                .iter()
+                .map(|(name, (spec, _))| (name.clone(), spec.clone()))
+                .collect(),
             ..Observed::default()
         };
         for job in self.jobs.values() {
             if let Some((id, place)) = identify(&job.id, &job.spec) {
                 let life = self.life(&id, job);
-                if job.respawn >= PATIENCE && life != Life::Running(Health::Ready) {
+                let restarts = job.respawn.saturating_add(self.liveness.restarts(&id));
+                if restarts >= PATIENCE && life != Life::Running(Health::Ready) {
                     observed.struggling.insert(id.clone());
                 }
-                observed.instances.insert(id, Seen { place, spec: job.spec.clone(), life });
+                let spec = job.spec.clone();
+                observed.instances.insert(id, Seen { place, spec, life, restarts });
             }
         }
         let foreign = self.named_like_proxies().filter(|(_, job)| !is_ours(&job.spec));
@@ -342,7 +349,8 @@ impl Roster {
         observed.proxy_refused = observed.foreign_proxies.contains(&Generation::FIRST);
         for (id, doing) in &self.doing {
             if let Doing::Start { place, spec, .. } = doing {
-                let seen = Seen { place: place.clone(), spec: *spec.clone(), life: Life::Asked };
+                let (spec, life) = (*spec.clone(), Life::Asked);
+                let seen = Seen { place: place.clone(), spec, life, restarts: 0 };
                 observed.instances.insert(id.clone(), seen);
             }
         }

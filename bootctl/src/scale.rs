@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::{self, Edit, EditError, MAX_INSTANCES};
 use crate::event::Reply;
 use crate::name::AppName;
-use crate::requests::{Goal, refused};
+use crate::requests::{Goal, refusal, refused};
 use crate::supervise::Supervisor;
 
 impl Supervisor {
@@ -27,6 +27,7 @@ impl Supervisor {
         edit(&config::app_path(&self.fixed.config, &name), count).map_err(|error| {
             refused(StatusCode::INTERNAL_SERVER_ERROR, "not_written", error.to_string())
         })?;
+        self.note(&name, |record| record.held = None)?;
         self.want(&name, App { instances: count, ..known });
         self.clear_ended(&name);
         if self.store.record(&name).stopped {
@@ -56,7 +57,7 @@ impl Supervisor {
                      `bootctl reload`:"
                 );
                 let problems = config.problems.iter().map(ToString::to_string).collect();
-                let refusal = Refusal { error: "broken_file".into(), message, problems };
+                let refusal = Refusal { problems, ..refusal("broken_file", message) };
                 Err(Box::new(Reply::Refused(StatusCode::CONFLICT, refusal)))
             }
         }

@@ -1,19 +1,15 @@
 //! How near an app is to what is wanted of it, and how that is shown.
 
-use init_wire::JobInfo;
+use init_wire::{JobInfo, LastExit};
 
 use crate::admin::wire::{AppState, AppView, InstanceState, InstanceView};
 use crate::app::App;
 use crate::condition;
-use crate::health::Health;
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::Order;
-use crate::plan::{Life, Observed, Seen, Waiting, Wanted, serves};
+use crate::plan::{Life, Observed, Seen, Waiting, Wanted, instances_of, serves};
+use crate::record::Held;
 use crate::roster::Roster;
-
-/// After so many restarts by init without getting ready, an instance counts as failed. It is
-/// tried further all the same.
-pub(crate) const PATIENCE: u32 = 3;
 
 /// How near.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,18 +22,20 @@ pub(crate) enum Standing {
     Failed(String),
 }
 
-/// How near an app is. `None` is an app that is not wanted at all.
+/// How near an app is. `None` is an app that is not wanted at all; `trouble` is what keeps it from
+/// getting there.
 pub(crate) fn standing(
     name: &AppName,
     wanted: Option<&Wanted>,
     roster: &Roster,
     observed: &Observed,
+    trouble: Option<String>,
 ) -> Standing {
     let order = match wanted {
         Some(Wanted::Running(order)) if order.app.instances > 0 => order,
         Some(Wanted::AsItIs) => return Standing::Reached,
         Some(Wanted::Running(_) | Wanted::Stopped(_)) | None => {
-            let mut left = instances(name, observed).map(|(id, _)| id.to_string()).peekable();
+            let mut left = instances_of(name, observed).map(|(id, _)| id.to_string()).peekable();
             if left.peek().is_none() {
                 return Standing::Reached;
             }
@@ -45,8 +43,8 @@ pub(crate) fn standing(
             return Standing::Working(format!("{left} still to finish"));
         }
     };
-    if let Some((_, message)) = roster.refused.get(name) {
-        return Standing::Failed(message.clone());
+    if let Some(trouble) = trouble {
+        return Standing::Failed(trouble);
     }
     if !roster.is_current {
         return Standing::Working("init does not answer".into());
@@ -72,19 +70,12 @@ fn waits(name: &AppName, waiting: &Waiting) -> Standing {
 fn running(order: &Order, roster: &Roster, observed: &Observed) -> Standing {
     let mut serving = 0;
     let mut waiting = Vec::new();
-    for (id, seen) in instances(&order.app.name, observed) {
+    for (id, seen) in instances_of(&order.app.name, observed) {
         let job = roster.job(id);
-        let current = order.is_current(id.number, &seen.place, &seen.spec);
-        if current && seen.life != Life::Leaving {
-            if serves(id, seen, observed) {
-                serving += 1;
-                continue;
-            }
-            if let Some(job) = job
-                && has_failed(seen, job)
-            {
-                return Standing::Failed(failure(id, seen, job));
-            }
+        let current = order.is_current(id, seen) && seen.life != Life::Leaving;
+        if current && serves(id, seen, observed) {
+            serving += 1;
+            continue;
         }
         let state = job.map_or(InstanceState::Starting, |job| condition::state(seen.life, job));
         let why = condition::trouble(id, roster).map(|why| format!(": {why}")).unwrap_or_default();
@@ -98,34 +89,13 @@ fn running(order: &Order, roster: &Roster, observed: &Observed) -> Standing {
     Standing::Working(waiting.join(", "))
 }
 
-fn has_failed(seen: &Seen, job: &JobInfo) -> bool {
-    let ready = seen.life == Life::Running(Health::Ready);
-    seen.life == Life::Ended || (!ready && job.respawn >= PATIENCE)
-}
-
-fn failure(id: &InstanceId, seen: &Seen, job: &JobInfo) -> String {
-    let again = match job.respawn {
-        0 => String::new(),
-        count => format!(" after {count} restarts"),
-    };
-    let exit = match &job.last_exit {
-        Some(exit) => serde_json::to_string(exit).unwrap_or_default().replace('"', ""),
+/// How a job's last run ended.
+pub(crate) fn last_exit(job: &JobInfo) -> String {
+    match &job.last_exit {
+        Some(LastExit::Code(code)) => code.to_string(),
+        Some(LastExit::Signal(signal)) => signal.clone(),
         None => "none".into(),
-    };
-    let state = condition::state(seen.life, job).word();
-    format!(
-        "{id} is {state}{again}: {}; its last exit was {exit}; see what it writes, and try \
-         {:?} by hand with PORT set",
-        job.why, job.spec.exec
-    )
-}
-
-fn instances<'a>(
-    name: &AppName,
-    observed: &'a Observed,
-) -> impl Iterator<Item = (&'a InstanceId, &'a Seen)> {
-    let from = InstanceId::new(name.clone(), 0);
-    observed.instances.range(from..=InstanceId::new(name.clone(), u32::MAX))
+    }
 }
 
 /// An app as it is shown.
@@ -134,10 +104,13 @@ pub(crate) fn app_view(
     wanted: Option<&Wanted>,
     roster: &Roster,
     observed: &Observed,
+    trouble: Option<String>,
+    held: Option<Held>,
 ) -> AppView {
-    let standing = standing(name, wanted, roster, observed);
+    let standing = standing(name, wanted, roster, observed, trouble);
     let waits = roster.waiting.contains_key(name);
     let (state, why) = match (&standing, wanted) {
+        (Standing::Failed(why), _) if held.is_some() => (AppState::Held, Some(why.clone())),
         (Standing::Failed(why) | Standing::Working(why), Some(Wanted::Running(_))) if waits => {
             (AppState::Waiting, Some(why.clone()))
         }
@@ -155,9 +128,10 @@ pub(crate) fn app_view(
         Some(Wanted::Stopped(app)) => (0, hosts(app)),
         Some(Wanted::AsItIs) | None => (0, vec![name.to_string()]),
     };
-    let seen = instances(name, observed);
+    let seen = instances_of(name, observed);
     let instances = seen.map(|(id, seen)| instance_view(id, seen, roster)).collect();
-    AppView { app: name.to_string(), state, wanted: count, hosts, why, instances }
+    let log = held.map(|held| held.log).unwrap_or_default();
+    AppView { app: name.to_string(), state, wanted: count, hosts, why, log, instances }
 }
 
 fn hosts(app: &App) -> Vec<String> {

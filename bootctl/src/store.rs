@@ -68,10 +68,24 @@ impl Store {
         app: &AppName,
         change: impl FnOnce(&mut Record),
     ) -> Result<(), StoreError> {
-        let before = self.record(app);
-        let mut record = before.clone();
+        let mut record = self.record(app);
         change(&mut record);
-        if record == before {
+        self.set(app, record)
+    }
+
+    /// The same where there is nobody to refuse it to: what cannot be written is known until bootctl ends,
+    /// and is written with the next change.
+    pub(crate) fn keep(&mut self, app: &AppName, change: impl FnOnce(&mut Record)) {
+        let mut record = self.record(app);
+        change(&mut record);
+        if let Err(error) = self.set(app, record.clone()) {
+            error!("{error}");
+            self.records.insert(app.clone(), record);
+        }
+    }
+
+    fn set(&mut self, app: &AppName, record: Record) -> Result<(), StoreError> {
+        if record == self.record(app) {
             return Ok(());
         }
         let mut records = self.records.clone();

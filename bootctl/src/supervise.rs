@@ -22,7 +22,7 @@ use crate::event::Event;
 use crate::generation::{self, Generation, WantedProxy};
 use crate::health::{Check, Health};
 use crate::name::{AppName, InstanceId, Port};
-use crate::order::Order;
+use crate::order::{Digest, Order};
 use crate::plan::{
     Action, Desired, Precedence, Proxy, Push, SeenProxy, Wanted, all_waiting, key, plan,
 };
@@ -31,6 +31,7 @@ use crate::proxy;
 use crate::requests::Waiter;
 use crate::roster::{Roster, Told};
 use crate::store::Store;
+use crate::verdict::Trials;
 
 /// Below the runtime folder: the apps' sockets.
 const SOCKETS: &str = "apps";
@@ -54,6 +55,9 @@ pub(crate) struct Supervisor {
     pub(crate) hands: Hands,
     pub(crate) waiters: BTreeMap<u64, Waiter>,
     pub(crate) next_waiter: u64,
+    pub(crate) trials: Trials,
+    /// Apps whose failed instance is being heard before its order is given up.
+    pub(crate) giving_up: BTreeSet<AppName>,
     pub(crate) winding_down: bool,
     pub(crate) proxy_trouble: Option<String>,
     /// The program of the proxy when the config was taken over; see [`proxy::build`].
@@ -88,6 +92,8 @@ impl Supervisor {
             hands,
             waiters: BTreeMap::new(),
             next_waiter: 0,
+            trials: Trials::default(),
+            giving_up: BTreeSet::new(),
             winding_down: false,
             proxy_trouble: None,
             proxy_build: String::new(),
@@ -126,13 +132,18 @@ impl Supervisor {
         if record.stopped {
             return Wanted::Stopped(app);
         }
-        Wanted::Running(Order { app, revision: record.revision, held: false })
+        let revision = record.revision;
+        let digest = Digest::of(&app, revision);
+        let held = record.held.is_some_and(|h| h.revision == revision && h.spec == digest);
+        Wanted::Running(Order { app, revision, held })
     }
 
     /// Works until it has wound down.
     pub(crate) async fn run(mut self, mut events: Receiver<Event>) {
-        while let Some(event) = events.recv().await {
-            self.take(event);
+        while let Some(event) = self.next(&mut events).await {
+            if let Some(event) = event {
+                self.take(event);
+            }
             while let Ok(event) = events.try_recv() {
                 self.take(event);
             }
@@ -141,6 +152,17 @@ impl Supervisor {
             if self.winding_down && self.is_done() {
                 return;
             }
+        }
+    }
+
+    /// The next piece of news, or nothing when time alone is one; `None` when there will be no more.
+    async fn next(&self, events: &mut Receiver<Event>) -> Option<Option<Event>> {
+        let Some(deadline) = self.trials.next_deadline() else {
+            return events.recv().await.map(Some);
+        };
+        match tokio::time::timeout_at(deadline.into(), events.recv()).await {
+            Ok(event) => event.map(Some),
+            Err(_) => Some(None),
         }
     }
 
@@ -159,13 +181,15 @@ impl Supervisor {
                 self.roster.judge(id, pid, verdict);
             }
             Event::Started { id, result } => {
-                self.roster.answered(&id, result.is_ok());
-                if let Err(error @ (InitError::Refused(_) | InitError::Socket(_))) = result
+                if let Err(error @ (InitError::Refused(_) | InitError::Socket(_))) = &result
                     && let Some(Wanted::Running(order)) = self.wanted.get(&id.app)
+                    && let Some(seen) = self.roster.observed().instances.get(&id)
+                    && order.is_current(&id, seen)
                 {
                     let message = format!("{id} cannot be started: {error}");
-                    self.roster.refused.insert(id.app, (order.app.clone(), message));
+                    self.roster.refused.insert(id.app.clone(), (order.digest(), message));
                 }
+                self.roster.answered(&id, result.is_ok());
             }
             Event::Restarted { id, result } => {
                 if let Err(error) = result {
@@ -175,6 +199,7 @@ impl Supervisor {
             }
             Event::Swept(job) => drop(self.sweeping.remove(&job)),
             Event::Look => self.look_at = None,
+            Event::LastWords(words) => self.hold(words),
             Event::Retired { id, result } => {
                 self.roster.drained(&id);
                 self.roster.answered(&id, result.is_ok());
@@ -215,6 +240,7 @@ impl Supervisor {
             return;
         }
         self.care();
+        self.weigh();
         let desired = self.desired();
         let observed = self.roster.observed();
         self.roster.waiting = all_waiting(&desired, &observed);

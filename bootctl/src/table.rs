@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::admin::client::quote;
 use crate::admin::wire::{AppView, InstanceState, InstanceView, StatusView};
 
 const HEAD: [&str; 7] = ["APP", "INSTANCE", "STATE", "PID", "PORT", "UPTIME", "RESTARTS"];
@@ -47,7 +48,7 @@ pub(crate) fn app(view: &AppView) -> String {
     let mut text = format!("{} is {}", view.app, view.state.word());
     let _ = write!(text, ", wants {} instances, hosts {}", view.wanted, view.hosts.join(", "));
     if let Some(why) = &view.why {
-        text = text + "\n" + why;
+        text = text + "\n" + why + &quote(&view.log);
     }
     text += "\n\n";
     text += &table(std::slice::from_ref(view));
@@ -142,6 +143,7 @@ mod tests {
             wanted: 1,
             hosts: vec![name.into()],
             why: None,
+            log: Vec::new(),
             instances,
         };
         let apps = [

@@ -209,3 +209,149 @@ fn o07_scale_takes_over_nothing_but_the_number() {
     assert!(said.err.contains("is broken or gone"), "{said:?}");
     assert_eq!(site.pids("a")[0], a[0]);
 }
+
+/// An app file whose program is `sh` with this script, which may become the helper `answers`.
+fn script(instances: u32, script: &str, more: &str) -> String {
+    let answers = env!("CARGO_BIN_EXE_answers");
+    let script = script.replace("ANSWERS", answers);
+    format!("exec = \"sh\"\nargs = [\"-c\", '{script}']\ninstances = {instances}\n{more}")
+}
+
+const QUICK: &str = "[restart]\ndelay = \"10ms\"\nfactor = 1\n";
+
+#[test]
+fn o05_a_build_that_ends_is_given_up_with_its_last_words() {
+    let site = Site::boot(&[("a.toml", &answers(2, ""))]);
+    site.wait_for("a", "running");
+    let pids = site.pids("a");
+    let bad = "for i in 1 2 3 4 5 6; do echo out $i; echo err $i >&2; done; exit 7";
+    let bad = script(2, bad, QUICK);
+    site.write("a.toml", &bad);
+    let asked = under_load(&site, "/", 2, || {
+        let said = site.bootctl(&["reload"]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        for told in [
+            "a.3 does not stay up after ",
+            "its last exit was 7",
+            "a goes on as of the config before (a.1, a.2)",
+            "\nit has written last:\n  | ",
+            "\n  | err ",
+        ] {
+            assert!(said.err.contains(told), "{told}: {said:?}");
+        }
+        assert_eq!(said.err.matches("\n  | ").count(), 10, "{said:?}");
+    });
+    assert!(asked > 10, "{asked}");
+    jobinit_tests::wait::until("the failed one to be cleared", || {
+        (site.init.get("/job/a.3").status == 404).then_some(())
+    });
+    assert_eq!(site.pids("a"), pids);
+    let file = site.folder().join("conf/apps/a.toml");
+    assert_eq!(std::fs::read_to_string(file).expect("there"), bad, "the file is as it is");
+
+    let held = |site: &Site| {
+        let view = site.wait_for("a", "held");
+        assert!(view["why"].as_str().expect("a text").contains("its last exit was 7"), "{view}");
+        assert_eq!(view["log"].as_array().map(Vec::len), Some(10));
+        assert_eq!(site.pids("a"), pids);
+        let told = site.done(&["status", "a"]);
+        assert!(told.contains("a is held") && told.contains("\n  | err "), "{told}");
+    };
+    held(&site);
+    crate::bootctl_apps::kill(site.supervisor());
+    held(&site);
+    site.wait_for("a", "held");
+
+    let said = site.bootctl(&["reload"]);
+    assert_eq!(said.code, Some(1), "the same again: {said:?}");
+    assert!(said.err.contains("its last exit was 7"), "{said:?}");
+    site.write("a.toml", &answers(2, "[env]\nCOLOUR = \"red\"\n"));
+    site.done(&["reload"]);
+    assert!(site.get("a", "/").body.ends_with(" red"));
+    assert_eq!(site.wait_for("a", "running")["why"], serde_json::Value::Null);
+}
+
+#[test]
+fn o05_a_restart_that_fails_is_taken_back() {
+    let site = Site::boot(&[]);
+    let flag = site.folder().join("broken");
+    let text = format!("test -e {} && {{ echo broken; exit 9; }}; exec ANSWERS", flag.display());
+    site.write("a.toml", &script(2, &text, QUICK));
+    site.done(&["reload"]);
+    site.done(&["restart", "a"]);
+    let pids = site.pids("a");
+    std::fs::write(&flag, "").expect("written");
+    for _ in 0..2 {
+        let said = site.bootctl(&["restart", "a"]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err.contains("a goes on as before the restart"), "{said:?}");
+        assert!(said.err.contains("run `bootctl restart a`\nit has written last:"), "{said:?}");
+        assert!(said.err.contains("\n  | broken"), "{said:?}");
+        assert_eq!(site.pids("a")[..2], pids);
+        site.wait_for("a", "held");
+    }
+    let state = std::fs::read_to_string(site.folder().join("state/state.json")).expect("there");
+    let state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
+    assert_eq!((&state["version"], &state["apps"]["a"]["revision"]), (&2.into(), &1.into()));
+    // What one of them is started anew with is still what it was.
+    std::fs::remove_file(&flag).expect("removed");
+    site.done(&["start", "a"]);
+    assert_eq!(site.pids("a"), pids, "start asks for what is there");
+    site.done(&["restart", "a"]);
+    assert!(site.pids("a").iter().all(|pid| !pids.contains(pid)));
+}
+
+#[test]
+fn o05_what_is_refused_or_never_ready_is_given_up() {
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    site.wait_for("a", "running");
+    let pids = site.pids("a");
+    let never = script(1, "echo waiting; exec sleep 100", "[deploy]\ntimeout = \"700ms\"\n");
+    for (text, told) in [
+        ("exec = \"/nowhere/server\"\n", "a.2 cannot be started: init refused: "),
+        (never.as_str(), "a.2 was not ready after 700 ms"),
+    ] {
+        site.write("a.toml", text);
+        let said = site.bootctl(&["reload"]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err.contains(told), "{said:?}");
+        assert!(said.err.contains("a goes on as of the config before (a.1)"), "{said:?}");
+        assert_eq!(site.pids("a")[0], pids[0]);
+        assert_eq!(site.get("a", "/").status, 200);
+    }
+    let said = site.bootctl(&["reload"]);
+    assert!(said.err.contains("\n  | waiting"), "{said:?}");
+}
+
+#[test]
+fn o05_with_nothing_earlier_the_new_one_is_tried_further() {
+    let site = Site::boot(&[]);
+    let flag = site.folder().join("repaired");
+    let text = format!("test -e {} && exec ANSWERS; echo broken; exit 1", flag.display());
+    site.write("a.toml", &script(1, &text, QUICK));
+    let said = site.bootctl(&["reload"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for told in ["there is nothing earlier to go on with; it is tried further", "\n  | broken"] {
+        assert!(said.err.contains(told), "{said:?}");
+    }
+    assert_eq!(site.wait_for("a", "failed")["instances"][0]["instance"], 1);
+    std::fs::write(&flag, "").expect("written");
+    site.wait_for("a", "running");
+    assert_eq!(site.get("a", "/").status, 200);
+}
+
+#[test]
+fn o05_what_keeps_dying_before_the_roll_is_over_is_given_up() {
+    let site = Site::boot(&[("a.toml", &answers(2, ""))]);
+    site.wait_for("a", "running");
+    let pids = site.pids("a");
+    // The first new one gets ready and dies, again and again; a second one never gets ready.
+    let dies = "test $BOOTCTL_INSTANCE = 3 || exec sleep 100; ANSWERS & sleep 0.3; kill $!; exit 5";
+    site.write("a.toml", &script(2, dies, QUICK));
+    let said = site.bootctl(&["reload"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("its last exit was 5"), "{said:?}");
+    let left = site.pids("a");
+    assert!(left.iter().any(|pid| pids.contains(pid)), "{left:?} {pids:?}");
+    assert_eq!(site.get("a", "/").status, 200);
+}

@@ -35,7 +35,7 @@ pub(crate) enum ClientError {
     Unreachable { socket: PathBuf, source: HttpError },
     #[error("{} may not be used by this user; try it with sudo", .0.display())]
     Forbidden(PathBuf),
-    #[error("{}{}", .0.message, list(&.0.problems))]
+    #[error("{}{}{}", .0.message, list(&.0.problems), quote(&.0.log))]
     Refused(Refusal),
     #[error("the supervisor's answer makes no sense: {0}")]
     Odd(HttpError),
@@ -43,6 +43,12 @@ pub(crate) enum ClientError {
 
 fn list(problems: &[String]) -> String {
     problems.iter().fold(String::new(), |text, problem| text + "\n  " + problem)
+}
+
+/// What a failed instance has written, as it has written it.
+pub(crate) fn quote(log: &[String]) -> String {
+    let head = if log.is_empty() { "" } else { "\nit has written last:" };
+    log.iter().fold(head.to_owned(), |text, line| text + "\n  | " + line)
 }
 
 impl Client {

@@ -149,6 +149,11 @@ async fn wrong_method() -> Response {
 }
 
 fn refused(status: StatusCode, error: &str, message: &str) -> Response {
-    let refusal = Refusal { error: error.into(), message: message.into(), problems: Vec::new() };
+    let refusal = Refusal {
+        error: error.into(),
+        message: message.into(),
+        problems: Vec::new(),
+        log: Vec::new(),
+    };
     (status, Json(refusal)).into_response()
 }

@@ -70,6 +70,9 @@ pub(crate) struct AppView {
     pub(crate) hosts: Vec<String>,
     /// What stands between it and what is wanted.
     pub(crate) why: Option<String>,
+    /// The last lines of the instance for which its last change was given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) log: Vec<String>,
     pub(crate) instances: Vec<InstanceView>,
 }
 
@@ -89,7 +92,7 @@ pub(crate) enum AppState {
     Stopped,
     /// Zero instances are wanted.
     Parked,
-    /// Its file is broken or gone; what runs is left alone.
+    /// What runs is left as it is: its file is broken or gone, or its last change was given up.
     Held,
 }
 
@@ -142,6 +145,9 @@ pub(crate) struct Refusal {
     /// One sentence each, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) problems: Vec<String>,
+    /// The last lines of what a failed instance has written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) log: Vec<String>,
 }
 
 impl InstanceView {

@@ -14,7 +14,7 @@ use init_wire::{Policy, Restart, SignalName, Stop};
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
 use super::{health, limits, log_section};
-use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_REVISION};
+use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_REVISION, PATIENCE};
 use crate::name::AppName;
 use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
 
@@ -49,13 +49,11 @@ const KEYS: &[&str] = &[
 ];
 const RESTART: &[&str] =
     &["policy", "delay", "factor", "max_delay", "jitter", "reset_after", "limit", "window"];
+const DEPLOY: &[&str] = &["timeout"];
 const STOP: &[&str] = &["signal", "timeout", "drain", "drain_streams"];
 
 /// What is known of later versions, and what to do without it.
-const LATER: &[(&str, &str)] = &[
-    ("runlevels", "remove it; an app runs unless it is stopped"),
-    ("deploy", "remove it, and run `bootctl reload` after a change"),
-];
+const LATER: &[(&str, &str)] = &[("runlevels", "remove it; an app runs unless it is stopped")];
 
 /// Where an app file stands, and what surrounds it.
 pub(crate) struct Surroundings<'a> {
@@ -82,6 +80,8 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         }
     }
     let socket = root.field("socket").and_then(|f| socket(&f)).unwrap_or_default();
+    let deploy = root.section("deploy");
+    deploy.expect(DEPLOY);
     let env = environment(&root.section("env"));
     let (stop, drain) = stop(&root.section("stop"));
     let names = |key| {
@@ -108,6 +108,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         log: log_section::one(&root.section("log")),
         after: names("after"),
         requires: names("requires"),
+        patience: health::positive(&deploy, "timeout", PATIENCE),
         exec: exec?,
     })
 }

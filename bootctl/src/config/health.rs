@@ -30,28 +30,29 @@ const PROBES: [(&str, &str); 4] = [
 pub(super) fn read(section: &Section<'_>, socket: PlaceKind) -> Check {
     section.expect(KEYS);
     let default = Check::default();
-    let positive = |name, default| {
-        let duration = section.field(name).and_then(|f| Some((f, f.duration()?)));
-        match duration {
-            Some((field, Duration::ZERO)) => {
-                let instead = "use a time above 0";
-                field.report(Fault::Form { value: "0".into(), instead });
-                default
-            }
-            Some((_, duration)) => duration,
-            None => default,
-        }
-    };
     let count =
         |name, default| section.field(name).and_then(|f| f.number(1..=100)).unwrap_or(default);
     Check {
         probe: probe(section, socket),
-        interval: positive("interval", default.interval),
-        timeout: positive("timeout", default.timeout),
+        interval: positive(section, "interval", default.interval),
+        timeout: positive(section, "timeout", default.timeout),
         passes: count("passes", default.passes),
         fails: count("fails", default.fails),
         start_period: section.field("start_period").and_then(|f| f.duration()),
         restart: section.field("restart").and_then(|f| f.bool()).unwrap_or(default.restart),
+    }
+}
+
+/// A time other than none at all.
+pub(super) fn positive(section: &Section<'_>, name: &'static str, default: Duration) -> Duration {
+    match section.field(name).and_then(|f| Some((f, f.duration()?))) {
+        Some((field, Duration::ZERO)) => {
+            let instead = "use a time above 0";
+            field.report(Fault::Form { value: "0".into(), instead });
+            default
+        }
+        Some((_, duration)) => duration,
+        None => default,
     }
 }
 

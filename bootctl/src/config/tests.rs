@@ -117,15 +117,11 @@ fn what_is_not_toml_is_told_with_its_place() {
 
 #[test]
 fn what_comes_later_is_not_ignored() {
-    let told = problems("exec = \"node\"\nrunlevels = [3]\n[deploy]\nx = 1\n");
+    let told = problems("exec = \"node\"\nrunlevels = [3]\n");
     assert_eq!(
         told,
-        [
-            "apps/a.toml:2:1: `runlevels` is not supported yet; remove it; an app runs unless it \
-             is stopped",
-            "apps/a.toml:3:2: `deploy` is not supported yet; remove it, and run `bootctl reload` \
-             after a change",
-        ]
+        ["apps/a.toml:2:1: `runlevels` is not supported yet; remove it; an app runs unless it \
+             is stopped",]
     );
 }
 

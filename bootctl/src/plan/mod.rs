@@ -3,7 +3,8 @@
 //!
 //! An app is rolled without remembering that it is: whatever the state, instances of the current
 //! spec are started while there is room (one more than wanted), and an outdated one is retired
-//! only when enough current ones serve. It refuses to touch jobs and routes that are not its own
+//! only when enough current ones serve. Of an app whose current spec has failed and is held, the
+//! outdated ones go on instead, and nothing is started. It refuses to touch jobs and routes that are not its own
 //! business: foreign jobs, and apps whose file is broken.
 
 mod generations;
@@ -23,8 +24,9 @@ use crate::app::App;
 use crate::generation::{Generation, WantedProxy};
 use crate::health::Health;
 use crate::name::{AppName, Host, InstanceId, Port};
-use crate::order::Order;
+use crate::order::{Digest, Order};
 use crate::place::{Place, PlaceKind};
+use crate::verdict;
 
 pub(crate) use generations::serves as proxy_serves;
 use precedence::waiting;
@@ -76,8 +78,8 @@ pub(crate) struct Observed {
     pub(crate) foreign_proxies: BTreeSet<Generation>,
     /// Somebody else's job is where the first generation would be: hands off.
     pub(crate) proxy_refused: bool,
-    /// Apps of which init refused to start the current spec.
-    pub(crate) refused: BTreeSet<AppName>,
+    /// Orders that init refused to start an instance of.
+    pub(crate) refused: BTreeMap<AppName, Digest>,
     /// Instances that were started again and again without getting ready.
     pub(crate) struggling: BTreeSet<InstanceId>,
 }
@@ -88,6 +90,8 @@ pub(crate) struct Seen {
     pub(crate) place: Place,
     pub(crate) spec: JobSpec,
     pub(crate) life: Life,
+    /// How often init has started it again.
+    pub(crate) restarts: u32,
 }
 
 /// Where it stands.
@@ -215,7 +219,7 @@ pub(crate) fn plan(
             actions.push(Action::Retire { id });
         }
         if let Wanted::Running(order) = wanted
-            && !observed.refused.contains(name)
+            && !observed.is_refused(order)
             && waiting(&order.app, desired, observed).is_none()
         {
             start(order, &crew, observed, &mut places, &mut actions);
@@ -261,6 +265,8 @@ struct Crew<'a> {
     outdated: Vec<Member<'a>>,
     /// Whether it is too early to judge who serves.
     in_doubt: bool,
+    /// Whether the outdated ones are to go on instead of the current ones.
+    held: bool,
 }
 
 struct Member<'a> {
@@ -282,18 +288,12 @@ impl<'a> Crew<'a> {
             Wanted::Stopped(_) => (None, 0),
             Wanted::AsItIs => {
                 let (current, outdated) = (Vec::new(), Vec::new());
-                return Self { wanted: 0, current, outdated, in_doubt: false };
+                return Self { wanted: 0, current, outdated, in_doubt: false, held: false };
             }
         };
-        let from = InstanceId::new(name.clone(), 0);
-        let to = InstanceId::new(name.clone(), u32::MAX);
-        let here = || {
-            let all = observed.instances.range(from.clone()..=to.clone());
-            all.filter(|(_, seen)| seen.life != Life::Leaving)
-        };
-        let is_current = |id: &InstanceId, seen: &Seen| {
-            order.is_some_and(|order| order.is_current(id.number, &seen.place, &seen.spec))
-        };
+        let here = || instances_of(name, observed).filter(|(_, seen)| seen.life != Life::Leaving);
+        let is_current =
+            |id: &InstanceId, seen: &Seen| order.is_some_and(|order| order.is_current(id, seen));
         let member = |(id, seen): (&'a InstanceId, &'a Seen)| Member {
             id,
             serves: serves(id, seen, observed),
@@ -305,12 +305,16 @@ impl<'a> Crew<'a> {
             outdated: here().filter(|(id, seen)| !is_current(id, seen)).map(member).collect(),
             in_doubt: observed.is_any_proxy_unknown()
                 || here().any(|(_, seen)| seen.life == Life::Running(Health::Unknown)),
+            held: order.is_some_and(|order| verdict::is_held(order, observed)),
         }
     }
 
     /// How many may be started: up to as many as wanted, and while there are outdated ones, one
     /// more than wanted in all.
     fn room(&self) -> usize {
+        if self.held {
+            return 0;
+        }
         let living = |members: &[Member<'_>]| members.iter().filter(|m| m.is_alive()).count();
         let missing = self.wanted.saturating_sub(self.current.len());
         let outdated = living(&self.outdated);
@@ -318,11 +322,27 @@ impl<'a> Crew<'a> {
         missing.min(limit.saturating_sub(self.current.len() + outdated))
     }
 
+    /// Those of the current ones that serve, and the others.
+    fn living_current(&self) -> (Vec<&Member<'a>>, Vec<&Member<'a>>) {
+        self.current.iter().filter(|m| m.is_alive()).partition(|m| m.serves)
+    }
+
     /// Those that are to go, the highest numbers first.
     fn surplus(&self) -> Vec<InstanceId> {
         let mut gone: Vec<&Member<'_>> = self.outdated.iter().filter(|m| !m.is_alive()).collect();
         if self.wanted == 0 {
             gone = self.current.iter().chain(&self.outdated).collect();
+        } else if self.held {
+            gone.extend(self.current.iter().filter(|m| !m.is_alive()));
+            if !self.in_doubt {
+                let serving = self.outdated.iter().filter(|m| m.serves).count();
+                // One that serves all the same stays while it is needed.
+                let needed = self.wanted.saturating_sub(serving);
+                let (serve, rest) = self.living_current();
+                gone.extend(rest);
+                gone.extend(beyond(needed, serve));
+                gone.extend(beyond(self.wanted, self.outdated.iter().filter(|m| m.is_alive())));
+            }
         } else if !self.in_doubt {
             let serving = self.current.iter().filter(|m| m.serves).count();
             let needed = self.wanted.saturating_sub(serving);
@@ -346,7 +366,22 @@ fn beyond<'a, 'b: 'a>(
     members.split_off(keep.min(members.len()))
 }
 
+/// The instances of one app, in the order of their numbers.
+pub(crate) fn instances_of<'a>(
+    name: &AppName,
+    observed: &'a Observed,
+) -> impl Iterator<Item = (&'a InstanceId, &'a Seen)> {
+    let from = InstanceId::new(name.clone(), 0);
+    observed.instances.range(from..=InstanceId::new(name.clone(), u32::MAX))
+}
+
 impl Observed {
+    /// Whether init does not start instances of this order.
+    pub(crate) fn is_refused(&self, order: &Order) -> bool {
+        let refused = self.refused.get(&order.app.name);
+        refused.is_some_and(|refused| *refused == order.digest())
+    }
+
     /// Whether a generation runs that may serve, and has not told its table.
     fn is_any_proxy_unknown(&self) -> bool {
         self.proxies.values().any(|seen| matches!(seen.table, Proxy::Unknown))

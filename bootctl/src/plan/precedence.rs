@@ -81,13 +81,13 @@ fn footing(
     observed: &Observed,
     trail: &mut BTreeSet<AppName>,
 ) -> Footing {
-    let app = match desired.apps.get(name) {
+    let order = match desired.apps.get(name) {
         None => return Footing::Hopeless("is not there"),
         Some(Wanted::Stopped(_)) => return Footing::Hopeless("is stopped"),
         Some(Wanted::Running(order)) if order.app.instances == 0 => {
             return Footing::Hopeless("is parked");
         }
-        Some(Wanted::Running(order)) => Some(&order.app),
+        Some(Wanted::Running(order)) => Some(order),
         Some(Wanted::AsItIs) => None,
     };
     let is_ready = |life| life == Life::Running(Health::Ready);
@@ -99,15 +99,15 @@ fn footing(
         let comes = living.any(|(id, _)| !observed.struggling.contains(id));
         return if comes { Footing::Coming } else { Footing::Hopeless("does not get ready") };
     }
-    let Some(app) = app else { return Footing::Hopeless("has a broken file") };
-    if observed.refused.contains(name) {
+    let Some(order) = order else { return Footing::Hopeless("has a broken file") };
+    if observed.is_refused(order) {
         return Footing::Hopeless("cannot be started");
     }
     if lives(name, observed).any(|(_, life)| life == Life::Ended) {
         return Footing::Hopeless("has ended");
     }
     let is_circle = !trail.insert(name.clone());
-    let waits = if is_circle { None } else { wait_of(app, desired, observed, trail) };
+    let waits = if is_circle { None } else { wait_of(&order.app, desired, observed, trail) };
     trail.remove(name);
     match waits {
         Some(Waiting { hopeless: Some(_), .. }) => Footing::Hopeless("waits itself"),

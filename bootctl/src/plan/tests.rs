@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::world::{FIRST_PORT, FOREIGN_PORT, Happening, World};
+use super::world::{FIRST_PORT, FOREIGN_PORT, Fate, Happening, World};
 use super::*;
 use crate::app::sample;
 
@@ -13,6 +13,10 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => (n.clone(), prop::bool::weighted(0.8)).prop_map(|(n, r)| Happening::Probed(n, r)),
         2 => (n.clone(), prop::bool::weighted(0.7)).prop_map(|(n, a)| Happening::Crash(n, a)),
         2 => n.clone().prop_map(Happening::Change),
+        1 => (n.clone(), fate()).prop_map(|(n, fate)| Happening::Build(n, fate)),
+        1 => n.clone().prop_map(Happening::Again),
+        1 => n.clone().prop_map(Happening::Heard),
+        1 => Just(Happening::Wait),
         1 => (n.clone(), 0..5_u32).prop_map(|(n, count)| Happening::Scale(n, count)),
         1 => n.clone().prop_map(Happening::Restart),
         1 => (n.clone(), any::<bool>()).prop_map(|(n, runs)| Happening::Stop(n, runs)),
@@ -33,6 +37,26 @@ fn kind() -> impl Strategy<Value = PlaceKind> {
     prop_oneof![Just(PlaceKind::Port), Just(PlaceKind::Unix), Just(PlaceKind::Fd)]
 }
 
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![3 => Just(Fate::Well), 4 => bad_fate()]
+}
+
+fn bad_fate() -> impl Strategy<Value = Fate> {
+    prop::sample::select(vec![Fate::Never, Fate::Ends, Fate::Dies, Fate::Refused])
+}
+
+/// What may happen while the first app is rolled.
+fn meanwhile() -> impl Strategy<Value = Happening> {
+    let n = 0..8_usize;
+    prop_oneof![
+        6 => n.clone().prop_map(Happening::Done),
+        2 => n.clone().prop_map(Happening::Heard),
+        2 => n.clone().prop_map(Happening::ProxyTells),
+        2 => Just(Happening::Wait),
+        1 => Just(Happening::Forget),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -51,6 +75,38 @@ proptest! {
     }
 
     #[test]
+    fn o05_what_fails_is_given_up_and_nothing_that_serves_is_touched(
+        (fate, by_restart) in (bad_fate(), any::<bool>()),
+        happenings in prop::collection::vec(meanwhile(), 0..40)
+    ) {
+        let ask = if by_restart { Happening::Restart(0) } else { Happening::Change(0) };
+        let mut world = World::new();
+        world.settle();
+        let before = world.serving(0);
+        world.happen(Happening::Build(0, fate));
+        world.happen(ask);
+        for happening in happenings {
+            world.happen(happening);
+            world.act();
+            let now: Vec<_> = world.instances().into_iter().map(|(id, _)| id).collect();
+            let there = |(id, _): &(InstanceId, _)| now.contains(&id.to_string());
+            prop_assert!(before.iter().all(there), "{:?} of {:?}", now, before);
+        }
+        world.settle();
+        prop_assert!(world.is_noted(0));
+        prop_assert_eq!(world.serving(0), before.clone());
+        world.happen(Happening::Build(0, Fate::Well));
+        world.settle();
+        prop_assert_eq!(world.serving(0), before.clone(), "nobody has asked again");
+        world.happen(if by_restart { Happening::Restart(0) } else { Happening::Again(0) });
+        world.settle();
+        world.check_converged();
+        let after = world.serving(0);
+        prop_assert_eq!(after.len(), before.len());
+        prop_assert!(after.iter().all(|one| !before.contains(one)), "{:?}", after);
+    }
+
+    #[test]
     fn o15_a_bootctl_that_starts_anew_does_nothing(
         happenings in prop::collection::vec(happening(), 0..40)
     ) {
@@ -60,6 +116,8 @@ proptest! {
             world.act();
         }
         world.settle();
+        // What init has refused it is asked for again.
+        prop_assume!(!world.is_refused());
         let before = world.instances();
         world.happen(Happening::Forget);
         let done = world.act();
@@ -88,7 +146,7 @@ fn observed(app: &App, lives: &[(u32, Life)]) -> Observed {
         let id = InstanceId::new(app.name.clone(), *number);
         let place = Place::Port(port(*number));
         let spec = Order::new(app.clone()).job(*number, &place);
-        (id, Seen { place, spec, life: *life })
+        (id, Seen { place, spec, life: *life, restarts: 0 })
     };
     Observed { instances: lives.iter().map(seen).collect(), ..Observed::default() }
 }
@@ -126,7 +184,7 @@ fn a_change_is_rolled_one_by_one() {
 
     let place = Place::Port(Port::new(FIRST_PORT).expect("not 0"));
     let spec = Order::new(new.clone()).job(3, &place);
-    let mut third = Seen { place, spec, life: Life::Coming };
+    let mut third = Seen { place, spec, life: Life::Coming, restarts: 0 };
     seen.instances.insert(InstanceId::new(new.name.clone(), 3), third.clone());
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), [""; 0], "nothing goes before it is ready");
 

@@ -2,19 +2,22 @@
 //! apart. Actions take effect later than they are asked for, or never, if bootctl is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use init_wire::JobSpec;
 
 use super::{
-    Action, Desired, Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Wanted, key,
-    plan, proxy_serves, serves,
+    Action, Desired, Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Wanted,
+    instances_of, key, plan, proxy_serves, serves,
 };
 use crate::app::{App, identify, sample};
+use crate::changes::next_revision;
 use crate::generation::{self, Generation, WantedProxy};
 use crate::health::Health;
 use crate::name::{AppName, InstanceId, Port};
-use crate::order::Order;
+use crate::order::{Digest, Order, Revision};
 use crate::place::{Place, PlaceKind};
+use crate::verdict::{Trials, give_up, is_held};
 
 pub(super) const APPS: [&str; 2] = ["a", "b.example"];
 pub(super) const FIRST_PORT: u16 = 9000;
@@ -32,6 +35,14 @@ pub(super) enum Happening {
     Crash(usize, bool),
     /// The administrator changes what an app runs.
     Change(usize),
+    /// Or what becomes of whoever is started from now on.
+    Build(usize, Fate),
+    /// Or asks for what was given up once more.
+    Again(usize),
+    /// What the n-th failed instance has written is known.
+    Heard(usize),
+    /// Twenty seconds pass.
+    Wait,
     /// Or how many of it.
     Scale(usize, u32),
     /// Or what its instances listen on.
@@ -60,10 +71,26 @@ pub(super) enum Happening {
     Forget,
 }
 
+/// What becomes of a process that is started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fate {
+    Well,
+    /// It never gets ready.
+    Never,
+    /// It ends for good.
+    Ends,
+    /// It ends and is started again and again.
+    Dies,
+    /// init does not start it.
+    Refused,
+}
+
 #[derive(Clone, Debug)]
 struct Process {
     life: Life,
     spec: JobSpec,
+    restarts: u32,
+    fate: Fate,
 }
 
 /// A generation of the proxy.
@@ -74,6 +101,17 @@ struct Proxyd {
     table: Table,
     /// Whether bootctl knows its table.
     told: bool,
+}
+
+impl Process {
+    fn meet_its_fate(&mut self) {
+        match (self.life, self.fate) {
+            (Life::Running(_), Fate::Well) => self.life = Life::Running(Health::Ready),
+            (Life::Running(_), Fate::Ends) => self.life = Life::Ended,
+            (Life::Running(_), Fate::Dies) => self.restarts += 1,
+            (_, _) => {}
+        }
+    }
 }
 
 impl Proxyd {
@@ -98,6 +136,17 @@ struct Declared {
     order: Order,
     file: File,
     runs: bool,
+    build: Fate,
+    /// What was given up.
+    held: Option<(Digest, Revision)>,
+}
+
+impl Declared {
+    /// As bootctl wants it with what it has noted.
+    fn wanted(&self) -> Order {
+        let here = (self.order.digest(), self.order.revision);
+        Order { held: self.held.as_ref() == Some(&here), ..self.order.clone() }
+    }
 }
 
 /// All there is.
@@ -109,15 +158,28 @@ pub(super) struct World {
     doing: Vec<Action>,
     apps: BTreeMap<AppName, Declared>,
     wanted_proxy: WantedProxy,
+    now: Instant,
+    trials: Trials,
+    /// Orders that are to be given up when it is heard why.
+    hearing: Vec<(AppName, Digest)>,
+    refused: BTreeMap<AppName, Digest>,
 }
 
 impl World {
     pub(super) fn new() -> Self {
         let apps = APPS.iter().map(|name| {
             let order = Order::new(sample(name, 2));
-            (order.app.name.clone(), Declared { order, file: File::Fine, runs: true })
+            (
+                order.app.name.clone(),
+                Declared { order, file: File::Fine, runs: true, build: Fate::Well, held: None },
+            )
         });
-        let foreign = Process { life: Life::Running(Health::Ready), spec: JobSpec::new("sshd") };
+        let foreign = Process {
+            life: Life::Running(Health::Ready),
+            spec: JobSpec::new("sshd"),
+            restarts: 0,
+            fate: Fate::Well,
+        };
         Self {
             jobs: BTreeMap::from([("a.1x".to_owned(), foreign)]),
             proxies: BTreeMap::new(),
@@ -125,6 +187,10 @@ impl World {
             doing: Vec::new(),
             apps: apps.collect(),
             wanted_proxy: generation::sample(),
+            now: Instant::now(),
+            trials: Trials::default(),
+            hearing: Vec::new(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -151,13 +217,29 @@ impl World {
                     && process.life != Life::Ended
                 {
                     process.life = if again { Life::Running(Health::Unready) } else { Life::Ended };
+                    process.restarts += u32::from(again);
                 }
             }
-            Happening::Change(n) => self.app(n).order.app.args.push("more".into()),
-            Happening::Scale(n, count) => self.app(n).order.app.instances = count,
+            Happening::Change(n) => {
+                self.app(n).order.app.args.push("more".into());
+                self.ask_again(n);
+            }
+            Happening::Build(n, fate) => self.app(n).build = fate,
+            Happening::Again(n) => self.ask_again(n),
+            Happening::Heard(n) if !self.hearing.is_empty() => {
+                let (name, spec) = self.hearing.remove(n % self.hearing.len());
+                self.hold(&name, &spec);
+            }
+            Happening::Wait => self.now += Duration::from_secs(20),
+            Happening::Scale(n, count) => {
+                self.app(n).order.app.instances = count;
+                self.ask_again(n);
+            }
             Happening::Restart(n) => {
+                let observed = self.observed();
                 let order = &mut self.app(n).order;
-                order.revision = order.revision.next();
+                order.revision = next_revision(&order.app.name, order.revision, &observed);
+                self.ask_again(n);
             }
             Happening::Stop(n, runs) => self.app(n).runs = runs,
             Happening::Break(n, breaks) => {
@@ -197,20 +279,48 @@ impl World {
             Happening::ProxyRestart => {
                 self.wanted_proxy.outdated = self.proxies.keys().last().copied();
             }
-            Happening::Forget => {
-                for action in std::mem::take(&mut self.doing) {
-                    // What init was asked to stop it stops, whoever waits for it.
-                    if let Action::StopProxy { generation } = action
-                        && let Some(proxyd) = self.proxies.get_mut(&generation)
-                    {
-                        proxyd.life = ProxyLife::Ended;
-                    }
-                }
-                self.judged.clear();
-                self.wanted_proxy.outdated = None;
-                self.proxies.values_mut().for_each(|proxyd| proxyd.told = false);
+            Happening::Forget => self.forget(),
+            Happening::Done(_) | Happening::Heard(_) => {}
+        }
+    }
+
+    /// bootctl is killed and starts anew.
+    fn forget(&mut self) {
+        for action in std::mem::take(&mut self.doing) {
+            // What init was asked to stop it stops, whoever waits for it.
+            if let Action::StopProxy { generation } = action
+                && let Some(proxyd) = self.proxies.get_mut(&generation)
+            {
+                proxyd.life = ProxyLife::Ended;
             }
-            Happening::Done(_) => {}
+        }
+        self.judged.clear();
+        self.trials = Trials::default();
+        self.hearing.clear();
+        self.refused.clear();
+        self.wanted_proxy.outdated = None;
+        self.proxies.values_mut().for_each(|proxyd| proxyd.told = false);
+    }
+
+    /// What was given up or refused is tried again.
+    fn ask_again(&mut self, n: usize) {
+        self.app(n).held = None;
+        let name = self.app(n).order.app.name.clone();
+        self.trials.begin_anew(&name);
+        self.refused.remove(&name);
+    }
+
+    /// Notes that an order is given up.
+    fn hold(&mut self, name: &AppName, spec: &Digest) {
+        let observed = self.observed();
+        let declared = self.apps.get_mut(name).expect("known");
+        let order = declared.wanted();
+        if order.digest() == *spec
+            && declared.runs
+            && let Some(revision) = give_up(&order, &observed)
+        {
+            declared.held = Some((order.digest(), order.revision));
+            declared.order.revision = revision;
         }
     }
 
@@ -225,6 +335,14 @@ impl World {
     /// bootctl looks, plans and begins to act. Checks what must hold of any plan.
     pub(super) fn act(&mut self) -> usize {
         let (desired, observed) = (self.desired(), self.observed());
+        self.trials.judge(self.now, &desired, &observed);
+        for (name, _) in self.trials.failures() {
+            let Some(Wanted::Running(order)) = desired.apps.get(name) else { continue };
+            let known = self.hearing.iter().any(|(hearing, _)| hearing == name);
+            if !known && give_up(order, &observed).is_some() {
+                self.hearing.push((name.clone(), order.digest()));
+            }
+        }
         let actions = plan(&desired, &observed, |port| port.number() != FOREIGN_PORT);
         check_retirements(&desired, &observed, &actions);
         check_generations(&observed, &actions);
@@ -244,26 +362,28 @@ impl World {
 
     /// Lets everything happen that is on its way, until nothing more is planned.
     pub(super) fn settle(&mut self) {
+        let mut quiet = 0;
         for _ in 0..200 {
             let planned = self.act();
-            let busy = !self.doing.is_empty();
+            let busy = !self.doing.is_empty() || !self.hearing.is_empty();
+            for (name, spec) in std::mem::take(&mut self.hearing) {
+                self.hold(&name, &spec);
+            }
             while !self.doing.is_empty() {
                 let action = self.doing.remove(0);
                 self.apply(action);
                 self.check();
             }
             let ids: Vec<_> = self.jobs.keys().cloned().collect();
-            for (id, process) in &mut self.jobs {
-                if matches!(process.life, Life::Running(_)) {
-                    process.life = Life::Running(Health::Ready);
-                }
-                let _ = id;
-            }
+            self.jobs.values_mut().for_each(Process::meet_its_fate);
+            self.now += Duration::from_secs(61);
             let mut all_known = ids.iter().all(|id| self.judged.contains(id));
             self.judged.extend(ids);
             all_known &= self.proxies.values().all(|proxyd| proxyd.told);
             self.proxies.values_mut().for_each(|proxyd| proxyd.told = true);
-            if planned == 0 && !busy && all_known {
+            quiet = if planned == 0 && !busy && all_known { quiet + 1 } else { 0 };
+            // What dies again and again takes its time.
+            if quiet > 5 {
                 return;
             }
         }
@@ -282,7 +402,9 @@ impl World {
             assert!(self.wanted_proxy.is_current(*generation, &proxyd.spec));
         }
         let Some((_, Proxyd { table, .. })) = serving.first() else { return };
-        for (name, Declared { order, file, runs }) in &self.apps {
+        for (name, declared) in &self.apps {
+            let Declared { file, runs, .. } = declared;
+            let order = declared.wanted();
             let mine: Vec<_> =
                 observed.instances.iter().filter(|(id, _)| id.app == *name).collect();
             let host = table.routes.get(name.as_str());
@@ -294,6 +416,13 @@ impl World {
                 }
                 (File::Fine, true) if mine.is_empty() && self.waits(&order.app) => {
                     assert_eq!(host.map(String::as_str), Some(name.as_str()));
+                }
+                (File::Fine, true) if is_held(&order, &observed) => {
+                    let most = (order.app.instances as usize).max(1);
+                    assert!(mine.len() <= most, "{name} is held: {mine:#?}");
+                }
+                (File::Fine, true) if self.is_troubled(name) => {
+                    assert!(mine.len() <= order.app.instances as usize + 1, "{name}: {mine:#?}");
                 }
                 (File::Fine, true) => {
                     assert_eq!(mine.len(), order.app.instances as usize, "{name}: {mine:#?}");
@@ -327,6 +456,36 @@ impl World {
         app.requires.iter().any(|name| !is_up(name, &desired, &observed))
     }
 
+    /// Whether what is started of an app comes to nothing, or has.
+    fn is_troubled(&self, name: &AppName) -> bool {
+        let mine = |id: &str, process: &Process| {
+            identify(id, &process.spec).is_some_and(|(id, _)| id.app == *name)
+        };
+        let bad =
+            |(id, process): (&String, &Process)| process.fate != Fate::Well && mine(id, process);
+        let build = self.apps.get(name).map_or(Fate::Well, |declared| declared.build);
+        let refused = self.refused.contains_key(name);
+        build != Fate::Well || refused || self.jobs.iter().any(bad)
+    }
+
+    /// Whether init refuses to start some app.
+    pub(super) fn is_refused(&self) -> bool {
+        let refuses = |declared: &Declared| declared.build == Fate::Refused;
+        !self.refused.is_empty() || self.apps.values().any(refuses)
+    }
+
+    /// The instances of the n-th app that serve, and the orders that they are of.
+    pub(super) fn serving(&mut self, n: usize) -> Vec<(InstanceId, JobSpec)> {
+        let (name, observed) = (self.app(n).order.app.name.clone(), self.observed());
+        let mine = instances_of(&name, &observed).filter(|(id, seen)| serves(id, seen, &observed));
+        mine.map(|(id, seen)| (id.clone(), seen.spec.clone())).collect()
+    }
+
+    /// Whether there is a note that something of the n-th app was given up.
+    pub(super) fn is_noted(&mut self, n: usize) -> bool {
+        self.app(n).held.is_some()
+    }
+
     /// Whether the proxy that is wanted never gets ready.
     pub(super) fn is_proxy_bad(&self) -> bool {
         self.wanted_proxy.spec.args.iter().any(|arg| arg == BAD)
@@ -350,9 +509,9 @@ impl World {
     }
 
     fn desired(&self) -> Desired {
-        let wanted = |Declared { order, file, runs }: &Declared| match (file, runs) {
-            (File::Fine, true) => Some(Wanted::Running(order.clone())),
-            (File::Fine, false) => Some(Wanted::Stopped(order.app.clone())),
+        let wanted = |declared: &Declared| match (declared.file, declared.runs) {
+            (File::Fine, true) => Some(Wanted::Running(declared.wanted())),
+            (File::Fine, false) => Some(Wanted::Stopped(declared.order.app.clone())),
             (File::Broken, _) => Some(Wanted::AsItIs),
             (File::Removed, _) => None,
         };
@@ -368,6 +527,7 @@ impl World {
     fn observed(&self) -> Observed {
         let mut observed = Observed {
             proxies: self.proxies.iter().map(|(g, proxyd)| (*g, seen_proxy(proxyd))).collect(),
+            refused: self.refused.clone(),
             ..Observed::default()
         };
         for (id, process) in &self.jobs {
@@ -376,14 +536,15 @@ impl World {
                 Life::Running(_) if !self.judged.contains(id) => Life::Running(Health::Unknown),
                 life => life,
             };
-            let seen = Seen { place, spec: process.spec.clone(), life };
+            let (spec, restarts) = (process.spec.clone(), process.restarts);
+            let seen = Seen { place, spec, life, restarts };
             observed.instances.insert(instance, seen);
         }
         for action in &self.doing {
             match action {
                 Action::Start { id, place, spec } => {
-                    let seen =
-                        Seen { place: place.clone(), spec: *spec.clone(), life: Life::Asked };
+                    let (spec, life) = (*spec.clone(), Life::Asked);
+                    let seen = Seen { place: place.clone(), spec, life, restarts: 0 };
                     observed.instances.insert(id.clone(), seen);
                 }
                 Action::Retire { id } => {
@@ -409,9 +570,18 @@ impl World {
 
     fn apply(&mut self, action: Action) {
         match action {
-            Action::Start { id, spec, .. } => {
+            Action::Start { id, place, spec } => {
+                let declared = self.apps.get(&id.app).expect("known");
+                let (fate, order) = (declared.build, declared.wanted());
+                if fate == Fate::Refused {
+                    if order.job(id.number, &place) == *spec {
+                        self.refused.insert(id.app, order.digest());
+                    }
+                    return;
+                }
                 let life = Life::Running(Health::Unready);
-                let before = self.jobs.insert(id.to_string(), Process { life, spec: *spec });
+                let process = Process { life, spec: *spec, restarts: 0, fate };
+                let before = self.jobs.insert(id.to_string(), process);
                 assert!(before.is_none(), "{id} is started twice");
             }
             Action::Retire { id } => {
@@ -543,7 +713,8 @@ fn check_retirements(desired: &Desired, observed: &Observed, actions: &[Action])
         let retired = |id: &InstanceId| actions.contains(&Action::Retire { id: id.clone() });
         let mine = || observed.instances.iter().filter(|(id, _)| id.app == *name);
         match wanted {
-            Wanted::Running(Order { app, .. }) => {
+            Wanted::Running(order) => {
+                let app = &order.app;
                 let serving = || {
                     mine().filter(|(id, seen)| {
                         seen.life != Life::Leaving && serves(id, seen, observed)
@@ -562,6 +733,7 @@ fn check_retirements(desired: &Desired, observed: &Observed, actions: &[Action])
                     .iter()
                     .filter(|action| matches!(action, Action::Start { id, .. } if id.app == *name));
                 let starts = starts.count();
+                assert!(starts == 0 || !is_held(order, observed), "{name} is held: {actions:?}");
                 let total = living.count() + starts;
                 assert!(
                     starts == 0 || total <= app.instances as usize + 1,
