@@ -4,11 +4,15 @@
 //! connections that are idle are let go earlier, those that have been so for longest first. Of one address more are turned away, because waiting they would be in the way of others.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
+
+use crate::limits;
 
 use crate::say::say;
 
@@ -18,6 +22,10 @@ pub(crate) struct Crowd {
     total: AtomicUsize,
     /// What the descriptors of the process allow: the rest is for connections to targets.
     room: usize,
+    /// Connections to targets.
+    places: AtomicUsize,
+    /// Of clients and connections to targets together: the rest is for whoever says what is wanted.
+    descriptors: usize,
     /// That it is full was said, and has been true since.
     said: AtomicBool,
     by_client: Mutex<HashMap<u64, u32>>,
@@ -25,15 +33,19 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Knows the process's limit of descriptors as it is now.
-    pub(crate) fn new() -> Crowd {
+    pub(crate) fn new(workers: usize) -> Crowd {
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-        Crowd::with_room(room(descriptors))
+        let own = limits::OWN_DESCRIPTORS + workers.saturating_mul(limits::WORKER_DESCRIPTORS);
+        let all = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        Crowd::with_room(room(descriptors), all.saturating_sub(own).max(all / 2))
     }
 
-    fn with_room(room: usize) -> Crowd {
+    fn with_room(room: usize, descriptors: usize) -> Crowd {
         Crowd {
             total: AtomicUsize::new(0),
             room,
+            places: AtomicUsize::new(0),
+            descriptors,
             said: AtomicBool::new(false),
             by_client: Mutex::default(),
         }
@@ -55,6 +67,17 @@ impl Crowd {
             say!("proxyd: {most} clients are connected, as many as may be: new ones wait");
         }
         false
+    }
+
+    /// A place for a connection to a target, unless the descriptors that are left are for others.
+    pub(crate) fn place(self: &Arc<Self>) -> io::Result<Place> {
+        let place = Place(Arc::clone(self));
+        let places = self.places.fetch_add(1, Ordering::AcqRel);
+        if self.total.load(Ordering::Acquire).saturating_add(places) < self.descriptors {
+            Ok(place)
+        } else {
+            Err(Errno::EMFILE.into())
+        }
     }
 
     /// Whether somebody had to wait, and there is not much more room since.
@@ -102,6 +125,16 @@ fn key(client: IpAddr) -> u64 {
     }
 }
 
+/// A connection to a target, counted; dropping it counts it out.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Crowd>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.places.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// A place that is taken; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -135,7 +168,7 @@ mod tests {
 
     #[test]
     fn places_of_one_client() {
-        let crowd = Arc::new(Crowd::with_room(10));
+        let crowd = Arc::new(Crowd::with_room(10, 20));
         let first = crowd.seat(ip("10.0.0.1"), 2).unwrap();
         let _second = crowd.seat(ip("10.0.0.1"), 2).unwrap();
         assert!(crowd.seat(ip("10.0.0.1"), 2).is_none());
@@ -149,8 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn some_descriptors_are_for_nobody_s_requests() {
+        let crowd = Arc::new(Crowd::with_room(3, 4));
+        let first = crowd.place().unwrap();
+        assert!(crowd.enter(5) && crowd.enter(5));
+        let _second = crowd.place().unwrap();
+        let full = crowd.place().unwrap_err();
+        assert!(crate::listener::is_exhausted(&full));
+        drop(first);
+        assert!(crowd.place().is_ok(), "who was refused is not counted");
+    }
+
+    #[test]
     fn no_more_than_fit() {
-        let crowd = Crowd::with_room(2);
+        let crowd = Crowd::with_room(2, 4);
         assert!(crowd.enter(5) && crowd.enter(5) && !crowd.enter(5));
         crowd.leave();
         assert!(crowd.enter(5));

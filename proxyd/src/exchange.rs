@@ -250,6 +250,7 @@ impl Exchange<'_> {
     async fn admit(&self, rules: &Rules) -> Result<String, Refusal> {
         let visitor = Visitor {
             client: self.origin.client().address,
+            trusted: self.origin.trusted,
             head: self.desk.incoming.data(),
             request: &self.desk.request,
             now: self.started,

@@ -125,8 +125,13 @@ pub(crate) enum NotARoute {
     Limits(#[from] OutOfRange),
     #[error("a route needs a `service` to go to, or a `redirect`")]
     Nowhere,
-    #[error("a route has a `service` or a `redirect`, and this one both: remove one of the two")]
+    #[error(
+        "a route has a `service` or a `redirect`, and this one both: remove one of the two, or add \
+         unless_https = true to the redirect"
+    )]
     Both,
+    #[error("redirect.unless_https needs a `service` for those who came by https: add one")]
+    HttpsNowhere,
     #[error("{0}")]
     Rule(#[from] NotARule),
 }
@@ -137,6 +142,7 @@ impl NotARoute {
         match self {
             NotARoute::Service(_) | NotARoute::Both => vec!["service".to_owned()],
             NotARoute::Limits(error) => error.key(),
+            NotARoute::HttpsNowhere => vec!["redirect".to_owned(), "unless_https".to_owned()],
             NotARoute::Nowhere => Vec::new(),
             NotARoute::Rule(error) => error.key(),
         }
@@ -169,8 +175,9 @@ impl Route {
             });
         match (&wire.service, &wire.redirect) {
             (None, None) => wrong.push(NotARoute::Nowhere),
-            (Some(_), Some(_)) => wrong.push(NotARoute::Both),
-            (Some(_), None) | (None, Some(_)) => {}
+            (Some(_), Some(redirect)) if !redirect.unless_https => wrong.push(NotARoute::Both),
+            (None, Some(redirect)) if redirect.unless_https => wrong.push(NotARoute::HttpsNowhere),
+            (Some(_), _) | (None, Some(_)) => {}
         }
         if let Some(Err(error)) = wire.limits.as_ref().map(Bounds::check) {
             wrong.push(error.into());

@@ -273,7 +273,7 @@ fn start_workers(
     (phases, stream_grace): (&watch::Receiver<Phase>, Duration),
     events: &Sender<Event>,
 ) -> Result<(), CannotServe> {
-    let crowd = Arc::new(Crowd::new());
+    let crowd = Arc::new(Crowd::new(count));
     for number in 0..count {
         let duplicate = |listener: &TcpListener| {
             listener.set_nonblocking(true)?;

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::{sleep, timeout};
 
+use crate::crowd::Place;
 use crate::flow::Readable;
 use crate::limits;
 use crate::pipe::Spliced;
@@ -19,54 +20,66 @@ use crate::target::Address;
 
 /// A connection to a target.
 #[derive(Debug)]
-pub(crate) enum Upstream {
+pub(crate) struct Upstream {
+    socket: Socket,
+    _place: Place,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Upstream {
-    pub(crate) async fn connect(address: &Address, within: Duration) -> Result<Upstream> {
+    pub(crate) async fn connect(
+        address: &Address,
+        within: Duration,
+        place: Place,
+    ) -> Result<Upstream> {
         let connect = async {
             match address {
                 Address::Tcp(address) => {
                     let stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
-                    Ok(Upstream::Tcp(stream))
+                    Ok(Socket::Tcp(stream))
                 }
-                Address::Unix(path) => connect_unix(path).await.map(Upstream::Unix),
+                Address::Unix(path) => connect_unix(path).await.map(Socket::Unix),
             }
         };
-        timeout(within, connect).await.map_err(|_| Error::from(ErrorKind::TimedOut))?
+        let connected = timeout(within, connect).await;
+        let socket = connected.map_err(|_| Error::from(ErrorKind::TimedOut))??;
+        Ok(Upstream { socket, _place: place })
     }
 
     /// Whether an idle connection is still good, as far as the last wait for events told: it
     /// must be silent. Costs no system call unless there is something to tell.
     pub(crate) fn is_silent(&self) -> bool {
         let mut byte = [0];
-        let read = match self {
-            Upstream::Tcp(stream) => stream.try_read(&mut byte),
-            Upstream::Unix(stream) => stream.try_read(&mut byte),
+        let read = match &self.socket {
+            Socket::Tcp(stream) => stream.try_read(&mut byte),
+            Socket::Unix(stream) => stream.try_read(&mut byte),
         };
         would_block(&read)
     }
 
     /// The same, asked of the kernel at this moment.
     pub(crate) fn is_silent_now(&self) -> bool {
-        let fd = match self {
-            Upstream::Tcp(stream) => stream.as_raw_fd(),
-            Upstream::Unix(stream) => stream.as_raw_fd(),
+        let fd = match &self.socket {
+            Socket::Tcp(stream) => stream.as_raw_fd(),
+            Socket::Unix(stream) => stream.as_raw_fd(),
         };
         let peeked = recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
         would_block(&peeked.map_err(Error::from))
     }
 
     pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
-        match self {
-            Upstream::Tcp(stream) => {
+        match &mut self.socket {
+            Socket::Tcp(stream) => {
                 let (reader, writer) = stream.split();
                 (Reader::Tcp(reader), Writer::Tcp(writer))
             }
-            Upstream::Unix(stream) => {
+            Socket::Unix(stream) => {
                 let (reader, writer) = stream.split();
                 (Reader::Unix(reader), Writer::Unix(writer))
             }

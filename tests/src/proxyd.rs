@@ -6,6 +6,7 @@ mod client;
 pub mod instructions;
 mod judge;
 pub mod lenient;
+mod mutation;
 mod peer;
 mod process;
 pub mod strict;
@@ -16,6 +17,7 @@ pub mod websocket;
 pub use backend::{Backend, Connection, Seen};
 pub use client::{Answer, Client};
 pub use judge::judge;
+pub use mutation::Mutations;
 pub use peer::Peer;
 pub use process::{Proxyd, binary};
 

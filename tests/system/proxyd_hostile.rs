@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::thread;
 
-use jobinit_tests::proxyd::{Backend, Proxyd, Random};
+use jobinit_tests::proxyd::{Backend, Mutations, Proxyd, Random};
 
 const REQUESTS: u64 = 10_000;
 const THREADS: u64 = 4;
@@ -49,36 +49,13 @@ const PIECES: &[&str] = &[
     "Content-Length",
 ];
 
+const MUTATIONS: Mutations = Mutations { seeds: SEEDS, pieces: PIECES, cut: true };
+
 fn request(random: &mut Random) -> Vec<u8> {
     if random.below(10) == 0 {
         return (0..random.below(2000)).map(|_| random.next().to_le_bytes()[0]).collect();
     }
-    let mut bytes = random.pick(SEEDS).as_bytes().to_vec();
-    for _ in 0..=random.below(4) {
-        if bytes.is_empty() {
-            break;
-        }
-        let at = random.below(bytes.len());
-        match random.below(7) {
-            0 => bytes[at] = random.next().to_le_bytes()[0],
-            1 => bytes[at] ^= 1 << random.below(8),
-            2 => {
-                bytes.remove(at);
-            }
-            3 | 4 => {
-                let piece = random.pick(PIECES).as_bytes();
-                bytes.splice(at..at, piece.iter().copied());
-            }
-            5 => bytes.truncate(at),
-            _ => {
-                let end = (at + random.below(60)).min(bytes.len());
-                let part = bytes[at..end].to_vec();
-                let to = random.below(bytes.len());
-                bytes.splice(to..to, part);
-            }
-        }
-    }
-    bytes
+    MUTATIONS.one(random)
 }
 
 #[test]

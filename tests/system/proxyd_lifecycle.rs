@@ -76,6 +76,31 @@ fn as_init(http: &TcpListener, control: &UnixListener, pid: &str, names: &str) -
     command
 }
 
+/// Who has the listener, too, can shut it down: then it has nothing but an error to say, again and again.
+#[test]
+fn a_listener_that_is_shut_down_is_looked_at_at_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = TcpListener::bind("127.0.0.1:0").unwrap();
+    let control = UnixListener::bind(folder.path().join("control")).unwrap();
+    let mut command = as_init(&http, &control, "$$", "http:control");
+    command.args(["--access-log", "/dev/null"]);
+    let proxyd = Proxyd::spawn(&mut command, folder);
+    let mut client = proxyd.client();
+    assert_eq!(client.get("/").status, 404);
+    nix::sys::socket::shutdown(http.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
+    let before = ticks(&proxyd);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(ticks(&proxyd) - before < 20, "it must not spin");
+    assert_eq!(client.get("/").status, 404);
+}
+
+/// Hundredths of a second that it has worked for.
+fn ticks(proxyd: &Proxyd) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", proxyd.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
 #[test]
 fn wrong_listeners_are_explained() {
     let folder = tempfile::tempdir().unwrap();
@@ -253,17 +278,12 @@ fn out_of_descriptors_it_waits_and_recovers() {
     proxyd.put_route("app.test", "app");
     proxyd.put_target("app", "1", &backend.target());
     let mut crowd: Vec<_> = (0..60).map(|_| proxyd.client()).collect();
-    let ticks = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", proxyd.pid())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
     let mut late = crowd.pop().unwrap();
     late.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
-    let before = ticks();
+    let before = ticks(&proxyd);
     late.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     assert!(late.try_answer(false).is_err(), "there is no descriptor for it yet");
-    assert!(ticks() - before < 20, "it must not spin");
+    assert!(ticks(&proxyd) - before < 20, "it must not spin");
     drop(crowd);
     late.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert_eq!(late.answer().text(), "ok");

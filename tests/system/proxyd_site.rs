@@ -70,6 +70,39 @@ fn o17_redirects_keep_path_and_query() {
 }
 
 #[test]
+fn o17_who_came_by_https_is_served_and_not_sent_in_a_circle() {
+    let to = json!({ "to": "https://app.test", "unless_https": true });
+    let route = json!({ "service": "app", "redirect": to, "rewrite": "/in" });
+    let (proxyd, backend) = with_route("app.test", &route);
+    let ask = |proto: &str| get(&proxyd, "/x?y", &format!("X-Forwarded-Proto: {proto}\r\n"));
+    assert_eq!(ask("https").status, 308, "nobody has to believe that");
+    proxyd.put_front(r#"{"trusted":["127.0.0.1"]}"#);
+    for (proto, status) in [
+        ("https", 200),
+        ("HTTPS, http", 200),
+        ("http", 308),
+        ("http, https", 308),
+        ("", 308),
+        ("httpsx", 308),
+        ("http\r\nX-Forwarded-Proto: https", 308),
+        ("https\r\nX_Forwarded_Proto: http", 200),
+    ] {
+        let answer = ask(proto);
+        assert_eq!(answer.status, status, "{proto}");
+        let location = (status == 308).then_some("https://app.test/x?y");
+        assert_eq!(answer.field("location").as_deref(), location, "{proto}");
+    }
+    assert!(backend.seen().iter().all(|seen| seen.target == "/in/x?y"));
+    for (route, part) in [
+        (json!({ "redirect": { "to": "/", "unless_https": true } }), "needs a `service`"),
+        (json!({ "service": "app", "redirect": { "to": "/" } }), "unless_https = true"),
+    ] {
+        let error = proxyd.put("/routes/b.test", &route.to_string()).error();
+        assert!(error.error == "bad_route" && error.message.contains(part), "{error:?}");
+    }
+}
+
+#[test]
 fn o17_what_a_client_sends_leads_to_no_other_host() {
     let proxyd = Proxyd::start();
     put(&proxyd, "app.test/old", &json!({ "redirect": { "to": "/" } }));

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use jobinit_tests::proxyd::lenient::Habits;
 use jobinit_tests::proxyd::strict::{self, Hand, Outcome, Request};
 use jobinit_tests::proxyd::vectors::{self, Expected, Vector};
-use jobinit_tests::proxyd::{Answer, Backend, Client, Proxyd, Random, Seen, checksum, judge};
+use jobinit_tests::proxyd::{
+    Answer, Backend, Client, Mutations, Proxyd, Random, Seen, checksum, judge,
+};
 
 /// Tells what it has read, so that an answer can be told from the answer to something else.
 fn telling() -> Backend {
@@ -180,41 +182,7 @@ const PIECES: &[&str] = &[
     "[::1]",
 ];
 
-fn mutated(random: &mut Random) -> Vec<u8> {
-    let mut bytes = random.pick(SEEDS).as_bytes().to_vec();
-    // Mostly one: what is changed much is refused for the first thing that is wrong with it.
-    for _ in 0..=random.below(2) * random.below(4) {
-        let at = random.below(bytes.len() + 1);
-        let piece = random.pick(PIECES).as_bytes();
-        match random.below(8) {
-            0 if at < bytes.len() => bytes[at] = random.next().to_le_bytes()[0],
-            1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
-            2 if at < bytes.len() => {
-                bytes.remove(at);
-            }
-            3 | 4 => drop(bytes.splice(at..at, piece.iter().copied())),
-            // Between two lines a field is a field.
-            5 | 6 => {
-                let ends: Vec<usize> = bytes
-                    .windows(2)
-                    .enumerate()
-                    .filter_map(|(at, pair)| (pair == b"\r\n").then_some(at + 2))
-                    .collect();
-                if !ends.is_empty() {
-                    let at = *random.pick(&ends);
-                    bytes.splice(at..at, piece.iter().copied());
-                }
-            }
-            _ => {
-                let end = (at + random.below(60)).min(bytes.len());
-                let part = bytes[at..end].to_vec();
-                let to = random.below(bytes.len() + 1);
-                bytes.splice(to..to, part);
-            }
-        }
-    }
-    bytes
-}
+const MUTATIONS: Mutations = Mutations { seeds: SEEDS, pieces: PIECES, cut: false };
 
 /// What the strict reader says of all that is sent in one go.
 struct Foretold {
@@ -288,7 +256,7 @@ fn attack(mut client: Client, bytes: &[u8], passed: &mut Vec<Request>) -> Option
     None
 }
 
-const MUTATIONS: usize = 8000;
+const ROUNDS: usize = 8000;
 
 #[test]
 fn p09_mutations_on_kept_connections() {
@@ -301,8 +269,8 @@ fn p09_mutations_on_kept_connections() {
     let mut passed = Vec::new();
     let mut kept = None;
     let mut reused = 0;
-    for round in 0..MUTATIONS {
-        let mut bytes = mutated(&mut random);
+    for round in 0..ROUNDS {
+        let mut bytes = MUTATIONS.one(&mut random);
         let shown = Arc::new(String::from_utf8_lossy(&bytes).into_owned());
         bytes.extend(format!("GET /good/{round} HTTP/1.1\r\nHost: app.test\r\n\r\n").bytes());
         reused += usize::from(kept.is_some());
@@ -313,7 +281,7 @@ fn p09_mutations_on_kept_connections() {
             std::panic::resume_unwind(panic)
         });
     }
-    assert!(reused > MUTATIONS / 10, "connections were kept {reused} times");
+    assert!(reused > ROUNDS / 10, "connections were kept {reused} times");
     // Behind the proxy there is what the answers told of, in that order, and nothing else.
     let behind = backend.seen();
     for (seen, passed) in behind.iter().zip(&passed) {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use jobinit_tests::proxyd::strict_answer::{self, Answer, Outcome};
-use jobinit_tests::proxyd::{Backend, Client, Proxyd, Random};
+use jobinit_tests::proxyd::{Backend, Client, Mutations, Proxyd, Random};
 
 /// What is mutated.
 const SEEDS: &[&str] = &[
@@ -45,24 +45,7 @@ const PIECES: &[&str] = &[
     "3\r\nabc\r\n",
 ];
 
-fn mutated(random: &mut Random) -> Vec<u8> {
-    let mut bytes = random.pick(SEEDS).as_bytes().to_vec();
-    // Mostly one: what is changed much is refused for the first thing that is wrong with it.
-    for _ in 0..=random.below(2) * random.below(4) {
-        let at = random.below(bytes.len() + 1);
-        let piece = random.pick(PIECES).as_bytes();
-        match random.below(6) {
-            0 if at < bytes.len() => bytes[at] = random.next().to_le_bytes()[0],
-            1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
-            2 if at < bytes.len() => {
-                bytes.remove(at);
-            }
-            3 => bytes.truncate(at),
-            _ => drop(bytes.splice(at..at, piece.iter().copied())),
-        }
-    }
-    bytes
-}
+const MUTATIONS: Mutations = Mutations { seeds: SEEDS, pieces: PIECES, cut: true };
 
 /// What the strict reader says that the client has to see: nothing but that it got none, or this;
 /// and whether there is something behind it.
@@ -108,7 +91,7 @@ fn p09_mutated_answers_reach_nobody_else() {
     let mut kept: Option<Client> = None;
     let mut passed = 0;
     for round in 0..ROUNDS {
-        let bytes = mutated(&mut random);
+        let bytes = MUTATIONS.one(&mut random);
         let shown =
             format!("FUZZ_SEED={seed}; round {round}: {:?}", String::from_utf8_lossy(&bytes));
         let (expected, behind) = foretell(&bytes);

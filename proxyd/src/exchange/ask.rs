@@ -134,14 +134,18 @@ impl Exchange<'_> {
 
     /// Idle connections to targets are the descriptors that can be spared.
     async fn connect(&self, address: &Address) -> io::Result<Upstream> {
-        let within = self.bounds().connect;
-        match Upstream::connect(address, within).await {
+        match self.reach(address).await {
             Err(error) if is_exhausted(&error) && !self.worker.pool.is_empty() => {
                 self.worker.pool.clear();
-                Upstream::connect(address, within).await
+                self.reach(address).await
             }
             connected => connected,
         }
+    }
+
+    async fn reach(&self, address: &Address) -> io::Result<Upstream> {
+        let place = self.worker.crowd.place()?;
+        Upstream::connect(address, self.bounds().connect, place).await
     }
 
     fn idle_line(&self, claim: &Claim, course: &Course) -> Option<Line> {

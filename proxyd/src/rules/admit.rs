@@ -8,6 +8,7 @@ use super::Rules;
 use super::basic_auth::{BasicAuth, Closed};
 use super::rate_limit::{By, Counted, RateLimit};
 use crate::h1::request::RequestHead;
+use crate::h1::syntax;
 use crate::refusal::Refusal;
 
 /// A request, as far as rules look at it.
@@ -15,6 +16,8 @@ use crate::refusal::Refusal;
 pub(crate) struct Visitor<'a> {
     /// The address of the client.
     pub(crate) client: IpAddr,
+    /// Who has sent it is believed where it came from.
+    pub(crate) trusted: bool,
     pub(crate) head: &'a [u8],
     pub(crate) request: &'a RequestHead,
     pub(crate) now: Instant,
@@ -28,6 +31,13 @@ impl<'a> Visitor<'a> {
         let field = fields.next()?;
         fields.next().is_none().then(|| field.value.of(self.head))
     }
+
+    /// Whether the client spoke https to the first of the proxies in front.
+    fn came_by_https(&self) -> bool {
+        let told = self.trusted.then(|| self.field("x-forwarded-proto")).flatten();
+        let first = told.and_then(|told| syntax::list(told).next());
+        first.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
+    }
 }
 
 /// Lets a request in, or says what it is answered. The user that it is from, empty if nobody was asked.
@@ -40,7 +50,9 @@ pub(crate) async fn admit(rules: &Rules, visitor: Visitor<'_>) -> Result<String,
     if let Some(limit) = &rules.rate_limit {
         count(limit, visitor)?;
     }
-    if let Some(redirect) = &rules.redirect {
+    if let Some(redirect) = &rules.redirect
+        && !(redirect.unless_https && visitor.came_by_https())
+    {
         return Err(Refusal::Moved(redirect.status));
     }
     match &rules.basic_auth {

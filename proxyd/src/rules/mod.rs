@@ -127,7 +127,7 @@ impl Rules {
             },
             pages: kept(Pages::new(&wire.error_pages), &mut wrong).flatten(),
         };
-        if rules.redirect.is_some() {
+        if rules.redirect.as_ref().is_some_and(|redirect| !redirect.unless_https) {
             let beside = [
                 ("strip_prefix", wire.strip_prefix),
                 ("rewrite", wire.rewrite.is_some()),

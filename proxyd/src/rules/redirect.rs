@@ -14,6 +14,7 @@ const MAX: usize = crate::limits::TARGET;
 
 /// Where clients of a route are sent.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent settings of an administrator")]
 pub(crate) struct Redirect {
     pub(crate) status: u16,
     to: String,
@@ -23,6 +24,8 @@ pub(crate) struct Redirect {
     steps: usize,
     keep_path: bool,
     keep_query: bool,
+    /// Who came by https is served instead.
+    pub(crate) unless_https: bool,
 }
 
 /// Where nobody can be sent.
@@ -78,6 +81,7 @@ impl Redirect {
             steps: key.steps(),
             keep_path: wire.keep_path,
             keep_query: wire.keep_query,
+            unless_https: wire.unless_https,
         })
     }
 
@@ -142,7 +146,7 @@ mod tests {
     use super::*;
 
     fn wire(to: &str) -> wire::Redirect {
-        wire::Redirect { to: to.into(), status: 308, keep_path: true, keep_query: true }
+        serde_json::from_value(serde_json::json!({ "to": to })).unwrap()
     }
 
     fn location(key: &str, wire: &wire::Redirect, target: &str) -> String {

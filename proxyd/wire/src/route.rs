@@ -9,7 +9,7 @@ use crate::{Limits, is_default};
 /// `PUT /routes/:host` or `/routes/:host/:prefix`: what becomes of requests for a host, `*.` and a
 /// domain, or `*` for any, whose path begins with the prefix.
 ///
-/// It goes to a `service` or is a `redirect`. What else is said is asked in this order: `allow` and
+/// It goes to a `service` or is a `redirect`; both where that is `unless_https`. What else is said is asked in this order: `allow` and
 /// `deny`, `rate_limit`, `redirect`, `basic_auth`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -77,6 +77,10 @@ pub struct Redirect {
     /// So is the query.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub keep_query: bool,
+    /// Who came by https is not sent there but served by the `service` beside it. Which scheme that was is
+    /// what a trusted proxy in front says in X-Forwarded-Proto.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unless_https: bool,
 }
 
 fn permanent() -> u16 {
