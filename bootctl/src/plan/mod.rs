@@ -6,6 +6,7 @@
 //! only when enough current ones serve. It refuses to touch jobs and routes that are not its own
 //! business: foreign jobs, and apps whose file is broken.
 
+mod collector;
 mod generations;
 mod precedence;
 mod proxy;
@@ -26,6 +27,7 @@ use crate::name::{AppName, Host, InstanceId, Port};
 use crate::order::Order;
 use crate::place::{Place, PlaceKind};
 
+pub(crate) use collector::{Collector, CollectorLife};
 pub(crate) use generations::serves as proxy_serves;
 use precedence::waiting;
 pub(crate) use precedence::{Precedence, Waiting, all_waiting};
@@ -37,6 +39,8 @@ pub(crate) struct Desired {
     pub(crate) apps: BTreeMap<AppName, Wanted>,
     /// The proxy; none while winding down.
     pub(crate) proxy: Option<WantedProxy>,
+    /// The collector of what is written; none while winding down.
+    pub(crate) collector: Option<Box<JobSpec>>,
     /// Where the search for a free port begins.
     pub(crate) first_port: Option<Port>,
     /// The folder of all sockets.
@@ -76,6 +80,7 @@ pub(crate) struct Observed {
     pub(crate) foreign_proxies: BTreeSet<Generation>,
     /// Somebody else's job is where the first generation would be: hands off.
     pub(crate) proxy_refused: bool,
+    pub(crate) collector: Collector,
     /// Apps of which init refused to start the current spec.
     pub(crate) refused: BTreeSet<AppName>,
     /// Instances that were started again and again without getting ready.
@@ -162,6 +167,10 @@ pub(crate) enum Action {
     StartProxy { generation: Generation, spec: Box<JobSpec> },
     /// Let it finish, and clear it.
     StopProxy { generation: Generation },
+    /// Start the collector.
+    StartCollector { spec: Box<JobSpec> },
+    /// Let it write what there is, and clear it.
+    StopCollector,
     /// Change its table.
     Push { generation: Generation, push: Push },
 }
@@ -195,6 +204,7 @@ pub(crate) fn plan(
     is_free: impl Fn(Port) -> bool,
 ) -> Vec<Action> {
     let mut actions = Vec::new();
+    collector::plan(desired, observed, &mut actions);
     generations::plan(desired, observed, &mut actions);
     let mut retired = BTreeSet::new();
     // In reverse order, so that what was started last goes first.
