@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::app::Drain;
 use crate::client::{Init, InitError};
+use crate::collecting;
 use crate::event::Event;
 use crate::generation::Generation;
 use crate::name::InstanceId;
@@ -164,6 +165,24 @@ impl Hands {
         });
     }
 
+    pub(crate) fn start_collector(&self, spec: Box<JobSpec>) {
+        let Self { init, tell, .. } = self.clone();
+        info!("starting {}", collecting::JOB);
+        tokio::spawn(async move {
+            let started = init.start(collecting::JOB, &spec).await;
+            collector_changed(&tell, started).await;
+        });
+    }
+
+    pub(crate) fn stop_collector(&self, spec: JobSpec) {
+        let Self { init, tell, .. } = self.clone();
+        info!("stopping {}", collecting::JOB);
+        tokio::spawn(async move {
+            let ended = init.end(collecting::JOB, &spec).await;
+            collector_changed(&tell, ended).await;
+        });
+    }
+
     /// Asks a generation for its table until it tells. Ends with the process that was asked, which
     /// the caller sees to.
     pub(crate) fn read_table(&self, generation: Generation, pid: u32) -> AbortHandle {
@@ -205,6 +224,14 @@ impl Hands {
     fn control(&self, generation: Generation) -> Control {
         Control::of(generation, &self.run_dir)
     }
+}
+
+async fn collector_changed(tell: &Sender<Event>, result: Result<(), InitError>) {
+    if let Err(error) = &result {
+        warn!("{}: {error}", collecting::JOB);
+        sleep(PROXY_BREATH).await;
+    }
+    report(tell, Event::CollectorChanged(result)).await;
 }
 
 /// What was refused for its own sake is told at once; the rest is tried again after a breath.

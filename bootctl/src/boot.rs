@@ -15,9 +15,11 @@ use crate::admin::socket::{Socket, SocketError};
 use crate::button;
 use crate::cli::Boot;
 use crate::client::{self, Init};
+use crate::collecting::Place;
 use crate::config::{self, ConfigError, Problem};
 use crate::early;
 use crate::event::Event;
+use crate::proxy;
 use crate::store::{Store, StoreError};
 use crate::supervise::{Fixed, Supervisor};
 use crate::token::{Token, TokenError};
@@ -93,7 +95,9 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
         tokio::spawn(client::follow(init.clone(), tell.clone()));
         tokio::spawn(heed_signals(tell.clone()));
         tokio::spawn(button::heed(init.clone()));
+        let collector = collector_place(boot, init_address(boot.init)?);
         let fixed = Fixed {
+            collector,
             config: boot.config.clone(),
             listen: boot.proxy_listen,
             proxyd: boot.proxyd.as_ref().map(|path| path.to_string_lossy().into_owned()),
@@ -103,6 +107,16 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
         info!("wound down");
         Ok(())
     })
+}
+
+/// What the collector is started from: the program that this one is.
+fn collector_place(boot: &Boot, init: SocketAddr) -> Place {
+    let exec = std::env::current_exe().unwrap_or_else(|_| "bootctl".into());
+    let exec = exec.to_string_lossy().into_owned();
+    // A relative folder is this process's, the collector has another one.
+    let folder =
+        boot.log_dir.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()));
+    Place { build: proxy::build(&exec), exec, init, folder }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, BootError> {

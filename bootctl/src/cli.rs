@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use init_wire::Channel;
+use regex_lite::Regex;
 
 use crate::admin::socket::NAME as SOCKET;
 use crate::command::DetachKey;
 use crate::config::parse_listen;
+use crate::logs::since::Since;
 
 /// Where the runtime files are unless told otherwise.
 const RUN_DIR: &str = "/run/bootctl";
@@ -29,6 +32,7 @@ Examples:
   bootctl restart shop.example     replace its processes; no request is lost
   bootctl scale shop.example 4     have four of them
   bootctl attach shop.example.1    see what an instance writes, and type to it
+  bootctl log shop.example -f      see what it writes
   bootctl reload                   take over the config as it is now
   init -- bootctl boot             what a machine or a container starts
 
@@ -52,6 +56,9 @@ pub(crate) enum Command {
     Reload(Reload),
     Check(Check),
     Attach(Attach),
+    Log(Log),
+    #[command(hide = true)]
+    Collect(Collect),
 }
 
 /// Be the supervisor: read the config, start what it declares, and keep it so
@@ -84,6 +91,10 @@ pub(crate) struct Boot {
     /// Where it is kept which apps are stopped
     #[arg(long, value_name = "DIR", env = "BOOTCTL_STATE_DIR", default_value = "/var/lib/bootctl")]
     pub(crate) state_dir: PathBuf,
+
+    /// Where logs are, instead of what bootctl.toml says
+    #[arg(long, value_name = "DIR", env = "BOOTCTL_LOG_DIR")]
+    pub(crate) log_dir: Option<PathBuf>,
 
     /// The proxy's program [default: the one next to bootctl]
     #[arg(long, value_name = "PATH", env = "BOOTCTL_PROXYD")]
@@ -209,6 +220,110 @@ pub(crate) struct Attach {
     /// Where init's job API is [default: `INIT_API`, else 127.0.0.1:1]
     #[arg(long, value_name = "ADDR", env = "BOOTCTL_INIT")]
     pub(crate) init: Option<SocketAddr>,
+}
+
+/// Show what apps have written, and what they write
+///
+/// Of one app, or of all by time; from their files, also those that were put away and compressed. A
+/// line is: when (UTC), who, out or err, text. `out+` goes on in the next line of the same writer, `out\` is
+/// escaped, `out!` is a note, such as that something was lost.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bootctl log shop.example -n 20 -f
+  bootctl log --since 10m --grep 'ERROR|WARN'
+  bootctl log shop.example --stream err --json
+  bootctl log --clear shop.example")]
+pub(crate) struct Log {
+    /// The app's name, or proxyd [default: all]
+    #[arg(required_if_eq("clear", "true"))]
+    pub(crate) app: Option<String>,
+
+    /// Show the last N lines of what is asked for [default: 100, or all with --since or --grep]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<usize>,
+
+    /// And whatever comes
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+
+    /// Only what came within a span such as 10m, or since a time (UTC)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Since>,
+
+    /// Only lines whose text matches
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) grep: Option<Regex>,
+
+    /// Only what this instance has written
+    #[arg(long, value_name = "N")]
+    pub(crate) instance: Option<String>,
+
+    /// Only this stream
+    #[arg(long)]
+    pub(crate) stream: Option<Stream>,
+
+    /// For programs: an object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Remove all that the app has written
+    #[arg(long, conflicts_with_all = ["follow", "lines", "since", "grep", "json"])]
+    pub(crate) clear: bool,
+
+    /// The folder of the logs, instead of what bootctl.toml says
+    #[arg(long = "log-dir", value_name = "DIR", env = "BOOTCTL_LOG_DIR")]
+    pub(crate) folder: Option<PathBuf>,
+
+    /// The config folder
+    #[arg(long, value_name = "DIR", env = "BOOTCTL_CONFIG", default_value = "/etc/bootctl")]
+    pub(crate) config: PathBuf,
+
+    /// Where init's job API is [default: `INIT_API`, else 127.0.0.1:1]
+    #[arg(long, value_name = "ADDR", env = "BOOTCTL_INIT")]
+    pub(crate) init: Option<SocketAddr>,
+}
+
+/// A stream of an app.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Stream {
+    Out,
+    Err,
+}
+
+impl From<Stream> for Channel {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Out => Self::Stdout,
+            Stream::Err => Self::Stderr,
+        }
+    }
+}
+
+/// Write what all jobs write to files
+///
+/// Started by the supervisor, as a job of init.
+#[derive(Debug, Args)]
+pub(crate) struct Collect {
+    /// The folder of the logs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) log_dir: PathBuf,
+
+    /// Where init's job API is [default: `INIT_API`, else 127.0.0.1:1]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) init: Option<SocketAddr>,
+
+    /// How logs are kept
+    #[arg(long, value_name = "JSON")]
+    pub(crate) all: String,
+
+    /// How the log of an app is kept
+    #[arg(long, value_name = "APP=JSON")]
+    pub(crate) app: Vec<String>,
+
+    /// Whether lines are repeated on standard output [default: in a container]
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) console: Option<bool>,
 }
 
 /// Which supervisor.

@@ -1,5 +1,7 @@
 //! init's job API: nobody else in bootctl knows it.
 
+mod collected;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use crate::event::Event;
 use crate::http::{Answer, HttpError, Server, segment};
 use crate::socket_file::SocketFileError;
 use crate::token::Token;
+
+pub(crate) use collected::{Collected, bytes};
 
 /// How many requests are under way at once: init serves a bounded number of connections.
 const AT_ONCE: usize = 64;

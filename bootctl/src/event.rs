@@ -32,6 +32,8 @@ pub(crate) enum Event {
     LastWords(LastWords),
     /// A retirement is over.
     Retired { id: InstanceId, result: Result<(), InitError> },
+    /// A change of the collector's job is over.
+    CollectorChanged(Result<(), InitError>),
     /// A generation's job could not be changed.
     ProxyTrouble(Generation, InitError),
     /// A change of a generation's job is over, and was made or not.

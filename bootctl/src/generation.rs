@@ -36,6 +36,10 @@ impl Generation {
         Self(self.0.saturating_add(1))
     }
 
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
     /// Its control socket.
     pub(crate) fn socket(self, run_dir: &Path) -> PathBuf {
         run_dir.join(format!("{self}.sock"))

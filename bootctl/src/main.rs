@@ -11,6 +11,7 @@ mod care;
 mod changes;
 mod cli;
 mod client;
+mod collecting;
 mod command;
 mod condition;
 mod config;

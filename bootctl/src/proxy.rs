@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use init_wire::{Account, FdSpec, JobSpec, Policy, Restart, Stop};
+use init_wire::{Account, FdSpec, JobSpec, Log, Policy, Restart, Stdio, Stop};
 use proxyd_wire::{Drained, ErrorBody, Route, State, Target};
 
 use crate::app::Drain;
@@ -20,6 +20,9 @@ use crate::plan::{Push, Table, key};
 const QUICK: Duration = Duration::from_secs(5);
 /// How much longer than its grace the proxy may take to end.
 const STOP_SLACK: Duration = Duration::from_secs(5);
+
+/// How much init keeps of what it writes.
+const KEPT: u32 = 1 << 20;
 
 /// Why the proxy did not do as it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,10 @@ pub(crate) fn wanted(settings: &Settings, exec: &str, build: &str, run_dir: &Pat
         envs: [(ENV_MARK.to_owned(), build.to_owned())].into(),
         user: proxy.user.clone().or_else(unprivileged),
         fds: vec![FdSpec::new("http", listen(proxy.listen))],
+        stdout: Stdio::Log,
+        stderr: Stdio::Log,
+        // A line a request comes in bursts.
+        log: Log { bytes: KEPT, ..Log::default() },
         stop: Stop { timeout_ms: patience, ..Stop::default() },
         restart: Restart {
             policy: Policy::Always,

@@ -7,11 +7,12 @@ use axum::http::StatusCode;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use crate::admin::wire::{AppView, Refusal, StatusView, SupervisorView};
+use crate::admin::wire::{AppView, LogsView, Refusal, StatusView, SupervisorView};
+use crate::collecting;
 use crate::config;
 use crate::event::{Ask, Event, Reply, Verb};
 use crate::name::{AppName, nearest};
-use crate::plan::{Observed, Wanted};
+use crate::plan::{Collector, Observed, Wanted};
 use crate::proxy_standing::{proxy_standing, proxy_view};
 use crate::standing::{Standing, app_view, standing};
 use crate::supervise::Supervisor;
@@ -234,9 +235,17 @@ impl Supervisor {
                 winding_down: self.winding_down,
             },
             proxy: proxy_view(listen, &self.roster, &observed, self.proxy_standing()),
+            logs: Some(self.logs_view(&observed.collector)),
             apps: apps.collect(),
             problems: self.problems.clone(),
         }
+    }
+
+    fn logs_view(&self, collector: &Collector) -> LogsView {
+        let told = self.fixed.collector.folder.as_deref();
+        let folder = collecting::folder(told, &self.settings.logs);
+        let says = self.roster.collector().and_then(|job| job.status_text.as_deref());
+        collecting::logs_view(&folder, collector, says, self.collector_trouble.as_deref())
     }
 
     fn view(&self, name: &AppName) -> AppView {

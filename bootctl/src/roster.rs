@@ -6,13 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use init_wire::{JobEvent, JobInfo, JobSpec, Status};
 
 use crate::app::identify;
+use crate::collecting;
 use crate::generation::{Generation, is_ours};
 use crate::health::{Fault, Health};
 use crate::liveness::Liveness;
 use crate::name::{AppName, InstanceId};
 use crate::order::Digest;
 use crate::place::Place;
-use crate::plan::{Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Waiting, key};
+use crate::plan::{
+    Collector, CollectorLife, Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table,
+    Waiting, key,
+};
 use crate::probe::{Verdict, asks};
 use crate::verdict::PATIENCE;
 
@@ -32,6 +36,8 @@ pub(crate) struct Roster {
     pub(crate) waiting: BTreeMap<AppName, Waiting>,
     /// How the proxy's jobs are being changed.
     changing: BTreeMap<Generation, Change>,
+    /// The same of the collector's.
+    collecting: Option<Change>,
     /// What the generations have told; nothing of those that were not asked.
     pub(crate) told: BTreeMap<Generation, Told>,
     /// Instances that the pushes under way are about.
@@ -128,11 +134,15 @@ impl Roster {
                 self.changing.retain(|_, change| match change {
                     Change::Start { answered, .. } | Change::Stop { answered } => !*answered,
                 });
+                self.collecting.take_if(|change| match change {
+                    Change::Start { answered, .. } | Change::Stop { answered } => *answered,
+                });
                 self.is_current = true;
             }
             JobEvent::Missed { .. } => self.lose(),
         }
         self.see_proxies();
+        self.see_collector();
     }
 
     pub(crate) fn starting(&mut self, id: &InstanceId, place: Place, spec: Box<JobSpec>) {
@@ -184,6 +194,58 @@ impl Roster {
             None => {}
         }
         self.see_proxies();
+    }
+
+    pub(crate) fn starting_collector(&mut self, spec: Box<JobSpec>) {
+        self.collecting = Some(Change::Start { spec, answered: false });
+    }
+
+    pub(crate) fn stopping_collector(&mut self) {
+        self.collecting = Some(Change::Stop { answered: false });
+    }
+
+    /// init has answered to a change of the collector's job, as with instances.
+    pub(crate) fn collector_changed(&mut self, done: bool) {
+        match &mut self.collecting {
+            Some(Change::Start { answered, .. } | Change::Stop { answered }) if done => {
+                *answered = true;
+            }
+            Some(_) => self.collecting = None,
+            None => {}
+        }
+        self.see_collector();
+    }
+
+    fn see_collector(&mut self) {
+        let there = self.jobs.contains_key(collecting::JOB);
+        self.collecting.take_if(|change| match change {
+            Change::Start { answered, .. } => *answered && there,
+            Change::Stop { answered } => *answered && !there,
+        });
+    }
+
+    /// What init says about the collector.
+    pub(crate) fn collector(&self) -> Option<&JobInfo> {
+        self.jobs.get(collecting::JOB).filter(|job| collecting::is_ours(&job.spec))
+    }
+
+    fn seen_collector(&self) -> Collector {
+        match (&self.collecting, self.jobs.get(collecting::JOB)) {
+            (_, Some(job)) if !collecting::is_ours(&job.spec) => Collector::Foreign,
+            (Some(Change::Start { spec, .. }), _) => {
+                Collector::Ours { spec: spec.clone(), life: CollectorLife::Changing }
+            }
+            (change, Some(job)) => {
+                let life = match (change, job.status) {
+                    (Some(_), _) | (None, Status::Stopping) => CollectorLife::Changing,
+                    (None, Status::Starting | Status::Backoff) => CollectorLife::Coming,
+                    (None, Status::Running) => CollectorLife::Running,
+                    (None, Status::Success | Status::Failed) => CollectorLife::Ended,
+                };
+                Collector::Ours { spec: Box::new(job.spec.clone()), life }
+            }
+            (Some(Change::Stop { .. }) | None, None) => Collector::Absent,
+        }
     }
 
     /// Lets go of changes whose effect is there.
@@ -326,6 +388,7 @@ impl Roster {
     pub(crate) fn observed(&self) -> Observed {
         let mut observed = Observed {
             proxies: self.seen_proxies(),
+            collector: self.seen_collector(),
             refused: self
                 .refused
                 .iter()

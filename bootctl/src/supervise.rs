@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::act::Hands;
 use crate::app::{App, Drain};
 use crate::client::{InitError, News};
+use crate::collecting;
 use crate::condition::uptime;
 use crate::config::{Config, Settings};
 use crate::event::Event;
@@ -24,7 +25,7 @@ use crate::health::{Check, Health};
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::plan::{
-    Action, Desired, Precedence, Proxy, Push, SeenProxy, Wanted, all_waiting, key, plan,
+    Action, Collector, Desired, Precedence, Proxy, Push, SeenProxy, Wanted, all_waiting, key, plan,
 };
 use crate::probe::{self, Subject};
 use crate::proxy;
@@ -42,6 +43,7 @@ pub(crate) struct Fixed {
     pub(crate) config: PathBuf,
     pub(crate) listen: Option<std::net::SocketAddr>,
     pub(crate) proxyd: Option<String>,
+    pub(crate) collector: collecting::Place,
 }
 
 /// The supervisor.
@@ -60,6 +62,8 @@ pub(crate) struct Supervisor {
     pub(crate) giving_up: BTreeSet<AppName>,
     pub(crate) winding_down: bool,
     pub(crate) proxy_trouble: Option<String>,
+    /// What init said when the collector could not be started or stopped.
+    pub(crate) collector_trouble: Option<String>,
     /// The program of the proxy when the config was taken over; see [`proxy::build`].
     proxy_build: String,
     /// See [`WantedProxy::outdated`].
@@ -96,6 +100,7 @@ impl Supervisor {
             giving_up: BTreeSet::new(),
             winding_down: false,
             proxy_trouble: None,
+            collector_trouble: None,
             proxy_build: String::new(),
             proxy_outdated: None,
             begun: Instant::now(),
@@ -204,6 +209,10 @@ impl Supervisor {
                 self.roster.drained(&id);
                 self.roster.answered(&id, result.is_ok());
             }
+            Event::CollectorChanged(result) => {
+                self.roster.collector_changed(result.is_ok());
+                self.collector_trouble = result.err().map(|error| error.to_string());
+            }
             Event::ProxyTrouble(generation, error) => {
                 self.proxy_trouble = Some(format!("{generation}: {error}"));
             }
@@ -262,6 +271,16 @@ impl Supervisor {
                         self.roster.stopping_proxy(generation);
                     }
                 }
+                Action::StartCollector { spec } => {
+                    self.roster.starting_collector(spec.clone());
+                    self.hands.start_collector(spec);
+                }
+                Action::StopCollector => {
+                    if let Some(job) = self.roster.collector() {
+                        self.hands.stop_collector(job.spec.clone());
+                        self.roster.stopping_collector();
+                    }
+                }
                 Action::Push { generation, push } => {
                     pushes.entry(generation).or_default().push(push);
                 }
@@ -282,6 +301,7 @@ impl Supervisor {
         Desired {
             apps: self.wanted.clone(),
             proxy: Some(WantedProxy { outdated: self.proxy_outdated, ..proxy }),
+            collector: Some(Box::new(self.wanted_collector())),
             first_port: Some(self.settings.first_port),
             sockets: run_dir.join(SOCKETS),
             precedence: Precedence::new(),
@@ -292,6 +312,10 @@ impl Supervisor {
     fn precedence(&self) -> Precedence {
         let apps = self.wanted.values().filter_map(Wanted::app);
         apps.map(|app| (app.name.clone(), app.names().cloned().collect())).collect()
+    }
+
+    fn wanted_collector(&self) -> init_wire::JobSpec {
+        collecting::wanted(&self.fixed.collector, &self.settings.logs, &self.wanted)
     }
 
     fn proxy_program(&self) -> String {
@@ -401,7 +425,8 @@ impl Supervisor {
 
     fn is_done(&self) -> bool {
         let observed = self.roster.observed();
-        let nothing = observed.instances.is_empty() && observed.proxies.is_empty();
+        let is_gone = !matches!(observed.collector, Collector::Ours { .. });
+        let nothing = observed.instances.is_empty() && observed.proxies.is_empty() && is_gone;
         self.roster.is_current && nothing
     }
 

@@ -32,6 +32,10 @@ pub(crate) fn status(view: &StatusView) -> String {
             let _ = writeln!(text, "  {job}: {state}{pid}, {}", generation.why);
         }
     }
+    if let Some(logs) = &view.logs {
+        let why = logs.why.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+        let _ = writeln!(text, "logs in {}: {}{why}", logs.folder, logs.state.word());
+    }
     if view.apps.is_empty() {
         text += "\nno apps: write apps/NAME.toml and run `bootctl reload`";
     } else {

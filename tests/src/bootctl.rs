@@ -76,6 +76,8 @@ impl Site {
             text(&folder.path().join("run")),
             "--state-dir".into(),
             text(&folder.path().join("state")),
+            "--log-dir".into(),
+            text(&folder.path().join("log")),
         ];
         let words: Vec<&str> =
             options.iter().copied().chain(words.iter().map(String::as_str)).collect();
@@ -111,6 +113,7 @@ impl Site {
     pub fn bootctl(&self, words: &[&str]) -> Said {
         let mut command = Command::new(program("bootctl"));
         command.args(words).env("BOOTCTL_SOCKET", self.socket());
+        command.env("BOOTCTL_LOG_DIR", self.folder().join("log"));
         said(command.output().expect("bootctl can be run"))
     }
 

@@ -35,7 +35,11 @@ fn o15_kill_9_of_the_supervisor_touches_no_app() {
         assert_eq!(site.init.job("proxyd")["pid"], proxy);
     }
     let jobs = site.init.get("/jobs").json();
-    assert_eq!(jobs.as_array().map(Vec::len), Some(5), "boot, proxyd, a.1, a.2, b.1: {jobs}");
+    assert_eq!(
+        jobs.as_array().map(Vec::len),
+        Some(6),
+        "boot, proxyd, collector, a.1, a.2, b.1: {jobs}"
+    );
 }
 
 #[test]

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct StatusView {
     pub(crate) supervisor: SupervisorView,
     pub(crate) proxy: ProxyView,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) logs: Option<LogsView>,
     pub(crate) apps: Vec<AppView>,
     /// What was wrong with the config when it was last taken over.
     pub(crate) problems: Vec<String>,
@@ -46,6 +48,26 @@ pub(crate) struct GenerationView {
     pub(crate) state: ProxyState,
     pub(crate) pid: Option<u32>,
     pub(crate) why: String,
+}
+
+/// What becomes of what apps write.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogsView {
+    pub(crate) state: LogsState,
+    pub(crate) folder: String,
+    pub(crate) why: Option<String>,
+}
+
+/// How it stands with that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogsState {
+    Collected,
+    Starting,
+    /// The collector runs and cannot write.
+    Failing,
+    Down,
 }
 
 /// Where the proxy stands.
@@ -183,6 +205,17 @@ impl AppState {
             Self::Stopped => "stopped",
             Self::Parked => "parked",
             Self::Held => "held",
+        }
+    }
+}
+
+impl LogsState {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Collected => "collected",
+            Self::Starting => "starting",
+            Self::Failing => "failing",
+            Self::Down => "down",
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod attach;
 mod check;
+mod collect;
+mod log;
 mod reload;
 mod restart;
 mod scale;
@@ -33,6 +35,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Reload(reload) => ask(reload::run(&reload)),
         Command::Check(check) => check::run(&check),
         Command::Attach(attach) => attach::run(&attach),
+        Command::Log(log) => log::run(&log),
+        Command::Collect(collect) => collect::run(collect),
     }
 }
 

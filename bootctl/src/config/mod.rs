@@ -27,6 +27,7 @@ pub(crate) use app_file::MAX_INSTANCES;
 pub(crate) use edit::{Edit, EditError};
 pub(crate) use main_file::{Settings, parse_listen};
 pub(crate) use problem::{Fault, Problem};
+pub(crate) use reader::parse_duration;
 
 use crate::app::App;
 use crate::generation;

@@ -7,6 +7,7 @@
 //! outdated ones go on instead, and nothing is started. It refuses to touch jobs and routes that are not its own
 //! business: foreign jobs, and apps whose file is broken.
 
+mod collector;
 mod generations;
 mod precedence;
 mod proxy;
@@ -28,6 +29,7 @@ use crate::order::{Digest, Order};
 use crate::place::{Place, PlaceKind};
 use crate::verdict;
 
+pub(crate) use collector::{Collector, CollectorLife};
 pub(crate) use generations::serves as proxy_serves;
 use precedence::waiting;
 pub(crate) use precedence::{Precedence, Waiting, all_waiting};
@@ -39,6 +41,8 @@ pub(crate) struct Desired {
     pub(crate) apps: BTreeMap<AppName, Wanted>,
     /// The proxy; none while winding down.
     pub(crate) proxy: Option<WantedProxy>,
+    /// The collector of what is written; none while winding down.
+    pub(crate) collector: Option<Box<JobSpec>>,
     /// Where the search for a free port begins.
     pub(crate) first_port: Option<Port>,
     /// The folder of all sockets.
@@ -78,6 +82,7 @@ pub(crate) struct Observed {
     pub(crate) foreign_proxies: BTreeSet<Generation>,
     /// Somebody else's job is where the first generation would be: hands off.
     pub(crate) proxy_refused: bool,
+    pub(crate) collector: Collector,
     /// Orders that init refused to start an instance of.
     pub(crate) refused: BTreeMap<AppName, Digest>,
     /// Instances that were started again and again without getting ready.
@@ -166,6 +171,10 @@ pub(crate) enum Action {
     StartProxy { generation: Generation, spec: Box<JobSpec> },
     /// Let it finish, and clear it.
     StopProxy { generation: Generation },
+    /// Start the collector.
+    StartCollector { spec: Box<JobSpec> },
+    /// Let it write what there is, and clear it.
+    StopCollector,
     /// Change its table.
     Push { generation: Generation, push: Push },
 }
@@ -199,6 +208,7 @@ pub(crate) fn plan(
     is_free: impl Fn(Port) -> bool,
 ) -> Vec<Action> {
     let mut actions = Vec::new();
+    collector::plan(desired, observed, &mut actions);
     generations::plan(desired, observed, &mut actions);
     let mut retired = BTreeSet::new();
     // In reverse order, so that what was started last goes first.

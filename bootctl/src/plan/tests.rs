@@ -132,6 +132,7 @@ fn desired(app: App) -> Desired {
     Desired {
         apps: BTreeMap::from([(app.name.clone(), Wanted::Running(Order::new(app)))]),
         proxy: None,
+        collector: None,
         first_port: Port::new(FIRST_PORT),
         ..Desired::default()
     }
@@ -158,7 +159,9 @@ fn told(actions: &[Action]) -> Vec<String> {
         Action::StartProxy { generation, .. } => format!("start {generation}"),
         Action::StopProxy { generation } => format!("stop {generation}"),
         Action::Push { generation, push: Push::Open } => format!("open {generation}"),
-        other @ Action::Push { .. } => format!("{other:?}"),
+        other @ (Action::Push { .. } | Action::StartCollector { .. } | Action::StopCollector) => {
+            format!("{other:?}")
+        }
     };
     actions.iter().map(tell).collect()
 }

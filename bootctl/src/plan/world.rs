@@ -519,6 +519,7 @@ impl World {
         Desired {
             apps: apps.collect(),
             proxy: Some(self.wanted_proxy.clone()),
+            collector: None,
             first_port: Port::new(FIRST_PORT),
             ..Desired::default()
         }
@@ -562,7 +563,7 @@ impl World {
                         seen.life = ProxyLife::Leaving;
                     }
                 }
-                Action::Push { .. } => {}
+                Action::Push { .. } | Action::StartCollector { .. } | Action::StopCollector => {}
             }
         }
         observed
@@ -600,6 +601,7 @@ impl World {
             }
             Action::StopProxy { generation } => drop(self.proxies.remove(&generation)),
             Action::Push { generation, push } => self.push(generation, &push),
+            Action::StartCollector { .. } | Action::StopCollector => {}
         }
     }
 
