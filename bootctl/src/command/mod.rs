@@ -2,6 +2,7 @@
 
 mod attach;
 mod check;
+mod config;
 mod reload;
 mod restart;
 mod scale;
@@ -32,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => ask(status::run(&status)),
         Command::Reload(reload) => ask(reload::run(&reload)),
         Command::Check(check) => check::run(&check),
+        Command::Config(config) => config::run(&config),
         Command::Attach(attach) => attach::run(&attach),
     }
 }
