@@ -17,7 +17,7 @@ use crate::generation::Generation;
 use crate::name::InstanceId;
 use crate::place::Place;
 use crate::plan::Push;
-use crate::proxy::Control;
+use crate::proxy::{Control, ProxyError};
 use crate::socket_file;
 
 /// The pause before something is tried again that did not work for no fault of its own.
@@ -204,11 +204,15 @@ impl Hands {
     pub(crate) fn push(&self, generation: Generation, pid: u32, pushes: Vec<Push>) {
         let (control, tell) = (self.control(generation), self.tell.clone());
         tokio::spawn(async move {
-            let mut made = Vec::new();
+            let (mut made, mut refused) = (Vec::new(), Vec::new());
             let mut error = None;
             for push in pushes {
                 match control.push(&push).await {
                     Ok(()) => made.push(push),
+                    Err(ProxyError::Refused(status, why)) if status.is_client_error() => {
+                        warn!("{generation} was not told {push}: {why}");
+                        refused.push((push, why));
+                    }
                     Err(failed) => {
                         warn!("{generation} was not told: {failed}");
                         sleep(BREATH).await;
@@ -217,7 +221,7 @@ impl Hands {
                     }
                 }
             }
-            report(&tell, Event::Pushed { generation, pid, made, error }).await;
+            report(&tell, Event::Pushed { generation, pid, made, refused, error }).await;
         });
     }
 

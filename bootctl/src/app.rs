@@ -14,6 +14,7 @@ use crate::logs::keeping::AppLog;
 use crate::name::{AppName, Host, InstanceId};
 use crate::order::Revision;
 use crate::place::{Place, PlaceKind};
+use crate::site::Site;
 
 /// The app's name in the environment of its instances.
 pub(crate) const ENV_APP: &str = "BOOTCTL_APP";
@@ -50,6 +51,8 @@ pub(crate) struct App {
     /// What it is given to finish before an instance is stopped.
     pub(crate) drain: Drain,
     pub(crate) confinement: Confinement,
+    /// What the proxy is told of it.
+    pub(crate) site: Site,
     /// What becomes of what it writes.
     pub(crate) log: AppLog,
     /// Its start waits for these, unless they will not come.
@@ -148,6 +151,7 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         stop: Stop::default(),
         drain: Drain::default(),
         confinement: Confinement::default(),
+        site: Site::default(),
         log: AppLog::default(),
         after: Vec::new(),
         requires: Vec::new(),

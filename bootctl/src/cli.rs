@@ -55,6 +55,7 @@ pub(crate) enum Command {
     Status(Status),
     Reload(Reload),
     Check(Check),
+    Config(Config),
     Attach(Attach),
     Log(Log),
     #[command(hide = true)]
@@ -196,6 +197,68 @@ pub(crate) struct Check {
     /// The config folder
     #[arg(long, value_name = "DIR", env = "BOOTCTL_CONFIG", default_value = "/etc/bootctl")]
     pub(crate) config: PathBuf,
+}
+
+/// Show or change the config, key by key; needs no supervisor
+///
+/// A change that the config would not be good with is refused before anything is written. Comments,
+/// order, mode and owner of the file stay.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bootctl config --keys --app shop.example     what an app's file may say
+  bootctl config --get                         what bootctl.toml says
+  bootctl config --get proxy.listen
+  bootctl config --set ports.first 10000
+  bootctl config -a shop.example -g instances
+  bootctl config -a shop.example -s alias www.shop.example,shop.test
+  bootctl config -a shop.example -s env.NODE_ENV production --apply
+  bootctl config -a shop.example -d cwd")]
+pub(crate) struct Config {
+    /// Show a key, or all that are set
+    #[arg(short, long, value_name = "KEY", num_args = 0..=1, default_missing_value = "",
+          group = "what")]
+    pub(crate) get: Option<String>,
+
+    /// Set a key
+    #[arg(short, long, value_names = ["KEY", "VALUE"], num_args = 2, group = "what",
+          allow_hyphen_values = true)]
+    pub(crate) set: Option<Vec<String>>,
+
+    /// Remove a key: its default holds then
+    #[arg(short, long, value_name = "KEY", group = "what")]
+    pub(crate) delete: Option<String>,
+
+    /// List all keys there are, with what they mean
+    #[arg(short, long, group = "what")]
+    pub(crate) keys: bool,
+
+    /// As the page CONFIG.md
+    #[arg(long, hide = true, requires = "keys")]
+    pub(crate) markdown: bool,
+
+    /// In the file of this app, instead of bootctl.toml
+    #[arg(short, long, value_name = "APP", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) app: Option<String>,
+
+    /// Have the supervisor take over the config afterwards, as `bootctl reload` does
+    #[arg(long, visible_alias = "reload")]
+    pub(crate) apply: bool,
+
+    /// The config folder
+    #[arg(
+        long = "config",
+        value_name = "DIR",
+        env = "BOOTCTL_CONFIG",
+        default_value = "/etc/bootctl"
+    )]
+    pub(crate) folder: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 /// Make this terminal a job's: see what it writes, type what it reads

@@ -53,8 +53,8 @@ pub(crate) enum InitError {
     Refused(ErrorBody),
     #[error("{0}")]
     Socket(#[from] SocketFileError),
-    #[error("another job of that name runs")]
-    Conflict,
+    #[error("something is in the way: {0}")]
+    Conflict(String),
     #[error("init has trouble ({0}): {1}")]
     Trouble(StatusCode, String),
 }
@@ -273,10 +273,8 @@ fn judge(answer: &Answer) -> Result<(), InitError> {
     if answer.status.is_success() {
         return Ok(());
     }
-    if answer.status == StatusCode::CONFLICT {
-        return Err(InitError::Conflict);
-    }
     match answer.json::<ErrorBody>() {
+        Ok(body) if answer.status == StatusCode::CONFLICT => Err(InitError::Conflict(body.message)),
         Ok(body) if answer.status.is_client_error() => Err(InitError::Refused(body)),
         Ok(body) => Err(InitError::Trouble(answer.status, body.message)),
         Err(error) => Err(InitError::Trouble(answer.status, error.to_string())),

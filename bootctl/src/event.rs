@@ -40,8 +40,14 @@ pub(crate) enum Event {
     ProxyChanged { generation: Generation, done: bool },
     /// The generation that is this process has told its table.
     Table { generation: Generation, pid: u32, table: Table },
-    /// These pushes were made, and the next one failed if there is an error.
-    Pushed { generation: Generation, pid: u32, made: Vec<Push>, error: Option<ProxyError> },
+    /// These pushes were made, these were refused, and the next one failed if there is an error.
+    Pushed {
+        generation: Generation,
+        pid: u32,
+        made: Vec<Push>,
+        refused: Vec<(Push, String)>,
+        error: Option<ProxyError>,
+    },
     /// From the control socket.
     Ask(Ask),
     /// A client has waited long enough.

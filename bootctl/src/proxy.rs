@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use init_wire::{Account, FdSpec, JobSpec, Log, Policy, Restart, Stdio, Stop};
-use proxyd_wire::{Drained, ErrorBody, Route, State, Target};
+use proxyd_wire::{Drained, ErrorBody, State, Target, TargetView};
 
 use crate::app::Drain;
-use crate::config::Settings;
+use crate::config::{Proxy, Settings};
 use crate::generation::{ENV_MARK, Generation, WantedProxy};
 use crate::http::{Answer, HttpError, Server};
 use crate::name::InstanceId;
@@ -37,7 +37,10 @@ pub(crate) enum ProxyError {
 pub(crate) fn wanted(settings: &Settings, exec: &str, build: &str, run_dir: &Path) -> WantedProxy {
     let proxy = &settings.proxy;
     let seconds = |time: Duration| time.as_secs().to_string();
-    let mut args = vec!["--access-log".to_owned(), "-".into(), "--wait".into()];
+    let mut args = vec!["--access-log".to_owned(), proxy.access_log.clone(), "--wait".into()];
+    if proxy.access_log_format != "combined" {
+        args.extend(["--access-log-format".to_owned(), proxy.access_log_format.clone()]);
+    }
     args.extend(["--grace".to_owned(), seconds(proxy.grace)]);
     args.extend(["--stream-grace".to_owned(), seconds(proxy.stream_grace)]);
     if let Some(workers) = proxy.workers {
@@ -49,7 +52,7 @@ pub(crate) fn wanted(settings: &Settings, exec: &str, build: &str, run_dir: &Pat
         args,
         envs: [(ENV_MARK.to_owned(), build.to_owned())].into(),
         user: proxy.user.clone().or_else(unprivileged),
-        fds: vec![FdSpec::new("http", listen(proxy.listen))],
+        fds: listeners(proxy),
         stdout: Stdio::Log,
         stderr: Stdio::Log,
         // A line a request comes in bursts.
@@ -72,6 +75,13 @@ pub(crate) fn wanted(settings: &Settings, exec: &str, build: &str, run_dir: &Pat
 pub(crate) fn build(exec: &str) -> String {
     let Ok(about) = std::fs::metadata(exec) else { return "unknown".into() };
     format!("{}-{}.{:09}", about.len(), about.mtime(), about.mtime_nsec())
+}
+
+/// All generations have the same, so none is closed while another one takes over.
+fn listeners(proxy: &Proxy) -> Vec<FdSpec> {
+    let http = FdSpec::new("http", listen(proxy.listen));
+    let monitor = proxy.monitor.map(|address| FdSpec::new("monitor", listen(address)));
+    [http].into_iter().chain(monitor).collect()
 }
 
 fn listen(address: SocketAddr) -> String {
@@ -101,40 +111,50 @@ impl Control {
     pub(crate) async fn table(&self) -> Result<Table, ProxyError> {
         let answer = self.ask(Method::GET, "/state", None::<&()>, QUICK).await?;
         let state: State = judged(answer)?.json()?;
-        let routes =
-            state.routes.into_iter().map(|(host, route)| (host, route.service.unwrap_or_default()));
-        let routes = routes.collect();
-        let mut table = Table { routes, serving: state.serving, ..Table::default() };
-        for (service, view) in state.services {
+        let State { front, serving, routes, services, .. } = state;
+        let mut table = Table { front: Box::new(front), routes, serving, ..Table::default() };
+        for (service, view) in services {
             for (target, view) in view.targets.into_iter().filter(|(_, view)| !view.retired) {
-                table.targets.insert((service.clone(), target), view.address);
+                let TargetView { address, weight, max_in_flight, group, .. } = view;
+                let there = Target { address, weight, max_in_flight, group };
+                table.targets.insert((service.clone(), target), there);
             }
+            if let Some(answer) = view.maintenance {
+                table.maintenance.insert(service.clone(), answer);
+            }
+            table.services.insert(service, view.settings);
         }
         Ok(table)
     }
 
     /// Makes one change; to remove what is not there is done already.
     pub(crate) async fn push(&self, push: &Push) -> Result<(), ProxyError> {
-        let answer = match push {
-            Push::Route { host, service } => {
-                let route = Route::to(service.to_string());
-                self.ask(Method::PUT, &format!("/routes/{host}"), Some(&route), QUICK).await?
+        let (path, body) = match push {
+            Push::Front(front) => ("/front".to_owned(), Some(json(front)?)),
+            Push::Route { route, to } => (format!("/routes/{route}"), Some(json(to)?)),
+            Push::NoRoute { route } => (format!("/routes/{route}"), None),
+            Push::Service { service, settings } => {
+                (format!("/services/{service}"), Some(json(settings)?))
             }
-            Push::NoRoute { host } => {
-                self.ask(Method::DELETE, &format!("/routes/{host}"), None::<&()>, QUICK).await?
+            Push::NoService { service } => (format!("/services/{service}?grace_ms=0"), None),
+            Push::Maintenance { service, answer } => {
+                (format!("/services/{service}/maintenance"), Some(json(answer)?))
             }
-            Push::Target { id, address } => {
-                let target = Target::at(address.clone());
-                let path = format!("/services/{}/targets/{id}", id.app);
-                self.ask(Method::PUT, &path, Some(&target), QUICK).await?
+            Push::NoMaintenance { service } => (format!("/services/{service}/maintenance"), None),
+            Push::Target { id, target } => {
+                (format!("/services/{}/targets/{id}", id.app), Some(json(target)?))
             }
             Push::NoTarget { service, target } => {
-                let path = format!("/services/{service}/targets/{target}?grace_ms=0");
-                self.ask(Method::DELETE, &path, None::<&()>, QUICK).await?
+                (format!("/services/{service}/targets/{target}?grace_ms=0"), None)
             }
-            Push::Open => self.ask(Method::PUT, "/door", None::<&()>, QUICK).await?,
+            Push::Open => {
+                let answer = self.ask(Method::PUT, "/door", None::<&()>, QUICK).await?;
+                return judged(answer).map(drop);
+            }
         };
-        let removal = matches!(push, Push::NoRoute { .. } | Push::NoTarget { .. });
+        let removal = body.is_none();
+        let method = if removal { Method::DELETE } else { Method::PUT };
+        let answer = self.ask(method, &path, body.as_ref(), QUICK).await?;
         if removal && answer.status == StatusCode::NOT_FOUND {
             return Ok(());
         }
@@ -167,6 +187,10 @@ impl Control {
     ) -> Result<Answer, HttpError> {
         self.server.ask(method, path, body, within).await
     }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<serde_json::Value, ProxyError> {
+    Ok(serde_json::to_value(value).map_err(HttpError::from)?)
 }
 
 fn judged(answer: Answer) -> Result<Answer, ProxyError> {

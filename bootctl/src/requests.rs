@@ -184,6 +184,12 @@ impl Supervisor {
         let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
         names.extend(self.roster.observed().instances.into_keys().map(|id| id.app));
         let mut overall = self.proxy_standing();
+        if overall == Standing::Reached && !self.roster.pushing.is_empty() {
+            overall = Standing::Working("the proxy is being told what has changed".into());
+        }
+        if let Some(refused) = self.declined.sentences().next() {
+            return Standing::Failed(refused);
+        }
         for name in names {
             match self.standing(&name) {
                 Standing::Reached => {}
@@ -237,7 +243,7 @@ impl Supervisor {
             proxy: proxy_view(listen, &self.roster, &observed, self.proxy_standing()),
             logs: Some(self.logs_view(&observed.collector)),
             apps: apps.collect(),
-            problems: self.problems.clone(),
+            problems: self.problems.iter().cloned().chain(self.declined.sentences()).collect(),
         }
     }
 

@@ -281,17 +281,7 @@ impl Roster {
             return;
         }
         for push in made {
-            match push {
-                Push::Route { host, service } => {
-                    table.routes.insert(host.to_string(), service.to_string());
-                }
-                Push::NoRoute { host } => drop(table.routes.remove(&host)),
-                Push::Target { id, address } => drop(table.targets.insert(key(&id), address)),
-                Push::NoTarget { service, target } => {
-                    table.targets.remove(&(service, target));
-                }
-                Push::Open => table.serving = true,
-            }
+            table.apply(push);
         }
     }
 
@@ -370,7 +360,9 @@ impl Roster {
             let place = jobs.get(&id.to_string()).and_then(|job| Place::of(&job.spec));
             let address = place.map(|place| place.address());
             let is_target = |told: &Told| match told {
-                Told::Table { table, .. } => table.targets.get(&key(id)) == address.as_ref(),
+                Told::Table { table, .. } => {
+                    table.targets.get(&key(id)).map(|target| &target.address) == address.as_ref()
+                }
                 Told::Asked { .. } => false,
             };
             if address.is_some() && told.values().any(is_target) {

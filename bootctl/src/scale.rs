@@ -3,11 +3,16 @@
 //! Only this app is taken over, and only if nothing but the number is new: what else is in the file and
 //! has not been taken over yet is not slipped in with it. What is refused has changed nothing.
 
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
 use axum::http::StatusCode;
 
 use crate::admin::wire::Refusal;
 use crate::app::App;
-use crate::config::{self, Edit, EditError, MAX_INSTANCES};
+use crate::config::edit::{self, EditError};
+use crate::config::write::{self, Lock, WriteError};
+use crate::config::{self, MAX_INSTANCES};
 use crate::event::Reply;
 use crate::name::AppName;
 use crate::requests::{Goal, refusal, refused};
@@ -24,7 +29,7 @@ impl Supervisor {
             refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_number", message)
         })?;
         self.check_file(&name, &known)?;
-        edit(&config::app_path(&self.fixed.config, &name), count).map_err(|error| {
+        note(&self.fixed.config, &name, count).map_err(|error| {
             refused(StatusCode::INTERNAL_SERVER_ERROR, "not_written", error.to_string())
         })?;
         self.note(&name, |record| record.held = None)?;
@@ -64,10 +69,25 @@ impl Supervisor {
     }
 }
 
-fn edit(path: &std::path::Path, count: u32) -> Result<(), EditError> {
-    let mut edit = Edit::of(path)?;
-    edit.set(&["instances"], i64::from(count))?;
-    edit.write()
+/// Why the number is not in the file.
+#[derive(Debug, thiserror::Error)]
+enum NoteError {
+    #[error("{} cannot be read, so nothing was changed: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}: {source}; nothing was changed", path.display())]
+    Edit { path: PathBuf, source: EditError },
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+fn note(folder: &Path, name: &AppName, count: u32) -> Result<(), NoteError> {
+    let lock = Lock::take_at_once(folder)?;
+    let path = config::app_path(folder, name);
+    let text = fs::read_to_string(&path);
+    let text = text.map_err(|source| NoteError::Read { path: path.clone(), source })?;
+    let text = edit::set(&text, "instances", i64::from(count).into())
+        .map_err(|source| NoteError::Edit { path: path.clone(), source })?;
+    Ok(write::replace(&lock, &path, &text)?)
 }
 
 fn parse(text: &str) -> Option<u32> {

@@ -19,6 +19,7 @@ use crate::client::{InitError, News};
 use crate::collecting;
 use crate::condition::uptime;
 use crate::config::{Config, Settings};
+use crate::declined::Declined;
 use crate::event::Event;
 use crate::generation::{self, Generation, WantedProxy};
 use crate::health::{Check, Health};
@@ -64,6 +65,7 @@ pub(crate) struct Supervisor {
     pub(crate) proxy_trouble: Option<String>,
     /// What init said when the collector could not be started or stopped.
     pub(crate) collector_trouble: Option<String>,
+    pub(crate) declined: Declined,
     /// The program of the proxy when the config was taken over; see [`proxy::build`].
     proxy_build: String,
     /// See [`WantedProxy::outdated`].
@@ -101,6 +103,7 @@ impl Supervisor {
             winding_down: false,
             proxy_trouble: None,
             collector_trouble: None,
+            declined: Declined::default(),
             proxy_build: String::new(),
             proxy_outdated: None,
             begun: Instant::now(),
@@ -128,6 +131,7 @@ impl Supervisor {
         self.wanted = running.chain(held).collect();
         self.roster.refused.clear();
         self.proxy_trouble = None;
+        self.declined.clear();
         self.proxy_build = proxy::build(&self.proxy_program());
     }
 
@@ -226,8 +230,9 @@ impl Supervisor {
                     self.roster.told.insert(generation, Told::Table { pid, table });
                 }
             }
-            Event::Pushed { generation, pid, made, error } => {
+            Event::Pushed { generation, pid, made, refused, error } => {
                 self.roster.pushed(generation, pid, made);
+                self.declined.note(generation, refused);
                 if error.is_some() && self.roster.proxy_pids().get(&generation) == Some(&pid) {
                     self.read_table(generation, pid);
                 }
@@ -282,6 +287,9 @@ impl Supervisor {
                     }
                 }
                 Action::Push { generation, push } => {
+                    if self.declined.holds(generation, &push) {
+                        continue;
+                    }
                     pushes.entry(generation).or_default().push(push);
                 }
             }
@@ -305,6 +313,8 @@ impl Supervisor {
             first_port: Some(self.settings.first_port),
             sockets: run_dir.join(SOCKETS),
             precedence: Precedence::new(),
+            front: self.settings.proxy.front.clone(),
+            origin: self.settings.proxy.origin(),
         }
     }
 
@@ -355,11 +365,12 @@ impl Supervisor {
         if self.roster.pushing.contains_key(&generation) {
             return;
         }
-        let about = pushes.iter().filter_map(|push| match push {
-            Push::Target { id, .. } => Some(id.clone()),
-            Push::Route { .. } | Push::NoRoute { .. } | Push::NoTarget { .. } | Push::Open => None,
-        });
-        let about = about.collect();
+        let mut about = std::collections::BTreeSet::new();
+        for push in &pushes {
+            if let Push::Target { id, .. } = push {
+                about.insert(id.clone());
+            }
+        }
         self.hands.push(generation, *pid, pushes);
         self.roster.pushing.insert(generation, about);
     }
@@ -417,6 +428,7 @@ impl Supervisor {
 
     fn read_table(&mut self, generation: Generation, pid: u32) {
         self.roster.told.insert(generation, Told::Asked { pid });
+        self.declined.forget(generation);
         let task = self.hands.read_table(generation, pid);
         if let Some(before) = self.reading.insert(generation, task) {
             before.abort();

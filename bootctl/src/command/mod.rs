@@ -3,6 +3,7 @@
 mod attach;
 mod check;
 mod collect;
+mod config;
 mod log;
 mod reload;
 mod restart;
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => ask(status::run(&status)),
         Command::Reload(reload) => ask(reload::run(&reload)),
         Command::Check(check) => check::run(&check),
+        Command::Config(config) => config::run(&config),
         Command::Attach(attach) => attach::run(&attach),
         Command::Log(log) => log::run(&log),
         Command::Collect(collect) => collect::run(collect),

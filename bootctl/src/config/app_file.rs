@@ -13,47 +13,10 @@ use init_wire::{Policy, Restart, SignalName, Stop};
 
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
-use super::{health, limits, log_section};
+use super::{health, limits, log_section, site_section};
 use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_REVISION, PATIENCE};
 use crate::name::AppName;
 use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
-
-/// The most instances an app may have.
-pub(crate) const MAX_INSTANCES: u32 = 1000;
-
-const KEYS: &[&str] = &[
-    "exec",
-    "args",
-    "cwd",
-    "user",
-    "group",
-    "instances",
-    "alias",
-    "socket",
-    "env",
-    "health",
-    "restart",
-    "stop",
-    "after",
-    "requires",
-    "runlevels",
-    "groups",
-    "umask",
-    "nice",
-    "oom_score_adj",
-    "no_new_privs",
-    "capabilities",
-    "limits",
-    "deploy",
-    "log",
-];
-const RESTART: &[&str] =
-    &["policy", "delay", "factor", "max_delay", "jitter", "reset_after", "limit", "window"];
-const DEPLOY: &[&str] = &["timeout"];
-const STOP: &[&str] = &["signal", "timeout", "drain", "drain_streams"];
-
-/// What is known of later versions, and what to do without it.
-const LATER: &[(&str, &str)] = &[("runlevels", "remove it; an app runs unless it is stopped")];
 
 /// Where an app file stands, and what surrounds it.
 pub(crate) struct Surroundings<'a> {
@@ -73,31 +36,25 @@ pub(crate) fn read(
 }
 
 fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Option<App> {
-    root.expect(KEYS);
-    for (key, advice) in LATER {
-        if let Some(field) = root.field(key) {
-            field.report_key(Fault::NotYet(advice));
-        }
-    }
-    let socket = root.field("socket").and_then(|f| socket(&f)).unwrap_or_default();
+    root.expect();
+    let socket = root.get("socket", socket).unwrap_or_default();
     let deploy = root.section("deploy");
-    deploy.expect(DEPLOY);
     let env = environment(&root.section("env"));
     let (stop, drain) = stop(&root.section("stop"));
     let names = |key| {
-        let hosts = root.field(key).and_then(|f| f.hosts()).unwrap_or_default();
+        let hosts = root.get(key, Field::hosts).unwrap_or_default();
         hosts.into_iter().map(AppName::of).collect()
     };
     let exec = root.required("exec", "name the program to run, such as exec = \"node\"");
     let exec = exec.and_then(|field| program(&field, &env, surroundings));
     Some(App {
         name,
-        args: root.field("args").and_then(|f| f.strings()).unwrap_or_default(),
-        cwd: root.field("cwd").and_then(|f| absolute(&f, surroundings.folder)),
-        user: root.field("user").and_then(|f| f.account()),
-        group: root.field("group").and_then(|f| f.account()),
-        instances: root.field("instances").and_then(|f| f.number(0..=MAX_INSTANCES)).unwrap_or(1),
-        alias: root.field("alias").and_then(|f| f.hosts()).unwrap_or_default(),
+        args: root.get("args", Field::strings).unwrap_or_default(),
+        cwd: root.get("cwd", |field| absolute(field, surroundings.folder)),
+        user: root.get("user", Field::account),
+        group: root.get("group", Field::account),
+        instances: root.get("instances", Field::number).unwrap_or_default(),
+        alias: root.get("alias", Field::hosts).unwrap_or_default(),
         socket,
         env,
         health: health::read(&root.section("health"), socket),
@@ -105,16 +62,21 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         stop,
         drain,
         confinement: limits::read(root),
+        site: site_section::read(root, surroundings.folder),
         log: log_section::one(&root.section("log")),
         after: names("after"),
         requires: names("requires"),
-        patience: health::positive(&deploy, "timeout", PATIENCE),
+        patience: deploy.get("timeout", Field::duration).unwrap_or(PATIENCE),
         exec: exec?,
     })
 }
 
 fn socket(field: &Field<'_>) -> Option<PlaceKind> {
-    field.choice(&["port", "unix", "fd"], &[PlaceKind::Port, PlaceKind::Unix, PlaceKind::Fd])
+    Some(match field.choice()?.as_str() {
+        "unix" => PlaceKind::Unix,
+        "fd" => PlaceKind::Fd,
+        _ => PlaceKind::Port,
+    })
 }
 
 fn program(
@@ -124,7 +86,7 @@ fn program(
 ) -> Option<String> {
     let text = field.string()?;
     if text.is_empty() || text.contains('\0') {
-        field.report(Fault::Form { value: text, instead: "name the program to run" });
+        field.form(&text, "name the program to run");
         return None;
     }
     if text.contains('/') {
@@ -167,66 +129,46 @@ fn environment(section: &Section<'_>) -> BTreeMap<String, String> {
 }
 
 fn restart(section: &Section<'_>) -> Restart {
-    section.expect(RESTART);
-    let default = Restart { policy: Policy::Always, ..Restart::default() };
-    let millis =
-        |name, default| section.field(name).and_then(|f| f.duration()).map_or(default, millis);
-    let factor = |name, range: std::ops::RangeInclusive<f64>, instead, default| {
-        let Some(field) = section.field(name) else { return default };
-        match field.factor() {
-            Some(factor) if range.contains(&factor) => factor,
-            Some(factor) => {
-                field.report(Fault::Form { value: factor.to_string(), instead });
-                default
-            }
-            None => default,
-        }
+    let default = Restart::default();
+    let time = |name, default| section.get(name, Field::duration).map_or(default, millis);
+    let policy = match section.get("policy", Field::choice).as_deref() {
+        Some("never") => Policy::Never,
+        Some("on-failure") => Policy::OnFailure,
+        Some(_) | None => Policy::Always,
     };
-    let policies = [Policy::Never, Policy::OnFailure, Policy::Always];
     Restart {
-        policy: section
-            .field("policy")
-            .and_then(|f| f.choice(&["never", "on-failure", "always"], &policies))
-            .unwrap_or(default.policy),
-        delay_ms: millis("delay", default.delay_ms),
-        factor: factor("factor", 1.0..=100.0, "use a number from 1 to 100", default.factor),
-        max_delay_ms: millis("max_delay", default.max_delay_ms),
-        jitter: factor("jitter", 0.0..=1.0, "use a number from 0 to 1", default.jitter),
-        reset_after_ms: millis("reset_after", default.reset_after_ms),
-        limit: section
-            .field("limit")
-            .and_then(|f| f.number(0..=1_000_000))
-            .unwrap_or(default.limit),
-        window_ms: millis("window", default.window_ms),
+        policy,
+        delay_ms: time("delay", default.delay_ms),
+        factor: section.get("factor", Field::factor).unwrap_or(default.factor),
+        max_delay_ms: time("max_delay", default.max_delay_ms),
+        jitter: section.get("jitter", Field::factor).unwrap_or(default.jitter),
+        reset_after_ms: time("reset_after", default.reset_after_ms),
+        limit: section.get("limit", Field::number).unwrap_or(default.limit),
+        window_ms: time("window", default.window_ms),
     }
 }
 
 fn stop(section: &Section<'_>) -> (Stop, Drain) {
-    section.expect(STOP);
     let default = Stop::default();
-    let signal = section.field("signal").and_then(|field| {
-        let name = field.string()?;
-        let bare = name.strip_prefix("SIG").unwrap_or(&name);
-        if format!("SIG{bare}").parse::<nix::sys::signal::Signal>().is_err() {
-            let instead = "use a signal's name, such as \"TERM\", \"INT\" or \"QUIT\"";
-            field.report(Fault::Form { value: name.clone(), instead });
-        }
-        Some(SignalName::Name(name))
-    });
     let stop = Stop {
-        signal: signal.unwrap_or(default.signal),
-        timeout_ms: section
-            .field("timeout")
-            .and_then(|f| f.duration())
-            .map_or(default.timeout_ms, millis),
+        signal: section.get("signal", signal).unwrap_or(default.signal),
+        timeout_ms: section.get("timeout", Field::duration).map_or(default.timeout_ms, millis),
     };
-    let time = |name, default| section.field(name).and_then(|f| f.duration()).unwrap_or(default);
     let default = Drain::default();
     let drain = Drain {
-        requests: time("drain", default.requests),
-        streams: time("drain_streams", default.streams),
+        requests: section.get("drain", Field::duration).unwrap_or(default.requests),
+        streams: section.get("drain_streams", Field::duration).unwrap_or(default.streams),
     };
     (stop, drain)
+}
+
+fn signal(field: &Field<'_>) -> Option<SignalName> {
+    let name = field.string()?;
+    let bare = name.strip_prefix("SIG").unwrap_or(&name);
+    if format!("SIG{bare}").parse::<nix::sys::signal::Signal>().is_err() {
+        field.form(&name, "use a signal's name, such as \"TERM\", \"INT\" or \"QUIT\"");
+    }
+    Some(SignalName::Name(name))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -4,12 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use init_wire::Account;
+use proxyd_wire::Front;
 
 use super::log_section;
-use super::problem::{Fault, Problem};
+use super::problem::Problem;
 use super::reader::{Field, Reader, Section};
+use super::site_section::{limits, millis};
 use crate::logs::keeping::AllLogs;
 use crate::name::Port;
+use crate::site::Origin;
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,24 +38,47 @@ pub(crate) struct Proxy {
     pub(crate) grace: Duration,
     /// The same for `WebSocket`s and other streams.
     pub(crate) stream_grace: Duration,
+    pub(crate) is_https: bool,
+    /// Where clients reach it, if that is not `listen`.
+    pub(crate) public_port: Option<u16>,
+    /// What it is told of the whole process.
+    pub(crate) front: Front,
+    pub(crate) access_log: String,
+    pub(crate) access_log_format: String,
+    /// Where anybody may watch it.
+    pub(crate) monitor: Option<SocketAddr>,
 }
 
-const FIRST_PORT: u32 = 9000;
-const LONGEST_GRACE: Duration = Duration::from_hours(24);
-const GRACE: Duration = Duration::from_secs(30);
+impl Proxy {
+    /// How clients reach it.
+    pub(crate) fn origin(&self) -> Origin {
+        let port = self.public_port.unwrap_or(self.listen.port());
+        let usual = if self.is_https { 443 } else { 80 };
+        // Whoever speaks TLS in front of it is at the usual port if nothing else is said.
+        let told = !self.is_https || self.public_port.is_some();
+        Origin { is_https: self.is_https, port: Some(port).filter(|port| told && *port != usual) }
+    }
+}
 
 impl Default for Settings {
     fn default() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
+        let grace = Duration::from_secs(30);
         let proxy = Proxy {
             listen,
             exec: None,
             user: None,
             workers: None,
-            grace: GRACE,
-            stream_grace: GRACE,
+            grace,
+            stream_grace: grace,
+            is_https: false,
+            public_port: None,
+            front: Front::default(),
+            access_log: "-".into(),
+            access_log_format: "combined".into(),
+            monitor: None,
         };
-        Self { proxy, first_port: port(FIRST_PORT), logs: AllLogs::default() }
+        Self { proxy, first_port: port(9000), logs: AllLogs::default() }
     }
 }
 
@@ -62,30 +88,73 @@ pub(crate) fn read(reader: Reader<'_>) -> Result<Settings, Vec<Problem>> {
 }
 
 fn settings(root: &Section<'_>) -> Settings {
-    root.expect(&["proxy", "ports", "log"]);
+    root.expect();
     let default = Settings::default();
     let proxy = root.section("proxy");
-    proxy.expect(&["listen", "exec", "user", "workers", "grace", "stream_grace"]);
-    let ports = root.section("ports");
-    ports.expect(&["first"]);
     Settings {
         proxy: Proxy {
-            listen: proxy.field("listen").and_then(|f| address(&f)).unwrap_or(default.proxy.listen),
-            exec: proxy.field("exec").and_then(|f| f.string()),
-            user: proxy.field("user").and_then(|f| f.account()),
-            workers: proxy.field("workers").and_then(|f| f.number(1..=1024)),
-            grace: proxy.field("grace").and_then(|f| grace(&f)).unwrap_or(default.proxy.grace),
+            listen: proxy.get("listen", address).unwrap_or(default.proxy.listen),
+            exec: proxy.get("exec", Field::string),
+            user: proxy.get("user", Field::account),
+            workers: proxy.get("workers", Field::number),
+            grace: proxy.get("grace", Field::duration).unwrap_or(default.proxy.grace),
             stream_grace: proxy
-                .field("stream_grace")
-                .and_then(|f| grace(&f))
+                .get("stream_grace", Field::duration)
                 .unwrap_or(default.proxy.stream_grace),
+            is_https: proxy.get("scheme", Field::choice).is_some_and(|scheme| scheme == "https"),
+            public_port: proxy
+                .get("public_port", Field::number)
+                .and_then(|port| u16::try_from(port).ok()),
+            front: front(&proxy),
+            access_log: proxy.get("access_log", access_log).unwrap_or_default(),
+            access_log_format: proxy.get("access_log_format", Field::choice).unwrap_or_default(),
+            monitor: proxy.get("monitor", address),
         },
-        first_port: ports
-            .field("first")
-            .and_then(|f| f.number(1..=u32::from(u16::MAX)))
+        first_port: root
+            .section("ports")
+            .get("first", Field::number)
             .map_or(default.first_port, port),
         logs: log_section::all(&root.section("log")),
     }
+}
+
+fn front(proxy: &Section<'_>) -> Front {
+    let time = |name| proxy.get(name, Field::duration).map(millis);
+    Front {
+        proxy_protocol: proxy.get("proxy_protocol", Field::networks).unwrap_or_default(),
+        trusted: proxy.get("trusted", Field::networks).unwrap_or_default(),
+        real_ip: proxy.get("real_ip", Field::bool).unwrap_or_default(),
+        forwarded: proxy.get("forwarded", Field::bool).unwrap_or_default(),
+        via: proxy.get("via", name),
+        request_id: proxy.get("request_id", name),
+        connections: proxy.get("connections", Field::number),
+        connections_per_client: proxy.get("connections_per_client", Field::number),
+        head_ms: time("head_time"),
+        idle_ms: time("idle_time"),
+        connect_ms: time("connect_time"),
+        limits: limits(&proxy.section("limits")).unwrap_or_default(),
+        ..Front::default()
+    }
+}
+
+fn name(field: &Field<'_>) -> Option<String> {
+    let text = field.string()?;
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    if text.is_empty() || !text.bytes().all(good) {
+        field.form(&text, "write a name of letters, digits, dots and hyphens");
+    }
+    Some(text)
+}
+
+fn access_log(field: &Field<'_>) -> Option<String> {
+    let text = field.string()?;
+    match text.as_str() {
+        "-" => {}
+        "off" => return Some("/dev/null".into()),
+        path if path.starts_with('/') && !path.contains('\0') => {}
+        _ => field.form(&text, "write an absolute path, \"-\" or \"off\""),
+    }
+    Some(text)
 }
 
 fn address(field: &Field<'_>) -> Option<SocketAddr> {
@@ -93,20 +162,9 @@ fn address(field: &Field<'_>) -> Option<SocketAddr> {
     let address = parse_listen(&text);
     if address.is_none() {
         let instead = "write a numeric address and a port, such as \"0.0.0.0:80\" or \"[::]:80\"";
-        field.report(Fault::Form { value: text, instead });
+        field.form(&text, instead);
     }
     address
-}
-
-/// A time that proxyd takes: whole seconds, up to a day.
-fn grace(field: &Field<'_>) -> Option<Duration> {
-    let time = field.duration()?;
-    let good = time.subsec_nanos() == 0 && time <= LONGEST_GRACE;
-    if !good {
-        let instead = "use whole seconds, at most a day, such as \"30s\"";
-        field.report(Fault::Form { value: format!("{time:?}"), instead });
-    }
-    good.then_some(time)
 }
 
 /// A numeric address with a port other than 0: clients have to know it.

@@ -4,17 +4,24 @@
 //! nothing about the others.
 
 mod app_file;
-mod edit;
+mod app_keys;
+pub(crate) mod edit;
 mod health;
 mod limits;
+pub(crate) mod listing;
 mod log_section;
 mod main_file;
+mod main_keys;
 mod order;
 mod problem;
 mod reader;
+pub(crate) mod schema;
+mod site_keys;
+mod site_section;
 #[cfg(test)]
 mod tests;
-pub(crate) mod units;
+mod units;
+pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -23,17 +30,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-pub(crate) use app_file::MAX_INSTANCES;
-pub(crate) use edit::{Edit, EditError};
-pub(crate) use main_file::{Settings, parse_listen};
+pub(crate) use app_keys::MAX_INSTANCES;
+pub(crate) use main_file::{Proxy, Settings, parse_listen};
 pub(crate) use problem::{Fault, Problem};
-pub(crate) use reader::parse_duration;
+pub(crate) use units::parse_time;
 
 use crate::app::App;
 use crate::generation;
-use crate::name::{AppName, Host};
+use crate::name::AppName;
 use app_file::Surroundings;
 use reader::Reader;
+use schema::Schema;
 
 /// What a folder declares.
 #[derive(Clone, Debug, Default)]
@@ -61,13 +68,19 @@ pub(crate) enum ConfigError {
     Unreadable { folder: PathBuf, source: io::Error },
 }
 
-/// Where the file of an app is.
-pub(crate) fn app_path(folder: &Path, name: &AppName) -> PathBuf {
-    folder.join("apps").join(format!("{name}.toml"))
+/// A file as it might be.
+pub(crate) struct Draft<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) text: &'a str,
 }
 
 /// Reads everything below `folder`.
 pub(crate) fn load(folder: &Path) -> Result<Config, ConfigError> {
+    load_with(folder, None)
+}
+
+/// Reads everything below `folder` as if one of its files were as drafted.
+pub(crate) fn load_with(folder: &Path, draft: Option<&Draft<'_>>) -> Result<Config, ConfigError> {
     let absolute = fs::canonicalize(folder).map_err(|source| {
         let folder = folder.to_owned();
         match source.kind() {
@@ -76,18 +89,41 @@ pub(crate) fn load(folder: &Path) -> Result<Config, ConfigError> {
         }
     })?;
     let mut config = Config::default();
-    read_settings(&mut config, &folder.join("bootctl.toml"));
-    let files = app_files(&folder.join("apps"))?;
+    read_settings(&mut config, &main_file(folder), draft);
+    let mut files = app_files(&folder.join("apps"))?;
+    if let Some(draft) = draft
+        && draft.path != main_file(folder)
+        && !files.iter().any(|path| path == draft.path)
+    {
+        files.push(draft.path.to_owned());
+    }
     let own = std::env::current_exe().ok();
     let apps = absolute.join("apps");
     let surroundings =
         Surroundings { folder: &apps, own_folder: own.as_deref().and_then(Path::parent) };
     for path in files {
-        read_app(&mut config, &path, &surroundings);
+        read_app(&mut config, &path, draft, &surroundings);
     }
-    refuse_shared_hosts(&mut config, folder);
-    order::refuse(&mut config, folder);
+    refuse_shared_hosts(&mut config, folder, draft);
+    order::refuse(&mut config, folder, draft);
     Ok(config)
+}
+
+/// Where the settings are.
+pub(crate) fn main_file(folder: &Path) -> PathBuf {
+    folder.join("bootctl.toml")
+}
+
+/// Where an app is.
+pub(crate) fn app_path(folder: &Path, name: &AppName) -> PathBuf {
+    folder.join("apps").join(format!("{name}.toml"))
+}
+
+fn read(path: &Path, draft: Option<&Draft<'_>>) -> io::Result<String> {
+    match draft {
+        Some(draft) if draft.path == path => Ok(draft.text.to_owned()),
+        Some(_) | None => fs::read_to_string(path),
+    }
 }
 
 /// The `*.toml` of a folder in the order of their names. An absent folder has none.
@@ -107,9 +143,9 @@ fn app_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(paths)
 }
 
-fn read_settings(config: &mut Config, path: &Path) {
-    let read = match fs::read_to_string(path) {
-        Ok(text) => main_file::read(Reader::new(shown(path), &text)),
+fn read_settings(config: &mut Config, path: &Path, draft: Option<&Draft<'_>>) {
+    let read = match read(path, draft) {
+        Ok(text) => main_file::read(Reader::new(shown(path), &text, Schema::Main)),
         Err(error) if error.kind() == ErrorKind::NotFound => return,
         Err(error) => Err(vec![unreadable(path, error)]),
     };
@@ -122,7 +158,12 @@ fn read_settings(config: &mut Config, path: &Path) {
     }
 }
 
-fn read_app(config: &mut Config, path: &Path, surroundings: &Surroundings<'_>) {
+fn read_app(
+    config: &mut Config,
+    path: &Path,
+    draft: Option<&Draft<'_>>,
+    surroundings: &Surroundings<'_>,
+) {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = match AppName::parse(&stem) {
         Ok(name) => name,
@@ -131,8 +172,11 @@ fn read_app(config: &mut Config, path: &Path, surroundings: &Surroundings<'_>) {
     if name.as_str() == generation::JOB {
         return config.problems.push(whole_file(path, Fault::ProxyName));
     }
-    let read = match fs::read_to_string(path) {
-        Ok(text) => app_file::read(Reader::new(shown(path), &text), name.clone(), surroundings),
+    let read = match read(path, draft) {
+        Ok(text) => {
+            let reader = Reader::new(shown(path), &text, Schema::App);
+            app_file::read(reader, name.clone(), surroundings)
+        }
         Err(error) => Err(vec![unreadable(path, error)]),
     };
     match read {
@@ -144,38 +188,53 @@ fn read_app(config: &mut Config, path: &Path, surroundings: &Surroundings<'_>) {
     }
 }
 
-/// A host leads to one app. Names of apps come first; among aliases, the first file has it.
-fn refuse_shared_hosts(config: &mut Config, folder: &Path) {
-    let mut owners: BTreeMap<Host, AppName> =
-        config.apps.keys().map(|name| (name.host().clone(), name.clone())).collect();
+/// A host leads to one app. Names of apps come first; among aliases, redirects and mounts, the first
+/// file has it.
+fn refuse_shared_hosts(config: &mut Config, folder: &Path, draft: Option<&Draft<'_>>) {
+    let mut owners: BTreeMap<String, AppName> =
+        config.apps.keys().map(|name| (name.to_string(), name.clone())).collect();
     let mut refused = Vec::new();
     for app in config.apps.values() {
-        for host in &app.alias {
-            if let Some(taken_by) = owners.insert(host.clone(), app.name.clone()) {
-                owners.insert(host.clone(), taken_by.clone());
-                refused.push((app.name.clone(), host.clone(), taken_by));
+        for (key, place) in places(app) {
+            if let Some(taken_by) = owners.insert(place.clone(), app.name.clone()) {
+                owners.insert(place.clone(), taken_by.clone());
+                refused.push((app.name.clone(), key, place, taken_by));
             }
         }
     }
-    for (name, host, taken_by) in refused {
+    for (name, key, place, taken_by) in refused {
         let path = app_path(folder, &name);
-        config.problems.push(shared_host(&path, &host, taken_by));
+        let text = read(&path, draft).unwrap_or_default();
+        config.problems.push(shared_host(&path, &text, (key, &place), taken_by));
         config.apps.remove(&name);
         config.broken.insert(name);
     }
 }
 
-fn shared_host(path: &Path, host: &Host, taken_by: AppName) -> Problem {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let document = toml_edit::Document::parse(text.as_str()).ok();
+/// Everything beside its name that leads to an app, with the key that says so.
+fn places(app: &App) -> impl Iterator<Item = (&'static str, String)> {
+    let alias = app.alias.iter().map(|host| ("alias", host.to_string()));
+    let redirects = app.site.redirects.iter().map(|host| ("redirect", host.to_string()));
+    let mounts = app.site.mounts.iter().map(|mount| ("proxy.mount", mount.clone()));
+    alias.chain(redirects).chain(mounts)
+}
+
+fn shared_host(path: &Path, text: &str, (key, place): (&str, &str), taken_by: AppName) -> Problem {
+    let document = toml_edit::Document::parse(text).ok();
     let span = document.as_ref().and_then(|document| {
-        let array = document.get("alias")?.as_array()?;
-        array.iter().filter(|value| value.as_str() == Some(host.as_str())).last()?.span()
+        let mut item = document.as_item();
+        for name in key.split('.') {
+            item = item.get(name)?;
+        }
+        let is_it = |value: &&toml_edit::Value| {
+            value.as_str().is_some_and(|text| text.trim_end_matches('/') == place)
+        };
+        item.as_array()?.iter().filter(is_it).last()?.span()
     });
     Problem {
         file: shown(path),
-        place: problem::place(&text, span),
-        key: Some(format!("alias {host}")),
+        place: problem::place(text, span),
+        key: Some(format!("{key} {place}")),
         fault: Fault::HostTaken { taken_by },
     }
 }

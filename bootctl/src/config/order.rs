@@ -1,11 +1,10 @@
 //! `after` and `requires`: that those they name are there, and that nobody waits for himself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 use super::problem::{Fault, Problem, place};
-use super::{Config, shown};
+use super::{Config, Draft, app_path, read, shown};
 use crate::app::App;
 use crate::name::{AppName, nearest};
 
@@ -15,7 +14,7 @@ type Key = (&'static str, fn(&App) -> &[AppName]);
 const KEYS: [Key; 2] = [("after", |app| &app.after), ("requires", |app| &app.requires)];
 
 /// Reports what is wrong; the apps in question count as broken.
-pub(super) fn refuse(config: &mut Config, folder: &Path) {
+pub(super) fn refuse(config: &mut Config, folder: &Path, draft: Option<&Draft<'_>>) {
     let mut refused = BTreeSet::new();
     let mut problems = Vec::new();
     for app in config.apps.values() {
@@ -27,7 +26,7 @@ pub(super) fn refuse(config: &mut Config, folder: &Path) {
                 let known = config.apps.keys().map(AppName::as_str);
                 let nearest = nearest(name.as_str(), known).map(str::to_owned);
                 let fault = Fault::NoApp { name: name.clone(), nearest };
-                problems.push(problem(folder, &app.name, key, name, fault));
+                problems.push(problem((folder, draft), &app.name, key, name, fault));
                 refused.insert(app.name.clone());
             }
         }
@@ -40,7 +39,7 @@ pub(super) fn refuse(config: &mut Config, folder: &Path) {
             let key = KEYS.iter().find(named).map_or("after", |(key, _)| key);
             let path: Vec<&str> = circle.iter().map(AppName::as_str).collect();
             let fault = Fault::Circle { path: path.join(" → ") };
-            problems.push(problem(folder, first, key, second, fault));
+            problems.push(problem((folder, draft), first, key, second, fault));
         }
         refused.extend(circle);
     }
@@ -85,14 +84,14 @@ fn search(
 }
 
 fn problem(
-    folder: &Path,
+    (folder, draft): (&Path, Option<&Draft<'_>>),
     app: &AppName,
     key: &'static str,
     name: &AppName,
     fault: Fault,
 ) -> Problem {
-    let path = folder.join("apps").join(format!("{app}.toml"));
-    let text = fs::read_to_string(&path).unwrap_or_default();
+    let path = app_path(folder, app);
+    let text = read(&path, draft).unwrap_or_default();
     let document = toml_edit::Document::parse(text.as_str()).ok();
     let span = document.as_ref().and_then(|document| {
         let array = document.get(key)?.as_array()?;

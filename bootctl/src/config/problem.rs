@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::units::shown_size;
 use crate::name::{AppName, HostError};
 
 /// One thing that is wrong, with its place.
@@ -28,17 +30,29 @@ pub(crate) enum Fault {
     #[error("is not TOML: {0}")]
     Syntax(String),
     #[error("is not a known key; {}", did_you_mean(*nearest, known))]
-    Unknown { nearest: Option<&'static str>, known: &'static [&'static str] },
+    Unknown { nearest: Option<&'static str>, known: Vec<&'static str> },
     #[error("is {found}, expected {expected}")]
     Type { expected: &'static str, found: &'static str },
     #[error("is missing; {0}")]
     Missing(&'static str),
     #[error("is {value}; use a number from {min} to {max}")]
     Range { value: i64, min: i64, max: i64 },
+    #[error("is {value}; use a number from {least} to {most}")]
+    Span { value: f64, least: f64, most: f64 },
+    #[error("is {value:?}; use whole seconds, at most {most}, such as \"30s\"")]
+    Seconds { value: String, most: String },
+    #[error("is {value:?}; use a time of at most {most}")]
+    Longer { value: String, most: String },
+    #[error("is {value:?}; use a size from {} to {}", shown_size(*least), shown_size(*most))]
+    Size { value: String, least: u64, most: u64 },
     #[error("is {value:?}; use one of {}", choices.join(", "))]
     Choice { value: String, choices: &'static [&'static str] },
     #[error("is {value:?}; {instead}")]
     Form { value: String, instead: &'static str },
+    #[error("names {}, which cannot be read: {why}", path.display())]
+    Page { path: PathBuf, why: io::ErrorKind },
+    #[error("makes the pages of this app larger than 48 KiB together; write shorter ones")]
+    Pages,
     #[error("is not supported yet; {0}")]
     NotYet(&'static str),
     #[error("{0}")]

@@ -49,6 +49,77 @@ fn an_app_needs_no_more_than_a_program() {
 }
 
 #[test]
+fn o09_defaults_are_those_of_the_types_they_become() {
+    let app = app("exec = \"node\"\n");
+    assert_eq!(app.health, crate::health::Check::default());
+    assert_eq!(app.drain, crate::app::Drain::default());
+    assert_eq!(app.stop, init_wire::Stop::default());
+    let restart = init_wire::Restart { policy: init_wire::Policy::Always, ..Default::default() };
+    assert_eq!(app.restart, restart);
+    let (folder, config) = loaded(&[("bootctl.toml", "")]);
+    assert_eq!(told(folder.path(), &config), [""; 0]);
+    assert_eq!(config.settings, Settings::default());
+}
+
+/// A file that says no more than it must, and one key by its example.
+fn with_example(schema: Schema, key: &schema::Key) -> String {
+    let name = if key.path.starts_with("proxy.error_pages") { "5xx" } else { NAME };
+    let path: Vec<_> = key.path.split('.').map(|part| part.replace('*', name)).collect();
+    let value = key.example.parse().expect("an example is TOML");
+    let least = match schema {
+        Schema::Main => "",
+        Schema::App if key.path.starts_with("proxy.rate_limit.") => {
+            "exec = \"node\"\n[proxy.rate_limit]\nrequests = 1\n"
+        }
+        Schema::App if key.path.starts_with("proxy.sticky.") => {
+            "exec = \"node\"\n[proxy.sticky]\ncookie = \"c\"\n"
+        }
+        Schema::App if key.path.starts_with("proxy.basic_auth.") => USERS,
+        Schema::App => "exec = \"node\"\n",
+    };
+    edit::set(least, &edit::shown(&path), value).expect("it can be set")
+}
+
+/// What stands for any name.
+const NAME: &str = "NAME";
+
+const USERS: &str = "exec = \"node\"\n[proxy.basic_auth.users]\n\
+    ann = \"$2b$12$Gj1x7QyzuJEgBBY51YFYGuOnS4TpdMSBjVGKfvZ3zZ7LJtYtVbTMe\"\n";
+
+#[test]
+fn o09_every_example_is_right_and_every_default_is_toml() {
+    for (schema, file) in [(Schema::Main, "bootctl.toml"), (Schema::App, "apps/a.toml")] {
+        for key in schema.keys() {
+            assert_eq!(key.default.is_empty(), key.default_value().is_none(), "{}", key.path);
+            if matches!(key.kind, schema::Kind::Later(_)) {
+                continue;
+            }
+            let text = with_example(schema, key);
+            let (folder, config) = loaded(&[
+                (file, &text),
+                ("apps/db.toml", "exec = \"db\"\n"),
+                ("apps/sorry.html", "<h1>Sorry</h1>"),
+            ]);
+            assert_eq!(told(folder.path(), &config), [""; 0], "{text}");
+        }
+    }
+}
+
+#[test]
+fn o09_a_draft_counts_as_if_it_were_written() {
+    let (folder, _) = loaded(&[("apps/a.toml", "exec = \"node\"\nalias = [\"www\"]\n")]);
+    let problems = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        let config = load_with(folder.path(), Some(&Draft { path: &path, text })).expect("read");
+        told(folder.path(), &config)
+    };
+    assert_eq!(problems("apps/a.toml", "exec = 1\n").len(), 1);
+    assert_eq!(problems("apps/b.toml", "exec = \"x\"\nalias = [\"www\"]\n").len(), 1);
+    assert_eq!(problems("bootctl.toml", "[proxy]\nworkers = 0\n").len(), 1);
+    assert_eq!(load(folder.path()).expect("read").apps.len(), 1);
+}
+
+#[test]
 fn relative_paths_start_at_the_app_file() {
     let text = "exec = \"./run\"\ncwd = \"shop\"\n";
     let (folder, config) = loaded(&[("apps/a.toml", text)]);
@@ -148,10 +219,7 @@ fn odd_values_are_told() {
             "restart = { policy = \"sometimes\" }",
             "2:22: `restart.policy` is \"sometimes\"; use one of never, on-failure, always",
         ),
-        (
-            "restart = { factor = 0.5 }",
-            "2:22: `restart.factor` is \"0.5\"; use a number from 1 to 100",
-        ),
+        ("restart = { factor = 0.5 }", "2:22: `restart.factor` is 0.5; use a number from 1 to 100"),
         (
             "stop = { signal = \"TREM\" }",
             "2:19: `stop.signal` is \"TREM\"; use a signal's name, such as \"TERM\", \"INT\" or \
@@ -261,15 +329,17 @@ fn i06_limits_have_units_and_ranges() {
     assert_eq!(spec["capabilities"][0], "NET_BIND_SERVICE");
     assert_eq!(spec["no_new_privs"], true);
 
-    let memory = "write a size of at least 1M with its unit: \"256M\" or \"1.5G\"";
+    let memory = "use a size from \"1M\" to \"1048576T\"";
+    let unit = "write a number with its unit: \"64K\", \"256M\" or \"1.5G\"";
     let cpu = "write a part of a processor, or how many: \"50%\", \"1.5\" or \"2\"";
     for (text, expected) in [
         ("limits = { memory = \"256\" }", format!("2:21: `limits.memory` is \"256\"; {memory}")),
-        ("limits = { memory = \"2P\" }", format!("2:21: `limits.memory` is \"2P\"; {memory}")),
+        ("limits = { memory = \"2P\" }", format!("2:21: `limits.memory` is \"2P\"; {unit}")),
         ("limits = { cpu = \"0\" }", format!("2:18: `limits.cpu` is \"0\"; {cpu}")),
         (
             "limits = { memory = 256 }",
-            "2:21: `limits.memory` is a whole number, expected a string in quotes".into(),
+            "2:21: `limits.memory` is a whole number, expected a size in quotes, such as \"256M\""
+                .into(),
         ),
         (
             "limits = { processes = 0 }",
@@ -353,6 +423,81 @@ fn a_host_leads_to_one_app() {
 }
 
 #[test]
+fn o10_what_the_proxy_is_told_is_read_from_an_apps_file() {
+    let text = "exec = \"node\"\nredirect = [\"old.a\"]\n[proxy]\nmount = [\"www/a/\"]\n\
+        balance = \"cookie sid\"\nmax_in_flight = 5\nqueue_time = \"2s\"\nallow = [\"10.0.0.0/8\"]\n\
+        [proxy.limits]\nbody = \"1M\"\nanswer = \"1500ms\"\n\
+        [proxy.rate_limit]\nrequests = 20\nper = \"1m\"\n\
+        [proxy.response_headers]\nset = { X-A = \"b\" }\nremove = [\"Server\"]\n\
+        [proxy.error_pages]\n5xx = \"sorry.html\"\n\
+        [proxy.maintenance]\non = true\npage = \"sorry.html\"\nretry_after = \"1m\"\n";
+    let (folder, config) = loaded(&[("apps/a.toml", text), ("apps/sorry.html", "Sorry")]);
+    assert_eq!(told(folder.path(), &config), [""; 0]);
+    let site = &config.apps.values().next().expect("one app").site;
+    let rules = serde_json::to_value(&site.rules).expect("JSON");
+    assert_eq!(
+        rules,
+        serde_json::json!({
+            "limits": {"body_bytes": 1 << 20, "answer_ms": 1500},
+            "response_headers": {"remove": ["Server"], "set": {"X-A": "b"}},
+            "allow": ["10.0.0.0/8"],
+            "rate_limit": {"requests": 20, "per_s": 60},
+            "error_pages": {"5xx": {"html": "Sorry"}},
+        })
+    );
+    assert_eq!(
+        serde_json::to_value(&site.service).expect("JSON"),
+        serde_json::json!({"balance": {"hash": {"cookie": "sid"}}, "queue_ms": 2000})
+    );
+    let answer = site.maintenance.as_ref().expect("it is on");
+    assert_eq!((answer.body.as_str(), answer.retry_after_s), ("Sorry", Some(60)));
+    assert_eq!((site.mounts.as_slice(), site.max_in_flight), (&["www/a".to_owned()][..], Some(5)));
+}
+
+#[test]
+fn o10_what_the_proxy_could_not_do_is_told() {
+    for (text, expected) in [
+        ("redirect_status = 305", "2:19: `proxy.redirect_status` is \"305\"; use 301, 302, 303"),
+        ("mount = [\"x\"]", "2:10: `proxy.mount` is \"x\"; write a host and the beginning of a"),
+        ("allow = [\"10.0.0.1/8\"]", "2:10: `proxy.allow` is \"10.0.0.1/8\"; write an address"),
+        ("rate_limit = { per = \"1s\" }", "`proxy.rate_limit.requests` is missing; say how many"),
+        ("rate_limit = { requests = 0 }", "2:27: `proxy.rate_limit.requests` is 0; use a number"),
+        ("balance = \"random\"", "2:11: `proxy.balance` is \"random\"; use least-loaded or"),
+        ("queue_time = \"2h\"", "2:14: `proxy.queue_time` is \"2h\"; use a time of at most 1h"),
+        ("sticky = { max_age = \"1d\" }", "`proxy.sticky.cookie` is missing; name it"),
+        ("retry = { statuses = [500] }", "2:23: `proxy.retry.statuses` is 500; use a number from"),
+        (
+            "basic_auth = { users = { ann = \"secret\" } }",
+            "2:32: `proxy.basic_auth.users.ann` is \"…\"; write what `proxyd hash-password` says",
+        ),
+        ("basic_auth = { realm = \"x\" }", "`proxy.basic_auth.users` is missing; name at least"),
+        ("error_pages = { 5xx = \"no.html\" }", "2:23: `proxy.error_pages.5xx` names "),
+        ("error_pages = { 200 = \"no.html\" }", "2:17: `proxy.error_pages.200` is \"200\"; use a"),
+        (
+            "response_headers = { set = { \"a b\" = \"\" } }",
+            "2:30: `proxy.response_headers.set.a b` is \"a b\"; a field's name is letters",
+        ),
+        ("headers = {}", "2:1: `proxy.headers` is not a known key"),
+    ] {
+        let told =
+            problems(&format!("exec = \"node\"\nproxy.{text}\n").replace("proxy.", "[proxy]\n"));
+        let expected = expected.replacen("2:", "3:", 1);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let place = told[0].trim_start_matches("apps/a.toml").trim_start_matches([':', ' ']);
+        assert!(place.starts_with(&expected), "{text}: {told:?}");
+    }
+    let (_, config) = loaded(&[
+        ("apps/a.toml", "exec = \"x\"\nredirect = [\"b\"]\n"),
+        ("apps/b.toml", "exec = \"x\"\n[proxy]\nmount = [\"a/x\", \"c/x\"]\n"),
+        ("apps/c.toml", "exec = \"x\"\n[proxy]\nmount = [\"c/x/\"]\n"),
+    ]);
+    let told: Vec<_> = config.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2);
+    assert!(told[0].contains("a.toml:2:13: `redirect b` is a host that b has already"), "{told:?}");
+    assert!(told[1].contains("c.toml:3:10: `proxy.mount c/x` is a host that b has"), "{told:?}");
+}
+
+#[test]
 fn the_main_file_is_optional_and_checked() {
     let (_, config) = loaded(&[]);
     assert_eq!(config.settings, Settings::default());
@@ -400,8 +545,7 @@ fn o12_a_log_is_kept_as_the_files_say() {
         problems("exec = \"a\"\n[log]\nbuffer = \"1K\"\nmax_size = \"10\"\nmax_age = \"1s\"\n"),
         [
             "apps/a.toml:3:10: `log.buffer` is \"1K\"; use a size from \"4K\" to \"16M\"",
-            "apps/a.toml:4:12: `log.max_size` is \"10\"; write a number with its unit: \"64K\", \
-             \"10M\" or \"1G\"",
+            "apps/a.toml:4:12: `log.max_size` is \"10\"; use a size from \"64K\" to \"1T\"",
             "apps/a.toml:5:11: `log.max_age` is \"1s\"; use a minute or more, such as \"12h\" or \
              \"7d\"",
         ]

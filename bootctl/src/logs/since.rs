@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::scribe::{ago, shown};
-use crate::config::parse_duration;
+use crate::config::parse_time;
 
 /// What may be left out: it is the earliest it can be.
 const ENDS: [&str; 4] = ["", "Z", ":00Z", "T00:00:00Z"];
@@ -20,7 +20,7 @@ impl FromStr for Since {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Some(span) = parse_duration(text) {
+        if let Some(span) = parse_time(text) {
             return Ok(Self(ago(span)));
         }
         let wrong = "write a span such as 10m, 2h or 3d, or a time such as 2026-11-22T08:00:00Z, \

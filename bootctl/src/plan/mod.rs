@@ -11,6 +11,7 @@ mod collector;
 mod generations;
 mod precedence;
 mod proxy;
+mod push;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -20,19 +21,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use init_wire::JobSpec;
+use proxyd_wire::Front;
 
 use crate::app::App;
 use crate::generation::{Generation, WantedProxy};
 use crate::health::Health;
-use crate::name::{AppName, Host, InstanceId, Port};
+use crate::name::{AppName, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::place::{Place, PlaceKind};
+use crate::site::Origin;
 use crate::verdict;
 
 pub(crate) use collector::{Collector, CollectorLife};
 pub(crate) use generations::serves as proxy_serves;
 use precedence::waiting;
 pub(crate) use precedence::{Precedence, Waiting, all_waiting};
+pub(crate) use push::{Push, Table};
 
 /// What the administrator wants.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +53,10 @@ pub(crate) struct Desired {
     pub(crate) sockets: PathBuf,
     /// In which order those end that are wanted no more.
     pub(crate) precedence: Precedence,
+    /// What the proxy is told of the whole process.
+    pub(crate) front: Front,
+    /// How clients reach it.
+    pub(crate) origin: Origin,
 }
 
 /// What is wanted of one app.
@@ -149,17 +157,6 @@ pub(crate) enum Proxy {
     Known(Table),
 }
 
-/// The proxy's routes, and its targets that take requests.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Table {
-    /// Host to service.
-    pub(crate) routes: BTreeMap<String, String>,
-    /// Service and target to address.
-    pub(crate) targets: BTreeMap<(String, String), String>,
-    /// Whether it lets clients in.
-    pub(crate) serving: bool,
-}
-
 /// A thing to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
@@ -177,28 +174,6 @@ pub(crate) enum Action {
     StopCollector,
     /// Change its table.
     Push { generation: Generation, push: Push },
-}
-
-/// One change of a generation's table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Push {
-    Route {
-        host: Host,
-        service: AppName,
-    },
-    NoRoute {
-        host: String,
-    },
-    Target {
-        id: InstanceId,
-        address: String,
-    },
-    NoTarget {
-        service: String,
-        target: String,
-    },
-    /// It knows all that it has to: clients may come.
-    Open,
 }
 
 /// What to do next. `is_free` tells of a port whether nobody listens on it.
@@ -404,7 +379,10 @@ pub(crate) fn serves(id: &InstanceId, seen: &Seen, observed: &Observed) -> bool 
         // Nobody sends requests there: being ready is all that it can be.
         Proxy::Down => true,
         Proxy::Unknown => false,
-        Proxy::Known(table) => table.targets.get(&key(id)) == Some(&seen.place.address()),
+        Proxy::Known(table) => {
+            let target = table.targets.get(&key(id));
+            target.is_some_and(|target| target.address == seen.place.address())
+        }
     };
     seen.life == Life::Running(Health::Ready) && observed.proxies.values().all(has_it)
 }

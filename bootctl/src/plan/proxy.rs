@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proxyd_wire::{Maintenance, Route, Service, Target};
+
 use super::{Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, key};
 use crate::health::Health;
-use crate::name::{AppName, Host, InstanceId};
-use crate::order::Order;
+use crate::name::{AppName, InstanceId};
 use crate::place::PlaceKind;
+use crate::site::owner;
 
 /// The changes that make `table` what is wanted: what is added comes before what is removed.
 pub(super) fn pushes(
@@ -18,17 +20,20 @@ pub(super) fn pushes(
     table: &Table,
     retired: &BTreeSet<InstanceId>,
 ) -> impl Iterator<Item = Push> {
-    let routes = routes(desired, observed);
     let mut puts = Vec::new();
     let mut removals = Vec::new();
-    for (host, service) in &routes {
-        if table.routes.get(host.as_str()).map(String::as_str) != Some(service.as_str()) {
-            puts.push(Push::Route { host: host.clone(), service: service.clone() });
+    if *table.front != desired.front {
+        puts.push(Push::Front(Box::new(desired.front.clone())));
+    }
+    services(desired, observed, table, &mut puts, &mut removals);
+    let routes = routes(desired, observed);
+    for (route, to) in &routes {
+        if table.routes.get(route) != Some(to) {
+            puts.push(Push::Route { route: route.clone(), to: Box::new(to.clone()) });
         }
     }
-    let wanted: BTreeSet<&str> = routes.keys().map(Host::as_str).collect();
-    for host in table.routes.keys().filter(|host| !wanted.contains(host.as_str())) {
-        removals.push(Push::NoRoute { host: host.clone() });
+    for route in table.routes.keys().filter(|route| !routes.contains_key(*route)) {
+        removals.push(Push::NoRoute { route: route.clone() });
     }
     let mut stays = BTreeSet::new();
     for (id, seen) in &observed.instances {
@@ -37,9 +42,10 @@ pub(super) fn pushes(
             Life::Leaving | Life::Running(_) if retired.contains(id) => drop(stays.insert(key(id))),
             Life::Leaving | Life::Running(Health::Unknown) => drop(stays.insert(key(id))),
             Life::Running(Health::Ready) => {
-                let address = seen.place.address();
-                if table.targets.get(&key(id)) != Some(&address) {
-                    puts.push(Push::Target { id: id.clone(), address });
+                let there = table.targets.get(&key(id));
+                let target = target(desired, id, seen, there);
+                if there != Some(&target) {
+                    puts.push(Push::Target { id: id.clone(), target });
                 }
                 stays.insert(key(id));
             }
@@ -71,28 +77,87 @@ fn is_kept(id: &InstanceId, seen: &Seen, observed: &Observed) -> bool {
         && !others.any(|(_, other)| other.life == Life::Running(Health::Ready))
 }
 
-/// Stopped apps keep their hosts: who asks for one learns that it is down, not that it is unknown.
-/// Those of an app whose file is broken stay as any generation has them.
-fn routes(desired: &Desired, observed: &Observed) -> BTreeMap<Host, AppName> {
-    let mut routes = BTreeMap::new();
+/// An instance as a target. What is not known of an app whose file is broken stays as it is.
+fn target(desired: &Desired, id: &InstanceId, seen: &Seen, there: Option<&Target>) -> Target {
+    let address = seen.place.address();
+    match (desired.apps.get(&id.app).and_then(Wanted::app), there) {
+        (Some(app), _) => app.site.target(address),
+        (None, Some(there)) => Target { address, ..there.clone() },
+        (None, None) => Target::at(address),
+    }
+}
+
+/// How services are used. Those of an app whose file is broken are as any generation has them.
+fn services(
+    desired: &Desired,
+    observed: &Observed,
+    table: &Table,
+    puts: &mut Vec<Push>,
+    removals: &mut Vec<Push>,
+) {
     for (name, wanted) in &desired.apps {
-        match wanted {
-            Wanted::Running(Order { app, .. }) | Wanted::Stopped(app) => {
-                routes.extend(app.hosts().map(|host| (host.clone(), name.clone())));
+        let (settings, answer) = match wanted.app() {
+            Some(app) => (app.site.service.clone(), app.site.maintenance.clone()),
+            None => as_it_is(name, observed),
+        };
+        let service = name.to_string();
+        if table.services.get(&service).unwrap_or(&Service::default()) != &settings {
+            let settings = Box::new(settings);
+            puts.push(Push::Service { service: service.clone(), settings });
+        }
+        match (answer, table.maintenance.get(&service)) {
+            (Some(answer), there) if there != Some(&answer) => {
+                puts.push(Push::Maintenance { service, answer: Box::new(answer) });
             }
-            Wanted::AsItIs => {
-                let tables = observed.proxies.values().filter_map(|seen| match &seen.table {
-                    Proxy::Known(table) => Some(table),
-                    Proxy::Down | Proxy::Unknown => None,
-                });
-                let all = tables.flat_map(|table| &table.routes);
-                let its = all.filter(|(_, service)| *service == name.as_str());
-                let hosts = its.filter_map(|(host, _)| Host::parse(host).ok());
-                for host in hosts.chain([name.host().clone()]) {
-                    routes.entry(host).or_insert_with(|| name.clone());
-                }
-            }
+            (None, Some(_)) => removals.push(Push::NoMaintenance { service }),
+            (Some(_) | None, _) => {}
         }
     }
+    let known: BTreeSet<&str> = desired.apps.keys().map(AppName::as_str).collect();
+    let said: BTreeSet<&String> = table.services.keys().chain(table.maintenance.keys()).collect();
+    for service in said.into_iter().filter(|service| !known.contains(service.as_str())) {
+        // What it still answers is answered as it was.
+        let is_left = observed.instances.keys().any(|id| id.app.as_str() == service);
+        let has_targets = table.targets.keys().any(|(of, _)| of == service);
+        if !is_left && !has_targets {
+            removals.push(Push::NoService { service: service.clone() });
+        }
+    }
+}
+
+fn as_it_is(name: &AppName, observed: &Observed) -> (Service, Option<Maintenance>) {
+    let mut settings = None;
+    let mut answer = None;
+    for table in tables(observed) {
+        settings = settings.or_else(|| table.services.get(name.as_str()).cloned());
+        answer = answer.or_else(|| table.maintenance.get(name.as_str()).cloned());
+    }
+    (settings.unwrap_or_default(), answer)
+}
+
+/// Stopped apps keep their hosts: who asks for one learns that it is down, not that it is unknown.
+/// Those of an app whose file is broken stay as any generation has them.
+fn routes(desired: &Desired, observed: &Observed) -> BTreeMap<String, Route> {
+    let mut routes = BTreeMap::new();
+    for (name, wanted) in &desired.apps {
+        if let Some(app) = wanted.app() {
+            routes.extend(app.site.routes(name, app.hosts(), desired.origin));
+            continue;
+        }
+        let all = tables(observed).flat_map(|table| &table.routes);
+        let its = all.filter(|(_, route)| owner(route).as_ref() == Some(name));
+        for (route, to) in its {
+            routes.entry(route.clone()).or_insert_with(|| to.clone());
+        }
+        let own = || Route::to(name.as_str());
+        routes.entry(name.to_string()).or_insert_with(own);
+    }
     routes
+}
+
+fn tables(observed: &Observed) -> impl Iterator<Item = &Table> {
+    observed.proxies.values().filter_map(|seen| match &seen.table {
+        Proxy::Known(table) => Some(table),
+        Proxy::Down | Proxy::Unknown => None,
+    })
 }

@@ -24,6 +24,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => n.clone().prop_map(Happening::Remove),
         2 => any::<(bool, bool)>().prop_map(|(after, requires)| Happening::Name(after, requires)),
         1 => (n.clone(), kind()).prop_map(|(n, kind)| Happening::Move(n, kind)),
+        2 => (n.clone(), 0..4_u32).prop_map(|(n, kind)| Happening::Site(n, kind)),
         1 => n.clone().prop_map(Happening::ProxyCrash),
         1 => n.clone().prop_map(Happening::ProxyEnd),
         4 => n.clone().prop_map(Happening::ProxyTells),
@@ -378,6 +379,83 @@ fn a_foreign_job_is_left_alone() {
 }
 
 #[test]
+fn o10_only_what_is_otherwise_is_told() {
+    let mut app = sample("a", 1);
+    app.site.redirects.push(crate::name::Host::parse("old.a").expect("a host"));
+    app.site.max_in_flight = Some(5);
+    let mut seen = observed(&app, &[(1, READY)]);
+    let mut wanted = desired(app.clone());
+    wanted.proxy = Some(wanted_proxy("new"));
+    wanted.front.real_ip = true;
+    let told = |wanted: &Desired, seen: &Observed| {
+        let of = |action: Action| match action {
+            Action::Push { push, .. } => push,
+            other => panic!("{other:?}"),
+        };
+        plan(wanted, seen, |_| true).into_iter().map(of).collect::<Vec<_>>()
+    };
+    seen.proxies = generations(&[(1, "new", SERVES)]);
+    let all = told(&wanted, &seen);
+    assert_eq!(all.len(), 4, "the front, two routes, a target: {all:?}");
+    let Some(SeenProxy { table: Proxy::Known(table), .. }) =
+        seen.proxies.get_mut(&Generation::FIRST)
+    else {
+        panic!("it has a table")
+    };
+    for push in all {
+        table.apply(push);
+    }
+    assert_eq!(told(&wanted, &seen), []);
+    app.site.service.queue = 7;
+    wanted.apps.insert(app.name.clone(), Wanted::Running(Order::new(app)));
+    let changed = told(&wanted, &seen);
+    assert!(matches!(changed.as_slice(), [Push::Service { .. }]), "{changed:?}");
+}
+
+#[test]
+fn o10_a_broken_file_changes_nothing_that_the_proxy_was_told() {
+    let mut app = sample("a", 1);
+    app.site.redirects.push(crate::name::Host::parse("old.a").expect("a host"));
+    app.site.mounts.push("b/a".into());
+    app.site.max_in_flight = Some(5);
+    app.site.service.queue = 7;
+    app.site.maintenance = Some(proxyd_wire::Maintenance::default());
+    let mut seen = observed(&app, &[(1, READY)]);
+    let mut wanted = desired(app.clone());
+    wanted.proxy = Some(wanted_proxy("new"));
+    seen.proxies = generations(&[(1, "new", SERVES)]);
+    let mut table = Table { serving: true, ..Table::default() };
+    let known = |table: &Table| Proxy::Known(table.clone());
+    for action in plan(&wanted, &seen, |_| true) {
+        if let Action::Push { push, .. } = action {
+            table.apply(push);
+        }
+    }
+    wanted.apps.insert(app.name.clone(), Wanted::AsItIs);
+    seen.proxies.get_mut(&Generation::FIRST).expect("there").table = known(&table);
+    assert_eq!(told(&plan(&wanted, &seen, |_| true)), [""; 0]);
+    // The next generation is told the same.
+    let next = Generation::FIRST.next();
+    let spec = wanted_proxy("new").job(next);
+    let empty = known(&Table::default());
+    seen.proxies.insert(next, SeenProxy { spec, life: ProxyLife::Running, table: empty });
+    let mut second = Table::default();
+    for action in plan(&wanted, &seen, |_| true) {
+        if let Action::Push { push, generation } = action {
+            assert_eq!(generation, next);
+            second.apply(push);
+        }
+    }
+    // But for how many requests an instance gets at once, which is its own.
+    let address =
+        |table: &Table| table.targets.values().next().map(|target| target.address.clone());
+    assert_eq!(address(&second), address(&table));
+    second.targets.clone_from(&table.targets);
+    second.services.retain(|_, settings| *settings != proxyd_wire::Service::default());
+    assert_eq!(second, table);
+}
+
+#[test]
 fn p04_an_instance_serves_when_every_generation_has_it() {
     let app = sample("a", 1);
     let mut seen = observed(&app, &[(1, READY)]);
@@ -390,7 +468,7 @@ fn p04_an_instance_serves_when_every_generation_has_it() {
             else {
                 panic!("it has a table")
             };
-            table.targets.insert(key(&id), instance.place.address());
+            table.targets.insert(key(&id), proxyd_wire::Target::at(instance.place.address()));
         }
         serves(&id, &instance, &seen)
     };

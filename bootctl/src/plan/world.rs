@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use init_wire::JobSpec;
+use proxyd_wire::Maintenance;
 
 use super::{
     Action, Desired, Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Wanted,
@@ -14,9 +15,10 @@ use crate::app::{App, identify, sample};
 use crate::changes::next_revision;
 use crate::generation::{self, Generation, WantedProxy};
 use crate::health::Health;
-use crate::name::{AppName, InstanceId, Port};
+use crate::name::{AppName, Host, InstanceId, Port};
 use crate::order::{Digest, Order, Revision};
 use crate::place::{Place, PlaceKind};
+use crate::site::{Origin, Site, owner};
 use crate::verdict::{Trials, give_up, is_held};
 
 pub(super) const APPS: [&str; 2] = ["a", "b.example"];
@@ -57,6 +59,8 @@ pub(super) enum Happening {
     Break(usize, bool),
     /// Or removes it.
     Remove(usize),
+    /// Or changes what the proxy is told of it.
+    Site(usize, u32),
     /// The n-th generation of the proxy dies and comes back with an empty table.
     ProxyCrash(usize),
     /// It dies and does not come back.
@@ -253,6 +257,7 @@ impl World {
                 app.requires = requires.then_some(first).into_iter().collect();
             }
             Happening::Remove(n) => self.app(n).file = File::Removed,
+            Happening::Site(n, kind) => self.app(n).order.app.site = site(n, kind),
             Happening::ProxyCrash(n) => {
                 if let Some(proxyd) = self.nth_proxy(n) {
                     proxyd.table = Table::default();
@@ -407,7 +412,6 @@ impl World {
             let order = declared.wanted();
             let mine: Vec<_> =
                 observed.instances.iter().filter(|(id, _)| id.app == *name).collect();
-            let host = table.routes.get(name.as_str());
             match (file, runs) {
                 // One that has failed stays for the administrator to see, and what it was to
                 // replace goes on.
@@ -415,7 +419,7 @@ impl World {
                     assert!(mine.len() <= order.app.instances as usize + 1, "{name}: {mine:#?}");
                 }
                 (File::Fine, true) if mine.is_empty() && self.waits(&order.app) => {
-                    assert_eq!(host.map(String::as_str), Some(name.as_str()));
+                    check_site(&order.app, table);
                 }
                 (File::Fine, true) if is_held(&order, &observed) => {
                     let most = (order.app.instances as usize).max(1);
@@ -429,16 +433,19 @@ impl World {
                     for (id, seen) in &mine {
                         assert_eq!(seen.spec, order.job(id.number, &seen.place), "{id} is current");
                     }
-                    assert_eq!(host.map(String::as_str), Some(name.as_str()));
+                    check_site(&order.app, table);
                 }
                 (File::Fine, false) => {
                     assert!(mine.is_empty(), "{name} is stopped");
-                    assert_eq!(host.map(String::as_str), Some(name.as_str()));
+                    check_site(&order.app, table);
                 }
                 (File::Broken, _) => {}
                 (File::Removed, _) => {
                     assert!(mine.is_empty(), "{name} is removed");
-                    assert_eq!(host, None);
+                    let its = |route| owner(route).as_ref() == Some(name);
+                    assert!(!table.routes.values().any(its), "{name} is removed");
+                    assert!(!table.services.contains_key(name.as_str()), "{name} is removed");
+                    assert!(!table.maintenance.contains_key(name.as_str()), "{name} is removed");
                 }
             }
         }
@@ -446,7 +453,9 @@ impl World {
             (seen.life == Life::Running(Health::Ready)).then(|| (key(id), seen.place.address()))
         };
         let expected: BTreeMap<_, _> = observed.instances.iter().filter_map(ready).collect();
-        assert_eq!(table.targets, expected, "targets are those that are ready");
+        let targets = table.targets.iter().map(|(key, at)| (key.clone(), at.address.clone()));
+        let targets: BTreeMap<_, _> = targets.collect();
+        assert_eq!(targets, expected, "targets are those that are ready");
     }
 
     /// Whether an app insists on one that is not ready.
@@ -608,20 +617,29 @@ impl World {
     fn push(&mut self, generation: Generation, push: &Push) {
         let table = self.proxies.get_mut(&generation).map(|proxyd| &mut proxyd.table);
         let table = table.expect("only a proxy that runs is told");
-        match push.clone() {
-            Push::Route { host, service } => {
-                table.routes.insert(host.to_string(), service.to_string());
-            }
-            Push::NoRoute { host } => drop(table.routes.remove(&host).expect("it was there")),
-            Push::Target { id, address } => drop(table.targets.insert(key(&id), address)),
+        match push {
+            Push::NoRoute { route } => assert!(table.routes.contains_key(route), "{route}"),
             Push::NoTarget { service, target } => {
-                table.targets.remove(&(service, target)).expect("it was there");
+                let key = (service.clone(), target.clone());
+                assert!(table.targets.contains_key(&key), "{target}");
             }
-            Push::Open => {
-                table.serving = true;
-                let table = table.clone();
-                self.check_opened(&table);
+            Push::NoMaintenance { service } => {
+                assert!(table.maintenance.contains_key(service), "{service}");
             }
+            Push::NoService { service } => {
+                assert!(!table.targets.keys().any(|(of, _)| of == service), "{service}");
+            }
+            Push::Front(_)
+            | Push::Route { .. }
+            | Push::Service { .. }
+            | Push::Maintenance { .. }
+            | Push::Target { .. }
+            | Push::Open => {}
+        }
+        table.apply(push.clone());
+        if *push == Push::Open {
+            let table = table.clone();
+            self.check_opened(&table);
         }
     }
 
@@ -650,6 +668,32 @@ impl World {
         let living = self.proxies.values().filter(|proxyd| proxyd.life != ProxyLife::Ended);
         assert!(living.count() <= 2, "{:#?}", self.proxies);
     }
+}
+
+/// What an app's file may say of it to the proxy.
+fn site(n: usize, kind: u32) -> Site {
+    let mut site = Site::default();
+    match kind {
+        0 => {}
+        1 => {
+            site.redirects.push(Host::parse(&format!("old{}", n % APPS.len())).expect("a host"));
+            site.mounts.push(format!("any/{}", n % APPS.len()));
+        }
+        2 => site.service.queue = 7,
+        _ => site.maintenance = Some(Maintenance::default()),
+    }
+    site
+}
+
+/// The proxy knows all of an app, and no more.
+fn check_site(app: &App, table: &Table) {
+    let wanted = app.site.routes(&app.name, app.hosts(), Origin::default());
+    let its = table.routes.iter().filter(|(_, route)| owner(route).as_ref() == Some(&app.name));
+    let its = its.map(|(route, to)| (route.clone(), to.clone()));
+    assert_eq!(its.collect::<BTreeMap<_, _>>(), wanted, "{}", app.name);
+    let settings = table.services.get(app.name.as_str()).cloned();
+    assert_eq!(settings.unwrap_or_default(), app.site.service, "{}", app.name);
+    assert_eq!(table.maintenance.get(app.name.as_str()), app.site.maintenance.as_ref());
 }
 
 fn seen_proxy(proxyd: &Proxyd) -> SeenProxy {

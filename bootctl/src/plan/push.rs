@@ -1,0 +1,104 @@
+//! What a generation of the proxy has, and one change of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use proxyd_wire::{Front, Maintenance, Route, Service, Target};
+
+use super::key;
+use crate::name::InstanceId;
+
+/// What a generation of the proxy has been told, as far as that is ours to tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) front: Box<Front>,
+    /// By host, or host and the beginning of a path.
+    pub(crate) routes: BTreeMap<String, Route>,
+    /// The services that something is said of.
+    pub(crate) services: BTreeMap<String, Service>,
+    /// The services whose requests are answered without their targets.
+    pub(crate) maintenance: BTreeMap<String, Maintenance>,
+    /// Those that take requests, by service and name.
+    pub(crate) targets: BTreeMap<(String, String), Target>,
+    /// Whether it lets clients in.
+    pub(crate) serving: bool,
+}
+
+/// One change of a generation's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Push {
+    Front(Box<Front>),
+    Route {
+        route: String,
+        to: Box<Route>,
+    },
+    NoRoute {
+        route: String,
+    },
+    Service {
+        service: String,
+        settings: Box<Service>,
+    },
+    /// It has no targets any more, and nothing is to be said of it.
+    NoService {
+        service: String,
+    },
+    Maintenance {
+        service: String,
+        answer: Box<Maintenance>,
+    },
+    NoMaintenance {
+        service: String,
+    },
+    Target {
+        id: InstanceId,
+        target: Target,
+    },
+    NoTarget {
+        service: String,
+        target: String,
+    },
+    /// It knows all that it has to: clients may come.
+    Open,
+}
+
+/// As it is told of.
+impl fmt::Display for Push {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Front(_) => f.write_str("its own settings"),
+            Self::Route { route, .. } => write!(f, "the route {route}"),
+            Self::NoRoute { route } => write!(f, "that {route} is no route any more"),
+            Self::Service { service, .. } => write!(f, "how {service} is used"),
+            Self::NoService { service } => write!(f, "that {service} is gone"),
+            Self::Maintenance { service, .. } => write!(f, "that {service} is under maintenance"),
+            Self::NoMaintenance { service } => write!(f, "that {service} answers again"),
+            Self::Target { id, .. } => write!(f, "the target {id}"),
+            Self::NoTarget { target, .. } => write!(f, "that {target} is no target any more"),
+            Self::Open => f.write_str("to let clients in"),
+        }
+    }
+}
+
+impl Table {
+    /// Makes a change.
+    pub(crate) fn apply(&mut self, push: Push) {
+        match push {
+            Push::Front(front) => self.front = front,
+            Push::Route { route, to } => drop(self.routes.insert(route, *to)),
+            Push::NoRoute { route } => drop(self.routes.remove(&route)),
+            Push::Service { service, settings } => drop(self.services.insert(service, *settings)),
+            Push::NoService { service } => {
+                self.services.remove(&service);
+                self.maintenance.remove(&service);
+            }
+            Push::Maintenance { service, answer } => {
+                self.maintenance.insert(service, *answer);
+            }
+            Push::NoMaintenance { service } => drop(self.maintenance.remove(&service)),
+            Push::Target { id, target } => drop(self.targets.insert(key(&id), target)),
+            Push::NoTarget { service, target } => drop(self.targets.remove(&(service, target))),
+            Push::Open => self.serving = true,
+        }
+    }
+}
