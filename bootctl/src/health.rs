@@ -16,6 +16,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use init_wire::{JobSpec, Ready};
+
+const HTTP: &str = "http ";
+const EXEC: &str = "exec ";
 /// The first wait, and the least.
 const QUICKEST: Duration = Duration::from_millis(10);
 
@@ -44,6 +48,43 @@ pub(crate) enum Probe {
     Exec(Vec<String>),
     /// It has said so itself, to init.
     Notify,
+}
+
+/// What an instance is to be asked, as its environment says it. So one that an earlier app file has
+/// started is asked what it understands, and what is asked now is asked of its successors first.
+pub(crate) const ENV_PROBE: &str = "BOOTCTL_PROBE";
+
+impl Probe {
+    /// Writes it to a job. Whether it says itself that it is ready, and that it is only connected
+    /// to, need no words.
+    pub(crate) fn note(&self, spec: &mut JobSpec) {
+        let text = match self {
+            Self::Tcp => return,
+            Self::Notify => {
+                spec.ready = Ready::Notify;
+                return;
+            }
+            Self::Http(path) => format!("{HTTP}{path}"),
+            // Strings can always be written.
+            Self::Exec(words) => {
+                format!("{EXEC}{}", serde_json::to_string(words).unwrap_or_default())
+            }
+        };
+        spec.envs.insert(ENV_PROBE.into(), text);
+    }
+
+    /// What a job says.
+    pub(crate) fn of(spec: &JobSpec) -> Self {
+        if spec.ready == Ready::Notify {
+            return Self::Notify;
+        }
+        let text = spec.envs.get(ENV_PROBE).map_or("", String::as_str);
+        if let Some(path) = text.strip_prefix(HTTP) {
+            return Self::Http(path.to_owned());
+        }
+        let words = text.strip_prefix(EXEC).and_then(|text| serde_json::from_str(text).ok());
+        words.map_or(Self::Tcp, Self::Exec)
+    }
 }
 
 impl Default for Check {
@@ -201,6 +242,18 @@ mod tests {
         assert_eq!(watch.wait(&check, Duration::from_secs(3)), Duration::from_millis(300));
         assert_eq!(watch.wait(&check, Duration::from_hours(1)), check.interval);
         assert_eq!(Watch::new(Health::Ready).wait(&check, Duration::ZERO), check.interval);
+    }
+
+    #[test]
+    fn a_job_tells_what_it_is_asked() {
+        let words = ["sh".to_owned(), "-c".into(), "a \"b\"".into()];
+        for probe in
+            [Probe::Tcp, Probe::Notify, Probe::Http("/x y".into()), Probe::Exec(words.into())]
+        {
+            let mut spec = JobSpec::new("server");
+            probe.note(&mut spec);
+            assert_eq!(Probe::of(&spec), probe);
+        }
     }
 
     #[test]

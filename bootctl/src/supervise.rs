@@ -21,7 +21,7 @@ use crate::condition::uptime;
 use crate::config::{Config, Settings};
 use crate::event::Event;
 use crate::generation::{self, Generation, WantedProxy};
-use crate::health::{Check, Health};
+use crate::health::{Check, Fault, Health, Probe};
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::plan::{
@@ -180,9 +180,7 @@ impl Supervisor {
                 self.roster.lose();
             }
             Event::Health { id, pid, verdict } => {
-                let why = verdict.fault.as_ref().map(|fault| format!(": {fault}"));
-                let why = why.unwrap_or_default();
-                info!("{id} (pid {pid}) is {}{why}", told(verdict.health));
+                info!("{id} (pid {pid}) is {}", told(verdict.health, verdict.fault.as_ref()));
                 self.roster.judge(id, pid, verdict);
             }
             Event::Started { id, result } => {
@@ -373,6 +371,7 @@ impl Supervisor {
         for (id, (pid, place, job)) in processes {
             let app = self.wanted.get(&id.app).and_then(Wanted::app);
             let check = app.map_or_else(Check::default, |app| app.health.clone());
+            let check = Check { probe: Probe::of(&job.spec), ..check };
             let same = |watched: &Watched| watched.pid == pid && watched.check == check;
             if self.watches.get(&id).is_some_and(same) {
                 continue;
@@ -440,13 +439,15 @@ impl Supervisor {
     }
 }
 
-fn told(health: Health) -> &'static str {
-    match health {
+fn told(health: Health, fault: Option<&Fault>) -> String {
+    let word = match health {
         Health::Unknown => "not known yet",
+        Health::Ready if fault.is_some() => "still ready",
         Health::Ready => "ready",
         Health::Unready => "not ready",
         Health::Failing => "failing",
-    }
+    };
+    fault.map_or_else(|| word.to_owned(), |fault| format!("{word}: {fault}"))
 }
 
 /// Whether nobody listens on a port.

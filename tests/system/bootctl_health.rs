@@ -329,3 +329,19 @@ fn o13_backoff_and_fatal_are_told_and_recovered_from() {
         site.wait_for("over", "running");
     }
 }
+
+#[test]
+fn o05_a_new_check_is_asked_of_new_instances_first() {
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    site.wait_for("a", "running");
+    let pids = site.pids("a");
+    // It never answers that: what it was asked before goes on to be asked.
+    let health = "[health]\nexec = \"false\"\ninterval = \"20ms\"\nfails = 1\n";
+    site.write("a.toml", &answers(1, health));
+    let said = site.bootctl(&["reload", "--timeout", "1"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    kill(site.supervisor());
+    wait_for(&site, "a", "starting", "not ready yet: /bin/sh ended with exit code 1");
+    assert!(site.pids("a").contains(&pids[0]));
+    assert_eq!(site.get("a", "/").status, 200);
+}
