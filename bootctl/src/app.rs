@@ -98,7 +98,7 @@ impl App {
             ..JobSpec::new(self.exec.clone())
         };
         self.confinement.apply(&mut spec);
-        self.health.probe.note(&mut spec);
+        self.health.note(&mut spec);
         place.equip(&mut spec);
         spec
     }

@@ -35,6 +35,8 @@ pub(crate) struct Check {
     pub(crate) start_period: Option<Duration>,
     /// Whether one that fails is restarted.
     pub(crate) restart: bool,
+    /// How often one that says itself that it is ready has to say `WATCHDOG=1`. init sees to that.
+    pub(crate) watchdog: Option<Duration>,
 }
 
 /// What is asked.
@@ -57,7 +59,7 @@ pub(crate) const ENV_PROBE: &str = "BOOTCTL_PROBE";
 impl Probe {
     /// Writes it to a job. Whether it says itself that it is ready, and that it is only connected
     /// to, need no words.
-    pub(crate) fn note(&self, spec: &mut JobSpec) {
+    fn note(&self, spec: &mut JobSpec) {
         let text = match self {
             Self::Tcp => return,
             Self::Notify => {
@@ -87,6 +89,15 @@ impl Probe {
     }
 }
 
+impl Check {
+    /// Writes to a job what concerns it.
+    pub(crate) fn note(&self, spec: &mut JobSpec) {
+        self.probe.note(spec);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        spec.watchdog_ms = self.watchdog.map(millis);
+    }
+}
+
 impl Default for Check {
     fn default() -> Self {
         Self {
@@ -97,6 +108,7 @@ impl Default for Check {
             fails: 3,
             start_period: None,
             restart: true,
+            watchdog: None,
         }
     }
 }

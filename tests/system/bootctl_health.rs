@@ -345,3 +345,17 @@ fn o05_a_new_check_is_asked_of_new_instances_first() {
     assert!(site.pids("a").contains(&pids[0]));
     assert_eq!(site.get("a", "/").status, 200);
 }
+
+#[test]
+fn health_one_that_is_to_say_that_it_lives_and_does_not_is_restarted() {
+    let ward = Ward::new();
+    // The helper says that it is ready, and nothing after that.
+    let more = "[health]\nnotify = true\nwatchdog = \"300ms\"\n[restart]\ndelay = \"10ms\"\n";
+    let site = Site::boot(&[("a.toml", &ward.app(more))]);
+    let before = site.wait_for("a", "running")["instances"][0]["pid"].clone();
+    wait::until("it to be started again", || {
+        let view = site.wait_for("a", "running");
+        let instance = &view["instances"][0];
+        (instance["pid"] != before && instance["restarts"].as_u64() > Some(0)).then_some(())
+    });
+}

@@ -18,6 +18,7 @@ const KEYS: &[&str] = &[
     "fails",
     "start_period",
     "restart",
+    "watchdog",
 ];
 /// What can be asked. One of them, each a field and its full name.
 const PROBES: [(&str, &str); 4] = [
@@ -32,8 +33,15 @@ pub(super) fn read(section: &Section<'_>, socket: PlaceKind) -> Check {
     let default = Check::default();
     let count =
         |name, default| section.field(name).and_then(|f| f.number(1..=100)).unwrap_or(default);
+    let probe = probe(section, socket);
+    let watchdog = section.field("watchdog");
+    if let Some(field) = watchdog.filter(|_| probe != Probe::Notify) {
+        let advice = "together with notify = true; others are asked again and again by themselves";
+        field.report_key(Fault::Needs(advice));
+    }
     Check {
-        probe: probe(section, socket),
+        probe,
+        watchdog: watchdog.map(|_| positive(section, "watchdog", default.timeout)),
         interval: positive(section, "interval", default.interval),
         timeout: positive(section, "timeout", default.timeout),
         passes: count("passes", default.passes),
