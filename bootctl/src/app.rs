@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use init_wire::{Account, JobSpec, Ready, Restart, Stdio, Stop};
+use init_wire::{Account, JobSpec, Restart, Stdio, Stop};
 
 use crate::confinement::Confinement;
-use crate::health::{Check, Probe};
+use crate::health::Check;
 use crate::logs::keeping::AppLog;
 use crate::name::{AppName, Host, InstanceId};
 use crate::order::Revision;
@@ -98,19 +98,12 @@ impl App {
             stdout: output(),
             stderr: output(),
             log: self.log.capture.clone().unwrap_or_default(),
-            ready: self.ready(),
             ..JobSpec::new(self.exec.clone())
         };
         self.confinement.apply(&mut spec);
+        self.health.note(&mut spec);
         place.equip(&mut spec);
         spec
-    }
-
-    fn ready(&self) -> Ready {
-        match self.health.probe {
-            Probe::Notify => Ready::Notify,
-            Probe::Tcp | Probe::Http(_) | Probe::Exec(_) => Ready::Exec,
-        }
     }
 
     /// All apps that it waits for.

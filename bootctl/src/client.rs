@@ -86,7 +86,13 @@ impl Init {
             return Ok(());
         }
         judge(&stopped)?;
-        let cleared = self.ask(Method::DELETE, &path, nothing, QUICK).await?;
+        self.clear(id).await
+    }
+
+    /// Clears a job that has ended. It is gone afterwards, also if it never was there.
+    async fn clear(&self, id: &str) -> Result<(), InitError> {
+        let path = format!("/job/{id}");
+        let cleared = self.ask(Method::DELETE, &path, None::<&()>, QUICK).await?;
         if cleared.status == StatusCode::NOT_FOUND { Ok(()) } else { judge(&cleared) }
     }
 
@@ -121,8 +127,12 @@ impl Init {
             Err(HttpError::TooSlow(_)) => None,
             Err(error) => return Err(self.unreachable(error)),
         };
-        self.end(id, spec).await?;
-        Ok(job.map(|job| job.last_exit))
+        let Some(job) = job else {
+            self.end(id, spec).await?;
+            return Ok(None);
+        };
+        self.clear(id).await?;
+        Ok(Some(job.last_exit))
     }
 
     /// Whether init is the first process of a machine.

@@ -16,6 +16,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use init_wire::{JobSpec, Ready};
+
+const HTTP: &str = "http ";
+const EXEC: &str = "exec ";
 /// The first wait, and the least.
 const QUICKEST: Duration = Duration::from_millis(10);
 
@@ -31,6 +35,8 @@ pub(crate) struct Check {
     pub(crate) start_period: Option<Duration>,
     /// Whether one that fails is restarted.
     pub(crate) restart: bool,
+    /// How often one that says itself that it is ready has to say `WATCHDOG=1`. init sees to that.
+    pub(crate) watchdog: Option<Duration>,
 }
 
 /// What is asked.
@@ -46,6 +52,52 @@ pub(crate) enum Probe {
     Notify,
 }
 
+/// What an instance is to be asked, as its environment says it. So one that an earlier app file has
+/// started is asked what it understands, and what is asked now is asked of its successors first.
+pub(crate) const ENV_PROBE: &str = "BOOTCTL_PROBE";
+
+impl Probe {
+    /// Writes it to a job. Whether it says itself that it is ready, and that it is only connected
+    /// to, need no words.
+    fn note(&self, spec: &mut JobSpec) {
+        let text = match self {
+            Self::Tcp => return,
+            Self::Notify => {
+                spec.ready = Ready::Notify;
+                return;
+            }
+            Self::Http(path) => format!("{HTTP}{path}"),
+            // Strings can always be written.
+            Self::Exec(words) => {
+                format!("{EXEC}{}", serde_json::to_string(words).unwrap_or_default())
+            }
+        };
+        spec.envs.insert(ENV_PROBE.into(), text);
+    }
+
+    /// What a job says.
+    pub(crate) fn of(spec: &JobSpec) -> Self {
+        if spec.ready == Ready::Notify {
+            return Self::Notify;
+        }
+        let text = spec.envs.get(ENV_PROBE).map_or("", String::as_str);
+        if let Some(path) = text.strip_prefix(HTTP) {
+            return Self::Http(path.to_owned());
+        }
+        let words = text.strip_prefix(EXEC).and_then(|text| serde_json::from_str(text).ok());
+        words.map_or(Self::Tcp, Self::Exec)
+    }
+}
+
+impl Check {
+    /// Writes to a job what concerns it.
+    pub(crate) fn note(&self, spec: &mut JobSpec) {
+        self.probe.note(spec);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        spec.watchdog_ms = self.watchdog.map(millis);
+    }
+}
+
 impl Default for Check {
     fn default() -> Self {
         Self {
@@ -56,6 +108,7 @@ impl Default for Check {
             fails: 3,
             start_period: None,
             restart: true,
+            watchdog: None,
         }
     }
 }
@@ -201,6 +254,18 @@ mod tests {
         assert_eq!(watch.wait(&check, Duration::from_secs(3)), Duration::from_millis(300));
         assert_eq!(watch.wait(&check, Duration::from_hours(1)), check.interval);
         assert_eq!(Watch::new(Health::Ready).wait(&check, Duration::ZERO), check.interval);
+    }
+
+    #[test]
+    fn a_job_tells_what_it_is_asked() {
+        let words = ["sh".to_owned(), "-c".into(), "a \"b\"".into()];
+        for probe in
+            [Probe::Tcp, Probe::Notify, Probe::Http("/x y".into()), Probe::Exec(words.into())]
+        {
+            let mut spec = JobSpec::new("server");
+            probe.note(&mut spec);
+            assert_eq!(Probe::of(&spec), probe);
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@ mod supervise;
 mod table;
 mod token;
 mod verdict;
+mod watches;
 
 use std::process::ExitCode;
 

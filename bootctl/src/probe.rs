@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::client::{Init, InitError};
-use crate::health::{Check, Fault, Health, Probe, Watch};
+use crate::health::{Check, ENV_PROBE, Fault, Health, Probe, Watch};
 use crate::http::{HttpError, Server};
 use crate::name::{InstanceId, Port};
 use crate::place::Place;
@@ -130,6 +130,7 @@ fn name(id: &InstanceId) -> String {
 fn command(words: &[String], id: &InstanceId, spec: &JobSpec) -> Option<JobSpec> {
     let (program, args) = words.split_first()?;
     let mut envs = spec.envs.clone();
+    envs.remove(ENV_PROBE);
     envs.insert(ENV_MARK.into(), id.to_string());
     Some(JobSpec {
         exec: program.clone(),

@@ -112,11 +112,14 @@ pub(crate) fn remove(path: &Path) {
     drop(fs::remove_file(path));
 }
 
-/// Removes an instance's socket with its folder.
+/// Removes an instance's socket with its folder, and the folder of all with the last one.
 pub(crate) fn remove_all(spec: &JobSpec) {
     if let Some(Place::Unix(path)) = Place::of(spec) {
         remove(&path);
-        drop(path.parent().map(fs::remove_dir));
+        for folder in path.ancestors().skip(1).take(2) {
+            // One that is not empty stays.
+            drop(fs::remove_dir(folder));
+        }
     }
 }
 
@@ -145,7 +148,8 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
         assert_eq!(mode(path.parent().expect("a folder")), FOLDER);
         remove_all(&spec);
-        assert!(!folder.path().join("apps/a.1").exists());
+        assert!(!folder.path().join("apps").exists());
+        assert!(folder.path().exists());
     }
 
     #[test]

@@ -17,23 +17,21 @@ use crate::act::Hands;
 use crate::app::{App, Drain};
 use crate::client::{InitError, News};
 use crate::collecting;
-use crate::condition::uptime;
 use crate::config::{Config, Settings};
 use crate::declined::Declined;
 use crate::event::Event;
 use crate::generation::{self, Generation, WantedProxy};
-use crate::health::{Check, Health};
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::plan::{
     Action, Collector, Desired, Precedence, Proxy, Push, SeenProxy, Wanted, all_waiting, key, plan,
 };
-use crate::probe::{self, Subject};
 use crate::proxy;
 use crate::requests::Waiter;
 use crate::roster::{Roster, Told};
 use crate::store::Store;
 use crate::verdict::Trials;
+use crate::watches::{self, Watches};
 
 /// Below the runtime folder: the apps' sockets.
 const SOCKETS: &str = "apps";
@@ -71,19 +69,12 @@ pub(crate) struct Supervisor {
     /// See [`WantedProxy::outdated`].
     pub(crate) proxy_outdated: Option<Generation>,
     pub(crate) begun: Instant,
-    pub(crate) watches: BTreeMap<InstanceId, Watched>,
+    pub(crate) watches: Watches,
     /// When those that fail are looked after, if nothing happens before.
     pub(crate) look_at: Option<Instant>,
     /// Jobs that asked for a watch that is over.
     pub(crate) sweeping: BTreeSet<String>,
     reading: BTreeMap<Generation, AbortHandle>,
-}
-
-/// A process that is being probed.
-pub(crate) struct Watched {
-    pid: u32,
-    pub(crate) check: Check,
-    task: AbortHandle,
 }
 
 impl Supervisor {
@@ -107,7 +98,7 @@ impl Supervisor {
             proxy_build: String::new(),
             proxy_outdated: None,
             begun: Instant::now(),
-            watches: BTreeMap::new(),
+            watches: Watches::new(),
             look_at: None,
             sweeping: BTreeSet::new(),
             reading: BTreeMap::new(),
@@ -184,9 +175,7 @@ impl Supervisor {
                 self.roster.lose();
             }
             Event::Health { id, pid, verdict } => {
-                let why = verdict.fault.as_ref().map(|fault| format!(": {fault}"));
-                let why = why.unwrap_or_default();
-                info!("{id} (pid {pid}) is {}{why}", told(verdict.health));
+                info!("{id} (pid {pid}) is {}", watches::told(&verdict));
                 self.roster.judge(id, pid, verdict);
             }
             Event::Started { id, result } => {
@@ -375,42 +364,6 @@ impl Supervisor {
         self.roster.pushing.insert(generation, about);
     }
 
-    /// Has every process of ours probed, and none that is gone.
-    fn watch_processes(&mut self) {
-        let processes = self.roster.processes();
-        for (_, gone) in self.watches.extract_if(.., |id, _| !processes.contains_key(id)) {
-            gone.task.abort();
-        }
-        for (id, (pid, place, job)) in processes {
-            let app = self.wanted.get(&id.app).and_then(Wanted::app);
-            let check = app.map_or_else(Check::default, |app| app.health.clone());
-            let same = |watched: &Watched| watched.pid == pid && watched.check == check;
-            if self.watches.get(&id).is_some_and(same) {
-                continue;
-            }
-            let from = self.roster.health(&id, pid);
-            let age = uptime(job).unwrap_or_default();
-            let (init, spec) = (self.hands.init.clone(), job.spec.clone());
-            let subject = Subject { id: id.clone(), place, spec, age, init };
-            let tell = self.hands.tell.clone();
-            let whose = id.clone();
-            let tell = async move |verdict| {
-                tell.send(Event::Health { id: whose.clone(), pid, verdict }).await.is_ok()
-            };
-            let watch = probe::watch(check.clone(), subject, from, tell);
-            let task = tokio::spawn(watch).abort_handle();
-            if let Some(before) = self.watches.insert(id, Watched { pid, check, task }) {
-                before.task.abort();
-            }
-        }
-    }
-
-    pub(crate) fn unwatch(&mut self, id: &InstanceId) {
-        if let Some(watched) = self.watches.remove(id) {
-            watched.task.abort();
-        }
-    }
-
     /// A proxy that was started anew knows nothing: it is asked, and then told.
     fn follow_proxies(&mut self) {
         let running = self.roster.proxy_pids();
@@ -449,15 +402,6 @@ impl Supervisor {
             tokio::time::sleep(after).await;
             drop(tell.send(event).await);
         });
-    }
-}
-
-fn told(health: Health) -> &'static str {
-    match health {
-        Health::Unknown => "not known yet",
-        Health::Ready => "ready",
-        Health::Unready => "not ready",
-        Health::Failing => "failing",
     }
 }
 

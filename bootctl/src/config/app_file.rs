@@ -14,10 +14,12 @@ use init_wire::{Policy, Restart, SignalName, Stop};
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
 use super::{health, limits, log_section, site_section};
-use crate::app::{App, DEFAULT_PATH, Drain, ENV_APP, ENV_INSTANCE, ENV_REVISION, PATIENCE};
+use crate::app::{App, DEFAULT_PATH, Drain, PATIENCE};
 use crate::name::AppName;
 use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
 
+/// How the variables begin that tell bootctl about its own jobs.
+const OURS: &str = "BOOTCTL_";
 /// Where an app file stands, and what surrounds it.
 pub(crate) struct Surroundings<'a> {
     /// The folder that holds the file, absolute.
@@ -116,7 +118,8 @@ fn join(folder: &Path, text: &str) -> String {
 fn environment(section: &Section<'_>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
     for field in section.fields() {
-        if [ENV_APP, ENV_INSTANCE, ENV_PORT, ENV_SOCKET, ENV_REVISION].contains(&field.name()) {
+        let is_ours = field.name().starts_with(OURS);
+        if is_ours || [ENV_PORT, ENV_SOCKET].contains(&field.name()) {
             field.report_key(Fault::Reserved);
         } else if field.name().is_empty() || field.name().contains(['=', '\0']) {
             let instead = "a variable's name is not empty and holds no `=`";

@@ -116,6 +116,13 @@ pub(super) const APP: &[Key] = &[
         "Whether one that was ready, and is not any more, is started again.",
     ),
     key(
+        "health.watchdog",
+        SPAN,
+        "",
+        "\"30s\"",
+        "With notify: it is started again when it has not said for so long that it is well.",
+    ),
+    key(
         "restart.policy",
         Choice(&["never", "on-failure", "always"]),
         "\"always\"",

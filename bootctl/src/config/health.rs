@@ -15,8 +15,15 @@ const PROBES: [(&str, &str); 4] = [
 
 pub(super) fn read(section: &Section<'_>, socket: PlaceKind) -> Check {
     let default = Check::default();
+    let probe = probe(section, socket);
+    let watchdog = section.field("watchdog");
+    if let Some(field) = watchdog.filter(|_| probe != Probe::Notify) {
+        let advice = "together with notify = true; others are asked again and again by themselves";
+        field.report_key(Fault::Needs(advice));
+    }
     Check {
-        probe: probe(section, socket),
+        probe,
+        watchdog: section.get("watchdog", Field::duration),
         interval: section.get("interval", Field::duration).unwrap_or(default.interval),
         timeout: section.get("timeout", Field::duration).unwrap_or(default.timeout),
         passes: section.get("passes", Field::number).unwrap_or(default.passes),

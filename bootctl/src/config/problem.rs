@@ -65,6 +65,8 @@ pub(crate) enum Fault {
     NoApp { name: AppName, nearest: Option<String> },
     #[error("leads in a circle, {path}: none of them could ever start; remove one of the steps")]
     Circle { path: String },
+    #[error("has a meaning only {0}")]
+    Needs(&'static str),
     #[error("is set by bootctl itself; use another name")]
     Reserved,
     #[error("gives the app its name, which {0}; rename the file")]

@@ -245,6 +245,8 @@ fn an_app_is_asked_in_one_way() {
     let all = probe("start_period = \"1m\"\nrestart = false\nfails = 5");
     assert_eq!((all.start_period, all.restart), (Some(Duration::from_mins(1)), false));
     assert_eq!(probe("").start_period, None);
+    let dog = probe("notify = true\nwatchdog = \"5s\"");
+    assert_eq!(dog.watchdog, Some(Duration::from_secs(5)));
     for (text, expected) in [
         (
             "http = \"/\"\nexec = \"x\"",
@@ -253,6 +255,11 @@ fn an_app_is_asked_in_one_way() {
         (
             "notify = false",
             "3:10: `health.notify` is \"false\"; leave it out, or write http = \"/path\"",
+        ),
+        (
+            "watchdog = \"5s\"",
+            "3:1: `health.watchdog` has a meaning only together with notify = true; others are \
+             asked again and again by themselves",
         ),
         ("exec = []", "3:8: `health.exec` is missing; name the program that asks"),
         (
