@@ -2,7 +2,8 @@
 //! and the file's mode and owner stay.
 //!
 //! It refuses to touch what it cannot read. The new text is written beside the file, and takes its place
-//! when it is on the disk.
+//! when it is on the disk. Who writes holds a lock of it, so that what a killed one has left can be told
+//! and swept away.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -10,6 +11,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, Table, Value};
+
+/// How the names of new texts end, until they take the place of the old ones.
+const BESIDE: &str = ".toml.new";
 
 /// Why a file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +90,8 @@ impl Edit {
             Ok(()) | Err(_) => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        // Where there are no locks, nothing is swept away.
+        drop(file.lock());
         let written = file
             .write_all(self.document.to_string().as_bytes())
             .and_then(|()| own_as(&file, &before))
@@ -98,6 +104,23 @@ impl Edit {
         }
         written?;
         File::open(folder)?.sync_all()
+    }
+}
+
+/// Removes from a folder what writers have left there that were killed.
+pub(crate) fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let bytes = name.as_encoded_bytes();
+        let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !plain || !bytes.starts_with(b".") || !bytes.ends_with(BESIDE.as_bytes()) {
+            continue;
+        }
+        let left = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if left {
+            // It is in nobody's way; the next one who edits that file removes it as well.
+            drop(fs::remove_file(entry.path()));
+        }
     }
 }
 
@@ -159,6 +182,21 @@ mod tests {
         assert!(error.to_string().contains("is not TOML, so nothing was changed"), "{error}");
         let error = edited("env = 5\n", &["env", "A"], "1").expect_err("no table");
         assert!(error.to_string().contains("`env` that is no table"), "{error}");
+    }
+
+    #[test]
+    fn what_a_killed_writer_has_left_is_swept_away_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = ["a.toml", ".a.toml.new", ".b.toml.new", ".b.toml", "c.toml.new"];
+        for name in names {
+            fs::write(folder.path().join(name), "exec = \"node\"\n").expect("written");
+        }
+        let writer = File::open(folder.path().join(".b.toml.new")).expect("there");
+        writer.lock().expect("nobody else has it");
+        sweep(folder.path());
+        let there = |name: &&str| folder.path().join(name).exists();
+        let left: Vec<_> = names.into_iter().filter(there).collect();
+        assert_eq!(left, ["a.toml", ".b.toml.new", ".b.toml", "c.toml.new"]);
     }
 
     #[test]

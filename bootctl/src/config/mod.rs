@@ -65,6 +65,12 @@ pub(crate) fn app_path(folder: &Path, name: &AppName) -> PathBuf {
     folder.join("apps").join(format!("{name}.toml"))
 }
 
+/// Removes what was left by somebody who was killed while changing a file.
+pub(crate) fn sweep(folder: &Path) {
+    edit::sweep(folder);
+    edit::sweep(&folder.join("apps"));
+}
+
 /// Reads everything below `folder`.
 pub(crate) fn load(folder: &Path) -> Result<Config, ConfigError> {
     let absolute = fs::canonicalize(folder).map_err(|source| {

@@ -117,7 +117,8 @@ impl Model {
         let Some(app) = self.apps.get(name) else {
             return Some(format!("{name} was never declared, and has {live} instances"));
         };
-        let most = app.most as usize + 1;
+        // One more than wanted takes part, while as many may finish what they have begun.
+        let most = 2 * app.most as usize + 1;
         (live > most).then(|| format!("{name} has {live} instances, and {most} are the most"))
     }
 }
@@ -146,11 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn one_more_than_wanted_is_the_most() {
+    fn one_more_than_wanted_and_as_many_that_finish_are_the_most() {
         let mut model = Model::default();
         model.declare("a", 2, 0);
-        assert_eq!(model.judge_count("a", 3), None);
-        assert!(model.judge_count("a", 4).is_some());
+        assert_eq!(model.judge_count("a", 5), None);
+        assert!(model.judge_count("a", 6).is_some());
         assert!(model.judge_count("b", 1).is_some());
     }
 }
