@@ -68,7 +68,7 @@ pub const CAST: &[Player] = &[
     },
     Player {
         name: "handed.test",
-        lines: "socket = \"fd\"\n",
+        lines: "socket = \"fd\"\n[health]\nhttp = \"/\"\n",
         verbs: ANY,
         counts: &[0, 1, 3],
         ..PLAIN

@@ -153,12 +153,19 @@ fn rest(
     before: &BTreeMap<&'static str, BTreeSet<u32>>,
 ) -> BTreeMap<&'static str, BTreeSet<u32>> {
     let record = &desk.record;
-    wait::until("the config to be taken over", || {
+    let by = Instant::now() + wait::PATIENCE;
+    loop {
         let fate = ask::put(&desk.socket, "/reload?timeout_ms=5000");
         record.note(format!("rest: reload: {}", fate.told()));
-        (fate.made() == model::Made::Surely).then_some(())
-    });
-    let by = Instant::now() + wait::PATIENCE;
+        if fate.made() == model::Made::Surely {
+            break;
+        }
+        if Instant::now() > by {
+            record.violation("the config is not taken over".into());
+            record.check();
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
     let found = loop {
         let model = record.model().clone();
         let found = Found::look(site);
