@@ -112,9 +112,12 @@ impl Store {
         let new = self.folder.join(NEW);
         let previous = self.folder.join("state.json.previous");
         let mut file = File::create(&new)?;
-        file.write_all(&text)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
+        let written = file.write_all(&text).and_then(|()| file.write_all(b"\n"));
+        if let Err(error) = written.and_then(|()| file.sync_all()) {
+            // Half of it would only take room, which may be what there is none of.
+            drop(fs::remove_file(&new));
+            return Err(error);
+        }
         match fs::remove_file(&previous).and_then(|()| fs::hard_link(&path, &previous)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // The first or second time; a link that fails for another reason fails below.

@@ -6,6 +6,7 @@ mod bootctl_apps;
 mod bootctl_attach;
 mod bootctl_config;
 mod bootctl_crash;
+mod bootctl_faults;
 mod bootctl_proxy;
 mod bootctl_roll;
 mod bootctl_socket;

@@ -14,6 +14,7 @@ mod problem;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod text;
 pub(crate) mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,7 +114,7 @@ fn app_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 }
 
 fn read_settings(config: &mut Config, path: &Path) {
-    let read = match fs::read_to_string(path) {
+    let read = match text::read(path) {
         Ok(text) => main_file::read(Reader::new(shown(path), &text)),
         Err(error) if error.kind() == ErrorKind::NotFound => return,
         Err(error) => Err(vec![unreadable(path, error)]),
@@ -136,7 +137,7 @@ fn read_app(config: &mut Config, path: &Path, surroundings: &Surroundings<'_>) {
     if name.as_str() == generation::JOB {
         return config.problems.push(whole_file(path, Fault::ProxyName));
     }
-    let read = match fs::read_to_string(path) {
+    let read = match text::read(path) {
         Ok(text) => app_file::read(Reader::new(shown(path), &text), name.clone(), surroundings),
         Err(error) => Err(vec![unreadable(path, error)]),
     };
@@ -171,7 +172,7 @@ fn refuse_shared_hosts(config: &mut Config, folder: &Path) {
 }
 
 fn shared_host(path: &Path, host: &Host, taken_by: AppName) -> Problem {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = text::read(path).unwrap_or_default();
     let document = toml_edit::Document::parse(text.as_str()).ok();
     let span = document.as_ref().and_then(|document| {
         let array = document.get("alias")?.as_array()?;
