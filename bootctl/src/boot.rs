@@ -80,6 +80,7 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
         {
             return Err(BootError::Settings(problem.clone()));
         }
+        config::write::sweep(&boot.config);
         let store = Store::open(&boot.state_dir)?;
         fs::create_dir_all(&boot.run_dir)
             .map_err(|source| BootError::Folder { path: boot.run_dir.clone(), source })?;

@@ -22,6 +22,7 @@ pub(crate) fn state(life: Life, job: &JobInfo) -> InstanceState {
         Life::Running(Health::Ready) => InstanceState::Ready,
         Life::Running(Health::Failing) => InstanceState::Unhealthy,
         Life::Leaving => InstanceState::Stopping,
+        Life::Stopped => InstanceState::Stopped,
         Life::Ended if job.status == Status::Success => InstanceState::Stopped,
         Life::Ended if job.spec.restart.policy == Policy::Never => InstanceState::Failed,
         Life::Ended => InstanceState::Fatal,

@@ -90,7 +90,7 @@ impl Supervisor {
     fn forget_held(&mut self, observed: &Observed) {
         let lives = |(_, seen): (_, &Seen)| match seen.life {
             Life::Asked | Life::Coming | Life::Running(_) => true,
-            Life::Leaving | Life::Ended => false,
+            Life::Leaving | Life::Stopped | Life::Ended => false,
         };
         let gone = |order: &Order| {
             let none_earlier = earlier(order, observed).next().is_none();

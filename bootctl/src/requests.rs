@@ -104,10 +104,14 @@ impl Supervisor {
 
     /// Answers those whose wait is over.
     pub(crate) fn answer_waiters(&mut self) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let observed = self.roster.observed();
         let waiting: Vec<u64> = self.waiters.keys().copied().collect();
         for number in waiting {
             let Some(waiter) = self.waiters.get(&number) else { continue };
-            let reply = match self.judge(&waiter.goal) {
+            let reply = match self.judge(&waiter.goal, &observed) {
                 Standing::Working(_) => continue,
                 Standing::Reached => self.reply(&waiter.goal),
                 Standing::Failed(why) => {
@@ -122,7 +126,8 @@ impl Supervisor {
     /// A client's time is over.
     pub(crate) fn expire(&mut self, number: u64) {
         let Some(waiter) = self.waiters.get(&number) else { return };
-        let Standing::Working(what) = self.judge(&waiter.goal) else { return };
+        let observed = self.roster.observed();
+        let Standing::Working(what) = self.judge(&waiter.goal, &observed) else { return };
         let message = format!(
             "not there yet when the time was over: {what}; it goes on, `bootctl status` shows \
              how far it is"
@@ -159,31 +164,30 @@ impl Supervisor {
         });
     }
 
-    fn judge(&self, goal: &Goal) -> Standing {
+    fn judge(&self, goal: &Goal, observed: &Observed) -> Standing {
         match goal {
             Goal::Running(name) | Goal::Restarted(name) => match self.wanted.get(name) {
-                Some(Wanted::Running(_)) => self.standing(name),
+                Some(Wanted::Running(_)) => self.standing(name, observed),
                 other => Standing::Failed(crossed(name, other)),
             },
             Goal::Stopped(name) => match self.wanted.get(name) {
-                Some(Wanted::Stopped(_)) | None => self.standing(name),
+                Some(Wanted::Stopped(_)) | None => self.standing(name, observed),
                 other => Standing::Failed(crossed(name, other)),
             },
-            Goal::Proxy => self.proxy_standing(),
-            Goal::Everything => self.overall(),
+            Goal::Proxy => self.proxy_standing(observed),
+            Goal::Everything => self.overall(observed),
         }
     }
 
-    fn standing(&self, name: &AppName) -> Standing {
-        let observed = self.roster.observed();
-        standing(name, self.wanted.get(name), &self.roster, &observed, self.trouble(name))
+    fn standing(&self, name: &AppName, observed: &Observed) -> Standing {
+        standing(name, self.wanted.get(name), &self.roster, observed, self.trouble(name))
     }
 
     /// The first failure, else the first that is not there yet.
-    fn overall(&self) -> Standing {
+    fn overall(&self, observed: &Observed) -> Standing {
         let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
-        names.extend(self.roster.observed().instances.into_keys().map(|id| id.app));
-        let mut overall = self.proxy_standing();
+        names.extend(observed.instances.keys().map(|id| id.app.clone()));
+        let mut overall = self.proxy_standing(observed);
         if overall == Standing::Reached && !self.roster.pushing.is_empty() {
             overall = Standing::Working("the proxy is being told what has changed".into());
         }
@@ -191,7 +195,7 @@ impl Supervisor {
             return Standing::Failed(refused);
         }
         for name in names {
-            match self.standing(&name) {
+            match self.standing(&name, observed) {
                 Standing::Reached => {}
                 failed @ Standing::Failed(_) => return failed,
                 working @ Standing::Working(_) => {
@@ -205,10 +209,10 @@ impl Supervisor {
     }
 
     /// Whether the proxy runs as the config says.
-    fn proxy_standing(&self) -> Standing {
-        let (wanted, observed) = (self.desired().proxy, self.roster.observed());
+    fn proxy_standing(&self, observed: &Observed) -> Standing {
+        let wanted = (!self.winding_down).then(|| self.wanted_proxy());
         let trouble = self.proxy_trouble.as_deref();
-        proxy_standing(wanted.as_ref(), &self.roster, &observed, trouble)
+        proxy_standing(wanted.as_ref(), &self.roster, observed, trouble)
     }
 
     /// Whether somebody waits for a restart of this app.
@@ -240,7 +244,7 @@ impl Supervisor {
                 connected: self.roster.is_current,
                 winding_down: self.winding_down,
             },
-            proxy: proxy_view(listen, &self.roster, &observed, self.proxy_standing()),
+            proxy: proxy_view(listen, &self.roster, &observed, self.proxy_standing(&observed)),
             logs: Some(self.logs_view(&observed.collector)),
             apps: apps.collect(),
             problems: self.problems.iter().cloned().chain(self.declined.sentences()).collect(),

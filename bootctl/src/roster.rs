@@ -20,6 +20,9 @@ use crate::plan::{
 use crate::probe::{Verdict, asks};
 use crate::verdict::PATIENCE;
 
+/// Why a job has ended that was stopped, in init's words.
+const STOPPED: &str = "stopped on request";
+
 /// All that is known.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
@@ -422,6 +425,7 @@ impl Roster {
             (Status::Running, Some(pid)) => Life::Running(self.health(id, pid)),
             (Status::Running, None) | (Status::Starting | Status::Backoff, _) => Life::Coming,
             (Status::Stopping, _) => Life::Leaving,
+            (Status::Success, _) if job.why == STOPPED => Life::Stopped,
             (Status::Success | Status::Failed, _) => Life::Ended,
         }
     }
@@ -526,6 +530,21 @@ mod tests {
         assert_eq!(life(&roster), Some(Life::Leaving));
         roster.take(JobEvent::Gone { seq: 2, id: "a.1".into() });
         assert_eq!(life(&roster), None);
+    }
+
+    #[test]
+    fn what_somebody_had_stopped_and_did_not_clear_has_not_failed() {
+        for (status, why, expected) in [
+            (Status::Success, STOPPED, Life::Stopped),
+            (Status::Success, "ended with exit code 0", Life::Ended),
+            (Status::Failed, "ended with exit code 1", Life::Ended),
+        ] {
+            let mut roster = Roster::default();
+            let JobEvent::Job { seq, mut job } = event(status, 7) else { panic!("it is a job") };
+            job.why = why.into();
+            roster.take(JobEvent::Job { seq, job });
+            assert_eq!(life(&roster), Some(expected), "{why}");
+        }
     }
 
     #[test]

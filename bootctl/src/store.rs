@@ -13,6 +13,9 @@ use tracing::error;
 use crate::name::AppName;
 use crate::record::{self, Record, RecordError, Records};
 
+/// The file that is to take the place of `state.json`.
+const NEW: &str = "state.json.new";
+
 /// The file and what it holds.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -35,6 +38,8 @@ impl Store {
     /// Reads what there is.
     pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join("state.json");
+        // What a killed one has not brought to its end was not answered either.
+        drop(fs::remove_file(folder.join(NEW)));
         let records = match read(&path) {
             Ok(records) => records,
             Err(error @ StoreError::Read { .. }) => return Err(error),
@@ -104,12 +109,15 @@ impl Store {
         let text = record::write(records)?;
         fs::create_dir_all(&self.folder)?;
         let path = self.folder.join("state.json");
-        let new = self.folder.join("state.json.new");
+        let new = self.folder.join(NEW);
         let previous = self.folder.join("state.json.previous");
         let mut file = File::create(&new)?;
-        file.write_all(&text)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
+        let written = file.write_all(&text).and_then(|()| file.write_all(b"\n"));
+        if let Err(error) = written.and_then(|()| file.sync_all()) {
+            // Half of it would only take room, which may be what there is none of.
+            drop(fs::remove_file(&new));
+            return Err(error);
+        }
         match fs::remove_file(&previous).and_then(|()| fs::hard_link(&path, &previous)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // The first or second time; a link that fails for another reason fails below.
@@ -157,7 +165,9 @@ mod tests {
         store.set_stopped(&app("a"), true).expect("written");
         store.set_stopped(&app("b"), true).expect("written");
         store.set_stopped(&app("a"), false).expect("written");
+        fs::write(state.join(NEW), "half").expect("written");
         let again = Store::open(&state).expect("read");
+        assert!(!state.join(NEW).exists(), "what a killed one has left is removed");
         assert!(!again.is_stopped(&app("a")) && again.is_stopped(&app("b")));
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::task::AbortHandle;
+use tokio::time::timeout_at;
 use tracing::{info, warn};
 
 use crate::act::Hands;
@@ -140,18 +141,26 @@ impl Supervisor {
 
     /// Works until it has wound down.
     pub(crate) async fn run(mut self, mut events: Receiver<Event>) {
+        let mut rested = Instant::now();
         while let Some(event) = self.next(&mut events).await {
             if let Some(event) = event {
                 self.take(event);
             }
-            while let Ok(event) = events.try_recv() {
+            // No more than half of the time is spent on plans, however many apps and events there are.
+            while let Ok(Some(event)) = timeout_at(rested.into(), events.recv()).await {
                 self.take(event);
             }
+            let begun = Instant::now();
             self.settle();
             self.answer_waiters();
             if self.winding_down && self.is_done() {
                 return;
             }
+            rested = begun
+                .elapsed()
+                .checked_mul(2)
+                .and_then(|both| begun.checked_add(both))
+                .unwrap_or(begun);
         }
     }
 
@@ -160,7 +169,7 @@ impl Supervisor {
         let Some(deadline) = self.trials.next_deadline() else {
             return events.recv().await.map(Some);
         };
-        match tokio::time::timeout_at(deadline.into(), events.recv()).await {
+        match timeout_at(deadline.into(), events.recv()).await {
             Ok(event) => event.map(Some),
             Err(_) => Some(None),
         }
@@ -293,18 +302,23 @@ impl Supervisor {
         if self.winding_down {
             return Desired { precedence: self.precedence(), ..Desired::default() };
         }
-        let (exec, run_dir) = (self.proxy_program(), &self.hands.run_dir);
-        let proxy = proxy::wanted(&self.settings, &exec, &self.proxy_build, run_dir);
         Desired {
             apps: self.wanted.clone(),
-            proxy: Some(WantedProxy { outdated: self.proxy_outdated, ..proxy }),
+            proxy: Some(self.wanted_proxy()),
             collector: Some(Box::new(self.wanted_collector())),
             first_port: Some(self.settings.first_port),
-            sockets: run_dir.join(SOCKETS),
+            sockets: self.hands.run_dir.join(SOCKETS),
             precedence: Precedence::new(),
             front: self.settings.proxy.front.clone(),
             origin: self.settings.proxy.origin(),
         }
+    }
+
+    /// The proxy as long as nothing winds down.
+    pub(crate) fn wanted_proxy(&self) -> WantedProxy {
+        let (exec, run_dir) = (self.proxy_program(), &self.hands.run_dir);
+        let proxy = proxy::wanted(&self.settings, &exec, &self.proxy_build, run_dir);
+        WantedProxy { outdated: self.proxy_outdated, ..proxy }
     }
 
     /// Whom each app names.

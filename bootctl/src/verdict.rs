@@ -146,6 +146,7 @@ impl Stay {
             | Life::Coming
             | Life::Running(Health::Unknown | Health::Unready | Health::Failing)
             | Life::Leaving
+            | Life::Stopped
             | Life::Ended => Self { waits: self.waits.or(Some(now)), ..self },
         }
     }
@@ -158,7 +159,7 @@ impl Stay {
             Life::Coming | Life::Running(Health::Unready | Health::Failing) if dies => {
                 Some(Cause::Dies)
             }
-            Life::Running(Health::Ready) | Life::Leaving => None,
+            Life::Running(Health::Ready) | Life::Leaving | Life::Stopped => None,
             Life::Asked | Life::Coming | Life::Running(_) => slow.then_some(Cause::Slow(patience)),
         }
     }
@@ -188,7 +189,9 @@ fn current<'a>(
     observed: &'a Observed,
 ) -> impl Iterator<Item = (&'a InstanceId, &'a Seen)> {
     let here = instances_of(&order.app.name, observed);
-    here.filter(|(id, seen)| seen.life != Life::Leaving && order.is_current(id, seen))
+    here.filter(|(id, seen)| {
+        !matches!(seen.life, Life::Leaving | Life::Stopped) && order.is_current(id, seen)
+    })
 }
 
 /// Instances of earlier orders that live.
@@ -198,7 +201,8 @@ pub(crate) fn earlier<'a>(
 ) -> impl Iterator<Item = (&'a InstanceId, &'a Seen)> {
     let here = instances_of(&order.app.name, observed);
     here.filter(|(id, seen)| {
-        !matches!(seen.life, Life::Leaving | Life::Ended) && !order.is_current(id, seen)
+        !matches!(seen.life, Life::Leaving | Life::Stopped | Life::Ended)
+            && !order.is_current(id, seen)
     })
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::binaries::program;
@@ -21,7 +21,17 @@ use crate::wait;
 pub struct Site {
     pub init: Init,
     pub proxy: SocketAddr,
+    /// The job that bootctl is.
+    supervisor: &'static str,
     folder: TempDir,
+}
+
+/// The files of a site that does not run yet, and how it is started.
+struct Plan {
+    folder: TempDir,
+    proxy: SocketAddr,
+    /// bootctl's program and its words.
+    words: Vec<String>,
 }
 
 /// What a command said.
@@ -48,44 +58,32 @@ impl Site {
     /// The same under an init with options.
     #[track_caller]
     pub fn boot_under(options: &[&str], apps: &[(&str, &str)], proxy_table: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let open = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(folder.path(), open).expect("it is ours");
-        let conf = folder.path().join("conf");
-        fs::create_dir_all(conf.join("apps")).expect("a config folder");
-        let first = first_port();
-        let main = format!("[ports]\nfirst = {first}\n{proxy_table}");
-        fs::write(conf.join("bootctl.toml"), main).expect("written");
-        for (name, text) in apps {
-            fs::write(conf.join("apps").join(name), text).expect("written");
-        }
-        let proxy = unused_address();
-        let bootctl = program("bootctl");
-        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-        let words = [
-            "--boot-exit".to_owned(),
-            "respawn".into(),
-            "--".into(),
-            text(&bootctl),
-            "boot".into(),
-            "--config".into(),
-            text(&conf),
-            "--proxy-listen".into(),
-            proxy.to_string(),
-            "--run-dir".into(),
-            text(&folder.path().join("run")),
-            "--state-dir".into(),
-            text(&folder.path().join("state")),
-            "--log-dir".into(),
-            text(&folder.path().join("log")),
-        ];
-        let words: Vec<&str> =
-            options.iter().copied().chain(words.iter().map(String::as_str)).collect();
-        let site = Self { init: Init::start(&words), proxy, folder };
+        let Plan { folder, proxy, words } = Plan::write(apps, proxy_table);
+        let before = options.iter().copied().chain(["--boot-exit", "respawn", "--"]);
+        let words: Vec<&str> = before.chain(words.iter().map(String::as_str)).collect();
+        let init = Init::start(&words);
+        Self { init, proxy, supervisor: "boot", folder }.answering()
+    }
+
+    /// The same with bootctl as a plain job of that name, which is started again at once when it ends.
+    #[track_caller]
+    pub fn boot_as_job(name: &'static str, apps: &[(&str, &str)], proxy_table: &str) -> Self {
+        let Plan { folder, proxy, mut words } = Plan::write(apps, proxy_table);
+        let init = Init::start(&[]);
+        words.extend(["--init".to_owned(), init.api().to_string()]);
+        let (exec, args) = words.split_first().expect("a program");
+        let restart = json!({"policy": "always", "delay_ms": 1, "factor": 1.0});
+        let spec = json!({"exec": exec, "args": args, "restart": restart});
+        init.launch_job(name, &spec);
+        Self { init, proxy, supervisor: name, folder }.answering()
+    }
+
+    #[track_caller]
+    fn answering(self) -> Self {
         wait::until("bootctl to answer", || {
-            (site.bootctl(&["status"]).code == Some(0)).then_some(())
+            (self.bootctl(&["status"]).code == Some(0)).then_some(())
         });
-        site
+        self
     }
 
     /// Where its files are.
@@ -173,20 +171,59 @@ impl Site {
     /// What the newest proxy has, from its control socket.
     #[track_caller]
     pub fn proxy_state(&self) -> proxyd_wire::State {
-        let socket = format!("run/{}.sock", self.proxy_job());
-        let mut stream = UnixStream::connect(self.folder().join(socket)).expect("it listens");
+        self.proxy_state_of(&self.proxy_job()).expect("it answers")
+    }
+
+    /// The same of the generation that is this job, if it answers.
+    pub fn proxy_state_of(&self, job: &str) -> Option<proxyd_wire::State> {
+        let socket = self.folder().join(format!("run/{job}.sock"));
+        let mut stream = UnixStream::connect(socket).ok()?;
         let request = b"GET /state HTTP/1.1\r\nHost: proxyd\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).expect("it reads");
+        stream.write_all(request).ok()?;
         let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).expect("it answers");
-        let answer = Answer::parse(&bytes).expect("an answer");
-        serde_json::from_str(&answer.body).expect("a state")
+        stream.read_to_end(&mut bytes).ok()?;
+        let answer = Answer::parse(&bytes)?;
+        Some(serde_json::from_str(&answer.body).expect("a state"))
     }
 
     /// bootctl's own pid.
     #[track_caller]
     pub fn supervisor(&self) -> u64 {
-        self.init.job("boot")["pid"].as_u64().expect("it runs")
+        self.init.job(self.supervisor)["pid"].as_u64().expect("it runs")
+    }
+}
+
+impl Plan {
+    #[track_caller]
+    fn write(apps: &[(&str, &str)], proxy_table: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(folder.path(), open).expect("it is ours");
+        let conf = folder.path().join("conf");
+        fs::create_dir_all(conf.join("apps")).expect("a config folder");
+        let first = first_port();
+        let main = format!("[ports]\nfirst = {first}\n{proxy_table}");
+        fs::write(conf.join("bootctl.toml"), main).expect("written");
+        for (name, text) in apps {
+            fs::write(conf.join("apps").join(name), text).expect("written");
+        }
+        let proxy = unused_address();
+        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        let words = vec![
+            text(&program("bootctl")),
+            "boot".into(),
+            "--config".into(),
+            text(&conf),
+            "--proxy-listen".into(),
+            proxy.to_string(),
+            "--run-dir".into(),
+            text(&folder.path().join("run")),
+            "--state-dir".into(),
+            text(&folder.path().join("state")),
+            "--log-dir".into(),
+            text(&folder.path().join("log")),
+        ];
+        Self { folder, proxy, words }
     }
 }
 

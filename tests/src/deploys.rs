@@ -113,6 +113,12 @@ pub fn kills(serves: &[&str], rounds: usize) -> Outcome {
 fn outcome(rounds: usize, begun: Instant, load: Load, killed: &[Instant]) -> Outcome {
     let took = begun.elapsed();
     let fates = load.stop();
+    let (failed, in_flight) = lost(&fates, killed);
+    Outcome { rounds, took, in_flight, fates, failed }
+}
+
+/// The requests that must not have failed, and how many others were in flight when the proxy was killed.
+pub fn lost(fates: &Fates, killed: &[Instant]) -> (Vec<Failure>, usize) {
     let failures = fates.failures.lock().unwrap().clone();
     let all = failures.len();
     // Only what was under way on a connection that a killed proxy had.
@@ -121,7 +127,8 @@ fn outcome(rounds: usize, begun: Instant, load: Load, killed: &[Instant]) -> Out
         killed.iter().any(|kill| before(kill) && failure.begun < *kill + PAUSE_AT_MOST)
     };
     let failed: Vec<Failure> = failures.into_iter().filter(|failure| !cut(failure)).collect();
-    Outcome { rounds, took, in_flight: all - failed.len(), fates, failed }
+    let in_flight = all - failed.len();
+    (failed, in_flight)
 }
 
 /// A client that pauses between two requests learns of a kill with the next.

@@ -20,6 +20,7 @@ mod site_keys;
 mod site_section;
 #[cfg(test)]
 mod tests;
+mod text;
 mod units;
 pub(crate) mod write;
 
@@ -122,7 +123,7 @@ pub(crate) fn app_path(folder: &Path, name: &AppName) -> PathBuf {
 fn read(path: &Path, draft: Option<&Draft<'_>>) -> io::Result<String> {
     match draft {
         Some(draft) if draft.path == path => Ok(draft.text.to_owned()),
-        Some(_) | None => fs::read_to_string(path),
+        Some(_) | None => text::read(path),
     }
 }
 

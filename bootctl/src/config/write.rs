@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 /// What a new file may be read by.
 const MODE: u32 = 0o644;
+/// How the names of new texts end, until they take the place of the old ones.
+const BESIDE: &str = ".toml.new";
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,23 @@ pub(crate) fn create(lock: &Lock, path: &Path, text: &str) -> Result<(), WriteEr
         return Err(WriteError::Exists(path.to_owned()));
     }
     replace(lock, path, text)
+}
+
+/// Removes what was left by a command that was killed while it changed a file.
+pub(crate) fn sweep(folder: &Path) {
+    // Somebody who holds it is at work, and removes what is left himself.
+    let Ok(_lock) = Lock::take_at_once(folder) else { return };
+    for folder in [folder.to_owned(), folder.join("apps")] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let bytes = name.as_encoded_bytes();
+            let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if plain && bytes.starts_with(b".") && bytes.ends_with(BESIDE.as_bytes()) {
+                // It is in nobody's way, and removed by whoever changes that file next.
+                drop(fs::remove_file(entry.path()));
+            }
+        }
+    }
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {

@@ -118,6 +118,8 @@ pub(crate) enum Life {
     Running(Health),
     /// It is on its way out.
     Leaving,
+    /// Somebody had it stopped, and did not come to clear it: it is nobody's failure.
+    Stopped,
     /// It has ended and init does not start it again.
     Ended,
 }
@@ -248,6 +250,8 @@ struct Crew<'a> {
     current: Vec<Member<'a>>,
     /// As an earlier one said.
     outdated: Vec<Member<'a>>,
+    /// Those that are in nobody's hands any more.
+    stopped: Vec<Member<'a>>,
     /// Whether it is too early to judge who serves.
     in_doubt: bool,
     /// Whether the outdated ones are to go on instead of the current ones.
@@ -272,11 +276,21 @@ impl<'a> Crew<'a> {
             Wanted::Running(order) => (Some(order), order.app.instances as usize),
             Wanted::Stopped(_) => (None, 0),
             Wanted::AsItIs => {
-                let (current, outdated) = (Vec::new(), Vec::new());
-                return Self { wanted: 0, current, outdated, in_doubt: false, held: false };
+                let (current, outdated, stopped) = (Vec::new(), Vec::new(), Vec::new());
+                return Self {
+                    wanted: 0,
+                    current,
+                    outdated,
+                    stopped,
+                    in_doubt: false,
+                    held: false,
+                };
             }
         };
-        let here = || instances_of(name, observed).filter(|(_, seen)| seen.life != Life::Leaving);
+        let of = |left: fn(Life) -> bool| {
+            instances_of(name, observed).filter(move |(_, seen)| left(seen.life))
+        };
+        let here = || of(|life| !matches!(life, Life::Leaving | Life::Stopped));
         let is_current =
             |id: &InstanceId, seen: &Seen| order.is_some_and(|order| order.is_current(id, seen));
         let member = |(id, seen): (&'a InstanceId, &'a Seen)| Member {
@@ -288,6 +302,7 @@ impl<'a> Crew<'a> {
             wanted: count,
             current: here().filter(|(id, seen)| is_current(id, seen)).map(member).collect(),
             outdated: here().filter(|(id, seen)| !is_current(id, seen)).map(member).collect(),
+            stopped: of(|life| life == Life::Stopped).map(member).collect(),
             in_doubt: observed.is_any_proxy_unknown()
                 || here().any(|(_, seen)| seen.life == Life::Running(Health::Unknown)),
             held: order.is_some_and(|order| verdict::is_held(order, observed)),
@@ -335,6 +350,7 @@ impl<'a> Crew<'a> {
             // A current one that does not serve yet must not push out one that does.
             gone.extend(beyond(self.wanted, &self.current));
         }
+        gone.extend(&self.stopped);
         gone.retain(|member| member.life != Life::Asked);
         gone.sort_by_key(|member| std::cmp::Reverse(member.id));
         gone.into_iter().map(|member| member.id.clone()).collect()

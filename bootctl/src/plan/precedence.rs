@@ -151,6 +151,6 @@ fn lives<'a>(
 fn is_alive(life: Life) -> bool {
     match life {
         Life::Asked | Life::Coming | Life::Running(_) => true,
-        Life::Leaving | Life::Ended => false,
+        Life::Leaving | Life::Stopped | Life::Ended => false,
     }
 }

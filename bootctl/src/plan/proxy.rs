@@ -55,6 +55,7 @@ pub(super) fn pushes(
             Life::Running(Health::Unready | Health::Failing)
             | Life::Asked
             | Life::Coming
+            | Life::Stopped
             | Life::Ended => {}
         }
     }

@@ -218,7 +218,7 @@ impl World {
             }
             Happening::Crash(n, again) => {
                 if let Some((_, process)) = self.nth(n)
-                    && process.life != Life::Ended
+                    && !matches!(process.life, Life::Stopped | Life::Ended)
                 {
                     process.life = if again { Life::Running(Health::Unready) } else { Life::Ended };
                     process.restarts += u32::from(again);
@@ -289,14 +289,28 @@ impl World {
         }
     }
 
+    /// An instance is stopped, and nobody is there to clear it.
+    fn leave_stopped(&mut self, id: &InstanceId) {
+        for proxyd in self.proxies.values_mut() {
+            proxyd.table.targets.remove(&key(id));
+        }
+        if let Some(process) = self.jobs.get_mut(&id.to_string()) {
+            process.life = Life::Stopped;
+        }
+    }
+
     /// bootctl is killed and starts anew.
     fn forget(&mut self) {
         for action in std::mem::take(&mut self.doing) {
-            // What init was asked to stop it stops, whoever waits for it.
-            if let Action::StopProxy { generation } = action
-                && let Some(proxyd) = self.proxies.get_mut(&generation)
-            {
-                proxyd.life = ProxyLife::Ended;
+            // What init was asked to stop it stops, whoever waits for it; nobody clears it.
+            match action {
+                Action::StopProxy { generation } => {
+                    if let Some(proxyd) = self.proxies.get_mut(&generation) {
+                        proxyd.life = ProxyLife::Ended;
+                    }
+                }
+                Action::Retire { id } => self.leave_stopped(&id),
+                Action::Start { .. } | Action::StartProxy { .. } | Action::Push { .. } => {}
             }
         }
         self.judged.clear();
@@ -725,7 +739,7 @@ fn check_precedence(desired: &Desired, observed: &Observed, actions: &[Action]) 
             let mine = observed.instances.iter().filter(|(id, _)| id.app == *name);
             mine.map(|(_, seen)| seen.life).collect::<Vec<_>>()
         };
-        let alive = |life: &Life| !matches!(life, Life::Leaving | Life::Ended);
+        let alive = |life: &Life| !matches!(life, Life::Leaving | Life::Stopped | Life::Ended);
         if lives(&id.app).iter().any(alive) {
             continue;
         }
@@ -773,8 +787,9 @@ fn check_retirements(desired: &Desired, observed: &Observed, actions: &[Action])
                     "{name} loses {before} -> {after} of {}: {actions:?}",
                     app.instances
                 );
-                let living =
-                    mine().filter(|(_, seen)| !matches!(seen.life, Life::Leaving | Life::Ended));
+                let living = mine().filter(|(_, seen)| {
+                    !matches!(seen.life, Life::Leaving | Life::Stopped | Life::Ended)
+                });
                 let starts = actions
                     .iter()
                     .filter(|action| matches!(action, Action::Start { id, .. } if id.app == *name));
