@@ -20,7 +20,7 @@ pub struct Cli {
     pub(crate) command: Option<Command>,
 
     /// Listen on this address for requests, too. May be repeated
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen: Vec<SocketAddr>,
 
     /// Create the control socket here, instead of taking it from `LISTEN_FDS`
@@ -43,7 +43,7 @@ pub struct Cli {
 
     /// Tell metrics and readiness on this address to anybody who asks: `/metrics`, `/status`, `/ready`,
     /// `/ready/SERVICE`. May be repeated
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) monitor: Vec<SocketAddr>,
 
     /// Threads that serve requests [default: one a core]
@@ -68,6 +68,10 @@ pub struct Cli {
     /// longer than that. A `WebSocket` is then closed with 1001 [default: the grace]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub(crate) stream_grace: Option<u64>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write a numeric address and a port, such as 0.0.0.0:80 or [::]:80")
 }
 
 /// What proxyd does instead of serving.

@@ -52,6 +52,12 @@ pub enum CannotServe {
          as init does, or use --control PATH, or serve by a file with --config FILE"
     )]
     NoControl,
+    /// Everybody would wait for ever.
+    #[error(
+        "there is no control socket for the `PUT /door` that --wait waits for: add --control PATH, or \
+         leave --wait out"
+    )]
+    NoDoor,
     /// What was passed is not what it should be.
     #[error("{0}")]
     Inherited(String),
@@ -80,7 +86,7 @@ pub enum CannotServe {
         source: io::Error,
     },
     /// `--config` is wrong.
-    #[error("the config file is wrong:\n{0}")]
+    #[error("the config file cannot be used:\n{0}")]
     Config(String),
     /// `--state` is there and cannot be read, or not be set aside.
     #[error("cannot go on with the snapshot {path}: {source}; choose another with --state")]
@@ -119,6 +125,7 @@ impl CannotServe {
             CannotServe::NoWorker | CannotServe::System { .. } => 1,
             CannotServe::NoListener
             | CannotServe::NoControl
+            | CannotServe::NoDoor
             | CannotServe::Inherited(_)
             | CannotServe::Listen { .. }
             | CannotServe::Monitor { .. }
@@ -176,6 +183,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     }
     if control.is_empty() && cli.config.is_none() {
         return Err(CannotServe::NoControl);
+    }
+    if control.is_empty() && cli.wait {
+        return Err(CannotServe::NoDoor);
     }
     raise_file_limit();
     let workers = cli.workers.or_else(|| thread::available_parallelism().ok());
