@@ -255,16 +255,16 @@ fn watch_signals(
     let watched = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
     let mut signals = Signals::new(watched).map_err(system("watch for signals"))?;
     let events = events.clone();
+    let reader = source.map(start_reader).transpose()?;
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
                 if matches!(signal, SIGHUP | SIGUSR1) {
                     log.reopen();
-                    if let (SIGHUP, Some(source)) = (signal, &source) {
-                        readiness::reloading();
-                        source.read_again();
-                        readiness::ready();
+                    if let (SIGHUP, Some(reader)) = (signal, &reader) {
+                        // A reader that panicked has said so.
+                        let _ = reader.send(());
                     }
                 } else if events.send(Event::Signal).is_err() {
                     return;
@@ -273,6 +273,24 @@ fn watch_signals(
         })
         .map_err(system("start the signal thread"))?;
     Ok(())
+}
+
+/// Reads the config file anew whenever it is told to. A file system that hangs must not keep anybody
+/// from hearing the next signal.
+fn start_reader(source: Source) -> Result<Sender<()>, CannotServe> {
+    let (tell, told) = channel();
+    let read = move || {
+        for () in &told {
+            // What was told meanwhile is told by now.
+            while told.try_recv().is_ok() {}
+            readiness::reloading();
+            source.read_again();
+            readiness::ready();
+        }
+    };
+    let thread = thread::Builder::new().name("config".to_owned());
+    thread.spawn(read).map_err(system("start the config thread"))?;
+    Ok(tell)
 }
 
 fn start_workers(
