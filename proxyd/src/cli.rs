@@ -82,7 +82,7 @@ pub(crate) enum Command {
         /// The file
         file: PathBuf,
     },
-    /// Read a password from standard input, and print the hash for a route's `basic_auth`
+    /// Read a password from standard input or the terminal, and print the hash for a route's `basic_auth`
     HashPassword {
         /// Each step doubles the time that a guess takes
         #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=i64::from(HASH_COST)))]
