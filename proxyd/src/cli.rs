@@ -20,7 +20,7 @@ pub struct Cli {
     pub(crate) command: Option<Command>,
 
     /// Listen on this address for requests, too. May be repeated
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen: Vec<SocketAddr>,
 
     /// Create the control socket here, instead of taking it from `LISTEN_FDS`
@@ -43,7 +43,7 @@ pub struct Cli {
 
     /// Tell metrics and readiness on this address to anybody who asks: `/metrics`, `/status`, `/ready`,
     /// `/ready/SERVICE`. May be repeated
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) monitor: Vec<SocketAddr>,
 
     /// Threads that serve requests [default: one a core]
@@ -70,6 +70,10 @@ pub struct Cli {
     pub(crate) stream_grace: Option<u64>,
 }
 
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write a numeric address and a port, such as 0.0.0.0:80 or [::]:80")
+}
+
 /// What proxyd does instead of serving.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -78,7 +82,7 @@ pub(crate) enum Command {
         /// The file
         file: PathBuf,
     },
-    /// Read a password from standard input, and print the hash for a route's `basic_auth`
+    /// Read a password from standard input or the terminal, and print the hash for a route's `basic_auth`
     HashPassword {
         /// Each step doubles the time that a guess takes
         #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=i64::from(HASH_COST)))]

@@ -37,7 +37,9 @@ impl Crowd {
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
         let own = limits::OWN_DESCRIPTORS + workers.saturating_mul(limits::WORKER_DESCRIPTORS);
         let all = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        Crowd::with_room(room(descriptors), all.saturating_sub(own).max(all / 2))
+        let left = all.saturating_sub(own).max(all / 2);
+        // However many workers there are, clients leave some for their targets.
+        Crowd::with_room(room(descriptors).min(left - left / 4), left)
     }
 
     fn with_room(room: usize, descriptors: usize) -> Crowd {

@@ -362,6 +362,8 @@ impl Exchange<'_> {
         match end {
             End::Whole { .. } if !received => Next::Linger,
             End::Whole { reuse_client: true } => Next::Again,
+            // That it is the last one was not the client's wish: it may be sending the next.
+            End::Whole { reuse_client: false } if self.desk.request.keeps_alive() => Next::Linger,
             End::Whole { reuse_client: false } | End::Switched => Next::Close,
             End::Ended => Next::Linger,
             End::Refused(refusal) => Box::pin(self.refuse(refusal, received)).await,

@@ -1,10 +1,14 @@
-//! `proxyd hash-password`: a password from standard input becomes what a route's `basic_auth` holds.
+//! `proxyd hash-password`: a password from standard input, or from a terminal that does not show it,
+//! becomes what a route's `basic_auth` holds.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
 use thiserror::Error;
 
 use crate::rules::hash_password;
+use crate::say::say;
 
 /// What bcrypt reads of a password.
 const LONGEST: usize = 72;
@@ -36,9 +40,7 @@ pub enum CannotHash {
 /// Reads a password, with or without an end of line, and prints its hash.
 pub(crate) fn run(cost: u32) -> Result<(), CannotHash> {
     let system = |what| move |source| CannotHash::System { what, source };
-    let mut password = Vec::new();
-    let most = LONGEST as u64 + 3;
-    io::stdin().take(most).read_to_end(&mut password).map_err(system("read standard input"))?;
+    let password = read().map_err(system("read standard input"))?;
     let mut word = password.as_slice();
     word = word.strip_suffix(b"\n").unwrap_or(word);
     word = word.strip_suffix(b"\r").unwrap_or(word);
@@ -54,4 +56,23 @@ pub(crate) fn run(cost: u32) -> Result<(), CannotHash> {
     let hash = hash_password(word, cost)
         .map_err(|error| system("make a hash")(io::Error::other(error)))?;
     writeln!(io::stdout(), "{hash}").map_err(system("write standard output"))
+}
+
+/// All that there is, or more than can be used of it; from a terminal one line, which it does not show.
+fn read() -> io::Result<Vec<u8>> {
+    let stdin = io::stdin();
+    let mut password = Vec::new();
+    let mut input = stdin.lock().take(LONGEST as u64 + 3);
+    if !stdin.is_terminal() {
+        input.read_to_end(&mut password)?;
+        return Ok(password);
+    }
+    let shown = tcgetattr(&stdin)?;
+    let mut hidden = shown.clone();
+    hidden.local_flags.remove(LocalFlags::ECHO);
+    say!("The password, which is not shown as you type it:");
+    tcsetattr(&stdin, SetArg::TCSAFLUSH, &hidden)?;
+    let line = input.read_until(b'\n', &mut password);
+    tcsetattr(&stdin, SetArg::TCSAFLUSH, &shown)?;
+    line.map(|_| password)
 }

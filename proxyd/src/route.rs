@@ -33,8 +33,8 @@ pub(crate) enum NotAKey {
     )]
     Host(String),
     #[error(
-        "`{0}` is not the beginning of a path: write visible ASCII from a `/` on, without `?`, `#`, \
-         `//` and `.` or `..` as a step"
+        "`{0}` is not the beginning of a path, which is for all below it: write visible ASCII from a `/` \
+         on, without `?`, `#`, `//` and `.`, `..` or `*` as a step"
     )]
     Prefix(String),
 }
@@ -97,7 +97,8 @@ pub(crate) fn parse_prefix(text: &str) -> Result<String, NotAKey> {
         let start = spelled.len();
         spelled.push(b'/');
         path::decode(step.as_bytes(), &mut spelled);
-        if matches!(spelled.get(start..), None | Some(b"/" | b"/." | b"/..")) {
+        // Whoever writes a star means all below, which a prefix is for anyway.
+        if matches!(spelled.get(start..), None | Some(b"/" | b"/." | b"/.." | b"/*" | b"/**")) {
             return Err(wrong());
         }
     }
@@ -245,9 +246,10 @@ mod tests {
         for bad in ["", "/", "a b", "a:80", "*.", "*.*", "a.*", "*a", "*.[::1]", "[::1]:80"] {
             assert!(matches!(Key::parse(bad), Err(NotAKey::Host(_))), "{bad:?}");
         }
-        for bad in
-            ["a//", "a/x//y", "a/..", "a/./x", "a/x?y", "a/x#y", "a/\u{e4}", "a/x y", "a/%2e%2E"]
-        {
+        for bad in [
+            "a/*", "a/x/**", "a/%2a", "a//", "a/x//y", "a/..", "a/./x", "a/x?y", "a/x#y",
+            "a/\u{e4}", "a/x y", "a/%2e%2E",
+        ] {
             assert!(matches!(Key::parse(bad), Err(NotAKey::Prefix(_))), "{bad:?}");
         }
     }

@@ -52,6 +52,12 @@ pub enum CannotServe {
          as init does, or use --control PATH, or serve by a file with --config FILE"
     )]
     NoControl,
+    /// Everybody would wait for ever.
+    #[error(
+        "there is no control socket for the `PUT /door` that --wait waits for: add --control PATH, or \
+         leave --wait out"
+    )]
+    NoDoor,
     /// What was passed is not what it should be.
     #[error("{0}")]
     Inherited(String),
@@ -80,7 +86,7 @@ pub enum CannotServe {
         source: io::Error,
     },
     /// `--config` is wrong.
-    #[error("the config file is wrong:\n{0}")]
+    #[error("the config file cannot be used:\n{0}")]
     Config(String),
     /// `--state` is there and cannot be read, or not be set aside.
     #[error("cannot go on with the snapshot {path}: {source}; choose another with --state")]
@@ -119,6 +125,7 @@ impl CannotServe {
             CannotServe::NoWorker | CannotServe::System { .. } => 1,
             CannotServe::NoListener
             | CannotServe::NoControl
+            | CannotServe::NoDoor
             | CannotServe::Inherited(_)
             | CannotServe::Listen { .. }
             | CannotServe::Monitor { .. }
@@ -176,6 +183,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     }
     if control.is_empty() && cli.config.is_none() {
         return Err(CannotServe::NoControl);
+    }
+    if control.is_empty() && cli.wait {
+        return Err(CannotServe::NoDoor);
     }
     raise_file_limit();
     let workers = cli.workers.or_else(|| thread::available_parallelism().ok());
@@ -245,16 +255,16 @@ fn watch_signals(
     let watched = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
     let mut signals = Signals::new(watched).map_err(system("watch for signals"))?;
     let events = events.clone();
+    let reader = source.map(start_reader).transpose()?;
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
                 if matches!(signal, SIGHUP | SIGUSR1) {
                     log.reopen();
-                    if let (SIGHUP, Some(source)) = (signal, &source) {
-                        readiness::reloading();
-                        source.read_again();
-                        readiness::ready();
+                    if let (SIGHUP, Some(reader)) = (signal, &reader) {
+                        // A reader that panicked has said so.
+                        let _ = reader.send(());
                     }
                 } else if events.send(Event::Signal).is_err() {
                     return;
@@ -263,6 +273,24 @@ fn watch_signals(
         })
         .map_err(system("start the signal thread"))?;
     Ok(())
+}
+
+/// Reads the config file anew whenever it is told to. A file system that hangs must not keep anybody
+/// from hearing the next signal.
+fn start_reader(source: Source) -> Result<Sender<()>, CannotServe> {
+    let (tell, told) = channel();
+    let read = move || {
+        for () in &told {
+            // What was told meanwhile is told by now.
+            while told.try_recv().is_ok() {}
+            readiness::reloading();
+            source.read_again();
+            readiness::ready();
+        }
+    };
+    let thread = thread::Builder::new().name("config".to_owned());
+    thread.spawn(read).map_err(system("start the config thread"))?;
+    Ok(tell)
 }
 
 fn start_workers(

@@ -97,6 +97,12 @@ impl Pty {
         assert_eq!(code, 0);
     }
 
+    /// Whether what is typed is not shown.
+    pub fn hides(&self) -> bool {
+        let settings = nix::sys::termios::tcgetattr(&self.keys).expect("it is a terminal");
+        !settings.local_flags.contains(nix::sys::termios::LocalFlags::ECHO)
+    }
+
     /// The process group that the keys go to.
     pub fn foreground(&self) -> i32 {
         let mut group = 0;

@@ -84,6 +84,9 @@ fn so_is_the_one_of_the_readme() {
     let (_, rest) = README.split_once("```toml\n[routes").unwrap();
     let (text, _) = rest.split_once("```").unwrap();
     assert_good(&format!("[routes{text}"));
+    let (_, rest) = README.split_once("```toml\n[front]").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    assert_good(&format!("[front]{text}\n[services.shop]\n"));
 }
 
 fn assert_good(text: &str) {

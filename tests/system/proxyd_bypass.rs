@@ -1,9 +1,10 @@
 //! proxyd: ways around what a route says, and ways to what is another client's.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 
-use jobinit_tests::proxyd::{Backend, Client, Connection, Proxyd};
+use jobinit_tests::proxyd::{Backend, Client, Connection, Proxyd, wait_for};
+use nix::sys::signal::Signal;
 
 /// Sends a body where there must be none, and only when the next request is there.
 fn sends_a_late_body(mut connection: Connection) {
@@ -113,4 +114,31 @@ fn o16_a_host_with_an_empty_label_is_none() {
         assert_eq!(client.answer().status, 400, "{host}");
     }
     assert_eq!(proxyd.put("/routes/a..b", r#"{"service":"app"}"#).error().error, "bad_host");
+}
+
+/// A proxy that drains answers what it has begun, and says that it was the last. What the client has
+/// sent behind that must not become a reset, which could overtake the answer.
+#[test]
+fn p03_the_last_answer_arrives_whatever_is_sent_behind_its_request() {
+    let (go, wait) = std::sync::mpsc::channel();
+    let wait = std::sync::Mutex::new(wait);
+    let backend = Backend::start(move |_, out| {
+        wait.lock().unwrap().recv().unwrap();
+        write!(out, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend")?;
+        Ok(true)
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    let mut client = proxyd.client();
+    client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    wait_for("the request at the app", || (backend.seen().len() == 1).then_some(()));
+    proxyd.signal(Signal::SIGTERM);
+    wait_for("it to drain", || proxyd.stderr().contains("draining").then_some(()));
+    client.send("GET /next HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    go.send(()).unwrap();
+    let mut bytes = Vec::new();
+    // To its end, which is no reset.
+    client.stream.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text.contains("Connection: close") && text.ends_with("\r\n\r\nend"), "{text}");
+    assert_eq!(backend.seen().len(), 1);
 }

@@ -202,9 +202,11 @@ fn check_tells_all_that_is_wrong() {
     let (code, _, said) = run(&["check", file]);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!((code, lines.len()), (Some(2), 3), "{said}");
-    for (line, (place, part)) in
-        lines.iter().zip([("2:11", "invalid type"), ("3:1", "`rewrite`?"), ("4:9", "10.0.0.0/8")])
-    {
+    for (line, (place, part)) in lines.iter().zip([
+        ("2:11", "write text in quotes"),
+        ("3:1", "`rewrite`?"),
+        ("4:9", "10.0.0.0/8"),
+    ]) {
         assert!(line.starts_with(&format!("{file}:{place}: ")) && line.contains(part), "{said}");
     }
     let (code, _, said) = run(&["check", "/nonexistent"]);

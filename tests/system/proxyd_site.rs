@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use jobinit_tests::proxyd::{Answer, Backend, Proxyd, binary, wait_for};
+use jobinit_tests::pty::Pty;
 use serde_json::json;
 
 /// A proxyd with a backend, and one route to it for `app.test` that says more.
@@ -504,4 +505,23 @@ fn passwords_are_hashed_from_standard_input() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), said.contains(part)), (Some(2), true), "{said}");
     }
+}
+
+#[test]
+fn a_password_is_asked_for_on_a_terminal() {
+    let proxyd = binary("proxyd");
+    let mut terminal = Pty::start(&[
+        proxyd.as_os_str(),
+        "hash-password".as_ref(),
+        "--cost".as_ref(),
+        "4".as_ref(),
+    ]);
+    terminal.expect("not shown as you type it:");
+    // It is not taken before it is hidden.
+    wait_for("the terminal to hide it", || terminal.hides().then_some(()));
+    terminal.keys("secret\n");
+    let before = terminal.expect("$2b$04$");
+    assert!(!before.contains("secret"), "{before}");
+    assert!(terminal.wait_end().success());
+    assert!(!terminal.hides(), "it is as it was");
 }

@@ -51,6 +51,10 @@ enum What {
         nearest: Option<String>,
         known: Vec<String>,
     },
+    /// A host whose dots TOML has taken for steps.
+    Unquoted {
+        host: Vec<String>,
+    },
     Shape {
         path: Vec<String>,
         message: String,
@@ -70,6 +74,13 @@ impl fmt::Display for Problem {
         let shown = |path: &[String]| dotted(path.iter().map(String::as_str));
         match &self.what {
             What::Syntax(message) => write!(f, "the file is not TOML: {message}"),
+            What::Unquoted { host } => {
+                let host = host.join(".");
+                write!(
+                    f,
+                    "routes.{host}: a host with dots needs quotes, as in [routes.\"shop.example\"]"
+                )
+            }
             What::Unknown { path, nearest: Some(nearest), .. } => {
                 write!(f, "{} is not a known key; did you mean `{nearest}`?", shown(path))
             }
@@ -137,7 +148,8 @@ fn parse(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
         // Who misspelled a key misses it, too: that is one mistake.
         let misses = error.message().starts_with("missing field");
         if !(misses && taken.iter().any(|taken| is_below(taken, &path))) {
-            found.push((error.span(), what(error.message(), &path)));
+            let is_table = is_table(rest.get_ref(), &path);
+            found.push((error.span(), what(error.message(), &path, is_table)));
         }
         if !take(rest.get_mut(), &path) {
             break None;
@@ -196,20 +208,75 @@ fn is_below(path: &[String], above: &[impl AsRef<str>]) -> bool {
     path.len() > above.len() && path.iter().zip(above).all(|(a, b)| a == b.as_ref())
 }
 
-/// What serde's sentence is about.
-fn what(message: &str, path: &[String]) -> What {
+/// What serde's sentence is about; `is_table`: the thing that it is about is one.
+fn what(message: &str, path: &[String], is_table: bool) -> What {
     let path = path.to_vec();
     let message = message.lines().collect::<Vec<_>>().join(", ");
     let Some(unknown) = message.strip_prefix("unknown field `") else {
         let missing = message.strip_prefix("missing field ");
         let message =
-            missing.map_or_else(|| message.clone(), |field| format!("{field} is missing"));
+            missing.map_or_else(|| in_words(&message), |field| format!("{field} is missing"));
         return What::Shape { path, message };
     };
     let (name, known) = unknown.split_once('`').unwrap_or((unknown, ""));
     let known: Vec<String> = known.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-    let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+    let mut nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+    match path.as_slice() {
+        [routes, host @ ..] if routes == "routes" && nearest.is_none() && is_table => {
+            return What::Unquoted { host: host.to_vec() };
+        }
+        [services, _, _] if services == "services" && is_setting(name) => {
+            nearest = Some(format!("settings.{name}"));
+        }
+        _ => {}
+    }
     What::Unknown { path, nearest, known }
+}
+
+fn is_table(table: &DeTable<'_>, path: &[String]) -> bool {
+    let Some((first, rest)) = path.split_first() else { return true };
+    match table.get(first.as_str()).map(Spanned::get_ref) {
+        Some(DeValue::Table(inner)) => is_table(inner, rest),
+        _ => false,
+    }
+}
+
+/// Whether a service has a setting of this name.
+fn is_setting(name: &str) -> bool {
+    let mut table = toml::Table::new();
+    table.insert(name.to_owned(), toml::Value::Boolean(false));
+    let error = wire::Service::deserialize(table).err();
+    error.is_none_or(|error| !error.message().starts_with("unknown field"))
+}
+
+/// What serde says of a value of the wrong kind, for who knows TOML and not Rust.
+fn in_words(message: &str) -> String {
+    let told = message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: "));
+    let Some((found, expected)) = told.and_then(|told| told.rsplit_once(", expected ")) else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "a sequence" => "a list, such as [\"a\", \"b\"]",
+        "a map" => "a table, such as { key = value }",
+        "a string" => "text in quotes",
+        "a boolean" => "true or false",
+        "u16" | "u32" | "u64" => "a whole number that is not negative",
+        other if other.starts_with("struct ") => "a table, such as { key = value }",
+        other => other,
+    };
+    let found = match found.split_once(' ') {
+        Some(("string", text)) => format!("text, {text}"),
+        Some((kind @ ("integer" | "floating" | "boolean"), value)) => {
+            let value = value.trim_start_matches("point ").trim_matches('`');
+            format!("{}{value}", if kind == "boolean" { "" } else { "the number " })
+        }
+        _ => match found {
+            "sequence" => "a list".to_owned(),
+            "map" => "a table".to_owned(),
+            other => other.to_owned(),
+        },
+    };
+    format!("this is {found}; write {expected}")
 }
 
 /// The key that a place in the text belongs to, and all above it.
@@ -319,7 +386,7 @@ address = \"localhost:80\"
         let told = told(text);
         let starts = [
             "p.toml:2:1: routes.\"shop.example\".servise is not a known key; did you mean `service`?",
-            "p.toml:3:16: routes.\"shop.example\".strip_prefix: invalid type: string",
+            "p.toml:3:16: routes.\"shop.example\".strip_prefix: this is text, \"yes\"; write true or false",
             "p.toml:4:19: routes.\"shop.example\": redirect.to is `evil`: write",
             "p.toml:4:36: routes.\"shop.example\": redirect.status is 200: write",
             "p.toml:5:24: routes.\"shop.example\": allow[1] is `here`: write",
@@ -343,6 +410,34 @@ address = \"localhost:80\"
         assert!(
             told("a = 1\na = 2\n")[0].starts_with("p.toml:2:1: the file is not TOML: duplicate")
         );
+    }
+
+    #[test]
+    fn what_people_write_first() {
+        for (text, said) in [
+            ("[routes.shop.example]\nservice = \"x\"", "as in [routes.\"shop.example\"]"),
+            ("[routes.localhost]\ntarget = \"a\"", "routes.localhost.target is not a known key"),
+            ("[routes.\"a.b/*\"]\nservice = \"x\"", "or `*` as a step"),
+            (
+                "[routes.\"a.b\"]\nservice = \"x\"\nallow = \"::1\"",
+                "\"::1\"; write a list, such as [\"a\",",
+            ),
+            (
+                "[routes.\"a.b\"]\nredirect = \"https://b\"",
+                "write a table, such as { key = value }",
+            ),
+            ("[front]\nidle_ms = \"5s\"", "this is text, \"5s\"; write a whole number"),
+            (
+                "[front]\nidle_ms = -1",
+                "this is the number -1; write a whole number that is not negative",
+            ),
+            ("[front]\nreal_ip = 1", "this is the number 1; write true or false"),
+            ("[services.x]\nbalance = \"round-robin\"", "did you mean `settings.balance`?"),
+            ("[services.x]\ntargets = [\"a\"]", "this is a list; write a table"),
+        ] {
+            let told = told(&format!("{text}\n"));
+            assert!(told.iter().any(|told| told.contains(said)), "{told:#?}");
+        }
     }
 
     #[test]
