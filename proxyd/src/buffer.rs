@@ -125,6 +125,23 @@ impl Desk {
     }
 }
 
+/// What is taken to read something with.
+pub(crate) trait Reads {
+    fn buffer(&mut self) -> &mut Buffer;
+}
+
+impl Reads for Box<Desk> {
+    fn buffer(&mut self) -> &mut Buffer {
+        &mut self.incoming
+    }
+}
+
+impl Reads for Box<Tray> {
+    fn buffer(&mut self) -> &mut Buffer {
+        &mut self.answer
+    }
+}
+
 /// A worker's buffers that are not in use.
 #[derive(Debug, Default)]
 pub(crate) struct Spare {

@@ -1,7 +1,7 @@
 //! Reading and writing under a deadline. What can be done at once is done without waiting.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -141,21 +141,6 @@ pub(crate) async fn fill<R: AsyncRead + Unpin>(
         }
     })
     .await
-}
-
-/// Waits until there is something to read, or the end.
-pub(crate) async fn readable<R: Readable>(from: &R, timer: &mut Timer) -> Result<(), Stop> {
-    poll_fn(|cx| match from.poll_readable(cx) {
-        Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-        Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Failed)),
-        Poll::Pending => timer.poll(cx).map(|()| Err(Stop::TimedOut)),
-    })
-    .await
-}
-
-/// A side of a connection that can be waited for without a buffer.
-pub(crate) trait Readable {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 /// Writes it all; `sent` counts how much of it went out, also when it fails.

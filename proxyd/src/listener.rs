@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use crate::connection;
 use crate::limits;
 use crate::say::say;
+use crate::socket::Socket;
 use crate::worker::Worker;
 
 /// Listens on an address.
@@ -45,7 +46,7 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
                 let worker = Rc::clone(&worker);
                 let client = worker.client();
                 spawn_local(async move {
-                    connection::serve(worker, stream, peer).await;
+                    connection::serve(worker, Socket::Tcp(stream), peer).await;
                     drop((client, admission));
                 });
             }
