@@ -85,6 +85,7 @@ impl Attempt<'_> {
         let Attempt { stream, upstream, outgoing, back, started: _ } = self;
         let (sent, bounds) = (back.sent, back.bounds);
         let (mut writer, mut from_client) = (upstream, stream);
+        let spare = &back.claim.worker.spare;
         back.timer.set_after(bounds.write);
         let mut gone = 0;
         match flow::send(&mut writer, outgoing, back.timer, &mut gone).await {
@@ -97,7 +98,7 @@ impl Attempt<'_> {
         let mut relay = pin!(back.run(upstream, stream, late));
         sent.early.set(true);
         let done = {
-            let mut up = pin!(upload.run(&mut from_client, &mut writer));
+            let mut up = pin!(upload.run(&mut from_client, &mut writer, spare));
             poll_fn(|cx| {
                 match up.as_mut().poll(cx) {
                     Poll::Pending => {}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Spare};
 use crate::pace::Pace;
 use crate::timer::Timer;
 
@@ -68,23 +68,29 @@ impl Wait<'_> {
     }
 }
 
-/// Reads a piece of a body into the free part of the buffer; 0 is the end.
+/// Reads a piece of a body into the free part of the buffer; 0 is the end. While there is nothing to
+/// read, an empty buffer's memory is lent to others.
 pub(crate) async fn take<R: AsyncRead + Unpin>(
     from: &mut R,
     buffer: &mut Buffer,
+    spare: &Spare,
     mut wait: Wait<'_>,
 ) -> Result<usize, Stop> {
     let mut held = None;
     poll_fn(|cx| {
-        let mut space = ReadBuf::new(buffer.space());
-        match Pin::new(&mut *from).poll_read(cx, &mut space) {
+        spare.restore(buffer);
+        let mut free = ReadBuf::new(buffer.space());
+        match Pin::new(&mut *from).poll_read(cx, &mut free) {
             Poll::Ready(Ok(())) => {
-                let count = space.filled().len();
+                let count = free.filled().len();
                 buffer.filled(count);
                 Poll::Ready(wait.over(held.take(), count).map(|()| count))
             }
             Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Failed)),
-            Poll::Pending => wait.poll(&mut held, cx).map(|()| Err(Stop::TimedOut)),
+            Poll::Pending => {
+                spare.lend(buffer);
+                wait.poll(&mut held, cx).map(|()| Err(Stop::TimedOut))
+            }
         }
     })
     .await

@@ -45,10 +45,11 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
             Ok((stream, peer)) => {
                 let worker = Rc::clone(&worker);
                 let client = worker.client();
-                spawn_local(async move {
+                // On the heap: a task moves what it runs several times.
+                spawn_local(Box::pin(async move {
                     connection::serve(worker, Socket::Tcp(stream), peer).await;
                     drop((client, admission));
-                });
+                }));
             }
             Err(error) if is_exhausted(&error) => {
                 // Idle connections to targets are the descriptors that can be spared.
