@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::cli::LogFormat;
 use crate::gauges::Gauges;
+use crate::h1::syntax;
 use crate::limits;
 use crate::say::say;
 
@@ -243,25 +244,21 @@ fn escape_json(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Appends milliseconds with three digits behind the point.
 fn push_millis(out: &mut Vec<u8>, took: Duration) {
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    push_number(out, micros / 1000);
-    out.push(b'.');
-    let rest = micros % 1000;
-    for digit in [rest / 100, rest / 10 % 10, rest % 10] {
-        push_number(out, digit);
-    }
+    push_number(out, took.as_secs().saturating_mul(1000) + u64::from(took.subsec_millis()));
+    let rest = took.subsec_micros() % 1000;
+    let digit = |value: u32| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    out.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
 }
 
 /// Between quotes, nothing may look like the end of them or of the line.
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
-    let harmless = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
     if bytes.is_empty() {
         out.push(b'-');
-    } else if !bytes.iter().fold(false, |bad, &byte| bad | !harmless(byte)) {
+    } else if syntax::is_quotable(bytes) {
         out.extend_from_slice(bytes);
     } else {
         for &byte in bytes {
-            if harmless(byte) {
+            if syntax::is_quotable(&[byte]) {
                 out.push(byte);
             } else {
                 out.extend_from_slice(format!("\\x{byte:02X}").as_bytes());
@@ -284,18 +281,7 @@ fn escape_word(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a number in decimal.
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut rest = number;
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        used += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// The writing thread, and what workers' ends are made from.

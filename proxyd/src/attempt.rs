@@ -5,21 +5,19 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::bounds::Bounds;
 use crate::buffer::Tray;
-use crate::flow::{self, Readable, Stop};
+use crate::flow::{self, Stop};
 use crate::origin::Added;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
 use crate::relay::{Ask, Broken, Judge, Relay, Relayed, Sent};
 use crate::rules::Rules;
+use crate::socket::Socket;
 use crate::timer::Timer;
 use crate::upload::{Lost, Upload};
-use crate::upstream::Upstream;
 use crate::worker::Claim;
 
 /// While a body is going up, the answer is not late yet.
@@ -46,8 +44,8 @@ pub(crate) enum Attempted {
 
 /// One attempt: where from, where to, and what its answer goes back with.
 pub(crate) struct Attempt<'a> {
-    pub(crate) stream: &'a mut TcpStream,
-    pub(crate) upstream: &'a mut Upstream,
+    pub(crate) stream: &'a Socket,
+    pub(crate) upstream: &'a Socket,
     pub(crate) outgoing: &'a [u8],
     pub(crate) back: Back<'a>,
     pub(crate) started: Instant,
@@ -58,8 +56,7 @@ impl Attempt<'_> {
     pub(crate) async fn run(self) -> Attempted {
         let Attempt { stream, upstream, outgoing, back, started } = self;
         let (sent, bounds) = (back.sent, back.bounds);
-        let (mut reader, mut writer) = upstream.split();
-        let (from_client, mut client) = stream.split();
+        let mut writer = upstream;
         let until = started + bounds.answer;
         back.timer.set(until);
         let mut gone = 0;
@@ -69,8 +66,8 @@ impl Attempt<'_> {
             // Half a request may have been enough for an answer.
             Err(Stop::Failed) | Ok(()) => {}
         }
-        let mut relay = pin!(back.run(&mut reader, &mut client, until));
-        let mut presence = Presence::of(from_client.as_ref(), bounds);
+        let mut relay = pin!(back.run(upstream, stream, until));
+        let mut presence = Presence::of(stream, bounds);
         poll_fn(|cx| {
             if let Poll::Ready(result) = relay.as_mut().poll(cx) {
                 return Poll::Ready(attempted(result, sent));
@@ -87,8 +84,8 @@ impl Attempt<'_> {
     pub(crate) async fn run_with_upload(self, upload: &mut Upload) -> Attempted {
         let Attempt { stream, upstream, outgoing, back, started: _ } = self;
         let (sent, bounds) = (back.sent, back.bounds);
-        let (mut reader, mut writer) = upstream.split();
-        let (mut from_client, mut to_client) = stream.split();
+        let (mut writer, mut from_client) = (upstream, stream);
+        let spare = &back.claim.worker.spare;
         back.timer.set_after(bounds.write);
         let mut gone = 0;
         match flow::send(&mut writer, outgoing, back.timer, &mut gone).await {
@@ -98,10 +95,10 @@ impl Attempt<'_> {
         }
         let late = Instant::now() + NOT_YET;
         let mut answer_due = Timer::new(late);
-        let mut relay = pin!(back.run(&mut reader, &mut to_client, late));
+        let mut relay = pin!(back.run(upstream, stream, late));
         sent.early.set(true);
         let done = {
-            let mut up = pin!(upload.run(&mut from_client, &mut writer));
+            let mut up = pin!(upload.run(&mut from_client, &mut writer, spare));
             poll_fn(|cx| {
                 match up.as_mut().poll(cx) {
                     Poll::Pending => {}
@@ -121,7 +118,7 @@ impl Attempt<'_> {
             return attempted;
         }
         answer_due.set_after(bounds.answer);
-        let mut presence = Presence::of(from_client.as_ref(), bounds);
+        let mut presence = Presence::of(stream, bounds);
         poll_fn(|cx| {
             if let Poll::Ready(result) = relay.as_mut().poll(cx) {
                 return Poll::Ready(attempted(result, sent));
@@ -156,26 +153,27 @@ pub(crate) struct Back<'a> {
 }
 
 impl Back<'_> {
-    /// Waits for the first byte, and takes something to relay with only then.
-    async fn run<U, C>(
+    /// Waits for the first bytes, and takes something to relay with only then.
+    async fn run(
         self,
-        upstream: &mut U,
-        client: &mut C,
+        mut upstream: &Socket,
+        mut client: &Socket,
         until: Instant,
-    ) -> Result<Relayed, Broken>
-    where
-        U: AsyncRead + Readable + Unpin,
-        C: AsyncWrite + Unpin,
-    {
+    ) -> Result<Relayed, Broken> {
+        let spare = &self.claim.worker.spare;
         self.timer.set(until);
-        flow::readable(upstream, self.timer).await.map_err(|stop| match stop {
-            Stop::TimedOut => Broken::TooSlow,
-            Stop::Failed => Broken::Unanswered,
-        })?;
-        let tray = self.tray.insert(self.claim.worker.spare.tray());
+        let first = poll_fn(|cx| {
+            let (take, give) = (|| spare.tray(), |tray| spare.put_tray(tray));
+            match upstream.poll_first(cx, take, give) {
+                Poll::Ready(Ok(tray)) => Poll::Ready(Ok(tray)),
+                Poll::Ready(Err(_)) => Poll::Ready(Err(Broken::Unanswered)),
+                Poll::Pending => self.timer.poll(cx).map(|()| Err(Broken::TooSlow)),
+            }
+        });
+        let tray = self.tray.insert(first.await?);
         let mut relay = Relay {
-            upstream,
-            client,
+            upstream: &mut upstream,
+            client: &mut client,
             buffer: &mut tray.answer,
             head: &mut tray.response,
             claim: self.claim,

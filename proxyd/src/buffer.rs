@@ -2,7 +2,7 @@
 //!
 //! An idle connection holds none. A request that waits for its answer holds what came of it, and
 //! nothing to read the answer with: whoever has something to read takes the buffer that was used
-//! last, whose memory is still in the processor's caches.
+//! last, whose memory is still in the processor's caches. So it is between two pieces of a body.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ use crate::limits;
 use crate::pipe::Pipe;
 
 /// Bytes that came and are not used up: `start..end` of a block.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Buffer {
     block: Box<[u8]>,
     start: usize,
@@ -125,6 +125,23 @@ impl Desk {
     }
 }
 
+/// What is taken to read something with.
+pub(crate) trait Reads {
+    fn buffer(&mut self) -> &mut Buffer;
+}
+
+impl Reads for Box<Desk> {
+    fn buffer(&mut self) -> &mut Buffer {
+        &mut self.incoming
+    }
+}
+
+impl Reads for Box<Tray> {
+    fn buffer(&mut self) -> &mut Buffer {
+        &mut self.answer
+    }
+}
+
 /// A worker's buffers that are not in use.
 #[derive(Debug, Default)]
 pub(crate) struct Spare {
@@ -162,7 +179,9 @@ impl Spare {
             reply: Vec::with_capacity(2048),
             switched_to_websocket: false,
         };
-        self.trays.borrow_mut().pop().unwrap_or_else(|| Box::new(new()))
+        let mut tray = self.trays.borrow_mut().pop().unwrap_or_else(|| Box::new(new()));
+        self.restore(&mut tray.answer);
+        tray
     }
 
     pub(crate) fn put_tray(&self, mut tray: Box<Tray>) {
@@ -191,6 +210,20 @@ impl Spare {
 
     pub(crate) fn large(&self) -> Buffer {
         self.large.borrow_mut().pop().unwrap_or_else(|| Buffer::new(limits::BODY_BUFFER))
+    }
+
+    /// Gives an empty buffer's memory to whoever reads next, if it is of the usual size.
+    pub(crate) fn lend(&self, buffer: &mut Buffer) {
+        if buffer.is_empty() && buffer.block.len() == limits::BODY_BUFFER {
+            self.put_large(std::mem::take(buffer));
+        }
+    }
+
+    /// Gives memory to a buffer that has lent its own.
+    pub(crate) fn restore(&self, buffer: &mut Buffer) {
+        if buffer.block.is_empty() {
+            *buffer = self.large();
+        }
     }
 
     pub(crate) fn put_large(&self, mut buffer: Buffer) {

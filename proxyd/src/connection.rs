@@ -14,11 +14,9 @@ use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
@@ -31,11 +29,13 @@ use crate::limits;
 use crate::origin::Peer;
 use crate::proxy_header::{self, Progress, Told};
 use crate::refusal::{Manner, Refusal};
+use crate::socket::Socket;
 use crate::timer::Timer;
+use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
 /// Serves one client to the end.
-pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(worker: Rc<Worker>, stream: Socket, peer: SocketAddr) {
     let mut now = Instant::now();
     let mut timer = Timer::new(now + worker.idle_time());
     let mut drain = pin!(worker.drain.notified());
@@ -43,7 +43,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
     // What came behind a header that is not a request's.
     let mut ahead = None;
     if worker.front().expects_header(address) {
-        let heard = introduced(&worker, &mut stream, &mut timer, drain.as_mut());
+        let heard = introduced(&worker, &stream, &mut timer, drain.as_mut());
         match Box::pin(heard).await {
             Some((told, desk)) => {
                 address = told.unwrap_or(address);
@@ -62,28 +62,74 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
     while next == Next::Again {
         if ahead.is_none() {
             timer.set(now + worker.idle_time());
-            ahead = first_bytes(&worker, &mut stream, &mut timer, now, drain.as_mut()).await;
+            ahead = first_bytes(&worker, &stream, &mut timer, now, drain.as_mut()).await;
         }
-        let Some(mut desk) = ahead.take() else { return };
-        loop {
-            let (desk, timer) = (&mut *desk, &mut timer);
-            let exchange = exchange::run(&worker, &mut stream, &peer, desk, timer, &mut tunnel);
-            (next, now) = on_the_heap(exchange).await;
-            if next != Next::Again || desk.incoming.is_empty() {
-                break;
-            }
-        }
-        worker.spare.put_desk(desk);
+        let Some(desk) = ahead.take() else { return };
+        worker.busy.set(worker.busy.get() + 1);
+        let busy = busy(&worker, &stream, &peer, desk, &mut timer, &mut tunnel);
+        (next, now) = on_the_heap(busy).await;
+        worker.busy.set(worker.busy.get().saturating_sub(1));
     }
     if let Some(tunnel) = tunnel {
-        next = on_the_heap(tunnel.run(&mut stream, &mut timer)).await;
+        next = on_the_heap(tunnel.run(&stream, &mut timer)).await;
     }
     match next {
-        Next::Linger => Box::pin(linger(&worker, &mut stream, &mut timer)).await,
+        Next::Linger => Box::pin(linger(&worker, &stream, &mut timer)).await,
         // A plain close would end an answer without a length as if it were whole.
-        Next::Reset => drop(stream.set_zero_linger()),
+        Next::Reset => stream.reset(),
         Next::Again | Next::Close => {}
     }
+}
+
+/// Has requests answered for as long as each comes soon after the last. Returns when that one ended.
+async fn busy(
+    worker: &Rc<Worker>,
+    stream: &Socket,
+    peer: &Peer,
+    mut desk: Box<Desk>,
+    timer: &mut Timer,
+    tunnel: &mut Option<Box<Tunnel>>,
+) -> (Next, Instant) {
+    loop {
+        let (next, now) = exchange::run(worker, stream, peer, &mut desk, timer, tunnel).await;
+        if next == Next::Again && !desk.incoming.is_empty() {
+            continue;
+        }
+        worker.spare.put_desk(desk);
+        let is_crowded = worker.busy.get() > limits::BUSY;
+        if next != Next::Again || is_crowded || worker.draining.get() {
+            return (next, now);
+        }
+        timer.set(now + worker.idle_time().min(limits::SOON));
+        desk = match soon(worker, stream, timer).await {
+            Soon::Bytes(desk) => desk,
+            Soon::Nothing => return (Next::Again, now),
+            Soon::End => return (Next::Close, now),
+        };
+    }
+}
+
+/// What the time right after a request has brought.
+enum Soon {
+    Bytes(Box<Desk>),
+    Nothing,
+    End,
+}
+
+/// Waits for the next request without giving up the memory of the last one.
+async fn soon(worker: &Worker, stream: &Socket, timer: &mut Timer) -> Soon {
+    poll_fn(|cx| match poll_first(worker, stream, cx) {
+        Poll::Ready(Some(desk)) => Poll::Ready(Soon::Bytes(desk)),
+        Poll::Ready(None) => Poll::Ready(Soon::End),
+        Poll::Pending => timer.poll(cx).map(|()| Soon::Nothing),
+    })
+    .await
+}
+
+/// Reads if there is something to read; `None` is the end.
+fn poll_first(worker: &Worker, stream: &Socket, cx: &mut Context<'_>) -> Poll<Option<Box<Desk>>> {
+    let (take, give) = (|| worker.spare.desk(), |desk| worker.spare.put_desk(desk));
+    stream.poll_first(cx, take, give).map(Result::ok)
 }
 
 /// For its time only: an exchange is many times the size of a connection that waits.
@@ -92,34 +138,17 @@ fn on_the_heap<F: Future>(future: F) -> Pin<Box<F>> {
 }
 
 /// Waits for the first bytes, or the end. While draining it waits only shortly.
-///
-/// There is a desk for them only once they are there: a waiting connection is a small thing. That a
-/// socket is ready may be a guess of the runtime's, which it makes of each that was just accepted.
 async fn first_bytes<'w>(
     worker: &'w Worker,
-    stream: &mut TcpStream,
+    stream: &Socket,
     timer: &mut Timer,
     since: Instant,
     mut drain: Pin<&mut Notified<'w>>,
 ) -> Option<Box<Desk>> {
     let mut drained = false;
     poll_fn(|cx| {
-        while let Poll::Ready(ready) = stream.poll_read_ready(cx) {
-            if ready.is_err() {
-                return Poll::Ready(None);
-            }
-            let mut desk = worker.spare.desk();
-            let mut space = ReadBuf::new(desk.incoming.space());
-            let read = Pin::new(&mut *stream).poll_read(cx, &mut space);
-            let count = space.filled().len();
-            if let (Poll::Ready(Ok(())), 1..) = (&read, count) {
-                desk.incoming.filled(count);
-                return Poll::Ready(Some(desk));
-            }
-            worker.spare.put_desk(desk);
-            if read.is_ready() {
-                return Poll::Ready(None);
-            }
+        if let Poll::Ready(desk) = poll_first(worker, stream, cx) {
+            return Poll::Ready(desk);
         }
         while !drained && (worker.draining.get() || drain.as_mut().poll(cx).is_ready()) {
             drained = worker.draining.get();
@@ -140,7 +169,7 @@ async fn first_bytes<'w>(
 /// none, and the connection is nobody's.
 async fn introduced<'w>(
     worker: &'w Worker,
-    stream: &mut TcpStream,
+    stream: &Socket,
     timer: &mut Timer,
     drain: Pin<&mut Notified<'w>>,
 ) -> Option<(Option<IpAddr>, Option<Box<Desk>>)> {
@@ -153,7 +182,7 @@ async fn introduced<'w>(
                 break Some(told);
             }
             Ok(Progress::Partial) => {
-                if !matches!(flow::fill(stream, &mut desk.incoming, timer).await, Ok(1..)) {
+                if !matches!(flow::fill(&mut &*stream, &mut desk.incoming, timer).await, Ok(1..)) {
                     break None;
                 }
             }
@@ -185,12 +214,13 @@ fn seat(worker: &Worker, client: IpAddr) -> Result<Option<Seat>, ()> {
 }
 
 /// Answers without having been asked: as much as there can be for one of too many.
-fn turn_away(stream: &TcpStream) {
+fn turn_away(stream: &Socket) {
     let mut answer = Vec::new();
     let manner = Manner { connection: b"Connection: close\r\n", ..Manner::default() };
     Refusal::Crowded.write(&manner, &mut answer);
+    let mut room = [0; 4096];
     // What came already would make the close a reset, which may overtake the answer.
-    let _ = stream.try_read(&mut [0; 4096]);
+    let _ = stream.try_read(|| &mut room);
     let _ = stream.try_write(&answer);
 }
 
@@ -214,13 +244,13 @@ fn log_stranger(worker: &Worker, address: IpAddr, status: u16) {
 
 /// Says that nothing more comes, and takes what the client is still sending, so that it gets to
 /// read the answer before a reset could destroy it.
-async fn linger(worker: &Worker, stream: &mut TcpStream, timer: &mut Timer) {
-    if stream.shutdown().await.is_err() {
+async fn linger(worker: &Worker, stream: &Socket, timer: &mut Timer) {
+    if stream.end().is_err() {
         return;
     }
     timer.set_after(limits::LINGER_TIME);
     let mut buffer = worker.spare.large();
-    while let Ok(1..) = flow::fill(stream, &mut buffer, timer).await {
+    while let Ok(1..) = flow::fill(&mut &*stream, &mut buffer, timer).await {
         buffer.consume(buffer.len());
     }
     worker.spare.put_large(buffer);

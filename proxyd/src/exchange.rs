@@ -5,7 +5,6 @@ mod ask;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::access_log::{KeptLine, Line};
@@ -26,6 +25,7 @@ use crate::origin::{Origin, Peer};
 use crate::refusal::{Manner, Refusal, wants_json};
 use crate::relay::{Ask, Judge, Sent};
 use crate::rules::{self, Rules, Visitor};
+use crate::socket::Socket;
 use crate::stream::Stream;
 use crate::table::NotFound;
 use crate::target::Target;
@@ -67,7 +67,7 @@ enum End {
 /// Reads one request, has it answered, and logs it. Returns when that was, too.
 pub(crate) async fn run(
     worker: &Rc<Worker>,
-    stream: &mut TcpStream,
+    stream: &Socket,
     peer: &Peer,
     desk: &mut Desk,
     timer: &mut Timer,
@@ -121,7 +121,7 @@ pub(crate) async fn run(
 
 /// Reads until the head is complete; `false`: the client is gone without one.
 async fn read_head(
-    stream: &mut TcpStream,
+    stream: &Socket,
     front: &Front,
     desk: &mut Desk,
     timer: &mut Timer,
@@ -139,7 +139,7 @@ async fn read_head(
                 Err(malformed) => return (started, Err(Refusal::BadRequest(malformed))),
             }
         }
-        match flow::fill(stream, &mut desk.incoming, timer).await {
+        match flow::fill(&mut &*stream, &mut desk.incoming, timer).await {
             Ok(1..) => {}
             Err(Stop::TimedOut) if !desk.incoming.is_empty() => {
                 return (started.unwrap_or_else(Instant::now), Err(Refusal::Slow));
@@ -165,7 +165,7 @@ fn check_size(desk: &Desk, front: &Front) -> Result<(), Refusal> {
 
 struct Exchange<'a> {
     worker: &'a Rc<Worker>,
-    stream: &'a mut TcpStream,
+    stream: &'a Socket,
     front: &'a Front,
     /// Where the route's are other than the front's.
     own_bounds: Option<Box<Bounds>>,
@@ -209,7 +209,7 @@ impl Exchange<'_> {
         if host.is_none() && (request.is_11 || !request.host.of(head).is_empty()) {
             return End::Refused(Refusal::BadRequest(Malformed::Host));
         }
-        let find = |host: &Host| self.worker.find(host.as_str(), request.target.of(head));
+        let find = |host: &Host<'_>| self.worker.find(host, request.target.of(head));
         let found = host.as_ref().map_or(Err(NotFound::Unknown), find);
         if let Ok(found) = &found {
             if let Some(limits) = found.limits() {
@@ -227,14 +227,10 @@ impl Exchange<'_> {
             return End::Refused(refusal);
         }
         // Refused here and not before: the connection goes on behind a body that was taken.
-        let (host, found) = match (host, found) {
-            (Some(host), Ok(found)) => (host, found),
-            (_, Err(NotFound::Ambiguous)) => {
-                return End::Refused(Refusal::Ambiguous);
-            }
-            (None, Ok(_)) | (_, Err(NotFound::Unknown)) => {
-                return End::Refused(Refusal::UnknownHost);
-            }
+        let found = match found {
+            Ok(found) => found,
+            Err(NotFound::Ambiguous) => return End::Refused(Refusal::Ambiguous),
+            Err(NotFound::Unknown) => return End::Refused(Refusal::UnknownHost),
         };
         // On the heap, because few requests have any.
         if let Some(rules) = found.rules() {
@@ -243,7 +239,7 @@ impl Exchange<'_> {
                 Err(refusal) => return End::Refused(refusal),
             }
         }
-        self.ask(&host, found).await
+        self.ask(found).await
     }
 
     /// Asks the rules of the route.
@@ -295,12 +291,7 @@ impl Exchange<'_> {
         if size > bounds.body_bytes { Err(Refusal::LargeBody) } else { Ok(()) }
     }
 
-    async fn attempt(
-        &mut self,
-        upstream: &mut Upstream,
-        claim: &Claim,
-        judge: Judge<'_>,
-    ) -> Attempted {
+    async fn attempt(&mut self, upstream: &Socket, claim: &Claim, judge: Judge<'_>) -> Attempted {
         if let Some(tray) = self.tray.take() {
             self.worker.spare.put_tray(tray);
         }
@@ -430,8 +421,7 @@ impl Exchange<'_> {
         self.sent.status.set(status);
         self.sent.bytes.set(bytes);
         self.timer.set_after(self.own_bounds.as_deref().unwrap_or(&self.front.bounds).write);
-        let (_, mut writer) = self.stream.split();
-        match flow::send(&mut writer, reply, self.timer, &mut 0).await {
+        match flow::send(&mut self.stream, reply, self.timer, &mut 0).await {
             Ok(()) if reuse => Next::Again,
             Ok(()) => Next::Linger,
             Err(_) => Next::Close,

@@ -1,7 +1,7 @@
 //! Reading and writing under a deadline. What can be done at once is done without waiting.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Spare};
 use crate::pace::Pace;
 use crate::timer::Timer;
 
@@ -68,23 +68,29 @@ impl Wait<'_> {
     }
 }
 
-/// Reads a piece of a body into the free part of the buffer; 0 is the end.
+/// Reads a piece of a body into the free part of the buffer; 0 is the end. While there is nothing to
+/// read, an empty buffer's memory is lent to others.
 pub(crate) async fn take<R: AsyncRead + Unpin>(
     from: &mut R,
     buffer: &mut Buffer,
+    spare: &Spare,
     mut wait: Wait<'_>,
 ) -> Result<usize, Stop> {
     let mut held = None;
     poll_fn(|cx| {
-        let mut space = ReadBuf::new(buffer.space());
-        match Pin::new(&mut *from).poll_read(cx, &mut space) {
+        spare.restore(buffer);
+        let mut free = ReadBuf::new(buffer.space());
+        match Pin::new(&mut *from).poll_read(cx, &mut free) {
             Poll::Ready(Ok(())) => {
-                let count = space.filled().len();
+                let count = free.filled().len();
                 buffer.filled(count);
                 Poll::Ready(wait.over(held.take(), count).map(|()| count))
             }
             Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Failed)),
-            Poll::Pending => wait.poll(&mut held, cx).map(|()| Err(Stop::TimedOut)),
+            Poll::Pending => {
+                spare.lend(buffer);
+                wait.poll(&mut held, cx).map(|()| Err(Stop::TimedOut))
+            }
         }
     })
     .await
@@ -141,21 +147,6 @@ pub(crate) async fn fill<R: AsyncRead + Unpin>(
         }
     })
     .await
-}
-
-/// Waits until there is something to read, or the end.
-pub(crate) async fn readable<R: Readable>(from: &R, timer: &mut Timer) -> Result<(), Stop> {
-    poll_fn(|cx| match from.poll_readable(cx) {
-        Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-        Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Failed)),
-        Poll::Pending => timer.poll(cx).map(|()| Err(Stop::TimedOut)),
-    })
-    .await
-}
-
-/// A side of a connection that can be waited for without a buffer.
-pub(crate) trait Readable {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 /// Writes it all; `sent` counts how much of it went out, also when it fails.

@@ -125,7 +125,7 @@ pub fn request(bytes: &[u8], ends: &[usize], trusted: bool) -> Reading<Request> 
                 return Reading::Whole(Box::new(Request {
                     method: head.method.of(there).to_vec(),
                     target: head.target.of(there).to_vec(),
-                    host: host.map_or(String::new(), |host| host.as_str().to_owned()),
+                    host: host.map_or(String::new(), |host| host.to_string()),
                     last: !head.keeps_alive(),
                     body: flow.payload(),
                 }));

@@ -1,5 +1,7 @@
 //! The host that a request is for, in the one spelling that routes are kept under.
 
+use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
 use std::net::Ipv6Addr;
 
 use crate::h1::syntax;
@@ -9,20 +11,16 @@ const MAX: usize = 255;
 
 /// A host without port and trailing dot, in lower case; an IPv6 address in brackets.
 ///
-/// It lives on the stack: the data path makes one a request.
-#[derive(Clone, Copy)]
-pub(crate) struct Host {
-    bytes: [u8; MAX],
-    len: usize,
-}
+/// The data path makes one a request: nothing is copied where a client spells it so.
+#[derive(Debug)]
+pub(crate) struct Host<'a>(Cow<'a, [u8]>);
 
-impl Host {
+impl<'a> Host<'a> {
     /// Reads the value of a `Host` field or an authority. `None` for what is no host.
-    pub(crate) fn parse(value: &[u8]) -> Option<Host> {
+    pub(crate) fn parse(value: &'a [u8]) -> Option<Host<'a>> {
         let (name, port) = match value {
-            [b'[', ..] => value.split_at_checked(value.iter().position(|&b| b == b']')? + 1)?,
-            _ => value
-                .split_at_checked(value.iter().position(|&b| b == b':').unwrap_or(value.len()))?,
+            [b'[', ..] => value.split_at_checked(syntax::find(b']', value)? + 1)?,
+            _ => value.split_at_checked(syntax::host_len(value))?,
         };
         match port {
             [] | [b':'] => {}
@@ -31,33 +29,35 @@ impl Host {
         }
         if let [b'[', address @ .., b']'] = name {
             let address: Ipv6Addr = std::str::from_utf8(address).ok()?.parse().ok()?;
-            return Host::lower(format!("[{address}]").as_bytes());
+            return Some(Host(Cow::Owned(format!("[{address}]").into_bytes())));
         }
         let name = name.strip_suffix(b".").unwrap_or(name);
         // A label without a character is in no name: a dot follows neither a dot nor nothing.
         let mut before = b'.';
-        let allowed = |&byte: &u8| {
-            let is_dot = byte == b'.';
-            let empty = is_dot && before == b'.';
+        let mut follows = |&byte: &u8| {
+            let empty = byte == b'.' && before == b'.';
             before = byte;
-            !empty && (is_dot || byte.is_ascii_alphanumeric() || b"-_~".contains(&byte))
+            !empty
         };
-        if !name.iter().all(allowed) || before == b'.' {
+        if !name.iter().all(&mut follows) || before == b'.' || name.len() > MAX {
             return None;
         }
-        Host::lower(name)
+        Some(Host(if name.iter().any(u8::is_ascii_uppercase) {
+            Cow::Owned(name.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(name)
+        }))
     }
 
-    fn lower(name: &[u8]) -> Option<Host> {
-        let mut bytes = [0; MAX];
-        let place = bytes.get_mut(..name.len())?;
-        place.copy_from_slice(name);
-        place.make_ascii_lowercase();
-        Some(Host { bytes, len: name.len() })
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
+}
 
-    pub(crate) fn as_str(&self) -> &str {
-        self.bytes.get(..self.len).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or("")
+/// It is ASCII, one way or the other.
+impl Display for Host<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.0).unwrap_or_default())
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
             ("a,b", None),
         ] {
             let parsed = Host::parse(value.as_bytes());
-            assert_eq!(parsed.as_ref().map(Host::as_str), host, "{value:?}");
+            assert_eq!(parsed.map(|host| host.to_string()).as_deref(), host, "{value:?}");
         }
         assert!(Host::parse(&[b'a'; 256]).is_none());
     }

@@ -69,6 +69,7 @@ mod server;
 mod service;
 mod settings;
 mod snapshot;
+mod socket;
 mod source;
 mod state;
 mod stream;

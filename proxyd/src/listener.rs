@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use crate::connection;
 use crate::limits;
 use crate::say::say;
+use crate::socket::Socket;
 use crate::worker::Worker;
 
 /// Listens on an address.
@@ -44,10 +45,11 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
             Ok((stream, peer)) => {
                 let worker = Rc::clone(&worker);
                 let client = worker.client();
-                spawn_local(async move {
-                    connection::serve(worker, stream, peer).await;
+                // On the heap: a task moves what it runs several times.
+                spawn_local(Box::pin(async move {
+                    connection::serve(worker, Socket::Tcp(stream), peer).await;
                     drop((client, admission));
-                });
+                }));
             }
             Err(error) if is_exhausted(&error) => {
                 // Idle connections to targets are the descriptors that can be spared.

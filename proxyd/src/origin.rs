@@ -5,7 +5,7 @@
 //! it, and whoever is trusted there as to who is before that one: the client is the last address in
 //! X-Forwarded-For that is not a trusted proxy's.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::front::Front;
 use crate::h1::field::{Field, Role, alike};
@@ -24,8 +24,24 @@ impl Peer {
     /// An IPv4 address in IPv6 clothes is undressed.
     pub(crate) fn new(address: IpAddr) -> Peer {
         let address = address.to_canonical();
-        Peer { address, text: address.to_string().into_boxed_str() }
+        let text = match address {
+            IpAddr::V4(address) => written(address),
+            IpAddr::V6(address) => address.to_string(),
+        };
+        Peer { address, text: text.into_boxed_str() }
     }
+}
+
+/// Each new connection has its address written: formatting has more to it.
+fn written(address: Ipv4Addr) -> String {
+    let mut text = String::with_capacity(15);
+    for (at, part) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(part));
+    }
+    text
 }
 
 /// Where one request is from.
@@ -215,6 +231,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn addresses_are_written_as_ever(address: Ipv4Addr) {
+            prop_assert_eq!(&*Peer::new(address.into()).text, address.to_string());
+        }
+
         /// Whatever a client puts before it, the address that a trusted proxy adds is what counts.
         #[test]
         fn nobody_is_somebody_else(spoofed in "[0-9a-f.:, \\[\\]unkow]{0,60}") {

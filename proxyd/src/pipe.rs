@@ -1,14 +1,11 @@
 //! A pipe between two sockets: bytes move through it without being copied, which is worth it for large
 //! transfers only.
 
-use std::io::{ErrorKind, Result};
+use std::io::Result;
 use std::os::fd::{AsFd, OwnedFd};
-use std::task::{Context, Poll, ready};
 
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::unistd::pipe2;
-use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
 
 use crate::limits;
 
@@ -49,39 +46,3 @@ impl Pipe {
         Ok(count)
     }
 }
-
-/// A socket that a pipe is filled from and emptied into.
-pub(crate) trait Spliced {
-    /// Only for an empty pipe. 0 is the end.
-    fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize>>;
-    fn poll_empty(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize>>;
-}
-
-macro_rules! spliced {
-    ($stream:ty) => {
-        impl Spliced for $stream {
-            fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize>> {
-                loop {
-                    ready!(self.poll_read_ready(cx))?;
-                    match self.try_io(Interest::READABLE, || pipe.fill(self)) {
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                        result => return Poll::Ready(result),
-                    }
-                }
-            }
-
-            fn poll_empty(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize>> {
-                loop {
-                    ready!(self.poll_write_ready(cx))?;
-                    match self.try_io(Interest::WRITABLE, || pipe.empty(self)) {
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                        result => return Poll::Ready(result),
-                    }
-                }
-            }
-        }
-    };
-}
-
-spliced!(TcpStream);
-spliced!(UnixStream);

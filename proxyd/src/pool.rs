@@ -50,8 +50,8 @@ impl Pool {
         loop {
             let Idle { line, until } = idle.pop()?;
             if now < until
-                && line.upstream.is_silent()
-                && (!surely || line.upstream.is_silent_now())
+                && line.upstream.socket.is_silent()
+                && (!surely || line.upstream.socket.is_silent_now())
             {
                 return Some(line);
             }

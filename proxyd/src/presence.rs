@@ -8,20 +8,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use crate::bounds::Bounds;
+use crate::socket::Socket;
 
 /// A look-out for one client's end.
 pub(crate) struct Presence<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Socket,
     end_is: Interest,
     /// From when on bytes of it wait to be read, so that being readable tells nothing.
     end: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
 }
 
 impl<'a> Presence<'a> {
-    pub(crate) fn of(stream: &'a TcpStream, bounds: &Bounds) -> Presence<'a> {
+    pub(crate) fn of(stream: &'a Socket, bounds: &Bounds) -> Presence<'a> {
         // Urgent data is not asked for: this is the end of the client's side, or of both.
         let end_is = if bounds.half_closed { Interest::ERROR } else { Interest::PRIORITY };
         Presence { stream, end_is, end: None }
@@ -31,14 +31,10 @@ impl<'a> Presence<'a> {
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.end.is_none() {
             // What can be had without memory: nothing came, neither bytes nor the end.
-            let _ = ready!(self.stream.poll_read_ready(cx));
+            let _ = ready!(self.stream.poll_readable(cx));
         }
         let (stream, end_is) = (self.stream, self.end_is);
-        let end = self.end.get_or_insert_with(|| {
-            Box::pin(async move {
-                let _ = stream.ready(end_is).await;
-            })
-        });
+        let end = self.end.get_or_insert_with(|| Box::pin(stream.ready(end_is)));
         end.as_mut().poll(cx)
     }
 }

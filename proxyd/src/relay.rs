@@ -259,7 +259,8 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             }
             let time = self.bounds.answer_gap;
             let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
-            note_end(flow::take(self.upstream, self.buffer, wait).await, body)?;
+            let spare = &self.claim.worker.spare;
+            note_end(flow::take(self.upstream, self.buffer, spare, wait).await, body)?;
             self.send_body(body, chunked, trailers, pace).await?;
         }
         Ok(())
@@ -279,7 +280,8 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             let taken = {
                 let (time, pace) = (self.bounds.tunnel, &mut Pace::any());
                 let wait = Wait { timer: self.timer, time, pace };
-                let mut take = pin!(flow::take(self.upstream, self.buffer, wait));
+                let spare = &self.claim.worker.spare;
+                let mut take = pin!(flow::take(self.upstream, self.buffer, spare, wait));
                 poll_fn(|cx| match over.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(None),
                     Poll::Pending => take.as_mut().poll(cx).map(Some),

@@ -79,7 +79,7 @@ fn parse_host(text: &str) -> Result<String, NotAKey> {
     if has_port || wild_address {
         return Err(wrong());
     }
-    Ok(format!("{below}{}", host.as_str()))
+    Ok(format!("{below}{host}"))
 }
 
 pub(crate) fn parse_prefix(text: &str) -> Result<String, NotAKey> {

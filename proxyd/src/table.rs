@@ -42,7 +42,7 @@ pub(crate) struct Table {
     pub(crate) front: Arc<Front>,
     /// By host; those of a host are neighbours, each before those that its prefix begins.
     entries: Vec<Entry>,
-    sites: HashMap<Box<str>, Site, RandomState>,
+    sites: HashMap<Box<[u8]>, Site, RandomState>,
     has_wildcards: bool,
     /// The numbers of all live targets, of services without a route, too.
     pub(crate) live: HashSet<u64>,
@@ -51,20 +51,20 @@ pub(crate) struct Table {
 impl Table {
     /// From routes in the order of their keys.
     pub(crate) fn new(generation: u64, entries: Vec<Entry>, live: HashSet<u64>) -> Table {
-        let mut sites: HashMap<Box<str>, Site, RandomState> = HashMap::default();
+        let mut sites: HashMap<Box<[u8]>, Site, RandomState> = HashMap::default();
         for (at, entry) in entries.iter().enumerate() {
             let key = &entry.route.key;
             let site = Site { entries: at..at + 1, reads_paths: false };
-            let site = sites.entry(key.host.as_str().into()).or_insert(site);
+            let site = sites.entry(key.host.as_bytes().into()).or_insert(site);
             site.entries.end = at + 1;
             site.reads_paths |= key.prefix != "/" || entry.route.rewrites();
         }
-        let has_wildcards = sites.keys().any(|host| host.starts_with('*'));
+        let has_wildcards = sites.keys().any(|host| host.starts_with(b"*"));
         Table { generation, front: Arc::default(), entries, sites, has_wildcards, live }
     }
 
     /// Which entry is for a request: of the most particular host the longest prefix.
-    pub(crate) fn find(&self, host: &str, target: &[u8]) -> Result<usize, NotFound> {
+    pub(crate) fn find(&self, host: &[u8], target: &[u8]) -> Result<usize, NotFound> {
         let site = match self.sites.get(host) {
             Some(site) => Some(site),
             None if self.has_wildcards => self.wildcard(host),
@@ -80,10 +80,11 @@ impl Table {
         site.entries.clone().rev().find(covers).ok_or(NotFound::Unknown)
     }
 
-    fn wildcard(&self, host: &str) -> Option<&Site> {
-        let domains = host.match_indices('.').filter_map(|(at, _)| host.get(at..));
-        let wild = |domain| self.sites.get(format!("*{domain}").as_str());
-        domains.into_iter().find_map(wild).or_else(|| self.sites.get("*"))
+    fn wildcard(&self, host: &[u8]) -> Option<&Site> {
+        let dots = host.iter().enumerate().filter(|(_, byte)| **byte == b'.');
+        let domains = dots.filter_map(|(at, _)| host.get(at..));
+        let wild = |domain: &[u8]| self.sites.get([b"*", domain].concat().as_slice());
+        domains.into_iter().find_map(wild).or_else(|| self.sites.get(b"*".as_slice()))
     }
 
     pub(crate) fn entry(&self, at: usize) -> Option<&Entry> {
@@ -119,7 +120,7 @@ mod tests {
         };
         let table = Table::new(1, keys.iter().map(entry).collect(), HashSet::new());
         let find = |host: &str, path: &str| {
-            let found = table.find(host, path.as_bytes());
+            let found = table.find(host.as_bytes(), path.as_bytes());
             found.map(|at| table.entries[at].route.key.to_string())
         };
         for (host, path, found) in [

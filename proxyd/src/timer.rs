@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One deadline. The runtime's timer behind it is armed anew only when the deadline comes nearer,
@@ -12,6 +13,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Timer {
     sleep: Pin<Box<Sleep>>,
     armed: Instant,
+    /// The runtime's timer knows whom to wake. It is always the same: a timer is one task's.
+    watched: bool,
     deadline: Instant,
     /// The deadline is so long after the moment in which waiting begins.
     after: Option<Duration>,
@@ -19,7 +22,8 @@ pub(crate) struct Timer {
 
 impl Timer {
     pub(crate) fn new(deadline: Instant) -> Timer {
-        Timer { sleep: Box::pin(sleep_until(deadline)), armed: deadline, deadline, after: None }
+        let sleep = Box::pin(sleep_until(deadline));
+        Timer { sleep, armed: deadline, watched: false, deadline, after: None }
     }
 
     pub(crate) fn set(&mut self, deadline: Instant) {
@@ -37,6 +41,7 @@ impl Timer {
 
     fn arm(&mut self) {
         self.armed = self.deadline;
+        self.watched = false;
         self.sleep.as_mut().reset(self.deadline);
     }
 
@@ -45,12 +50,17 @@ impl Timer {
         if let Some(time) = self.after {
             self.set(Instant::now() + time);
         }
+        if self.watched && !self.sleep.is_elapsed() {
+            return Poll::Pending;
+        }
         while self.sleep.as_mut().poll(cx).is_ready() {
             if self.deadline <= self.armed {
                 return Poll::Ready(());
             }
             self.arm();
         }
+        // Out of turns, a task has not been noted down.
+        self.watched = has_budget_remaining();
         Poll::Pending
     }
 }

@@ -19,20 +19,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::access_log::KeptLine;
 use crate::buffer::{Buffer, Spare};
 use crate::exchange::Next;
-use crate::flow::Readable;
 use crate::frames::{self, Frames};
 use crate::limits;
 use crate::meter::Meter;
 use crate::pipe::Pipe;
+use crate::socket::Socket;
 use crate::stream::Stream;
 use crate::timer::Timer;
-use crate::upstream::{Reader, Upstream, Writer};
+use crate::upstream::Upstream;
 use crate::worker::Claim;
 
 /// A connection that has switched to another protocol, but for the client's side of it.
@@ -81,7 +80,7 @@ enum Closing {
 
 impl Tunnel {
     /// Moves bytes to the end; logs it, and returns what is left to do for the client's side.
-    pub(crate) async fn run(mut self, client: &mut TcpStream, timer: &mut Timer) -> Next {
+    pub(crate) async fn run(self, client: &Socket, timer: &mut Timer) -> Next {
         let spare = &self.claim.worker.spare;
         let [there, back] = self.ahead;
         let way = |bytes: Vec<u8>| Way {
@@ -111,12 +110,9 @@ impl Tunnel {
                 back.close();
             }
             let before = there.moved + back.moved;
-            let (from_client, to_client) = client.split();
-            let (from_target, to_target) = self.upstream.split();
-            let (client_in, client_out) = (Reader::Tcp(from_client), Writer::Tcp(to_client));
-            let up =
-                there.poll(cx, client_in, to_target, spare, || frames::going_away_masked(mask));
-            let down = back.poll(cx, from_target, client_out, spare, frames::going_away);
+            let (up, down) = ((client, &self.upstream.socket), (&self.upstream.socket, client));
+            let up = there.poll(cx, up, spare, || frames::going_away_masked(mask));
+            let down = back.poll(cx, down, spare, frames::going_away);
             match (up, down) {
                 (Poll::Ready(Err(_)), _)
                 | (_, Poll::Ready(Err(_)))
@@ -167,15 +163,14 @@ impl Way {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        mut from: Reader<'_>,
-        mut to: Writer<'_>,
+        (mut from, mut to): (&Socket, &Socket),
         spare: &Spare,
         last_word: impl Fn() -> Vec<u8>,
     ) -> Poll<io::Result<()>> {
         loop {
             if let Some(pipe) = &mut self.pipe {
                 while !pipe.is_empty() {
-                    let sent = ready!(to.socket().poll_empty(cx, pipe))?;
+                    let sent = ready!(to.poll_empty(cx, pipe))?;
                     self.moved += sent as u64;
                 }
             }
@@ -212,7 +207,7 @@ impl Way {
     fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Reader<'_>,
+        from: &mut &Socket,
         spare: &Spare,
     ) -> Poll<io::Result<()>> {
         if self.is_bulk {
@@ -222,7 +217,7 @@ impl Way {
                 self.pipe = spare.pipe();
             }
             if let Some(pipe) = &mut self.pipe {
-                let Poll::Ready(filled) = from.socket().poll_fill(cx, pipe) else {
+                let Poll::Ready(filled) = from.poll_fill(cx, pipe) else {
                     self.release(spare);
                     return Poll::Pending;
                 };

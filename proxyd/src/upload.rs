@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::bounds::Bounds;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Spare};
 use crate::flow::{self, Stop, Wait};
 use crate::h1::body::Body;
 use crate::h1::malformed::Malformed;
@@ -80,14 +80,19 @@ impl Upload {
         self.buffer
     }
 
-    pub(crate) async fn run<C, U>(&mut self, client: &mut C, upstream: &mut U) -> Result<(), Lost>
+    pub(crate) async fn run<C, U>(
+        &mut self,
+        client: &mut C,
+        upstream: &mut U,
+        spare: &Spare,
+    ) -> Result<(), Lost>
     where
         C: AsyncRead + Unpin,
         U: AsyncWrite + Unpin,
     {
         while !self.body.is_done() {
             let wait = Wait { timer: &mut self.timer, time: self.gap, pace: &mut self.pace };
-            match flow::take(client, &mut self.buffer, wait).await {
+            match flow::take(client, &mut self.buffer, spare, wait).await {
                 Ok(0) | Err(Stop::Failed) => return Err(Lost::ClientGone),
                 Err(Stop::TimedOut) => return Err(Lost::ClientSlow),
                 Ok(_) => {}

@@ -22,6 +22,7 @@ use crate::crowd::Crowd;
 use crate::front::Front;
 use crate::gauges::Client;
 use crate::health::Sight;
+use crate::host::Host;
 use crate::limits;
 use crate::listener;
 use crate::meter::Meter;
@@ -51,6 +52,8 @@ pub(crate) struct Worker {
     /// There were too many clients when this worker last wanted one more.
     crowded: Cell<bool>,
     connections: Cell<usize>,
+    /// Connections that hold what a request is worked on with.
+    pub(crate) busy: Cell<usize>,
     /// Streams, and answers that may turn out to be as long.
     streams: Cell<usize>,
     /// How long streams go on once `draining` begins.
@@ -83,6 +86,7 @@ impl Worker {
             drain: Notify::new(),
             crowded: Cell::new(false),
             connections: Cell::new(0),
+            busy: Cell::new(0),
             streams: Cell::new(0),
             stream_grace,
             last_gone: Notify::new(),
@@ -104,12 +108,12 @@ impl Worker {
     }
 
     /// What is to become of a request, as of now.
-    pub(crate) fn find(&self, host: &str, path: &[u8]) -> Result<Found, NotFound> {
+    pub(crate) fn find(&self, host: &Host<'_>, path: &[u8]) -> Result<Found, NotFound> {
         let mut table = self.table.borrow_mut();
         if table.0.generation != self.registry.generation() {
             *table = self.picture(self.registry.table());
         }
-        let at = table.0.find(host, path)?;
+        let at = table.0.find(host.as_bytes(), path)?;
         Ok(Found { table: Rc::clone(&table), at })
     }
 

@@ -55,7 +55,7 @@ struct Course {
 }
 
 impl Exchange<'_> {
-    pub(super) async fn ask(&mut self, host: &Host, mut found: Found) -> End {
+    pub(super) async fn ask(&mut self, mut found: Found) -> End {
         let idempotent = self.desk.request.is_idempotent(self.desk.incoming.data());
         let mut course = Course {
             repeatable: self.upload.is_none() && idempotent,
@@ -67,13 +67,13 @@ impl Exchange<'_> {
         };
         let mut again = false;
         loop {
-            if again && let Err(unclaimed) = self.find(host, &mut found) {
+            if again && let Err(unclaimed) = self.find(&mut found) {
                 return end_of(unclaimed, course.refusal);
             }
             again = true;
-            let claim = match self.claim(host, &mut found, &course.tried, false) {
+            let claim = match self.claim(&mut found, &course.tried, false) {
                 Err(Unclaimed::Held(hold)) => {
-                    Box::pin(self.wait(host, &mut found, &course.tried, hold)).await
+                    Box::pin(self.wait(&mut found, &course.tried, hold)).await
                 }
                 result => result.map_err(|unclaimed| end_of(unclaimed, course.refusal)),
             };
@@ -88,7 +88,7 @@ impl Exchange<'_> {
             self.target = Some(Arc::clone(&claim.target));
             let idle = self.idle_line(&claim, &course);
             let reused = idle.is_some();
-            let mut line = match idle {
+            let line = match idle {
                 Some(line) => line,
                 // On the heap, because most requests find one that is there.
                 None => match Box::pin(self.connect(&claim.target.address)).await {
@@ -104,7 +104,7 @@ impl Exchange<'_> {
                 || !rules.eject.statuses.is_empty()
                 || !rules.retry.statuses.is_empty();
             let attempted =
-                self.attempt(&mut line.upstream, &claim, judges.then_some(&judge as _)).await;
+                self.attempt(&line.upstream.socket, &claim, judges.then_some(&judge as _)).await;
             match attempted {
                 Attempted::Relayed(Relayed::Whole { reuse_upstream, reuse_client }) => {
                     claim.answered();
@@ -168,23 +168,24 @@ impl Exchange<'_> {
     /// Claims a target as of now. A picture that went stale between the two steps is taken anew.
     fn claim(
         &mut self,
-        host: &Host,
         found: &mut Found,
         tried: &[u64],
         called: bool,
     ) -> Result<Claim, Unclaimed> {
         match self.claim_of(found, tried, called) {
             Err(Unclaimed::Nobody) => {
-                self.find(host, found)?;
+                self.find(found)?;
                 self.claim_of(found, tried, called)
             }
             result => result,
         }
     }
 
-    fn find(&self, host: &Host, found: &mut Found) -> Result<(), Unclaimed> {
-        let path = self.desk.request.target.of(self.desk.incoming.data());
-        *found = self.worker.find(host.as_str(), path).map_err(|_| Unclaimed::Unknown)?;
+    fn find(&self, found: &mut Found) -> Result<(), Unclaimed> {
+        let (head, request) = (self.desk.incoming.data(), &self.desk.request);
+        let host = Host::parse(request.host.of(head)).ok_or(Unclaimed::Unknown)?;
+        let path = request.target.of(head);
+        *found = self.worker.find(&host, path).map_err(|_| Unclaimed::Unknown)?;
         Ok(())
     }
 
@@ -199,7 +200,6 @@ impl Exchange<'_> {
     /// Waits in line until there is somebody to ask.
     async fn wait(
         &mut self,
-        host: &Host,
         found: &mut Found,
         tried: &[u64],
         mut hold: Hold,
@@ -214,8 +214,8 @@ impl Exchange<'_> {
                 Waited::TooLong => return Err(End::Refused(hold.refusal)),
                 Waited::ClientGone => return Err(End::Cut),
             }
-            let claim = match self.find(host, found) {
-                Ok(()) => self.claim(host, found, tried, true),
+            let claim = match self.find(found) {
+                Ok(()) => self.claim(found, tried, true),
                 Err(unclaimed) => Err(unclaimed),
             };
             match claim {

@@ -61,13 +61,13 @@ impl Field {
         if let [b' ' | b'\t', ..] = line {
             return Err(Malformed::Folded);
         }
-        let colon = line
-            .iter()
-            .position(|&byte| !syntax::is_token_byte(byte))
-            .filter(|&at| at > 0 && line.get(at) == Some(&b':'))
-            .ok_or(Malformed::FieldName)?;
-        let (name, rest) = line.split_at_checked(colon).ok_or(Malformed::FieldName)?;
-        let rest = rest.get(1..).unwrap_or_default();
+        let colon = syntax::token_len(line);
+        let Some((name, [b':', rest @ ..])) = line.split_at_checked(colon) else {
+            return Err(Malformed::FieldName);
+        };
+        if name.is_empty() {
+            return Err(Malformed::FieldName);
+        }
         let value = syntax::trim(rest);
         let plain = rest.len() == value.len() + 1 && rest.first() == Some(&b' ');
         Ok(Field {

@@ -11,6 +11,7 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod syntax;
 pub(crate) mod trailer;
+mod words;
 
 #[cfg(test)]
 mod vectors;

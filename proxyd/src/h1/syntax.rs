@@ -1,8 +1,11 @@
 //! Which byte may stand where.
 
+use super::words;
+
 const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
 const TARGET: u8 = 4;
+const HOST: u8 = 8;
 
 const CLASSES: [u8; 256] = classes();
 
@@ -20,6 +23,9 @@ const fn classes() -> [u8; 256] {
             || matches!(byte, b'`' | b'|' | b'~')
         {
             class |= TOKEN;
+        }
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            class |= HOST;
         }
         if byte == b'\t' || (byte >= b' ' && byte != 0x7f) {
             class |= VALUE;
@@ -63,30 +69,50 @@ pub(crate) fn line(bytes: &[u8]) -> Line<'_> {
     }
 }
 
-/// How many bytes come before the first control character that is no tab. It looks at eight at a
-/// time: of a byte below 32, and of one that becomes 0, subtraction borrows the highest bit. What
-/// the borrow does to bytes above the first such one does not matter.
+/// How many bytes come before the first control character that is no tab.
 fn text_len(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
     let mut at = 0;
-    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*eight);
-        let delete = word ^ (ONES * 0x7f);
-        let below = word.wrapping_sub(ONES * 0x20) & !word;
-        let controls = (below | (delete.wrapping_sub(ONES) & !delete)) & HIGH;
-        if controls == 0 {
-            at += 8;
-            continue;
-        }
-        at += controls.trailing_zeros() as usize / 8;
+    loop {
+        let (eights, tail) = bytes.get(at..).unwrap_or_default().as_chunks();
+        let Some(found) = words::find(eights, words::controls) else {
+            at += 8 * eights.len();
+            return at + tail.iter().position(|&byte| !is(byte, VALUE)).unwrap_or(tail.len());
+        };
+        at += found;
         if bytes.get(at) != Some(&b'\t') {
             return at;
         }
         at += 1;
     }
-    let tail = bytes.get(at..).unwrap_or_default();
-    at + tail.iter().position(|&byte| !is(byte, VALUE)).unwrap_or(tail.len())
+}
+
+/// How many bytes at the front may stand in a token.
+pub(super) fn token_len(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let (eights, tail) = bytes.get(at..).unwrap_or_default().as_chunks();
+        let Some(found) = words::find(eights, words::no_letters) else {
+            at += 8 * eights.len();
+            return at + tail.iter().position(|&byte| !is(byte, TOKEN)).unwrap_or(tail.len());
+        };
+        at += found;
+        if !bytes.get(at).is_some_and(|&byte| is(byte, TOKEN)) {
+            return at;
+        }
+        at += 1;
+    }
+}
+
+/// How many bytes at the front may stand in a host's name.
+pub(crate) fn host_len(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| !is(byte, HOST)).unwrap_or(bytes.len())
+}
+
+/// Whether all of it may stand between quotes, of which there is none in it, nor a backslash.
+pub(crate) fn is_quotable(bytes: &[u8]) -> bool {
+    let (eights, tail) = bytes.as_chunks();
+    let odd = |byte: u8| !(b' '..0x7f).contains(&byte) || matches!(byte, b'"' | b'\\');
+    words::find(eights, words::unquotable).is_none() && !tail.iter().any(|&byte| odd(byte))
 }
 
 /// A byte of a method or a field name.
@@ -159,11 +185,29 @@ mod tests {
         prop_oneof![8 => any::<u8>(), 8 => b' '..0x7f, 1 => Just(b'\t'), 1 => 0x7e..0x82_u8]
     }
 
+    fn token_byte() -> impl Strategy<Value = u8> {
+        prop_oneof![1 => any::<u8>(), 9 => b'a'..=b'z', 2 => b'A'..=b'Z', 1 => Just(b'-')]
+    }
+
     proptest! {
         #[test]
         fn text_is_as_long_as_it_is(bytes in proptest::collection::vec(byte(), 0..64)) {
             let plain = bytes.iter().position(|&byte| !is_value_byte(byte));
             prop_assert_eq!(text_len(&bytes), plain.unwrap_or(bytes.len()));
+        }
+
+        #[test]
+        fn tokens_are_as_long_as_they_are(bytes in proptest::collection::vec(token_byte(), 0..64)) {
+            let plain = bytes.iter().position(|&byte| !is_token_byte(byte));
+            prop_assert_eq!(token_len(&bytes), plain.unwrap_or(bytes.len()));
+        }
+
+        #[test]
+        fn what_would_end_a_quoted_string_is_seen(mut bytes in "[ !#-\\[\\]-~]{0,40}".prop_map(String::into_bytes), at: usize, odd: u8) {
+            prop_assert!(is_quotable(&bytes));
+            let is_odd = !(b' '..0x7f).contains(&odd) || odd == b'"' || odd == b'\\';
+            bytes.insert(at % (bytes.len() + 1), odd);
+            prop_assert_eq!(is_quotable(&bytes), !is_odd);
         }
     }
 

@@ -97,7 +97,7 @@ proptest! {
                 }
                 Step::Claim(h, old, random) => {
                     let picture = &pictures[pictures.len().saturating_sub(1 + usize::from(old))];
-                    let found = picture.find(&host(h), b"/").ok().and_then(|at| picture.entry(at));
+                    let found = picture.find(host(h).as_bytes(), b"/").ok().and_then(|at| picture.entry(at));
                     let asker = Asker {
                         client: &Peer::new(std::net::Ipv4Addr::LOCALHOST.into()),
                         head: b"",

@@ -1,0 +1,304 @@
+//! A connection's socket, as the data path uses it: what is asked for is tried, and waited for only
+//! where that would block.
+//!
+//! Reading on and on takes turns with the other tasks of a worker; a first read, and writing what was read,
+//! need none.
+//!
+//! A unix socket is not waited for to take bytes until it has taken none: its kernel tells of each
+//! piece that the other side has read, and a proxy would be woken twice for each answer.
+
+use std::cell::RefCell;
+use std::io::{ErrorKind, IoSlice, Result};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, connect, recv, send, shutdown,
+    socket,
+};
+use nix::sys::uio::writev;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::coop::poll_proceed;
+
+use crate::buffer::Reads;
+use crate::pipe::Pipe;
+
+/// A connected socket. Whoever shares it reads and writes in turns: one task has it.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(Unix),
+}
+
+/// One that is waited for to be read only.
+#[derive(Debug)]
+pub(crate) struct Unix {
+    fd: AsyncFd<OwnedFd>,
+    /// A duplicate that is waited for to take bytes, while it takes none.
+    full: RefCell<Option<AsyncFd<OwnedFd>>>,
+}
+
+impl Socket {
+    /// Connects at once or not at all: a unix socket does not wait.
+    pub(crate) fn connect_unix(path: &Path) -> Result<Socket> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+        let fd = watch(fd, Interest::READABLE)?;
+        Ok(Socket::Unix(Unix { fd, full: RefCell::default() }))
+    }
+
+    /// Reads what there is into the space that is asked for only if there may be something. A short
+    /// read is the end of what there is: the next one waits without having tried.
+    pub(crate) fn try_read<'b>(&self, space: impl FnOnce() -> &'b mut [u8]) -> Result<usize> {
+        let mut short = None;
+        let read = self.try_reading(|| {
+            let space = space();
+            let count = recv(self.as_fd().as_raw_fd(), space, MsgFlags::empty())?;
+            note_short(count, space.len(), &mut short)
+        });
+        short.map_or(read, Ok)
+    }
+
+    /// Reads the first bytes into what is taken to read them with only once there may be some: whoever
+    /// waits needs no memory. The end is an error.
+    pub(crate) fn poll_first<R: Reads>(
+        &self,
+        cx: &mut Context<'_>,
+        take: impl Fn() -> R + Copy,
+        give: impl Fn(R),
+    ) -> Poll<Result<R>> {
+        loop {
+            let mut taken = None;
+            let place = &mut taken;
+            let read = self.try_read(move || place.insert(take()).buffer().space());
+            match (read, taken) {
+                (Ok(count @ 1..), Some(mut taken)) => {
+                    taken.buffer().filled(count);
+                    return Poll::Ready(Ok(taken));
+                }
+                (read, taken) => {
+                    taken.map(&give);
+                    let error =
+                        read.map_or_else(|error| error, |_| ErrorKind::UnexpectedEof.into());
+                    if error.kind() != ErrorKind::WouldBlock {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+            }
+            ready!(self.poll_readable(cx))?;
+        }
+    }
+
+    /// Writes what is taken at once.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize> {
+        self.try_writing(|| Ok(send(self.as_fd().as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?))
+    }
+
+    /// Whether nothing has come, as far as the last wait for events told. Costs no system call unless
+    /// there is something to tell.
+    pub(crate) fn is_silent(&self) -> bool {
+        let mut byte = [0];
+        would_block(&self.try_read(|| &mut byte))
+    }
+
+    /// The same, asked of the kernel at this moment.
+    pub(crate) fn is_silent_now(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        would_block(&recv(self.as_fd().as_raw_fd(), &mut [0], flags).map_err(Into::into))
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn end(&self) -> Result<()> {
+        Ok(shutdown(self.as_fd().as_raw_fd(), Shutdown::Write)?)
+    }
+
+    /// A close from now on is a reset.
+    pub(crate) fn reset(&self) {
+        if let Socket::Tcp(stream) = self {
+            // Where it cannot be one, it is a close.
+            let _ = stream.set_zero_linger();
+        }
+    }
+
+    /// Returns once what is waited for may be so, or the socket has come to its end.
+    pub(crate) async fn ready(&self, interest: Interest) {
+        // An error is an end, too.
+        match self {
+            Socket::Tcp(stream) => drop(stream.ready(interest).await),
+            Socket::Unix(unix) => drop(unix.fd.ready(interest).await),
+        }
+    }
+
+    /// Fills an empty pipe; 0 is the end.
+    pub(crate) fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize>> {
+        let turn = ready!(poll_proceed(cx));
+        loop {
+            match self.try_reading(|| pipe.fill(self)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => {
+                    turn.made_progress();
+                    return Poll::Ready(result);
+                }
+            }
+            ready!(self.poll_readable(cx))?;
+        }
+    }
+
+    /// Empties a pipe as far as it goes.
+    pub(crate) fn poll_empty(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize>> {
+        self.poll_writing(cx, 0, || pipe.empty(self))
+    }
+
+    /// Ready when there may be something to read, or the end.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self {
+            Socket::Tcp(stream) => stream.poll_read_ready(cx),
+            Socket::Unix(unix) => unix.fd.poll_read_ready(cx).map_ok(drop),
+        }
+    }
+
+    /// Does it if there may be something to read; what would block has to be told of then.
+    fn try_reading<R>(&self, read: impl FnOnce() -> Result<R>) -> Result<R> {
+        match self {
+            Socket::Tcp(stream) => stream.try_io(Interest::READABLE, read),
+            Socket::Unix(unix) => unix.fd.try_io(Interest::READABLE, |_| read()),
+        }
+    }
+
+    fn try_writing<R>(&self, write: impl FnOnce() -> Result<R>) -> Result<R> {
+        match self {
+            Socket::Tcp(stream) => stream.try_io(Interest::WRITABLE, write),
+            Socket::Unix(unix) => unix.try_writing(write),
+        }
+    }
+
+    /// Of `whole` bytes, or of nobody knows how many.
+    fn poll_writing(
+        &self,
+        cx: &mut Context<'_>,
+        whole: usize,
+        mut write: impl FnMut() -> Result<usize>,
+    ) -> Poll<Result<usize>> {
+        loop {
+            let mut short = None;
+            match self.try_writing(|| note_short(write()?, whole, &mut short)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            if let Some(count) = short {
+                return Poll::Ready(Ok(count));
+            }
+            ready!(match self {
+                Socket::Tcp(stream) => stream.poll_write_ready(cx),
+                Socket::Unix(unix) => unix.poll_writable(cx),
+            })?;
+        }
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "an owned descriptor stays what it is, as its unsafe successor asks for"
+)]
+fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, interest)
+}
+
+/// Has the runtime know that after fewer bytes than could have been there are none, nor room for any.
+fn note_short(count: usize, whole: usize, short: &mut Option<usize>) -> Result<usize> {
+    if (1..whole).contains(&count) {
+        *short = Some(count);
+        return Err(ErrorKind::WouldBlock.into());
+    }
+    Ok(count)
+}
+
+impl Unix {
+    fn try_writing<R>(&self, write: impl FnOnce() -> Result<R>) -> Result<R> {
+        let mut full = self.full.borrow_mut();
+        let Some(waiting) = &*full else { return write() };
+        let written = waiting.try_io(Interest::WRITABLE, |_| write());
+        if written.is_ok() {
+            *full = None;
+        }
+        written
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut full = self.full.borrow_mut();
+        if full.is_none() {
+            let duplicate = self.fd.get_ref().try_clone()?;
+            *full = Some(watch(duplicate, Interest::WRITABLE)?);
+        }
+        let Some(waiting) = &*full else { return Poll::Ready(Ok(())) };
+        waiting.poll_write_ready(cx).map_ok(drop)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Unix(unix) => unix.fd.get_ref().as_fd(),
+        }
+    }
+}
+
+fn would_block(result: &Result<usize>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+impl AsyncRead for &Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let turn = ready!(poll_proceed(cx));
+        loop {
+            match self.try_read(|| buffer.initialize_unfilled()) {
+                Ok(count) => {
+                    turn.made_progress();
+                    buffer.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            ready!(self.poll_readable(cx))?;
+        }
+    }
+}
+
+impl AsyncWrite for &Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let fd = self.as_fd().as_raw_fd();
+        self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, MsgFlags::MSG_NOSIGNAL)?))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let whole = parts.iter().map(|part| part.len()).sum();
+        self.poll_writing(cx, whole, || Ok(writev(self.as_fd(), parts)?))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(self.end())
+    }
+}
