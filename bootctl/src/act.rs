@@ -29,6 +29,10 @@ const PROXY_BREATH: Duration = Duration::from_secs(2);
 const HEARING: Duration = Duration::from_secs(2);
 const LAST_LINES: usize = 10;
 
+/// When it is looked how much a retired instance has to finish: most have nothing.
+const FIRST_COUNT: Duration = Duration::from_millis(100);
+const NEXT_COUNT: Duration = Duration::from_secs(1);
+
 /// The hands of the supervisor.
 #[derive(Clone, Debug)]
 pub(crate) struct Hands {
@@ -68,6 +72,8 @@ impl Hands {
         };
         // All at once: the time is one for all of them.
         let drains: Vec<_> = generations.iter().map(ask).collect();
+        let controls = generations.iter().map(|generation| self.control(*generation)).collect();
+        let count = tokio::spawn(count(controls, id.clone(), tell.clone())).abort_handle();
         tokio::spawn(async move {
             for drain in drains {
                 match drain.await {
@@ -78,6 +84,7 @@ impl Hands {
                     Ok(Err(error)) => warn!("{id} is stopped without being drained: {error}"),
                 }
             }
+            count.abort();
             let result = init.end(&id.to_string(), &spec).await;
             if result.is_ok() {
                 socket_file::remove_all(&spec);
@@ -236,6 +243,21 @@ async fn collector_changed(tell: &Sender<Event>, result: Result<(), InitError>) 
         sleep(PROXY_BREATH).await;
     }
     report(tell, Event::CollectorChanged(result)).await;
+}
+
+/// Tells now and then how much an instance has to finish, for as long as it is let.
+async fn count(controls: Vec<Control>, id: InstanceId, tell: Sender<Event>) {
+    let mut pause = FIRST_COUNT;
+    loop {
+        sleep(pause).await;
+        let mut count = 0_u64;
+        for control in &controls {
+            // One that has ended, or has never known it, has none.
+            count = count.saturating_add(control.in_flight(&id).await.unwrap_or_default());
+        }
+        report(&tell, Event::InFlight { id: id.clone(), count }).await;
+        pause = NEXT_COUNT;
+    }
 }
 
 /// What was refused for its own sake is told at once; the rest is tried again after a breath.

@@ -407,13 +407,17 @@ impl At {
     }
 }
 
-/// How long.
+/// How long, and how it is told.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     /// Wait so long; what was asked for goes on after it
-    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+    #[arg(long, value_name = "SECONDS", default_value_t = 300,
           value_parser = clap::value_parser!(u64).range(0..=3600))]
     timeout: u64,
+
+    /// Tell the progress and the end for programs, a JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 impl Wait {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
+use crate::admin::steps::StepView;
 use crate::admin::wire::{AppView, Refusal, StatusView};
 use crate::client::{InitError, News};
 use crate::generation::Generation;
@@ -30,6 +32,8 @@ pub(crate) enum Event {
     Look,
     /// What a failed instance has written last, of an order that is to be given up.
     LastWords(LastWords),
+    /// What one that is being retired has to finish.
+    InFlight { id: InstanceId, count: u64 },
     /// A retirement is over.
     Retired { id: InstanceId, result: Result<(), InitError> },
     /// A change of the collector's job is over.
@@ -61,6 +65,8 @@ pub(crate) struct Ask {
     pub(crate) verb: Verb,
     pub(crate) within: Option<Duration>,
     pub(crate) reply: oneshot::Sender<Reply>,
+    /// Where progress is told, if somebody wants to know.
+    pub(crate) steps: Option<Sender<StepView>>,
 }
 
 /// What is asked.

@@ -101,6 +101,16 @@ impl Server {
         answer.unwrap_or(Err(HttpError::TooSlow(within))).map(|answer| answer.status())
     }
 
+    /// Puts nothing, and leaves the answer, which may be of this type, to be read as it comes.
+    pub(crate) async fn put_for(
+        &self,
+        path: &str,
+        accept: &'static str,
+    ) -> Result<Response<Incoming>, HttpError> {
+        let request = self.request(Method::PUT, path).header(header::ACCEPT, accept);
+        self.exchange(request.body(Full::new(Bytes::new()))?).await
+    }
+
     async fn send(
         &self,
         method: Method,

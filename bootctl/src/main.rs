@@ -31,6 +31,7 @@ mod order;
 mod place;
 mod plan;
 mod probe;
+mod progress;
 mod proxy;
 mod proxy_standing;
 mod record;

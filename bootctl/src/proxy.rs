@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use init_wire::{Account, FdSpec, JobSpec, Log, Policy, Restart, Stdio, Stop};
-use proxyd_wire::{Drained, ErrorBody, State, Target, TargetView};
+use proxyd_wire::{Drained, ErrorBody, ServiceView, State, Target, TargetView};
 
 use crate::app::Drain;
 use crate::config::{Proxy, Settings};
@@ -125,6 +125,16 @@ impl Control {
             table.services.insert(service, view.settings);
         }
         Ok(table)
+    }
+
+    /// How many requests and streams a target has begun and not ended.
+    pub(crate) async fn in_flight(&self, id: &InstanceId) -> Result<u64, ProxyError> {
+        let (service, target) = key(id);
+        let path = format!("/services/{service}");
+        let answer = self.ask(Method::GET, &path, None::<&()>, QUICK).await?;
+        // It shows those that are retired, too.
+        let view: ServiceView = judged(answer)?.json()?;
+        Ok(view.targets.get(&target).map_or(0, |target| target.in_flight))
     }
 
     /// Makes one change; to remove what is not there is done already.

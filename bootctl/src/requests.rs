@@ -13,17 +13,19 @@ use crate::config;
 use crate::event::{Ask, Event, Reply, Verb};
 use crate::name::{AppName, nearest};
 use crate::plan::{Collector, Observed, Wanted};
+use crate::progress::{Listener, doings};
 use crate::proxy_standing::{proxy_standing, proxy_view};
 use crate::standing::{Standing, app_view, standing};
 use crate::supervise::Supervisor;
 
 /// How long a request waits that does not say.
-const DEFAULT_WAIT: Duration = Duration::from_mins(1);
+const DEFAULT_WAIT: Duration = Duration::from_mins(5);
 
 /// A client that waits.
 pub(crate) struct Waiter {
     goal: Goal,
     reply: oneshot::Sender<Reply>,
+    listener: Option<Listener>,
 }
 
 /// What for.
@@ -40,7 +42,7 @@ pub(crate) enum Goal {
 
 impl Supervisor {
     pub(crate) fn take_request(&mut self, ask: Ask) {
-        let Ask { verb, within, reply } = ask;
+        let Ask { verb, within, reply, steps } = ask;
         info!("asked: {verb:?}");
         let goal = match self.begin(verb) {
             Ok(goal) => goal,
@@ -48,7 +50,9 @@ impl Supervisor {
         };
         let number = self.next_waiter;
         self.next_waiter += 1;
-        self.waiters.insert(number, Waiter { goal, reply });
+        let now = || doings(&goal, &self.roster, &self.roster.observed());
+        let listener = steps.map(|way| Listener::new(way, now()));
+        self.waiters.insert(number, Waiter { goal, reply, listener });
         let wait = within.unwrap_or(DEFAULT_WAIT);
         Self::remind(&self.hands.tell, wait, Event::Expired(number));
     }
@@ -100,6 +104,16 @@ impl Supervisor {
         self.take_over(config);
         self.clear_failed();
         Ok(Goal::Everything)
+    }
+
+    /// Tells those who want to know what is being done.
+    pub(crate) fn tell_steps(&mut self) {
+        let observed = self.roster.observed();
+        for waiter in self.waiters.values_mut() {
+            if let Some(listener) = &mut waiter.listener {
+                listener.tell(doings(&waiter.goal, &self.roster, &observed));
+            }
+        }
     }
 
     /// Answers those whose wait is over.

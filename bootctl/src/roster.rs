@@ -45,6 +45,8 @@ pub(crate) struct Roster {
     pub(crate) told: BTreeMap<Generation, Told>,
     /// Instances that the pushes under way are about.
     pub(crate) pushing: BTreeMap<Generation, BTreeSet<InstanceId>>,
+    /// What those that are being retired have to finish.
+    pub(crate) in_flight: BTreeMap<InstanceId, u64>,
     /// Orders that init refused, with its words.
     pub(crate) refused: BTreeMap<AppName, (Digest, String)>,
 }

@@ -152,6 +152,7 @@ impl Supervisor {
             }
             let begun = Instant::now();
             self.settle();
+            self.tell_steps();
             self.answer_waiters();
             if self.winding_down && self.is_done() {
                 return;
@@ -207,7 +208,9 @@ impl Supervisor {
             Event::Swept(job) => drop(self.sweeping.remove(&job)),
             Event::Look => self.look_at = None,
             Event::LastWords(words) => self.hold(words),
+            Event::InFlight { id, count } => drop(self.roster.in_flight.insert(id, count)),
             Event::Retired { id, result } => {
+                self.roster.in_flight.remove(&id);
                 self.roster.drained(&id);
                 self.roster.answered(&id, result.is_ok());
             }

@@ -356,3 +356,218 @@ fn o05_what_keeps_dying_before_the_roll_is_over_is_given_up() {
     assert!(left.iter().any(|pid| pids.contains(pid)), "{left:?} {pids:?}");
     assert_eq!(site.get("a", "/").status, 200);
 }
+
+#[test]
+fn o05_one_that_dies_once_after_it_was_ready_does_not_end_the_roll() {
+    let site = Site::boot(&[("a.toml", &answers(2, ""))]);
+    site.wait_for("a", "running");
+    let pids = site.pids("a");
+    let died = site.folder().join("died");
+    let text = format!(
+        "test -e {0} || {{ : > {0}; ANSWERS & sleep 0.4; kill $!; exit 5; }}; exec ANSWERS",
+        died.display()
+    );
+    site.write("a.toml", &script(2, &text, QUICK));
+    site.done(&["reload"]);
+    assert!(site.pids("a").iter().all(|pid| !pids.contains(pid)));
+    site.wait_for("a", "running");
+}
+
+/// The site's own command, for whoever runs it in another way.
+fn command(site: &Site, words: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(jobinit_tests::binaries::program("bootctl"));
+    command.args(words).env("BOOTCTL_SOCKET", site.socket());
+    command
+}
+
+/// Where each text is found, one after the other.
+#[track_caller]
+fn in_order(all: &str, texts: &[&str]) {
+    let mut rest = all;
+    for text in texts {
+        let at = rest.find(text).unwrap_or_else(|| panic!("{text:?} is not in its place: {all}"));
+        rest = &rest[at + text.len()..];
+    }
+}
+
+const STEPS: &[&str] = &[
+    "starting a.2",
+    "waiting for a.2 to be ready: connection refused",
+    "a.2 is ready",
+    "retiring a.1",
+    "retiring a.1: 1 request in flight",
+    "a.1 has ended",
+];
+
+/// A site whose next restart takes 1.5 s to start and a while to finish, with a request in flight.
+fn slow_site() -> Site {
+    let slow = "[env]\nDELAY_MS = \"1500\"\nSLOW_MS = \"4000\"\n";
+    let site = Site::boot(&[("a.toml", &answers(1, slow))]);
+    site.wait_for("a", "running");
+    site
+}
+
+fn with_one_in_flight<T: Send>(site: &Site, work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| site.get("a", "/slow"));
+        jobinit_tests::wait::until("the request to be in flight", || {
+            let state = site.proxy_state();
+            (state.services["a"].targets["a.1"].in_flight == 1).then_some(())
+        });
+        let made = work();
+        assert_eq!(asked.join().expect("no panic").status, 200);
+        made
+    })
+}
+
+#[test]
+fn o03_progress_is_told_in_plain_lines_after_a_second() {
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    site.wait_for("a", "running");
+    site.done(&["status"]);
+    drop(site);
+    let site = slow_site();
+    let said = with_one_in_flight(&site, || site.bootctl(&["restart", "a"]));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    in_order(&said.err, STEPS);
+    assert!(said.err.lines().all(|line| line.contains(" s  ")), "{said:?}");
+    assert!(said.out.starts_with("a is restarted: a.2 on "), "{said:?}");
+}
+
+#[test]
+fn o03_progress_is_told_live_on_a_terminal() {
+    let site = slow_site();
+    with_one_in_flight(&site, || {
+        let bootctl = jobinit_tests::binaries::program("bootctl");
+        let socket = format!("BOOTCTL_SOCKET={}", site.socket().display());
+        let bootctl = bootctl.to_str().expect("UTF-8");
+        let words = ["env", "TERM=xterm", &socket, bootctl, "restart", "a"];
+        let mut terminal = jobinit_tests::pty::Pty::start(&words);
+        for text in STEPS {
+            terminal.expect(text);
+        }
+        terminal.expect("a is restarted: a.2 on ");
+    });
+}
+
+#[test]
+fn o03_progress_is_told_to_programs() {
+    let site = slow_site();
+    let lines = |said: &str| -> Vec<serde_json::Value> {
+        said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let said = with_one_in_flight(&site, || site.done(&["restart", "a", "--json"]));
+    let told = lines(&said);
+    let texts: Vec<_> = told.iter().filter_map(|line| line["text"].as_str()).collect();
+    in_order(&texts.join("\n"), STEPS);
+    let last = told.last().expect("an end");
+    assert_eq!((&last["event"], &last["answer"]["app"]), (&"done".into(), &"a".into()), "{said}");
+
+    site.write("a.toml", &script(1, "echo broken; exit 4", QUICK));
+    let said = site.bootctl(&["reload", "--json"]);
+    assert_eq!(said.code, Some(1));
+    let told = lines(&said.out);
+    let last = told.last().expect("an end");
+    assert_eq!((&last["event"], &last["status"]), (&"failed".into(), &409.into()), "{said:?}");
+    assert_eq!(last["refusal"]["log"][0], "broken");
+    assert!(told.len() > 1, "{said:?}");
+
+    let said = site.bootctl(&["restart", "b", "--json"]);
+    let told = lines(&said.out);
+    assert_eq!((told.len(), &told[0]["status"]), (1, &404.into()), "{said:?}");
+}
+
+#[test]
+fn o03_a_client_without_patience_does_not_end_what_it_asked_for() {
+    let site = slow_site();
+    let pids = site.pids("a");
+    let said = site.bootctl(&["restart", "a", "--timeout", "1"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("not there yet when the time was over"), "{said:?}");
+    jobinit_tests::wait::until("the restart to be over", || {
+        let now = site.pids("a");
+        (now.len() == 1 && now != pids).then_some(())
+    });
+}
+
+#[test]
+fn o03_two_restarts_at_once_are_one() {
+    let site = slow_site();
+    let pids = site.pids("a");
+    let both = [(); 2].map(|()| command(&site, &["restart", "a"]).spawn().expect("it runs"));
+    for mut one in both {
+        assert!(one.wait().expect("it ends").success());
+    }
+    let job = site.status()["apps"][0]["instances"][0]["job"].as_str().expect("a name").to_owned();
+    assert_eq!(job, "a.2");
+    assert_eq!(site.init.job(&job)["spec"]["envs"]["BOOTCTL_REVISION"], "1");
+    assert!(!site.pids("a").contains(&pids[0]));
+}
+
+#[test]
+fn o03_stop_and_reload_in_the_middle_of_a_restart() {
+    let slow = |more: &str| answers(1, &format!("[env]\nDELAY_MS = \"1000\"\n{more}"));
+    let site = Site::boot(&[("a.toml", &slow(""))]);
+    site.wait_for("a", "running");
+    let begin = |site: &Site| {
+        let mut restart = command(site, &["restart", "a"]);
+        let child = restart.stderr(std::process::Stdio::piped()).spawn().expect("it runs");
+        jobinit_tests::wait::until("the new one to be there", || {
+            (site.pids("a").len() == 2).then_some(())
+        });
+        child
+    };
+    let restart = begin(&site);
+    site.write("a.toml", &slow("COLOUR = \"red\"\n"));
+    under_load(&site, "/", 1, || drop(site.done(&["reload"])));
+    assert!(restart.wait_with_output().expect("it ends").status.success());
+    assert_eq!(site.pids("a").len(), 1);
+    assert!(site.get("a", "/").body.ends_with(" red"));
+
+    let restart = begin(&site);
+    site.done(&["stop", "a"]);
+    assert_eq!(site.pids("a").len(), 0);
+    let said = jobinit_tests::bootctl::said(restart.wait_with_output().expect("it ends"));
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("a was stopped meanwhile"), "{said:?}");
+}
+
+#[test]
+fn o03_an_app_that_does_not_heed_term_is_restarted_all_the_same() {
+    let stubborn = script(2, "trap \"\" TERM; exec ANSWERS", "[stop]\ntimeout = \"300ms\"\n");
+    let site = Site::boot(&[("a.toml", &stubborn)]);
+    site.wait_for("a", "running");
+    let pids = site.pids("a");
+    under_load(&site, "/", 2, || drop(site.done(&["restart", "a"])));
+    assert!(pids.iter().all(|pid| !is_alive(*pid)));
+}
+
+#[test]
+fn p04_term_comes_after_the_last_answer_and_the_last_connection() {
+    let site = Site::boot(&[]);
+    let book = site.folder().join("book");
+    let env = format!("[env]\nBOOK = \"{}\"\nSLOW_MS = \"300\"\n", book.display());
+    site.write("a.toml", &answers(1, &env));
+    site.done(&["reload"]);
+    under_load(&site, "/slow", 4, || {
+        for _ in 0..3 {
+            site.done(&["restart", "a"]);
+        }
+    });
+    let book = std::fs::read_to_string(&book).expect("there");
+    let mut ended = 0;
+    let mut in_flight = std::collections::BTreeMap::<&str, i32>::new();
+    for line in book.lines() {
+        let (instance, what) = line.split_once(' ').expect("whose, and what");
+        let requests = in_flight.entry(instance).or_default();
+        match what {
+            "begin" => *requests += 1,
+            "end" => *requests -= 1,
+            _ => {
+                assert_eq!((what, *requests), ("TERM with 0 open", 0), "{instance}: {book}");
+                ended += 1;
+            }
+        }
+    }
+    assert_eq!(ended, 3, "{book}");
+}

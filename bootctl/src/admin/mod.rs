@@ -11,12 +11,13 @@
 //! | `PUT /proxy/restart` | a new generation of the proxy takes over; answers when it serves | 200 `StatusView`, 409 failed, 504 |
 //! | `PUT /reload` | reads the config anew; answers when all is as it says | 200 `StatusView`, 409, 422 problems, 504 |
 //!
-//! `?timeout_ms=N` bounds the wait of the PUTs; what was asked for goes on after it. Errors are
-//! `Refusal`. Nothing has changed when the status is 4xx other than 409.
+//! `?timeout_ms=N` bounds the wait of the PUTs; what was asked for goes on after it. With
+//! `Accept: application/jsonl` they tell their progress, see [`steps`]. Errors are `Refusal`. Nothing has changed when the status is 4xx other than 409.
 
 pub(crate) mod client;
 mod peer;
 pub(crate) mod socket;
+pub(crate) mod steps;
 pub(crate) mod wire;
 
 use std::io;
@@ -32,6 +33,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::{Ask, Event, Reply, Verb};
+use steps::Progress;
 use wire::Refusal;
 
 /// The longest wait a client may ask for.
@@ -74,65 +76,93 @@ impl Wait {
 }
 
 async fn status(State(door): State<Door>) -> Response {
-    ask(&door, Verb::Status, None).await
+    ask(&door, Verb::Status).await
 }
 
 async fn show(State(door): State<Door>, Path(app): Path<String>) -> Response {
-    ask(&door, Verb::Show(app), None).await
+    ask(&door, Verb::Show(app)).await
 }
 
 async fn start(
     State(door): State<Door>,
     Path(app): Path<String>,
     Query(wait): Query<Wait>,
+    progress: Progress,
 ) -> Response {
-    ask(&door, Verb::Start(app), wait.duration()).await
+    change(&door, Verb::Start(app), &wait, progress).await
 }
 
 async fn stop(
     State(door): State<Door>,
     Path(app): Path<String>,
     Query(wait): Query<Wait>,
+    progress: Progress,
 ) -> Response {
-    ask(&door, Verb::Stop(app), wait.duration()).await
+    change(&door, Verb::Stop(app), &wait, progress).await
 }
 
 async fn restart(
     State(door): State<Door>,
     Path(app): Path<String>,
     Query(wait): Query<Wait>,
+    progress: Progress,
 ) -> Response {
-    ask(&door, Verb::Restart(app), wait.duration()).await
+    change(&door, Verb::Restart(app), &wait, progress).await
 }
 
 async fn scale(
     State(door): State<Door>,
     Path((app, count)): Path<(String, String)>,
     Query(wait): Query<Wait>,
+    progress: Progress,
 ) -> Response {
-    ask(&door, Verb::Scale(app, count), wait.duration()).await
+    change(&door, Verb::Scale(app, count), &wait, progress).await
 }
 
-async fn reload(State(door): State<Door>, Query(wait): Query<Wait>) -> Response {
-    ask(&door, Verb::Reload, wait.duration()).await
+async fn reload(
+    State(door): State<Door>,
+    Query(wait): Query<Wait>,
+    progress: Progress,
+) -> Response {
+    change(&door, Verb::Reload, &wait, progress).await
 }
 
-async fn restart_proxy(State(door): State<Door>, Query(wait): Query<Wait>) -> Response {
-    ask(&door, Verb::RestartProxy, wait.duration()).await
+async fn restart_proxy(
+    State(door): State<Door>,
+    Query(wait): Query<Wait>,
+    progress: Progress,
+) -> Response {
+    change(&door, Verb::RestartProxy, &wait, progress).await
 }
 
-async fn ask(door: &Door, verb: Verb, within: Option<Duration>) -> Response {
+async fn ask(door: &Door, verb: Verb) -> Response {
     let (reply, answer) = oneshot::channel();
-    let sent = door.send(Event::Ask(Ask { verb, within, reply })).await;
-    match (sent, answer.await) {
-        (Ok(()), Ok(Reply::Status(view))) => Json(view).into_response(),
-        (Ok(()), Ok(Reply::App(view))) => Json(view).into_response(),
-        (Ok(()), Ok(Reply::Refused(status, refusal))) => (status, Json(refusal)).into_response(),
-        (Err(_), _) | (_, Err(_)) => {
-            let message = "bootctl is ending; ask again when it has been started again";
-            refused(StatusCode::SERVICE_UNAVAILABLE, "ending", message)
-        }
+    let ask = Ask { verb, within: None, reply, steps: None };
+    // If it is not sent, the way back is gone as well.
+    drop(door.send(Event::Ask(ask)).await);
+    whole(answer).await
+}
+
+async fn change(door: &Door, verb: Verb, wait: &Wait, Progress(progress): Progress) -> Response {
+    let (reply, answer) = oneshot::channel();
+    let (way, steps) = mpsc::channel(steps::QUEUE);
+    let ask = Ask { verb, within: wait.duration(), reply, steps: progress.then_some(way) };
+    drop(door.send(Event::Ask(ask)).await);
+    if progress { steps::answer(steps, answer).await } else { whole(answer).await }
+}
+
+async fn whole(answer: oneshot::Receiver<Reply>) -> Response {
+    match answer.await {
+        Ok(Reply::Status(view)) => Json(view).into_response(),
+        Ok(Reply::App(view)) => Json(view).into_response(),
+        Ok(Reply::Refused(status, refusal)) => (status, Json(refusal)).into_response(),
+        Err(_) => ending(),
     }
+}
+
+fn ending() -> Response {
+    let message = "bootctl is ending; ask again when it has been started again";
+    refused(StatusCode::SERVICE_UNAVAILABLE, "ending", message)
 }
 
 async fn unknown() -> Response {

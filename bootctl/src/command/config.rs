@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use toml_edit::Value;
 
+use super::progress;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::StatusView;
 use crate::cli::{At, Config, Wait};
@@ -181,8 +182,9 @@ pub(super) fn apply(now: bool, wait: &Wait, at: &At) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     super::ask(async {
-        let status: StatusView =
-            Client::at(&at.socket()).put("/reload", wait.duration()).await.map_err(noted)?;
+        let client = Client::at(&at.socket());
+        let changed = progress::change(&client, "/reload", wait).await;
+        let status: StatusView = changed.map_err(noted)?;
         Ok(format!("all is as the config says\n\n{}", crate::table::status(&status)))
     })
 }

@@ -5,6 +5,7 @@ mod check;
 mod collect;
 mod config;
 mod log;
+mod progress;
 mod reload;
 mod restart;
 mod scale;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use crate::admin::client::ClientError;
 use crate::boot;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Wait};
 
 /// The supervisor does not answer: distinct, for scripts that wait for it.
 const UNREACHABLE: u8 = 3;
@@ -28,18 +29,23 @@ const UNREACHABLE: u8 = 3;
 pub(crate) fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Boot(boot) => boot::run(&boot),
-        Command::Start(change) => ask(start::run(&change)),
-        Command::Stop(change) => ask(stop::run(&change)),
-        Command::Restart(restart) => ask(restart::run(&restart)),
-        Command::Scale(scale) => ask(scale::run(&scale)),
+        Command::Start(change) => change_done(&change.wait, start::run(&change)),
+        Command::Stop(change) => change_done(&change.wait, stop::run(&change)),
+        Command::Restart(restart) => change_done(&restart.wait, restart::run(&restart)),
+        Command::Scale(scale) => change_done(&scale.wait, scale::run(&scale)),
         Command::Status(status) => ask(status::run(&status)),
-        Command::Reload(reload) => ask(reload::run(&reload)),
+        Command::Reload(reload) => change_done(&reload.wait, reload::run(&reload)),
         Command::Check(check) => check::run(&check),
         Command::Config(config) => config::run(&config),
         Command::Attach(attach) => attach::run(&attach),
         Command::Log(log) => log::run(&log),
         Command::Collect(collect) => collect::run(collect),
     }
+}
+
+/// Runs a command whose end the supervisor's own lines tell, with `--json`.
+fn change_done(wait: &Wait, work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
+    ask(async { work.await.map(|text| if wait.json { String::new() } else { text }) })
 }
 
 /// Runs a command that asks the supervisor.
@@ -53,16 +59,19 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
     };
     match runtime.block_on(work) {
         Ok(text) => {
-            print(&text);
+            if !text.is_empty() {
+                print(&text);
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
             eprintln!("bootctl: {error}");
             match error {
                 ClientError::Unreachable { .. } => ExitCode::from(UNREACHABLE),
-                ClientError::Forbidden(_) | ClientError::Refused(_) | ClientError::Odd(_) => {
-                    ExitCode::FAILURE
-                }
+                ClientError::Forbidden(_)
+                | ClientError::Refused(_)
+                | ClientError::Cut
+                | ClientError::Odd(_) => ExitCode::FAILURE,
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `bootctl scale APP N`
 
+use super::progress;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::{AppState, AppView};
 use crate::cli::Scale;
@@ -9,7 +10,7 @@ pub(super) async fn run(scale: &Scale) -> Result<String, ClientError> {
     let (app, count) = (segment(&scale.app), segment(&scale.instances));
     let path = format!("/apps/{app}/instances/{count}");
     let client = Client::at(&scale.at.socket());
-    let app: AppView = client.put(&path, scale.wait.duration()).await?;
+    let app: AppView = progress::change(&client, &path, &scale.wait).await?;
     let name = &app.app;
     Ok(match app.state {
         AppState::Stopped => format!(

@@ -1,5 +1,6 @@
 //! `bootctl start APP`
 
+use super::progress;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::AppView;
 use crate::cli::Change;
@@ -7,7 +8,7 @@ use crate::cli::Change;
 pub(super) async fn run(change: &Change) -> Result<String, ClientError> {
     let path = format!("/apps/{}/start", crate::http::segment(&change.app));
     let client = Client::at(&change.at.socket());
-    let app: AppView = client.put(&path, change.wait.duration()).await?;
+    let app: AppView = progress::change(&client, &path, &change.wait).await?;
     let places = app.instances.iter().map(|i| format!("{} on {}", i.job, i.place()));
     Ok(format!("{} runs: {}", app.app, places.collect::<Vec<_>>().join(", ")))
 }

@@ -1,5 +1,6 @@
 //! `bootctl stop APP`
 
+use super::progress;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::AppView;
 use crate::cli::Change;
@@ -7,6 +8,6 @@ use crate::cli::Change;
 pub(super) async fn run(change: &Change) -> Result<String, ClientError> {
     let path = format!("/apps/{}/stop", crate::http::segment(&change.app));
     let client = Client::at(&change.at.socket());
-    let app: AppView = client.put(&path, change.wait.duration()).await?;
+    let app: AppView = progress::change(&client, &path, &change.wait).await?;
     Ok(format!("{} is stopped", app.app))
 }

@@ -310,7 +310,11 @@ impl World {
                     }
                 }
                 Action::Retire { id } => self.leave_stopped(&id),
-                Action::Start { .. } | Action::StartProxy { .. } | Action::Push { .. } => {}
+                Action::Start { .. }
+                | Action::StartProxy { .. }
+                | Action::StartCollector { .. }
+                | Action::StopCollector
+                | Action::Push { .. } => {}
             }
         }
         self.judged.clear();
@@ -439,7 +443,7 @@ impl World {
                     let most = (order.app.instances as usize).max(1);
                     assert!(mine.len() <= most, "{name} is held: {mine:#?}");
                 }
-                (File::Fine, true) if self.is_troubled(name) => {
+                (File::Fine, true) if self.is_troubled(name) || self.waits_in_vain(&order.app) => {
                     assert!(mine.len() <= order.app.instances as usize + 1, "{name}: {mine:#?}");
                 }
                 (File::Fine, true) => {
@@ -489,6 +493,11 @@ impl World {
         let build = self.apps.get(name).map_or(Fate::Well, |declared| declared.build);
         let refused = self.refused.contains_key(name);
         build != Fate::Well || refused || self.jobs.iter().any(bad)
+    }
+
+    /// Whether an app waits for one that comes to nothing.
+    fn waits_in_vain(&self, app: &App) -> bool {
+        app.after.iter().chain(&app.requires).any(|name| self.is_troubled(name))
     }
 
     /// Whether init refuses to start some app.
@@ -749,7 +758,9 @@ fn check_precedence(desired: &Desired, observed: &Observed, actions: &[Action]) 
         for name in &app.after {
             let lives = lives(name);
             let is_wanted = matches!(
-                desired.apps.get(name), Some(Wanted::Running(order)) if order.app.instances > 0
+                desired.apps.get(name),
+                Some(Wanted::Running(order))
+                    if order.app.instances > 0 && !observed.is_refused(order)
             );
             let comes = lives.iter().any(alive) || !lives.contains(&Life::Ended);
             let is_up = is_up(name, desired, observed);

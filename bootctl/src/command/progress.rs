@@ -1,0 +1,166 @@
+//! Shows what a change is waiting for: live on a terminal, as plain lines elsewhere, as the supervisor's own
+//! lines with `--json`. What is done within a second is not talked about, unless there is somebody to see it.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::de::DeserializeOwned;
+
+use crate::admin::client::{Client, ClientError, Progress};
+use crate::admin::steps::{StepKind, StepView};
+use crate::cli::Wait;
+
+/// How long plain lines are kept back.
+const SOON: Duration = Duration::from_secs(1);
+/// How often a spinner turns.
+const TURN: Duration = Duration::from_millis(100);
+/// Nothing to look at.
+const LONG: Duration = Duration::from_hours(1);
+
+/// Asks for a change and shows its progress.
+pub(super) async fn change<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    wait: &Wait,
+) -> Result<T, ClientError> {
+    let within = wait.duration();
+    if wait.json {
+        client.change(path, within, &mut Raw).await
+    } else if is_live() {
+        let mut live = Live::new();
+        let answer = client.change(path, within, &mut live).await;
+        live.end();
+        answer
+    } else {
+        client.change(path, within, &mut Lines::new()).await
+    }
+}
+
+/// Whether lines can be written over.
+fn is_live() -> bool {
+    stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// What the supervisor says.
+struct Raw;
+
+impl Progress for Raw {
+    fn raw(&mut self, line: &str) {
+        // Who does not read any more has seen enough.
+        drop(writeln!(stdout(), "{line}"));
+    }
+
+    fn step(&mut self, _step: &StepView) {}
+
+    fn next_look(&self) -> Duration {
+        LONG
+    }
+
+    fn look(&mut self) {}
+}
+
+/// For a file or a pipe.
+struct Lines {
+    begun: Instant,
+    kept: Option<Vec<String>>,
+}
+
+impl Lines {
+    fn new() -> Self {
+        Self { begun: Instant::now(), kept: Some(Vec::new()) }
+    }
+}
+
+impl Progress for Lines {
+    fn raw(&mut self, _line: &str) {}
+
+    fn step(&mut self, step: &StepView) {
+        let line = format!("{:>7}  {}", seconds(Duration::from_millis(step.ms)), step.text);
+        match &mut self.kept {
+            Some(kept) => kept.push(line),
+            None => drop(writeln!(stderr(), "{line}")),
+        }
+    }
+
+    fn next_look(&self) -> Duration {
+        match &self.kept {
+            Some(_) => SOON.saturating_sub(self.begun.elapsed()),
+            None => LONG,
+        }
+    }
+
+    fn look(&mut self) {
+        for line in self.kept.take().into_iter().flatten() {
+            drop(writeln!(stderr(), "{line}"));
+        }
+    }
+}
+
+/// For somebody who watches: a line each that moves, until it is over.
+struct Live {
+    all: MultiProgress,
+    jobs: BTreeMap<String, ProgressBar>,
+}
+
+impl Live {
+    fn new() -> Self {
+        Self { all: MultiProgress::new(), jobs: BTreeMap::new() }
+    }
+
+    fn end(&self) {
+        // What is over stays to be read, what is not has no meaning any more.
+        drop(self.all.clear());
+    }
+
+    fn over(&mut self, step: &StepView, mark: &str) {
+        let took = self.jobs.remove(&step.job).map(|bar| {
+            let took = bar.elapsed();
+            bar.finish_and_clear();
+            took
+        });
+        let took = took.map(|took| format!(" ({})", seconds(took))).unwrap_or_default();
+        drop(self.all.println(format!("{mark} {}{took}", step.text)));
+    }
+}
+
+impl Progress for Live {
+    fn raw(&mut self, _line: &str) {}
+
+    fn step(&mut self, step: &StepView) {
+        match step.step {
+            StepKind::Starting | StepKind::Waiting | StepKind::Retiring => {
+                let all = &self.all;
+                let bar = self.jobs.entry(step.job.clone()).or_insert_with(|| {
+                    let bar = all.add(ProgressBar::new_spinner().with_style(style()));
+                    bar.enable_steady_tick(TURN);
+                    bar
+                });
+                bar.set_message(step.text.clone());
+            }
+            StepKind::Ready => self.over(step, "+"),
+            StepKind::Gone => self.over(step, "-"),
+        }
+    }
+
+    fn next_look(&self) -> Duration {
+        LONG
+    }
+
+    fn look(&mut self) {}
+}
+
+/// A name, and for how long.
+fn style() -> ProgressStyle {
+    let clock = |state: &indicatif::ProgressState, text: &mut dyn std::fmt::Write| {
+        // A text takes whatever is written.
+        let _ = text.write_str(&seconds(state.elapsed()));
+    };
+    let style = ProgressStyle::with_template("{spinner} {wide_msg} ({clock})");
+    style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("clock", clock)
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
