@@ -143,6 +143,8 @@ fn fate() -> impl Strategy<Value = Fate> {
 }
 
 proptest! {
+    // Each has a hundred deeds.
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn o12_whenever_it_is_killed_every_byte_is_there_once(
         deeds in prop::collection::vec((deed(), fate()), 1..120),
