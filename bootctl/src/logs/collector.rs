@@ -48,6 +48,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The same while logs cannot be written.
 const TROUBLE: Duration = Duration::from_millis(500);
+/// The same while there is no folder, or somebody else's.
+const LONGEST_TROUBLE: Duration = Duration::from_secs(10);
 /// Two collectors in one folder would write everything twice.
 const LOCK: &str = ".collector.lock";
 
@@ -380,6 +382,7 @@ impl Collector {
 
     /// Waits until nobody else collects here. No lock if nobody can, and lines have another place to go to.
     async fn lock(&mut self) -> Result<Option<Flock<File>>, ToldToEnd> {
+        let mut pause = TROUBLE;
         loop {
             let made = make(&self.folder).and_then(|()| File::create(self.folder.join(LOCK)));
             let trouble = match made {
@@ -403,7 +406,8 @@ impl Collector {
                 }
             };
             self.herald.trouble(Some(trouble));
-            self.wait(TROUBLE).await?;
+            self.wait(pause).await?;
+            pause = (pause * 2).min(LONGEST_TROUBLE);
         }
     }
 
