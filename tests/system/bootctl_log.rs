@@ -151,7 +151,7 @@ fn o11_the_last_lines_are_shown_and_those_that_are_asked_for() {
             .map(|line| line.splitn(4, ' ').nth(3).expect("text").to_owned())
             .collect::<Vec<_>>()
     };
-    assert_eq!(texts(&["a", "-n", "1"]), ["end"]);
+    assert_eq!(texts(&["a", "-n", "2", "--stream", "out"]), ["a5", "end"]);
     assert_eq!(texts(&["a", "-n", "2", "--stream", "err"]), ["e4", "e5"]);
     assert_eq!(texts(&["a", "--grep", "^[ae][24]$", "--stream", "out"]), ["a2", "a4"]);
     assert_eq!(texts(&["a", "--instance", "2"]), [""; 0]);
@@ -161,8 +161,10 @@ fn o11_the_last_lines_are_shown_and_those_that_are_asked_for() {
     let times: Vec<&str> = merged.lines().map(|line| &line[..24]).collect();
     assert!(times.is_sorted(), "{merged}");
     assert!(merged.contains(" a.1 out a1\n") && merged.contains(" b.1 out b1\n"), "{merged}");
-    let first: Value =
-        serde_json::from_str(site.done(&["log", "a", "-n", "1", "--json"]).trim()).expect("JSON");
+    let first: Value = serde_json::from_str(
+        site.done(&["log", "a", "-n", "1", "--stream", "out", "--json"]).trim(),
+    )
+    .expect("JSON");
     assert_eq!((&first["app"], &first["text"]), (&json!("a"), &json!("end")));
 
     let said = site.bootctl(&["log", "aa"]);
