@@ -71,7 +71,7 @@ pub(crate) enum Command {
 Examples:
   init -- bootctl boot
   init --listen 127.0.0.1:7001 -- bootctl boot --config ./conf --proxy-listen 127.0.0.1:8080 \\
-       --run-dir /tmp/run --state-dir /tmp/state")]
+       --run-dir /tmp/run --state-dir /tmp/state --log-dir /tmp/log")]
 pub(crate) struct Boot {
     /// The config folder: bootctl.toml, apps/NAME.toml
     #[arg(long, value_name = "DIR", env = "BOOTCTL_CONFIG", default_value = "/etc/bootctl")]

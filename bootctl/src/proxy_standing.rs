@@ -51,8 +51,8 @@ fn failure(generation: Generation, job: &JobInfo, observed: &Observed) -> String
         |(serving, _)| format!("{serving} goes on meanwhile"),
     );
     format!(
-        "{generation} does not get ready after {} restarts: {}; {meanwhile}; see what it writes \
-         with init's `GET /job/{generation}/stderr`, and run `bootctl reload` when it is put right",
+        "{generation} does not get ready after {} restarts: {}; {meanwhile}; `bootctl log \
+         proxyd` shows what it writes; run `bootctl reload` when it is put right",
         job.respawn, job.why
     )
 }

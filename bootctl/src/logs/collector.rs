@@ -8,11 +8,15 @@
 //! when somebody writes, and once more when a line has not come to its end. It may be killed at any time:
 //! the ledger says where its successor goes on, and init keeps what is written meanwhile.
 //!
+//! In a container, lines are repeated on its output as well; where the folder can never be written to, because all
+//! is read-only say, they are only repeated there, and what was on its way when it is killed may come twice.
+//!
 //! While nothing can be written, because the disk is full say, it reads nothing: init keeps the newest of each
 //! stream, apps go on, and what init has no room for is noted as lost when there is room again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +48,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The same while logs cannot be written.
 const TROUBLE: Duration = Duration::from_millis(500);
+/// The same while there is no folder, or somebody else's.
+const LONGEST_TROUBLE: Duration = Duration::from_secs(10);
 /// Two collectors in one folder would write everything twice.
 const LOCK: &str = ".collector.lock";
 
@@ -78,6 +84,8 @@ struct Collector {
     /// All before it is in the logs.
     floor: u64,
     console: Option<Console>,
+    /// Whether lines are written to files, too.
+    has_files: bool,
     herald: Herald,
     end: Signal,
 }
@@ -95,6 +103,7 @@ pub(crate) async fn run(init: Init, orders: Orders) -> Result<(), CollectError> 
         life: None,
         floor: 0,
         console: None,
+        has_files: true,
         herald: Herald::new(),
         end,
     };
@@ -107,11 +116,15 @@ pub(crate) async fn run(init: Init, orders: Orders) -> Result<(), CollectError> 
 
 impl Collector {
     async fn work(&mut self, console: Option<bool>) -> Result<(), ToldToEnd> {
-        let _lock = self.lock().await?;
-        self.scribe.tidy();
-        let mut known = self.known();
         if self.has_console(console).await {
             self.console = Console::open();
+        }
+        let lock = self.lock().await?;
+        self.has_files = lock.is_some();
+        let mut known = Known::default();
+        if self.has_files {
+            self.scribe.tidy();
+            known = self.known();
         }
         let mut pause = FIRST_PAUSE;
         loop {
@@ -275,7 +288,9 @@ impl Collector {
                 // The folder may have gone.
                 drop(make(&self.folder));
             }
-            self.herald.trouble(None);
+            if self.has_files {
+                self.herald.trouble(None);
+            }
             if let Some(console) = &mut self.console {
                 console.show(&app, page.text);
             }
@@ -289,7 +304,8 @@ impl Collector {
 
     /// Sees to it that there is a ledger.
     async fn open_ledger(&mut self) -> Result<(), ToldToEnd> {
-        while self.ledger.is_none()
+        while self.has_files
+            && self.ledger.is_none()
             && let Some(life) = &self.life
         {
             match Ledger::create(&self.folder, life, self.floor, self.entries()) {
@@ -305,7 +321,7 @@ impl Collector {
 
     /// Writes the ledger anew; if that fails, the old one is as good.
     fn note_all(&mut self) {
-        let Some(life) = &self.life else { return };
+        let Some(life) = self.life.as_ref().filter(|_| self.has_files) else { return };
         match Ledger::create(&self.folder, life, self.floor, self.entries()) {
             Ok(ledger) => self.ledger = Some(ledger),
             Err(error) => warn!("{error}; it grows until that works"),
@@ -364,26 +380,34 @@ impl Collector {
         about.is_ok_and(|about| about.pid == 1 && !about.machine)
     }
 
-    /// Waits until nobody else collects here.
-    async fn lock(&mut self) -> Result<Flock<File>, ToldToEnd> {
+    /// Waits until nobody else collects here. No lock if nobody can, and lines have another place to go to.
+    async fn lock(&mut self) -> Result<Option<Flock<File>>, ToldToEnd> {
+        let mut pause = TROUBLE;
         loop {
             let made = make(&self.folder).and_then(|()| File::create(self.folder.join(LOCK)));
             let trouble = match made {
                 Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                     Ok(lock) => {
                         self.herald.trouble(None);
-                        return Ok(lock);
+                        return Ok(Some(lock));
                     }
                     Err((_, _)) => {
                         format!("another collector writes to {}", self.folder.display())
                     }
                 },
+                Err(error) if self.console.is_some() && is_for_good(&error) => {
+                    let folder = self.folder.display();
+                    let text = format!("{folder}: {error}; lines are repeated here only");
+                    self.herald.trouble(Some(text));
+                    return Ok(None);
+                }
                 Err(error) => {
                     format!("the folder {} cannot be used: {error}", self.folder.display())
                 }
             };
             self.herald.trouble(Some(trouble));
-            self.wait(TROUBLE).await?;
+            self.wait(pause).await?;
+            pause = (pause * 2).min(LONGEST_TROUBLE);
         }
     }
 
@@ -411,6 +435,11 @@ impl From<ToldToEnd> for Broken {
     fn from(_: ToldToEnd) -> Self {
         Self::End
     }
+}
+
+/// Whether it is of no use to try again.
+fn is_for_good(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -61,23 +61,12 @@ impl Text {
 impl History {
     /// Looks at an app's files.
     pub(crate) fn open(shelf: Shelf) -> io::Result<Self> {
-        loop {
-            let old = shelf.old()?;
-            let current = match File::open(shelf.current()) {
-                Ok(file) => {
-                    let about = file.metadata()?;
-                    Some(Open { inode: about.ino(), offset: about.len(), file })
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(error) => return Err(error),
-            };
-            // What is put away meanwhile would be there twice.
-            let names = |old: &[Old]| old.last().map(|old| old.time.clone());
-            if names(&shelf.old()?) == names(&old) {
-                let newest = names(&old);
-                return Ok(Self { old, place: Place { shelf, current, newest } });
-            }
+        let (old, mut current) = look(&shelf)?;
+        if let Some(open) = &mut current {
+            open.offset = open.file.metadata()?.len();
         }
+        let newest = old.last().map(|old| old.time.clone());
+        Ok(Self { old, place: Place { shelf, current, newest } })
     }
 
     /// The last lines that are wanted, as many as there are to be, and where they end.
@@ -131,6 +120,24 @@ impl History {
             Err(_) => true,
         };
         Ok((all.filter(is_wanted), place))
+    }
+}
+
+/// The files of an app as they are at one moment: those that were put away, and the one that is written to.
+pub(crate) fn look(shelf: &Shelf) -> io::Result<(Vec<Old>, Option<Open>)> {
+    let mut before = shelf.old()?;
+    loop {
+        let current = match File::open(shelf.current()) {
+            Ok(file) => Some(Open { inode: file.metadata()?.ino(), offset: 0, file }),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        // What is put away between the two would be there twice.
+        let old = shelf.old()?;
+        if old.last().map(|old| &old.time) == before.last().map(|old| &old.time) {
+            return Ok((old, current));
+        }
+        before = old;
     }
 }
 

@@ -5,16 +5,15 @@
 //! the one that is written to now.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::history::{Lines, Open, Place, Text, whole};
+use super::history::{Lines, Open, Place, Text, look, whole};
 use super::shelf::{self, Shelf};
 use super::wish::Wish;
 
@@ -100,23 +99,15 @@ impl Place {
     /// Appends the lines that are new, up to what there is now.
     fn go_on(&mut self, time: &mut String, lines: &mut Vec<Text>) -> io::Result<()> {
         loop {
-            let now = match File::open(self.shelf.current()) {
-                Ok(file) => Some((file.metadata()?.ino(), file)),
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(error) => return Err(error),
-            };
+            let (mut later, now) = look(&self.shelf)?;
             let held = self.current.as_ref().map(|open| open.inode);
             if let Some(open) = &mut self.current {
                 open.read(time, lines)?;
             }
-            match now {
-                Some((inode, _)) if held == Some(inode) => return Ok(()),
-                None if held.is_none() && self.newest.is_some() => return Ok(()),
-                Some(_) | None => {}
+            if held == now.as_ref().map(|open| open.inode) {
+                return Ok(());
             }
-            let newest = self.newest.clone();
-            let mut later = self.shelf.old()?;
-            later.retain(|old| Some(&old.time) > newest.as_ref());
+            later.retain(|old| Some(&old.time) > self.newest.as_ref());
             // The first of them is the one that was open, and has been read.
             let skip = usize::from(held.is_some()).min(later.len());
             for old in later.iter().skip(skip) {
@@ -124,12 +115,10 @@ impl Place {
                     lines.push(text?);
                 }
             }
-            self.newest = later.last().map(|old| old.time.clone()).or(newest);
-            let is_there = now.is_some();
-            self.current = now.map(|(inode, file)| Open { file, inode, offset: 0 });
-            if !is_there {
-                return Ok(());
+            if let Some(last) = later.pop() {
+                self.newest = Some(last.time);
             }
+            self.current = now;
         }
     }
 }

@@ -81,6 +81,11 @@ impl Scene {
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.scratch.path().join("state")
     }
+
+    /// Where what apps write is collected.
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        self.scratch.path().join("log")
+    }
 }
 
 /// Whether a program of that name is in one of the path's folders.

@@ -47,6 +47,7 @@ impl Stage {
         command.args(["--proxy-listen", &proxy.to_string()]);
         command.arg("--run-dir").arg(scene.run_dir());
         command.arg("--state-dir").arg(scene.state_dir());
+        command.arg("--log-dir").arg(scene.log_dir());
         command.env_remove("INIT_LISTEN");
         let init = command.spawn().map_err(|e| format!("cannot start {program}: {e}"))?;
         Enclosure::leave();
