@@ -219,7 +219,13 @@ impl Supervisor {
                 }
             }
         }
-        overall
+        match (overall, self.untold) {
+            // Clients find what is said to be there.
+            (Standing::Reached, Some(generation)) => {
+                Standing::Working(format!("{generation} is still to be told"))
+            }
+            (overall, _) => overall,
+        }
     }
 
     /// Whether the proxy runs as the config says.

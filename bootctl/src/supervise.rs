@@ -25,7 +25,7 @@ use crate::generation::{self, Generation, WantedProxy};
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::plan::{
-    Action, Collector, Desired, Precedence, Proxy, Push, SeenProxy, Wanted, all_waiting, key, plan,
+    Action, Collector, Desired, Precedence, Proxy, ProxyLife, Push, SeenProxy, Wanted, all_waiting, key, plan,
 };
 use crate::proxy;
 use crate::requests::Waiter;
@@ -70,6 +70,8 @@ pub(crate) struct Supervisor {
     /// See [`WantedProxy::outdated`].
     pub(crate) proxy_outdated: Option<Generation>,
     pub(crate) begun: Instant,
+    /// A proxy that is still to be told some of what is wanted.
+    pub(crate) untold: Option<Generation>,
     pub(crate) watches: Watches,
     /// When those that fail are looked after, if nothing happens before.
     pub(crate) look_at: Option<Instant>,
@@ -99,6 +101,7 @@ impl Supervisor {
             proxy_build: String::new(),
             proxy_outdated: None,
             begun: Instant::now(),
+            untold: None,
             watches: Watches::new(),
             look_at: None,
             sweeping: BTreeSet::new(),
@@ -295,6 +298,10 @@ impl Supervisor {
                 }
             }
         }
+        let is_running = |generation: &Generation| {
+            observed.proxies.get(generation).is_some_and(|seen| seen.life == ProxyLife::Running)
+        };
+        self.untold = pushes.keys().copied().find(is_running);
         for (generation, pushes) in pushes {
             self.push(generation, pushes);
         }

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -23,6 +24,8 @@ pub struct Site {
     pub proxy: SocketAddr,
     /// The job that bootctl is.
     supervisor: &'static str,
+    /// When bootctl, or the init that starts it, was started.
+    pub begun: Instant,
     folder: TempDir,
 }
 
@@ -61,8 +64,9 @@ impl Site {
         let Plan { folder, proxy, words } = Plan::write(apps, proxy_table);
         let before = options.iter().copied().chain(["--boot-exit", "respawn", "--"]);
         let words: Vec<&str> = before.chain(words.iter().map(String::as_str)).collect();
+        let begun = Instant::now();
         let init = Init::start(&words);
-        Self { init, proxy, supervisor: "boot", folder }.answering()
+        Self { init, proxy, supervisor: "boot", begun, folder }.answering()
     }
 
     /// The same with bootctl as a plain job of that name, which is started again at once when it ends.
@@ -74,8 +78,9 @@ impl Site {
         let (exec, args) = words.split_first().expect("a program");
         let restart = json!({"policy": "always", "delay_ms": 1, "factor": 1.0});
         let spec = json!({"exec": exec, "args": args, "restart": restart});
+        let begun = Instant::now();
         init.launch_job(name, &spec);
-        Self { init, proxy, supervisor: name, folder }.answering()
+        Self { init, proxy, supervisor: name, begun, folder }.answering()
     }
 
     #[track_caller]

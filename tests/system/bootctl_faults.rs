@@ -166,7 +166,7 @@ fn o15_a_control_socket_that_is_pestered_answers_others() {
         let piece: &[u8] = match number % 4 {
             0 => b"PUT /apps/a/st",
             1 => b"\0\xff\x16\x03\x01 garbage \r\n\r\n",
-            2 => b"PUT /apps/a/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+            2 => b"PUT /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
             _ => b"",
         };
         // It may have been shown the door already.

@@ -15,6 +15,7 @@ use proxyd_wire::{
 
 use super::problem::Fault;
 use super::reader::{Field, Section};
+use super::text;
 use crate::name::Host;
 use crate::site::Site;
 
@@ -212,7 +213,7 @@ fn page(field: &Field<'_>, folder: &Path) -> Option<String> {
     let path = folder.join(field.string()?);
     match fs::metadata(&path).and_then(|about| {
         let fits = about.len() <= MOST_PAGES as u64;
-        if fits { fs::read_to_string(&path).map(Some) } else { Ok(None) }
+        if fits { text::read(&path).map(Some) } else { Ok(None) }
     }) {
         Ok(Some(text)) => return Some(text),
         Ok(None) => field.report(Fault::Pages),

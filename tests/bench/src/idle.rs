@@ -35,7 +35,7 @@ fn once(name: &str) -> Result<f64, String> {
 }
 
 /// Context switches of all threads, wanted or not.
-fn switches(pid: u32) -> u32 {
+pub fn switches(pid: u32) -> u32 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
     texts

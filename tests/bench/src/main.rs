@@ -3,7 +3,9 @@
 //! A figure is a file with a `measure() -> Vec<Row>`, and a line in [`FIGURES`].
 
 mod ask;
+mod at_rest;
 mod bodies;
+mod boot_all;
 mod capture;
 mod client;
 mod contest;
@@ -32,10 +34,13 @@ mod put_latency;
 mod put_throughput;
 mod relay;
 mod renewal;
+mod replaced;
 mod report;
 mod respawn;
+mod rolling;
 mod service;
 mod silent;
+mod sites;
 mod spin;
 mod start;
 mod supervisors;
@@ -74,6 +79,10 @@ const FIGURES: &[Figure] = &[
     ("latency", latency::measure),
     ("instructions", instructions::measure),
     ("deploys", deploys::measure),
+    ("boot-all", boot_all::measure),
+    ("rolling", rolling::measure),
+    ("at-rest", at_rest::measure),
+    ("replaced", replaced::measure),
 ];
 
 #[derive(Parser)]
