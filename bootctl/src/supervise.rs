@@ -25,7 +25,8 @@ use crate::generation::{self, Generation, WantedProxy};
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::plan::{
-    Action, Collector, Desired, Precedence, Proxy, ProxyLife, Push, SeenProxy, Wanted, all_waiting, key, plan,
+    Action, Collector, Desired, Precedence, Proxy, ProxyLife, Push, SeenProxy, Wanted, all_waiting,
+    key, plan,
 };
 use crate::proxy;
 use crate::requests::Waiter;
