@@ -38,17 +38,13 @@ fn main() {
 }
 
 fn tcp() -> TcpListener {
-    match var("PORT") {
-        Ok(port) => {
-            let port: u16 = port.parse().expect("a port");
-            TcpListener::bind(("127.0.0.1", port)).expect("the port is free")
-        }
-        Err(_) => {
-            assert_eq!(var("LISTEN_FDS").as_deref(), Ok("1"), "there is a place of some kind");
-            // SAFETY: init has opened it for this program, and nobody else here knows of it.
-            TcpListener::from(unsafe { OwnedFd::from_raw_fd(3) })
-        }
+    if let Ok(port) = var("PORT") {
+        let port: u16 = port.parse().expect("a port");
+        return TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     }
+    assert_eq!(var("LISTEN_FDS").as_deref(), Ok("1"), "there is a place of some kind");
+    // SAFETY: init has opened it for this program, and nobody else here knows of it.
+    TcpListener::from(unsafe { OwnedFd::from_raw_fd(3) })
 }
 
 fn serve(requests: impl Read, mut answers: impl Write) -> Option<()> {

@@ -114,7 +114,7 @@ fn outcome(rounds: usize, begun: Instant, load: Load, killed: &[Instant]) -> Out
     let took = begun.elapsed();
     let fates = load.stop();
     let (failed, in_flight) = lost(&fates, killed);
-    Outcome { rounds, took, in_flight, fates, failed }
+    Outcome { rounds, took, fates, failed, in_flight }
 }
 
 /// The requests that must not have failed, and how many others were in flight when the proxy was killed.

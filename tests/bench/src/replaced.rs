@@ -25,7 +25,7 @@ const CLIENTS: [usize; 3] = [8, 0, 0];
 const BETWEEN: u64 = 100;
 const HOST: &str = "node.test";
 /// As its documentation shows it, with what an app has to load: it listens after 200 ms.
-const APP: &str = r#"
+const APP: &str = r"
 const http = require('http');
 setTimeout(() => http.createServer((request, answer) => {
   request.resume();
@@ -34,7 +34,7 @@ setTimeout(() => http.createServer((request, answer) => {
     answer.end(SUM);
   }, 2));
 }).listen(process.env.PORT, '127.0.0.1'), 200);
-"#;
+";
 
 /// A way to restart, and how to get there.
 type Way = (&'static str, fn(&Path) -> Result<Stage, String>);
@@ -223,8 +223,8 @@ fn supervisord(folder: &Path, restarts: &[&[&str]]) -> Result<Stage, String> {
         Ok(())
     };
     start(Command::new(programs.join("supervisord")).arg("-c").arg(&conf))?;
-    let servers: String =
-        (0..INSTANCES).map(|n| format!("server 127.0.0.1:{};", first + n)).collect();
+    let servers = (0..INSTANCES).map(|n| format!("server 127.0.0.1:{};", first + n));
+    let servers = servers.collect::<Vec<_>>().concat();
     let user = if nix::unistd::geteuid().is_root() { "user root;" } else { "" };
     let nginx_conf = folder.join("nginx.conf");
     let text = format!(

@@ -121,7 +121,7 @@ impl Desk {
                     let _file = self.files[index].lock().expect("nobody panics");
                     let path = self.path(player.name);
                     if fs::remove_file(path).is_ok() {
-                        self.record.note(format!("client {client}: removes {}", player.name));
+                        self.record.note(&format!("client {client}: removes {}", player.name));
                         if let Some(app) = self.record.model().apps.get_mut(player.name) {
                             app.file = None;
                         }
@@ -141,7 +141,7 @@ impl Desk {
         fs::write(&beside, text).expect("written");
         fs::rename(beside, self.path(player.name)).expect("renamed");
         let told = format!("writes {} instances = {instances}, colour {colour}", player.name);
-        self.record.note(format!("client {client}: {told}"));
+        self.record.note(&format!("client {client}: {told}"));
     }
 
     pub fn path(&self, app: &str) -> PathBuf {
@@ -149,9 +149,9 @@ impl Desk {
     }
 
     fn ask(&self, client: usize, path: &str) -> Made {
-        self.record.note(format!("client {client}: PUT {path}"));
+        self.record.note(&format!("client {client}: PUT {path}"));
         let fate: Fate = ask::put(&self.socket, path);
-        self.record.note(format!("client {client}: PUT {path}: {}", fate.told()));
+        self.record.note(&format!("client {client}: PUT {path}: {}", fate.told()));
         fate.made()
     }
 }

@@ -102,7 +102,7 @@ pub fn run(programs: [&str; 2], kills: usize, seed: u64) {
             desk.over.store(true, Ordering::SeqCst);
         });
         done += more;
-        record.note(format!("{done} kills: to come to rest"));
+        record.note(&format!("{done} kills: to come to rest"));
         pids = rest(&site, &desk, &pids);
     }
     for load in loads {
@@ -136,11 +136,11 @@ fn kill_one(watch: &Watch, record: &Record, random: &mut Random, proxies: &mut V
     if random.below(PROXY_IN) == 0
         && let Some(proxy) = watch.proxies().last()
     {
-        record.note(format!("kills the proxy, pid {proxy}"));
+        record.note(&format!("kills the proxy, pid {proxy}"));
         let _ = kill(Pid::from_raw(proxy.cast_signed()), Signal::SIGKILL);
         proxies.push(Instant::now());
     }
-    record.note(format!("kills the supervisor, pid {pid}, after {micros} us"));
+    record.note(&format!("kills the supervisor, pid {pid}, after {micros} us"));
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).expect("it is there");
     wait::until("its end to be known", || (watch.pid(SUPERVISOR) != Some(pid)).then_some(()));
 }
@@ -156,7 +156,7 @@ fn rest(
     let by = Instant::now() + wait::PATIENCE;
     loop {
         let fate = ask::put(&desk.socket, "/reload?timeout_ms=5000");
-        record.note(format!("rest: reload: {}", fate.told()));
+        record.note(&format!("rest: reload: {}", fate.told()));
         if fate.made() == model::Made::Surely {
             break;
         }
@@ -178,7 +178,7 @@ fn rest(
             Ok(_) | Err(_) if Instant::now() < by => thread::sleep(Duration::from_millis(10)),
             Ok(_) | Err(_) => {
                 let status = site.bootctl(&["status", "--json"]);
-                record.note(format!("status: {}", status.out));
+                record.note(&format!("status: {}", status.out));
                 for wrong in wrongs {
                     record.violation(format!("at rest: {wrong}"));
                 }

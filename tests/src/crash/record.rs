@@ -33,13 +33,13 @@ impl Record {
         self.model.lock().expect("nobody panics")
     }
 
-    pub fn note(&self, what: String) {
+    pub fn note(&self, what: &str) {
         let at = self.begun.elapsed().as_secs_f64() * 1e3;
         self.lines.lock().expect("nobody panics").push(format!("{at:10.1} {what}"));
     }
 
     pub fn violation(&self, what: String) {
-        self.note(format!("!!! {what}"));
+        self.note(&format!("!!! {what}"));
         self.violations.lock().expect("nobody panics").push(what);
     }
 

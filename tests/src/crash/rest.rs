@@ -203,7 +203,8 @@ fn address(job: &JobInfo) -> String {
 fn left_over(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let names = names.map(|name| name.to_string_lossy().into_owned());
-    let odd =
-        |name: &String| name.starts_with('.') || name.ends_with(".new") || name.ends_with('~');
+    let odd = |name: &String| {
+        name.starts_with('.') || [".new", "~"].iter().any(|end| name.ends_with(end))
+    };
     names.filter(odd).map(|name| format!("{name} is left over in {}", folder.display())).collect()
 }

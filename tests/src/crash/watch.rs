@@ -74,28 +74,23 @@ fn take(seen: &mut Seen, event: JobEvent, record: &Record) {
             record.violation(format!("the watch has missed {count:?} events"));
         }
         JobEvent::Gone { id, .. } => {
-            record.note(format!("init: {id} is gone"));
+            record.note(&format!("init: {id} is gone"));
             seen.jobs.remove(&id);
         }
         JobEvent::Job { job, .. } => {
             let pid = job.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
-            record.note(format!("init: {}{pid} is {:?}: {}", job.id, job.status, job.why));
+            record.note(&format!("init: {}{pid} is {:?}: {}", job.id, job.status, job.why));
             let app = job.spec.envs.get("BOOTCTL_APP").cloned();
             seen.jobs.insert(job.id.clone(), *job);
-            match app {
-                Some(app) => judge(seen, &app, record),
-                None => {
-                    let known = |id: &String| {
-                        [SUPERVISOR, "collector"].contains(&id.as_str()) || id.starts_with("proxyd")
-                    };
-                    if let Some(stranger) = seen
-                        .jobs
-                        .iter()
-                        .find(|(id, job)| !known(id) && !job.spec.envs.contains_key("BOOTCTL_APP"))
-                    {
-                        record.violation(format!("{} is nobody's job", stranger.0));
-                    }
-                }
+            if let Some(app) = app {
+                return judge(seen, &app, record);
+            }
+            let known =
+                |id: &str| [SUPERVISOR, "collector"].contains(&id) || id.starts_with("proxyd");
+            let of_app = |job: &JobInfo| job.spec.envs.contains_key("BOOTCTL_APP");
+            let stranger = seen.jobs.values().find(|job| !known(&job.id) && !of_app(job));
+            if let Some(stranger) = stranger {
+                record.violation(format!("{} is nobody's job", stranger.id));
             }
         }
     }
