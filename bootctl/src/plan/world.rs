@@ -310,7 +310,11 @@ impl World {
                     }
                 }
                 Action::Retire { id } => self.leave_stopped(&id),
-                Action::Start { .. } | Action::StartProxy { .. } | Action::Push { .. } => {}
+                Action::Start { .. }
+                | Action::StartProxy { .. }
+                | Action::StartCollector { .. }
+                | Action::StopCollector
+                | Action::Push { .. } => {}
             }
         }
         self.judged.clear();
