@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::info;
 
-use crate::app::{App, identify};
+use crate::app::identify;
 use crate::event::Event;
 use crate::health::{Health, Probe};
 use crate::liveness::Pulse;
@@ -51,15 +51,24 @@ impl Supervisor {
     }
 
     fn pulse(&self, id: &InstanceId, seen: &Seen) -> Pulse {
-        match (seen.life, self.wanted.get(&id.app)) {
-            (Life::Running(Health::Ready), _) => Pulse::Well,
-            (Life::Running(Health::Failing), Some(Wanted::Running(order)))
-                if may_restart(&order.app, &seen.spec) && !self.winding_down =>
-            {
-                Pulse::Failing
-            }
-            (_, _) => Pulse::Coming,
+        match seen.life {
+            Life::Running(Health::Ready) => Pulse::Well,
+            Life::Running(Health::Failing) if self.may_restart(id, seen) => Pulse::Failing,
+            Life::Running(Health::Failing | Health::Unknown | Health::Unready)
+            | Life::Asked
+            | Life::Coming
+            | Life::Leaving
+            | Life::Stopped
+            | Life::Ended => Pulse::Coming,
         }
+    }
+
+    fn may_restart(&self, id: &InstanceId, seen: &Seen) -> bool {
+        let is_wanted = match self.wanted.get(&id.app) {
+            Some(Wanted::Running(order)) => order.app.health.restart,
+            Some(Wanted::Stopped(_) | Wanted::AsItIs) | None => false,
+        };
+        is_wanted && seen.spec.restart.policy != Policy::Never && !self.winding_down
     }
 
     /// Before init starts the next process, the socket of the last one is gone.
@@ -103,10 +112,6 @@ impl Supervisor {
             self.hands.sweep(job, spec);
         }
     }
-}
-
-fn may_restart(app: &App, spec: &JobSpec) -> bool {
-    app.health.restart && spec.restart.policy != Policy::Never
 }
 
 fn ended(job: &JobInfo) -> Option<SystemTime> {

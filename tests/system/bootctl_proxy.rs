@@ -115,9 +115,12 @@ fn p02_a_new_one_that_never_gets_ready_leaves_the_old_one_serving() {
         let status = site.status();
         assert_eq!(status["proxy"]["state"], "ready");
         assert_eq!(status["proxy"]["pid"].as_u64(), Some(before));
-        let why = status["proxy"]["why"].as_str().expect("a text").to_owned();
-        assert!(why.contains("proxyd.2"), "{why}");
-        assert!(site.done(&["status"]).contains(&why), "people are told, too");
+        // It goes on to be restarted, and the text to count.
+        wait::until("people to be told, too", || {
+            let why = site.status()["proxy"]["why"].as_str().expect("a text").to_owned();
+            assert!(why.contains("proxyd.2"), "{why}");
+            site.done(&["status"]).contains(&why).then_some(())
+        });
     }
     // A bootctl that knows nothing of it comes to the same.
     kill(site.supervisor());
