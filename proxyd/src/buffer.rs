@@ -234,3 +234,24 @@ impl Spare {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_lends_its_memory() {
+        let spare = Spare::default();
+        let mut tray = spare.tray();
+        let place = tray.answer.block.as_ptr();
+        spare.lend(&mut tray.answer);
+        let mut other = Buffer::default();
+        spare.restore(&mut other);
+        assert_eq!(other.block.as_ptr(), place, "the one used last is used next");
+        other.filled(3);
+        spare.lend(&mut other);
+        assert_eq!(other.len(), 3, "what is held is not lent");
+        spare.put_tray(tray);
+        assert_eq!(spare.tray().answer.space().len(), limits::BODY_BUFFER);
+    }
+}

@@ -302,3 +302,85 @@ impl AsyncWrite for &Socket {
         Poll::Ready(self.end())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::buffer::Spare;
+
+    const SIZE: usize = 3_000_000;
+
+    /// A unix socket, and what `other` makes of its other end.
+    fn with_pair<T: Send + 'static>(
+        other: impl FnOnce(std::os::unix::net::UnixStream) -> T + Send + 'static,
+        test: impl AsyncFnOnce(&Socket),
+    ) -> T {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let other = thread::spawn(move || other(listener.accept().unwrap().0));
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = Socket::connect_unix(&path).unwrap();
+            test(&socket).await;
+        });
+        other.join().unwrap()
+    }
+
+    #[test]
+    fn more_than_a_unix_socket_takes_goes_through() {
+        let bytes: Vec<u8> = (0..SIZE).map(|at| (at * 7 / 3).to_le_bytes()[0]).collect();
+        let sent = bytes.clone();
+        let other = |mut stream: std::os::unix::net::UnixStream| {
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).unwrap();
+            heard
+        };
+        let heard = with_pair(other, async move |mut socket| {
+            socket.write_all(&sent).await.unwrap();
+            socket.end().unwrap();
+            let Socket::Unix(unix) = socket else { panic!("a unix socket") };
+            // The last write went through, so that nobody waits for room any more.
+            assert!(unix.full.borrow().is_none());
+        });
+        assert!(heard == bytes);
+    }
+
+    #[test]
+    fn who_waits_has_taken_nothing() {
+        let other = |mut stream: std::os::unix::net::UnixStream| {
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(b"now").unwrap();
+        };
+        with_pair(other, async |mut socket| {
+            let spare = Spare::default();
+            let taken = Cell::new(0);
+            let take = || {
+                taken.set(taken.get() + 1);
+                spare.tray()
+            };
+            let give = |tray| {
+                taken.set(taken.get() - 1);
+                spare.put_tray(tray);
+            };
+            let once = poll_fn(|cx| Poll::Ready(socket.poll_first(cx, take, give).is_pending()));
+            assert!(once.await, "there is nothing to read");
+            assert_eq!(taken.get(), 0);
+            assert!(socket.is_silent() && socket.is_silent_now());
+            socket.write_all(b"?").await.unwrap();
+            let tray = poll_fn(|cx| socket.poll_first(cx, take, give)).await.unwrap();
+            assert_eq!((tray.answer.data(), taken.get()), (&b"now"[..], 1));
+            let end = poll_fn(|cx| socket.poll_first(cx, take, give)).await;
+            assert_eq!((end.unwrap_err().kind(), taken.get()), (ErrorKind::UnexpectedEof, 1));
+        });
+    }
+}

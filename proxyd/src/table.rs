@@ -151,7 +151,7 @@ mod tests {
         let within = wire::Route { rewrite: Some("/in".to_owned()), ..wire::Route::to("s") };
         let route = Arc::new(Route::new(Key::parse("r.test").unwrap(), within).unwrap());
         let table = Table::new(2, vec![Entry { route, service: None }], HashSet::new());
-        assert_eq!(table.find("r.test", b"//../../out"), Err(NotFound::Ambiguous));
-        assert_eq!(table.find("r.test", b"/../out"), Ok(0));
+        assert_eq!(table.find(b"r.test", b"//../../out"), Err(NotFound::Ambiguous));
+        assert_eq!(table.find(b"r.test", b"/../out"), Ok(0));
     }
 }
