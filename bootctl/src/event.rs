@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::sync::oneshot;
 
-use crate::admin::wire::{AppView, Refusal, StatusView};
+use crate::admin::wire::{AppView, PlanView, Refusal, StatusView};
 use crate::client::{InitError, News};
 use crate::generation::Generation;
 use crate::giving_up::LastWords;
@@ -72,6 +72,7 @@ pub(crate) enum Verb {
     /// To as many instances as the text says.
     Scale(String, String),
     Reload,
+    Plan,
     RestartProxy,
 }
 
@@ -80,5 +81,6 @@ pub(crate) enum Verb {
 pub(crate) enum Reply {
     Status(StatusView),
     App(AppView),
+    Plan(PlanView),
     Refused(StatusCode, Refusal),
 }

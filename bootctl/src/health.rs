@@ -44,6 +44,8 @@ pub(crate) enum Probe {
     Exec(Vec<String>),
     /// It has said so itself, to init.
     Notify,
+    /// Nothing: it runs.
+    Alive,
 }
 
 impl Default for Check {

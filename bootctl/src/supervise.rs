@@ -17,6 +17,7 @@ use crate::act::Hands;
 use crate::app::{App, Drain};
 use crate::client::{InitError, News};
 use crate::condition::uptime;
+use crate::config::declared::Declared;
 use crate::config::{Config, Settings};
 use crate::declined::Declined;
 use crate::event::Event;
@@ -62,6 +63,7 @@ pub(crate) struct Supervisor {
     pub(crate) winding_down: bool,
     pub(crate) proxy_trouble: Option<String>,
     pub(crate) declined: Declined,
+    pub(crate) declared: Declared,
     /// The program of the proxy when the config was taken over; see [`proxy::build`].
     proxy_build: String,
     /// See [`WantedProxy::outdated`].
@@ -99,6 +101,7 @@ impl Supervisor {
             winding_down: false,
             proxy_trouble: None,
             declined: Declined::default(),
+            declared: Declared::default(),
             proxy_build: String::new(),
             proxy_outdated: None,
             begun: Instant::now(),
@@ -115,6 +118,7 @@ impl Supervisor {
     pub(crate) fn take_over(&mut self, config: Config) {
         self.problems = config.problems.iter().map(ToString::to_string).collect();
         self.settings = config.settings;
+        self.declared = config.declared;
         if let Some(listen) = self.fixed.listen {
             self.settings.proxy.listen = listen;
         }
@@ -285,16 +289,26 @@ impl Supervisor {
         if self.winding_down {
             return Desired { precedence: self.precedence(), ..Desired::default() };
         }
-        let (exec, run_dir) = (self.proxy_program(), &self.hands.run_dir);
-        let proxy = proxy::wanted(&self.settings, &exec, &self.proxy_build, run_dir);
+        self.desired_by(self.wanted.clone(), &self.settings, &self.proxy_build)
+    }
+
+    /// What would be wanted by other apps and settings.
+    pub(crate) fn desired_by(
+        &self,
+        apps: BTreeMap<AppName, Wanted>,
+        settings: &Settings,
+        proxy_build: &str,
+    ) -> Desired {
+        let (exec, run_dir) = (self.program_of(settings), &self.hands.run_dir);
+        let proxy = proxy::wanted(settings, &exec, proxy_build, run_dir);
         Desired {
-            apps: self.wanted.clone(),
+            apps,
             proxy: Some(WantedProxy { outdated: self.proxy_outdated, ..proxy }),
-            first_port: Some(self.settings.first_port),
+            first_port: Some(settings.first_port),
             sockets: run_dir.join(SOCKETS),
             precedence: Precedence::new(),
-            front: self.settings.proxy.front.clone(),
-            origin: self.settings.proxy.origin(),
+            front: settings.proxy.front.clone(),
+            origin: settings.proxy.origin(),
         }
     }
 
@@ -305,7 +319,11 @@ impl Supervisor {
     }
 
     fn proxy_program(&self) -> String {
-        let exec = self.fixed.proxyd.clone().or_else(|| self.settings.proxy.exec.clone());
+        self.program_of(&self.settings)
+    }
+
+    pub(crate) fn program_of(&self, settings: &Settings) -> String {
+        let exec = self.fixed.proxyd.clone().or_else(|| settings.proxy.exec.clone());
         exec.unwrap_or_else(default_proxyd)
     }
 

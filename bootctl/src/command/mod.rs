@@ -3,6 +3,8 @@
 mod attach;
 mod check;
 mod config;
+mod init;
+mod plan;
 mod reload;
 mod restart;
 mod scale;
@@ -33,7 +35,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => ask(status::run(&status)),
         Command::Reload(reload) => ask(reload::run(&reload)),
         Command::Check(check) => check::run(&check),
+        Command::Plan(plan) => ask(plan::run(&plan)),
         Command::Config(config) => config::run(&config),
+        Command::Init(init) => init::run(&init),
         Command::Attach(attach) => attach::run(&attach),
     }
 }

@@ -65,6 +65,11 @@ pub(crate) enum Fault {
     NoApp { name: AppName, nearest: Option<String> },
     #[error("leads in a circle, {path}: none of them could ever start; remove one of the steps")]
     Circle { path: String },
+    #[error(
+        "is {text:?}, but the file is named {name}.toml, which gives the app its name; rename the \
+         file, or remove the key"
+    )]
+    OtherName { text: String, name: AppName },
     #[error("is set by bootctl itself; use another name")]
     Reserved,
     #[error("gives the app its name, which {0}; rename the file")]
