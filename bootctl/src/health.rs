@@ -20,6 +20,8 @@ use init_wire::{JobSpec, Ready};
 
 const HTTP: &str = "http ";
 const EXEC: &str = "exec ";
+/// How what is not asked is noted.
+const ALIVE: &str = "alive";
 /// The first wait, and the least.
 const QUICKEST: Duration = Duration::from_millis(10);
 
@@ -50,6 +52,8 @@ pub(crate) enum Probe {
     Exec(Vec<String>),
     /// It has said so itself, to init.
     Notify,
+    /// Nothing: it runs.
+    Alive,
 }
 
 /// What an instance is to be asked, as its environment says it. So one that an earlier app file has
@@ -71,6 +75,7 @@ impl Probe {
             Self::Exec(words) => {
                 format!("{EXEC}{}", serde_json::to_string(words).unwrap_or_default())
             }
+            Self::Alive => ALIVE.into(),
         };
         spec.envs.insert(ENV_PROBE.into(), text);
     }
@@ -83,6 +88,9 @@ impl Probe {
         let text = spec.envs.get(ENV_PROBE).map_or("", String::as_str);
         if let Some(path) = text.strip_prefix(HTTP) {
             return Self::Http(path.to_owned());
+        }
+        if text == ALIVE {
+            return Self::Alive;
         }
         let words = text.strip_prefix(EXEC).and_then(|text| serde_json::from_str(text).ok());
         words.map_or(Self::Tcp, Self::Exec)
@@ -259,9 +267,13 @@ mod tests {
     #[test]
     fn a_job_tells_what_it_is_asked() {
         let words = ["sh".to_owned(), "-c".into(), "a \"b\"".into()];
-        for probe in
-            [Probe::Tcp, Probe::Notify, Probe::Http("/x y".into()), Probe::Exec(words.into())]
-        {
+        for probe in [
+            Probe::Tcp,
+            Probe::Notify,
+            Probe::Alive,
+            Probe::Http("/x y".into()),
+            Probe::Exec(words.into()),
+        ] {
             let mut spec = JobSpec::new("server");
             probe.note(&mut spec);
             assert_eq!(Probe::of(&spec), probe);
