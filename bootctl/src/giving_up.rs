@@ -6,6 +6,7 @@
 
 use tracing::warn;
 
+use crate::app::App;
 use crate::condition;
 use crate::event::Event;
 use crate::name::{AppName, InstanceId};
@@ -29,13 +30,12 @@ pub(crate) struct LastWords {
 
 impl Supervisor {
     /// Judges what is there, and begins to give up what has failed.
-    pub(crate) fn weigh(&mut self) {
-        let (desired, observed) = (self.desired(), self.roster.observed());
-        self.forget_held(&observed);
-        self.trials.judge(std::time::Instant::now(), &desired, &observed);
+    pub(crate) fn weigh(&mut self, observed: &Observed) {
+        self.forget_held(observed);
+        self.trials.judge(std::time::Instant::now(), &self.desired(), observed);
         for (name, failure) in self.trials.failures() {
             let Some(Wanted::Running(order)) = self.wanted.get(name) else { continue };
-            if self.giving_up.contains(name) || give_up(order, &observed).is_none() {
+            if self.giving_up.contains(name) || give_up(order, observed).is_none() {
                 continue;
             }
             let words = LastWords {
@@ -69,6 +69,14 @@ impl Supervisor {
         });
         self.wanted.insert(name.clone(), self.as_recorded(&name, app));
         self.trials.begin_anew(&name);
+    }
+
+    /// Lets go of a note about what the app's file does not say any more.
+    pub(crate) fn drop_old_note(&mut self, app: &App) {
+        let held = self.store.record(&app.name).held;
+        if held.is_some_and(|held| Digest::of(app, held.revision) != held.spec) {
+            self.store.keep(&app.name, |record| record.held = None);
+        }
     }
 
     /// What stands in the way of an app, if something does: the note of what was given up, else a failure

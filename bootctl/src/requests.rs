@@ -109,10 +109,14 @@ impl Supervisor {
 
     /// Tells those who want to know what is being done.
     pub(crate) fn tell_steps(&mut self) {
+        let mut listening = self.waiters.values_mut().filter(|w| w.listener.is_some()).peekable();
+        if listening.peek().is_none() {
+            return;
+        }
         let observed = self.roster.observed();
-        for waiter in self.waiters.values_mut() {
-            if let Some(listener) = &mut waiter.listener {
-                listener.tell(doings(&waiter.goal, &self.roster, &observed));
+        for Waiter { goal, listener, .. } in listening {
+            if let Some(listener) = listener {
+                listener.tell(doings(goal, &self.roster, &observed));
             }
         }
     }

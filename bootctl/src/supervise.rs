@@ -123,6 +123,9 @@ impl Supervisor {
         if let Some(listen) = self.fixed.listen {
             self.settings.proxy.listen = listen;
         }
+        for app in config.apps.values() {
+            self.drop_old_note(app);
+        }
         let running = config.apps.into_iter().map(|(name, app)| {
             let wanted = self.as_recorded(&name, app);
             (name, wanted)
@@ -263,9 +266,9 @@ impl Supervisor {
             return;
         }
         self.care();
-        self.weigh();
-        let desired = self.desired();
         let observed = self.roster.observed();
+        self.weigh(&observed);
+        let desired = self.desired();
         self.roster.waiting = all_waiting(&desired, &observed);
         let mut pushes: BTreeMap<Generation, Vec<Push>> = BTreeMap::new();
         for action in plan(&desired, &observed, is_free) {

@@ -109,16 +109,20 @@ impl Trial {
     fn judge(&mut self, now: Instant, order: &Order, observed: &Observed) {
         self.failure = None;
         self.deadline = None;
-        if order.app.instances == 0 || is_held(order, observed) {
+        let here = instances_of(&order.app.name, observed);
+        let here = here.filter(|(_, seen)| !matches!(seen.life, Life::Leaving | Life::Stopped));
+        let (current, outdated): (Vec<_>, Vec<_>) =
+            here.partition(|(id, seen)| order.is_current(id, seen));
+        let rolled = outdated.iter().any(|(_, seen)| seen.life != Life::Ended);
+        if order.app.instances == 0 || (order.held && rolled) {
             self.seen.clear();
             return;
         }
         if observed.is_refused(order) {
             self.failure = Some(Failure { instance: None, cause: Cause::Refused });
         }
-        let rolled = earlier(order, observed).next().is_some();
         let mut seen = BTreeMap::new();
-        for (id, instance) in current(order, observed) {
+        for (id, instance) in current {
             let before = self.seen.get(id).copied().unwrap_or_default();
             let stay = before.after(now, instance, rolled);
             if self.failure.is_none()
@@ -165,11 +169,6 @@ impl Stay {
     }
 }
 
-/// Whether an order is held back in favour of what runs of earlier ones.
-pub(crate) fn is_held(order: &Order, observed: &Observed) -> bool {
-    order.held && earlier(order, observed).next().is_some()
-}
-
 /// The revision that is wanted after an order has failed, which is the same unless the failure is only
 /// a restart's: then it is the one that instances are left of. None if there is nothing to go on with.
 pub(crate) fn give_up(order: &Order, observed: &Observed) -> Option<Revision> {
@@ -181,17 +180,6 @@ pub(crate) fn give_up(order: &Order, observed: &Observed) -> Option<Revision> {
         before.is_current(id, seen).then_some(revision)
     });
     Some(before.max().unwrap_or(order.revision))
-}
-
-/// Instances that are as ordered and not on their way out.
-fn current<'a>(
-    order: &'a Order,
-    observed: &'a Observed,
-) -> impl Iterator<Item = (&'a InstanceId, &'a Seen)> {
-    let here = instances_of(&order.app.name, observed);
-    here.filter(|(id, seen)| {
-        !matches!(seen.life, Life::Leaving | Life::Stopped) && order.is_current(id, seen)
-    })
 }
 
 /// Instances of earlier orders that live.

@@ -8,6 +8,7 @@
 //! business: foreign jobs, and apps whose file is broken.
 
 mod collector;
+mod crew;
 mod generations;
 mod precedence;
 mod preview;
@@ -31,9 +32,9 @@ use crate::name::{AppName, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::place::{Place, PlaceKind};
 use crate::site::Origin;
-use crate::verdict;
 
 pub(crate) use collector::{Collector, CollectorLife};
+use crew::Crew;
 pub(crate) use generations::serves as proxy_serves;
 use precedence::waiting;
 pub(crate) use precedence::{Precedence, Waiting, all_waiting};
@@ -243,130 +244,6 @@ fn start<F: Fn(Port) -> bool>(
         let spec = Box::new(order.job(number, &place));
         actions.push(Action::Start { id, place, spec });
     }
-}
-
-/// An app's instances that are not leaving, sorted by whether they are what is wanted.
-struct Crew<'a> {
-    wanted: usize,
-    /// As the app file says now.
-    current: Vec<Member<'a>>,
-    /// As an earlier one said.
-    outdated: Vec<Member<'a>>,
-    /// Those that are in nobody's hands any more.
-    stopped: Vec<Member<'a>>,
-    /// Whether it is too early to judge who serves.
-    in_doubt: bool,
-    /// Whether the outdated ones are to go on instead of the current ones.
-    held: bool,
-}
-
-struct Member<'a> {
-    id: &'a InstanceId,
-    life: Life,
-    serves: bool,
-}
-
-impl Member<'_> {
-    fn is_alive(&self) -> bool {
-        self.life != Life::Ended
-    }
-}
-
-impl<'a> Crew<'a> {
-    fn muster(name: &AppName, wanted: &Wanted, observed: &'a Observed) -> Self {
-        let (order, count) = match wanted {
-            Wanted::Running(order) => (Some(order), order.app.instances as usize),
-            Wanted::Stopped(_) => (None, 0),
-            Wanted::AsItIs => {
-                let (current, outdated, stopped) = (Vec::new(), Vec::new(), Vec::new());
-                return Self {
-                    wanted: 0,
-                    current,
-                    outdated,
-                    stopped,
-                    in_doubt: false,
-                    held: false,
-                };
-            }
-        };
-        let of = |left: fn(Life) -> bool| {
-            instances_of(name, observed).filter(move |(_, seen)| left(seen.life))
-        };
-        let here = || of(|life| !matches!(life, Life::Leaving | Life::Stopped));
-        let is_current =
-            |id: &InstanceId, seen: &Seen| order.is_some_and(|order| order.is_current(id, seen));
-        let member = |(id, seen): (&'a InstanceId, &'a Seen)| Member {
-            id,
-            serves: serves(id, seen, observed),
-            life: seen.life,
-        };
-        Self {
-            wanted: count,
-            current: here().filter(|(id, seen)| is_current(id, seen)).map(member).collect(),
-            outdated: here().filter(|(id, seen)| !is_current(id, seen)).map(member).collect(),
-            stopped: of(|life| life == Life::Stopped).map(member).collect(),
-            in_doubt: observed.is_any_proxy_unknown()
-                || here().any(|(_, seen)| seen.life == Life::Running(Health::Unknown)),
-            held: order.is_some_and(|order| verdict::is_held(order, observed)),
-        }
-    }
-
-    /// How many may be started: up to as many as wanted, and while there are outdated ones, one
-    /// more than wanted in all.
-    fn room(&self) -> usize {
-        if self.held {
-            return 0;
-        }
-        let living = |members: &[Member<'_>]| members.iter().filter(|m| m.is_alive()).count();
-        let missing = self.wanted.saturating_sub(self.current.len());
-        let outdated = living(&self.outdated);
-        let limit = if outdated == 0 { self.wanted } else { self.wanted + 1 };
-        missing.min(limit.saturating_sub(self.current.len() + outdated))
-    }
-
-    /// Those of the current ones that serve, and the others.
-    fn living_current(&self) -> (Vec<&Member<'a>>, Vec<&Member<'a>>) {
-        self.current.iter().filter(|m| m.is_alive()).partition(|m| m.serves)
-    }
-
-    /// Those that are to go, the highest numbers first.
-    fn surplus(&self) -> Vec<InstanceId> {
-        let mut gone: Vec<&Member<'_>> = self.outdated.iter().filter(|m| !m.is_alive()).collect();
-        if self.wanted == 0 {
-            gone = self.current.iter().chain(&self.outdated).collect();
-        } else if self.held {
-            gone.extend(self.current.iter().filter(|m| !m.is_alive()));
-            if !self.in_doubt {
-                let serving = self.outdated.iter().filter(|m| m.serves).count();
-                // One that serves all the same stays while it is needed.
-                let needed = self.wanted.saturating_sub(serving);
-                let (serve, rest) = self.living_current();
-                gone.extend(rest);
-                gone.extend(beyond(needed, serve));
-                gone.extend(beyond(self.wanted, self.outdated.iter().filter(|m| m.is_alive())));
-            }
-        } else if !self.in_doubt {
-            let serving = self.current.iter().filter(|m| m.serves).count();
-            let needed = self.wanted.saturating_sub(serving);
-            gone.extend(beyond(needed, self.outdated.iter().filter(|m| m.is_alive())));
-            // A current one that does not serve yet must not push out one that does.
-            gone.extend(beyond(self.wanted, &self.current));
-        }
-        gone.extend(&self.stopped);
-        gone.retain(|member| member.life != Life::Asked);
-        gone.sort_by_key(|member| std::cmp::Reverse(member.id));
-        gone.into_iter().map(|member| member.id.clone()).collect()
-    }
-}
-
-/// All but the `keep` best: those that serve come first, then the lower numbers.
-fn beyond<'a, 'b: 'a>(
-    keep: usize,
-    members: impl IntoIterator<Item = &'a Member<'b>>,
-) -> Vec<&'a Member<'b>> {
-    let mut members: Vec<_> = members.into_iter().collect();
-    members.sort_by_key(|member| (!member.serves, member.id));
-    members.split_off(keep.min(members.len()))
 }
 
 /// The instances of one app, in the order of their numbers.

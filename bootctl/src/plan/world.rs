@@ -19,7 +19,7 @@ use crate::name::{AppName, Host, InstanceId, Port};
 use crate::order::{Digest, Order, Revision};
 use crate::place::{Place, PlaceKind};
 use crate::site::{Origin, Site, owner};
-use crate::verdict::{Trials, give_up, is_held};
+use crate::verdict::{Trials, earlier, give_up};
 
 pub(super) const APPS: [&str; 2] = ["a", "b.example"];
 pub(super) const FIRST_PORT: u16 = 9000;
@@ -781,6 +781,11 @@ fn check_generations(observed: &Observed, actions: &[Action]) {
     let serving = || observed.proxies.iter().filter(|(_, seen)| proxy_serves(seen));
     let left = serving().filter(|(generation, _)| !stopped(generation)).count();
     assert!(left > 0 || serving().count() == 0, "none serves any more: {actions:?}");
+}
+
+/// Whether an order is held back in favour of what runs of earlier ones.
+fn is_held(order: &Order, observed: &Observed) -> bool {
+    order.held && earlier(order, observed).next().is_some()
 }
 
 /// What is wanted and serves is not reduced below what is wanted.
