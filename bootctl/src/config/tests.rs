@@ -75,6 +75,9 @@ fn with_example(schema: Schema, key: &schema::Key) -> String {
             "exec = \"node\"\n[proxy.sticky]\ncookie = \"c\"\n"
         }
         Schema::App if key.path.starts_with("proxy.basic_auth.") => USERS,
+        Schema::App if key.path == "health.watchdog" => {
+            "exec = \"node\"\n[health]\nnotify = true\n"
+        }
         Schema::App => "exec = \"node\"\n",
     };
     edit::set(least, &edit::shown(&path), value).expect("it can be set")
