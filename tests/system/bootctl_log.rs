@@ -480,6 +480,22 @@ fn o11_the_proxy_has_a_log_and_lines_may_be_repeated_or_not_captured() {
     assert_eq!(log(&site, "b"), "");
 }
 
+/// As in a container whose root nobody can write to.
+#[test]
+fn o11_where_nothing_can_be_written_lines_are_repeated_all_the_same() {
+    let site = Site::boot_with(&[], "[log]\nconsole = true\n");
+    wait::until("the folder", || site.folder().join("log").exists().then_some(()));
+    let _tmpfs = Tmpfs::mount(&site.folder().join("log"), "64k,ro");
+    kill_9(collector(&site));
+    wait::until("it to be told", || {
+        let why = site.status()["logs"]["why"].clone();
+        why.as_str()?.contains("lines are repeated here only").then_some(())
+    });
+    site.write("a.toml", &script("echo all the same >&2", ""));
+    site.bootctl(&["reload", "--timeout", "0"]);
+    site.init.log_line("a.1 | all the same");
+}
+
 #[test]
 fn o11_a_thousand_jobs_take_no_descriptors() {
     let site = Site::boot(&[]);
