@@ -199,15 +199,13 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
         source.read().map_err(|error| CannotServe::Config(error.to_string()))?;
     }
     let snapshot = cli.state.map(|path| keep_snapshot(path, &registry)).transpose()?;
-    announce(&http);
-    for address in monitors.iter().filter_map(|listener| listener.local_addr().ok()) {
-        say!("proxyd: metrics and probes are on {address}");
-    }
     let (phase, phases) = watch::channel(Phase::Serving);
     let grace = Duration::from_secs(cli.grace);
     let stream_grace = cli.stream_grace.map_or(grace, Duration::from_secs);
     let (events, coming) = channel();
     watch_signals(&events, log.reopener(), source)?;
+    // Whoever reads this may send a signal.
+    announce(&http, &monitors);
     start_workers(workers, &http, &registry, &log, (&phases, stream_grace), &events)?;
     start_control(control, monitors, &registry)?;
     drop((http, events));
@@ -236,9 +234,11 @@ fn raise_file_limit() {
 }
 
 /// Tells where it listens, for whoever asked for port 0.
-fn announce(listeners: &[TcpListener]) {
-    for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
-        say!("proxyd: listening on {address}");
+fn announce(listeners: &[TcpListener], monitors: &[TcpListener]) {
+    for (what, listeners) in [("listening", listeners), ("metrics and probes are", monitors)] {
+        for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+            say!("proxyd: {what} on {address}");
+        }
     }
 }
 

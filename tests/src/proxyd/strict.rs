@@ -288,7 +288,8 @@ fn host(value: &[u8]) -> Result<String, No> {
     }
     let name = name.strip_suffix('.').unwrap_or(name);
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-    if name.is_empty() || name.starts_with('.') || name.len() > 255 || !name.chars().all(fits) {
+    let has_gap = name.split('.').any(str::is_empty);
+    if has_gap || name.len() > 255 || !name.chars().all(fits) {
         return Err(refused);
     }
     Ok(name.to_ascii_lowercase())

@@ -480,6 +480,8 @@ fn hosts() -> Vec<Vector> {
         ("no address in brackets", "Host: [app.test]\r\n"),
         ("a star", "Host: *\r\n"),
         ("a dot before", "Host: .app.test\r\n"),
+        ("two dots within", "Host: app..test\r\n"),
+        ("two dots behind", "Host: app.test..\r\n"),
     ];
     let why = "RFC 9112, 3.2: one host, which is a name or an address, and a port";
     let mut vectors: Vec<Vector> = bad
