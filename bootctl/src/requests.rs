@@ -207,9 +207,6 @@ impl Supervisor {
         let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
         names.extend(observed.instances.keys().map(|id| id.app.clone()));
         let mut overall = self.proxy_standing(observed);
-        if overall == Standing::Reached && !self.roster.pushing.is_empty() {
-            overall = Standing::Working("the proxy is being told what has changed".into());
-        }
         if let Some(refused) = self.declined.sentences().next() {
             return Standing::Failed(refused);
         }

@@ -28,8 +28,8 @@ impl<'a> Small<'a> {
         let path = site.folder().join(folder);
         let before = tempfile::tempdir().expect("a folder");
         copy(&path, before.path());
-        let size = Some("size=64k");
-        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), size).expect("root may");
+        let bounds = Some("size=64k");
+        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), bounds).expect("root may");
         copy(before.path(), &path);
         Self { site, folder }
     }
