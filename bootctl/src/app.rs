@@ -11,7 +11,7 @@ use init_wire::{Account, JobSpec, Restart, Stdio, Stop};
 use crate::confinement::Confinement;
 use crate::health::Check;
 use crate::logs::keeping::AppLog;
-use crate::name::{AppName, Host, InstanceId};
+use crate::name::{AppName, Host, InstanceId, Port};
 use crate::order::Revision;
 use crate::place::{Place, PlaceKind};
 use crate::site::Site;
@@ -41,6 +41,8 @@ pub(crate) struct App {
     /// 0 is parked: it keeps its hosts and runs nothing.
     pub(crate) instances: u32,
     pub(crate) alias: Vec<Host>,
+    /// Where the search for a free port begins, if it is not where it does for all.
+    pub(crate) port: Option<Port>,
     /// What its instances listen on.
     pub(crate) socket: PlaceKind,
     /// The whole environment but for what differs from instance to instance.
@@ -111,9 +113,10 @@ impl App {
         self.after.iter().chain(&self.requires)
     }
 
-    /// All hosts that it answers for.
+    /// All hosts that it answers for: none if nobody is sent there.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &Host> {
-        std::iter::once(self.name.host()).chain(&self.alias)
+        let is_asked = self.socket != PlaceKind::Nowhere;
+        std::iter::once(self.name.host()).chain(&self.alias).filter(move |_| is_asked)
     }
 }
 
@@ -137,6 +140,7 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         group: None,
         instances,
         alias: Vec::new(),
+        port: None,
         socket: PlaceKind::Port,
         env: BTreeMap::new(),
         health: Check::default(),
@@ -155,7 +159,6 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Port;
 
     #[test]
     fn a_job_tells_whose_it_is() {

@@ -55,7 +55,9 @@ pub(crate) enum Command {
     Status(Status),
     Reload(Reload),
     Check(Check),
+    Plan(Plan),
     Config(Config),
+    Init(Init),
     Attach(Attach),
     Log(Log),
     #[command(hide = true)]
@@ -191,12 +193,84 @@ pub(crate) struct Reload {
     pub(crate) at: At,
 }
 
+/// Show what `reload` would change, and why, without doing it
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
 /// Read a config folder and tell what is wrong with it; needs no supervisor
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// The config folder
     #[arg(long, value_name = "DIR", env = "BOOTCTL_CONFIG", default_value = "/etc/bootctl")]
     pub(crate) config: PathBuf,
+}
+
+/// Write the file of a new app, with comments that tell what it may say; needs no supervisor
+///
+/// What is started is guessed from the folder where that is plain: package.json, app.py, or the one
+/// executable in it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cd /var/www/shop && bootctl init shop.example
+  bootctl init shop.example --cwd /var/www/shop --exec node --arg server.js --user www --apply")]
+pub(crate) struct Init {
+    /// The app's name, which is also its host
+    pub(crate) app: String,
+
+    /// The program
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) exec: Option<String>,
+
+    /// An argument of it. May be repeated
+    #[arg(long = "arg", value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) args: Vec<String>,
+
+    /// The folder that it works in [default: this one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+
+    /// Whom it runs as
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+
+    /// Where the search for its ports begins
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+
+    /// How many of it run side by side
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) instances: u32,
+
+    /// Another host that leads to it. May be repeated
+    #[arg(long, value_name = "HOST")]
+    pub(crate) alias: Vec<String>,
+
+    /// Have the supervisor take over the config afterwards, as `bootctl reload` does
+    #[arg(long, visible_alias = "reload")]
+    pub(crate) apply: bool,
+
+    /// The config folder
+    #[arg(
+        long = "config",
+        value_name = "DIR",
+        env = "BOOTCTL_CONFIG",
+        default_value = "/etc/bootctl"
+    )]
+    pub(crate) folder: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 /// Show or change the config, key by key; needs no supervisor

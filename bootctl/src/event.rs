@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
 use crate::admin::steps::StepView;
-use crate::admin::wire::{AppView, Refusal, StatusView};
+use crate::admin::wire::{AppView, PlanView, Refusal, StatusView};
 use crate::client::{InitError, News};
 use crate::generation::Generation;
 use crate::giving_up::LastWords;
@@ -80,6 +80,7 @@ pub(crate) enum Verb {
     /// To as many instances as the text says.
     Scale(String, String),
     Reload,
+    Plan,
     RestartProxy,
 }
 
@@ -88,5 +89,6 @@ pub(crate) enum Verb {
 pub(crate) enum Reply {
     Status(StatusView),
     App(AppView),
+    Plan(PlanView),
     Refused(StatusCode, Refusal),
 }

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use init_wire::{JobSpec, Ready};
 
+use crate::place::Place;
+
 const HTTP: &str = "http ";
 const EXEC: &str = "exec ";
 /// The first wait, and the least.
@@ -50,6 +52,8 @@ pub(crate) enum Probe {
     Exec(Vec<String>),
     /// It has said so itself, to init.
     Notify,
+    /// Nothing: it runs.
+    Alive,
 }
 
 /// What an instance is to be asked, as its environment says it. So one that an earlier app file has
@@ -57,11 +61,11 @@ pub(crate) enum Probe {
 pub(crate) const ENV_PROBE: &str = "BOOTCTL_PROBE";
 
 impl Probe {
-    /// Writes it to a job. Whether it says itself that it is ready, and that it is only connected
-    /// to, need no words.
+    /// Writes it to a job. Whether it says itself that it is ready, that it is only connected to,
+    /// and that there is nothing to connect to, need no words.
     fn note(&self, spec: &mut JobSpec) {
         let text = match self {
-            Self::Tcp => return,
+            Self::Tcp | Self::Alive => return,
             Self::Notify => {
                 spec.ready = Ready::Notify;
                 return;
@@ -85,7 +89,11 @@ impl Probe {
             return Self::Http(path.to_owned());
         }
         let words = text.strip_prefix(EXEC).and_then(|text| serde_json::from_str(text).ok());
-        words.map_or(Self::Tcp, Self::Exec)
+        match (words, Place::of(spec)) {
+            (Some(words), _) => Self::Exec(words),
+            (None, Some(Place::Nowhere)) => Self::Alive,
+            (None, _) => Self::Tcp,
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod logs;
 mod name;
 mod network;
 mod order;
+mod outlook;
 mod place;
 mod plan;
 mod probe;

@@ -48,7 +48,10 @@ impl Order {
 
     /// Whether an instance is as ordered.
     pub(crate) fn is_current(&self, id: &InstanceId, seen: &Seen) -> bool {
-        seen.place.kind() == self.app.socket && self.job(id.number, &seen.place) == seen.spec
+        let is_above = |from| seen.place.port().is_none_or(|port| port >= from);
+        seen.place.kind() == self.app.socket
+            && self.app.port.is_none_or(is_above)
+            && self.job(id.number, &seen.place) == seen.spec
     }
 
     pub(crate) fn digest(&self) -> Digest {

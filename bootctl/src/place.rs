@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use init_wire::{FdSpec, JobSpec};
 
+use crate::app::ENV_APP;
 use crate::name::{InstanceId, Port};
 use crate::socket_file::LEAST_DELAY;
 
@@ -30,6 +31,8 @@ pub(crate) enum PlaceKind {
     Unix,
     /// On what it is handed as descriptor 3.
     Fd,
+    /// On nothing that we know of: nobody sends it requests.
+    Nowhere,
 }
 
 /// One instance's place.
@@ -39,6 +42,7 @@ pub(crate) enum Place {
     Unix(PathBuf),
     /// init listens there, whether the instance runs or not.
     Fd(Port),
+    Nowhere,
 }
 
 impl Place {
@@ -51,7 +55,10 @@ impl Place {
             let (_, port) = fd.listen.rsplit_once(':')?;
             return port.parse().ok().map(Self::Fd);
         }
-        spec.envs.get(ENV_SOCKET).map(|path| Self::Unix(path.into()))
+        match spec.envs.get(ENV_SOCKET) {
+            Some(path) => Some(Self::Unix(path.into())),
+            None => spec.envs.contains_key(ENV_APP).then_some(Self::Nowhere),
+        }
     }
 
     /// An instance's socket below the folder of all sockets. Each instance has a folder of its own
@@ -74,6 +81,7 @@ impl Place {
                 restart.max_delay_ms = restart.max_delay_ms.max(least.saturating_mul(2));
             }
             Self::Fd(port) => spec.fds.push(FdSpec::new(LISTENER, tcp(*port))),
+            Self::Nowhere => {}
         }
     }
 
@@ -82,28 +90,30 @@ impl Place {
             Self::Port(_) => PlaceKind::Port,
             Self::Unix(_) => PlaceKind::Unix,
             Self::Fd(_) => PlaceKind::Fd,
+            Self::Nowhere => PlaceKind::Nowhere,
         }
     }
 
     pub(crate) fn port(&self) -> Option<Port> {
         match self {
             Self::Port(port) | Self::Fd(port) => Some(*port),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Nowhere => None,
         }
     }
 
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Unix(path) => Some(path),
-            Self::Port(_) | Self::Fd(_) => None,
+            Self::Port(_) | Self::Fd(_) | Self::Nowhere => None,
         }
     }
 
-    /// In the proxy's words.
+    /// In the proxy's words; empty where nobody is sent.
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Port(port) | Self::Fd(port) => tcp(*port),
             Self::Unix(path) => format!("unix:{}", path.display()),
+            Self::Nowhere => String::new(),
         }
     }
 }
@@ -118,6 +128,7 @@ impl fmt::Display for Place {
         match self {
             Self::Port(port) | Self::Fd(port) => port.fmt(f),
             Self::Unix(path) => path.display().fmt(f),
+            Self::Nowhere => f.write_str("-"),
         }
     }
 }

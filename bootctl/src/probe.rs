@@ -71,12 +71,13 @@ async fn ask(check: &Check, subject: &Subject) -> Result<(), Fault> {
     let within = check.timeout;
     match &check.probe {
         // init tells of a process that it runs only when it has said so.
-        Probe::Notify => Ok(()),
+        Probe::Notify | Probe::Alive => Ok(()),
         Probe::Tcp => timeout(within, connect(place)).await.unwrap_or(Err(Fault::TooSlow(within))),
         Probe::Http(path) => {
             let server = match place {
                 Place::Port(port) | Place::Fd(port) => Server::Tcp(loopback(*port), None),
                 Place::Unix(socket) => Server::Unix(socket.clone()),
+                Place::Nowhere => return Ok(()),
             };
             match server.status(path, subject.id.app.as_str(), within).await {
                 Ok(status) if status.is_success() || status.is_redirection() => Ok(()),
@@ -100,6 +101,7 @@ async fn connect(place: &Place) -> Result<(), Fault> {
     let connected = match place {
         Place::Port(port) | Place::Fd(port) => TcpStream::connect(loopback(*port)).await.map(drop),
         Place::Unix(path) => UnixStream::connect(path).await.map(drop),
+        Place::Nowhere => Ok(()),
     };
     connected.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => Fault::Refused,

@@ -59,13 +59,14 @@ impl Supervisor {
 
     /// Begins what is asked; answers at once what needs no waiting.
     fn begin(&mut self, verb: Verb) -> Result<Goal, Box<Reply>> {
-        let changes = !matches!(verb, Verb::Status | Verb::Show(_));
+        let changes = !matches!(verb, Verb::Status | Verb::Show(_) | Verb::Plan);
         if self.winding_down && changes {
             let message = "bootctl is winding down; nothing was changed".into();
             return Err(refused(StatusCode::SERVICE_UNAVAILABLE, "winding_down", message));
         }
         match verb {
             Verb::Status => Err(Box::new(Reply::Status(self.status()))),
+            Verb::Plan => Err(Box::new(self.outlook())),
             Verb::Show(app) => {
                 let name = self.known(&app)?;
                 Err(Box::new(Reply::App(self.view(&name))))

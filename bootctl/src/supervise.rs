@@ -18,6 +18,7 @@ use crate::act::Hands;
 use crate::app::{App, Drain};
 use crate::client::{InitError, News};
 use crate::collecting;
+use crate::config::declared::Declared;
 use crate::config::{Config, Settings};
 use crate::declined::Declined;
 use crate::event::Event;
@@ -65,6 +66,7 @@ pub(crate) struct Supervisor {
     /// What init said when the collector could not be started or stopped.
     pub(crate) collector_trouble: Option<String>,
     pub(crate) declined: Declined,
+    pub(crate) declared: Declared,
     /// The program of the proxy when the config was taken over; see [`proxy::build`].
     proxy_build: String,
     /// See [`WantedProxy::outdated`].
@@ -96,6 +98,7 @@ impl Supervisor {
             proxy_trouble: None,
             collector_trouble: None,
             declined: Declined::default(),
+            declared: Declared::default(),
             proxy_build: String::new(),
             proxy_outdated: None,
             begun: Instant::now(),
@@ -112,6 +115,7 @@ impl Supervisor {
     pub(crate) fn take_over(&mut self, config: Config) {
         self.problems = config.problems.iter().map(ToString::to_string).collect();
         self.settings = config.settings;
+        self.declared = config.declared;
         if let Some(listen) = self.fixed.listen {
             self.settings.proxy.listen = listen;
         }
@@ -305,22 +309,37 @@ impl Supervisor {
         if self.winding_down {
             return Desired { precedence: self.precedence(), ..Desired::default() };
         }
+        self.desired_by(self.wanted.clone(), &self.settings, &self.proxy_build)
+    }
+
+    /// What would be wanted by other apps and settings.
+    pub(crate) fn desired_by(
+        &self,
+        apps: BTreeMap<AppName, Wanted>,
+        settings: &Settings,
+        proxy_build: &str,
+    ) -> Desired {
+        let collector = collecting::wanted(&self.fixed.collector, &settings.logs, &apps);
         Desired {
-            apps: self.wanted.clone(),
-            proxy: Some(self.wanted_proxy()),
-            collector: Some(Box::new(self.wanted_collector())),
-            first_port: Some(self.settings.first_port),
+            apps,
+            proxy: Some(self.proxy_by(settings, proxy_build)),
+            collector: Some(Box::new(collector)),
+            first_port: Some(settings.first_port),
             sockets: self.hands.run_dir.join(SOCKETS),
             precedence: Precedence::new(),
-            front: self.settings.proxy.front.clone(),
-            origin: self.settings.proxy.origin(),
+            front: settings.proxy.front.clone(),
+            origin: settings.proxy.origin(),
         }
     }
 
     /// The proxy as long as nothing winds down.
     pub(crate) fn wanted_proxy(&self) -> WantedProxy {
-        let (exec, run_dir) = (self.proxy_program(), &self.hands.run_dir);
-        let proxy = proxy::wanted(&self.settings, &exec, &self.proxy_build, run_dir);
+        self.proxy_by(&self.settings, &self.proxy_build)
+    }
+
+    fn proxy_by(&self, settings: &Settings, build: &str) -> WantedProxy {
+        let (exec, run_dir) = (self.program_of(settings), &self.hands.run_dir);
+        let proxy = proxy::wanted(settings, &exec, build, run_dir);
         WantedProxy { outdated: self.proxy_outdated, ..proxy }
     }
 
@@ -330,12 +349,12 @@ impl Supervisor {
         apps.map(|app| (app.name.clone(), app.names().cloned().collect())).collect()
     }
 
-    fn wanted_collector(&self) -> init_wire::JobSpec {
-        collecting::wanted(&self.fixed.collector, &self.settings.logs, &self.wanted)
+    fn proxy_program(&self) -> String {
+        self.program_of(&self.settings)
     }
 
-    fn proxy_program(&self) -> String {
-        let exec = self.fixed.proxyd.clone().or_else(|| self.settings.proxy.exec.clone());
+    pub(crate) fn program_of(&self, settings: &Settings) -> String {
+        let exec = self.fixed.proxyd.clone().or_else(|| settings.proxy.exec.clone());
         exec.unwrap_or_else(default_proxyd)
     }
 

@@ -145,6 +145,70 @@ fn o09_many_at_once_lose_nothing() {
 }
 
 #[test]
+fn o01_a_new_app_has_a_file_that_teaches() {
+    let folder = Folder::new(&[("apps/b.toml", "exec = \"b\"\nalias = [\"taken.test\"]\n")]);
+    let www = folder.0.path().join("www");
+    fs::create_dir(&www).expect("created");
+    fs::write(www.join("package.json"), "{\"main\": \"server.js\"}").expect("written");
+    let www = www.to_str().expect("UTF-8");
+    let port = std::net::TcpListener::bind("0.0.0.0:0").expect("there are free ports");
+    let taken = port.local_addr().expect("it is bound").port();
+    folder.done(&["config", "-s", "ports.first", &taken.to_string()]);
+    let said = folder.done(&["init", "shop.test", "--cwd", "www", "--alias", "www.shop.test"]);
+    assert!(said.contains("shop.test runs `node server.js` in "), "{said}");
+    assert!(said.contains(&format!("the first free one from {taken} on, which is ")), "{said}");
+    let text = folder.text("apps/shop.test.toml");
+    assert!(text.contains("# user = \"www\"\n") && text.contains("alias = [\"www.shop.test\"]\n"));
+    folder.done(&["check"]);
+    let app = |key| folder.done(&["config", "-a", "shop.test", "-g", key]);
+    let real = fs::canonicalize(www).expect("there");
+    assert_eq!(
+        (app("cwd").as_str(), app("exec").as_str()),
+        (real.to_str().expect("UTF-8"), "node")
+    );
+
+    for (words, part) in [
+        (&["shop.test", "--cwd", www][..], "shop.test.toml is there already"),
+        (&["c", "--cwd", "nowhere"], "nowhere cannot be used: No such file"),
+        (&["c", "--cwd", "bootctl.toml"], "is no folder"),
+        (&["c", "--cwd", "apps"], "apps does not tell what is to be started; name it"),
+        (&["A.test", "--exec", "x"], "\"A.test\" has upper case letters; write a.test"),
+        (&["../x", "--exec", "x"], "holds '/'"),
+        (&["c", "--exec", "x", "--alias", "taken.test"], "is a host that b has already"),
+        (&["c", "--exec", "x", "--instances", "1001"], "use a number from 0 to 1000"),
+    ] {
+        let told = folder.refused(&[&["init"], words].concat());
+        assert!(told.contains(part), "{words:?}: {told}");
+    }
+    assert_eq!(fs::read_dir(folder.0.path().join("apps")).expect("there").count(), 2);
+}
+
+#[test]
+fn o01_a_new_app_runs() {
+    let site = Site::boot(&[]);
+    let conf = site.folder().join("conf");
+    let exec = env!("CARGO_BIN_EXE_answers");
+    let conf = conf.to_str().expect("UTF-8");
+    let said = site
+        .bootctl(&["init", "new.test", "--config", conf, "--cwd", conf, "--exec", exec, "--apply"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(site.get("new.test", "/").status, 200);
+}
+
+#[test]
+fn o01_the_ports_of_an_app_begin_where_its_file_says() {
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    let before = site.wait_for("a", "running")["instances"][0]["port"].as_u64().expect("a port");
+    let from = before + 7;
+    site.write("a.toml", &answers(2, &format!("port = {from}\n")));
+    site.done(&["reload"]);
+    let view = site.wait_for("a", "running");
+    let ports = view["instances"].as_array().expect("an array").iter();
+    let ports: Vec<u64> = ports.filter_map(|instance| instance["port"].as_u64()).collect();
+    assert!(ports.len() == 2 && ports.iter().all(|port| *port >= from), "{ports:?} from {from}");
+}
+
+#[test]
 fn o25_all_keys_are_listed() {
     let folder = Folder::new(&[]);
     let main = folder.done(&["config", "--keys"]);

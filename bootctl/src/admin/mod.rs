@@ -9,6 +9,7 @@
 //! | `PUT /apps/{app}/restart` | replaces its instances one by one; answers when all of the new ones serve | 200 `AppView`, 404, 409 failed, 504 |
 //! | `PUT /apps/{app}/instances/{count}` | writes into its file how many there are to be, 0 to 1000; answers when there are | 200 `AppView`, 404, 409 broken, changed or failed, 422, 504 |
 //! | `PUT /proxy/restart` | a new generation of the proxy takes over; answers when it serves | 200 `StatusView`, 409 failed, 504 |
+//! | `GET /plan` | shows what a reload would change | 200 `PlanView`, 422 problems |
 //! | `PUT /reload` | reads the config anew; answers when all is as it says | 200 `StatusView`, 409, 422 problems, 504 |
 //!
 //! `?timeout_ms=N` bounds the wait of the PUTs; what was asked for goes on after it. With
@@ -56,6 +57,7 @@ fn router(door: Door) -> Router {
         .route("/apps/{app}/restart", put(restart))
         .route("/apps/{app}/instances/{count}", put(scale))
         .route("/proxy/restart", put(restart_proxy))
+        .route("/plan", get(plan))
         .route("/reload", put(reload))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -119,6 +121,10 @@ async fn scale(
     change(&door, Verb::Scale(app, count), &wait, progress).await
 }
 
+async fn plan(State(door): State<Door>) -> Response {
+    ask(&door, Verb::Plan).await
+}
+
 async fn reload(
     State(door): State<Door>,
     Query(wait): Query<Wait>,
@@ -155,6 +161,7 @@ async fn whole(answer: oneshot::Receiver<Reply>) -> Response {
     match answer.await {
         Ok(Reply::Status(view)) => Json(view).into_response(),
         Ok(Reply::App(view)) => Json(view).into_response(),
+        Ok(Reply::Plan(view)) => Json(view).into_response(),
         Ok(Reply::Refused(status, refusal)) => (status, Json(refusal)).into_response(),
         Err(_) => ending(),
     }
@@ -166,7 +173,7 @@ fn ending() -> Response {
 }
 
 async fn unknown() -> Response {
-    let message = "there is no such path; there are GET /status, GET /apps/APP, \
+    let message = "there is no such path; there are GET /status, GET /plan, GET /apps/APP, \
                    PUT /apps/APP/start, PUT /apps/APP/stop, PUT /apps/APP/restart, \
                    PUT /apps/APP/instances/N, \
                    PUT /proxy/restart, PUT /reload";

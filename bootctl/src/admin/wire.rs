@@ -157,6 +157,45 @@ pub(crate) enum InstanceState {
     Stopped,
 }
 
+/// `GET /plan`: what a reload would change.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PlanView {
+    /// Whether all is as the config says.
+    pub(crate) nothing: bool,
+    /// What `bootctl.toml` says otherwise.
+    pub(crate) settings: Vec<KeyChangeView>,
+    /// Apps that change, or whose instances would.
+    pub(crate) apps: Vec<AppPlan>,
+    /// Whether a new generation of the proxy takes over.
+    pub(crate) proxy_takes_over: bool,
+    /// What the proxy would be told, targets aside.
+    pub(crate) proxy_is_told: Vec<String>,
+}
+
+/// What would become of one app.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AppPlan {
+    pub(crate) app: String,
+    /// `added`, `removed`, `changed` or `unchanged`.
+    pub(crate) change: String,
+    pub(crate) keys: Vec<KeyChangeView>,
+    /// Instances that others take the place of.
+    pub(crate) replaces: Vec<String>,
+    pub(crate) retires: Vec<String>,
+    /// How many are started that replace none.
+    pub(crate) starts: usize,
+}
+
+/// A key with its old and its new value as TOML; those of secrets are not shown.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct KeyChangeView {
+    pub(crate) key: String,
+    pub(crate) from: Option<String>,
+    pub(crate) to: Option<String>,
+}
+
 /// The body of every error answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Refusal {

@@ -4,7 +4,9 @@ mod attach;
 mod check;
 mod collect;
 mod config;
+mod init;
 mod log;
+mod plan;
 mod progress;
 mod reload;
 mod restart;
@@ -36,7 +38,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Status(status) => ask(status::run(&status)),
         Command::Reload(reload) => change_done(&reload.wait, reload::run(&reload)),
         Command::Check(check) => check::run(&check),
+        Command::Plan(plan) => ask(plan::run(&plan)),
         Command::Config(config) => config::run(&config),
+        Command::Init(init) => init::run(&init),
         Command::Attach(attach) => attach::run(&attach),
         Command::Log(log) => log::run(&log),
         Command::Collect(collect) => collect::run(collect),

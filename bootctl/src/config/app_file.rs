@@ -13,9 +13,9 @@ use init_wire::{Policy, Restart, SignalName, Stop};
 
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
-use super::{health, limits, log_section, site_section};
+use super::{health, limits, log_section, site_section, zist};
 use crate::app::{App, DEFAULT_PATH, Drain, PATIENCE};
-use crate::name::AppName;
+use crate::name::{AppName, Port};
 use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
 
 /// How the variables begin that tell bootctl about its own jobs.
@@ -39,7 +39,8 @@ pub(crate) fn read(
 
 fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Option<App> {
     root.expect();
-    let socket = root.get("socket", socket).unwrap_or_default();
+    zist::check_name(root, &name);
+    let socket = socket(root);
     let deploy = root.section("deploy");
     let env = environment(&root.section("env"));
     let (stop, drain) = stop(&root.section("stop"));
@@ -47,20 +48,26 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         let hosts = root.get(key, Field::hosts).unwrap_or_default();
         hosts.into_iter().map(AppName::of).collect()
     };
-    let exec = root.required("exec", "name the program to run, such as exec = \"node\"");
+    let exec = zist::instead(root, "exec", "Path");
+    let advice = "name the program to run, such as exec = \"node\"";
+    let exec = exec.or_else(|| root.required("exec", advice));
     let exec = exec.and_then(|field| program(&field, &env, surroundings));
     Some(App {
         name,
-        args: root.get("args", Field::strings).unwrap_or_default(),
+        args: zist::args(root),
         cwd: root.get("cwd", |field| absolute(field, surroundings.folder)),
         user: root.get("user", Field::account),
         group: root.get("group", Field::account),
         instances: root.get("instances", Field::number).unwrap_or_default(),
         alias: root.get("alias", Field::hosts).unwrap_or_default(),
+        port: root
+            .get("port", Field::number)
+            .and_then(|port| u16::try_from(port).ok())
+            .and_then(Port::new),
         socket,
         env,
         health: health::read(&root.section("health"), socket),
-        restart: restart(&root.section("restart")),
+        restart: zist::restart(root, restart(&root.section("restart"))),
         stop,
         drain,
         confinement: limits::read(root),
@@ -73,12 +80,20 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
     })
 }
 
-fn socket(field: &Field<'_>) -> Option<PlaceKind> {
-    Some(match field.choice()?.as_str() {
-        "unix" => PlaceKind::Unix,
-        "fd" => PlaceKind::Fd,
-        _ => PlaceKind::Port,
-    })
+fn socket(root: &Section<'_>) -> PlaceKind {
+    let web = zist::instead(root, "web", "Web").or_else(|| root.field("web"));
+    if web.and_then(|field| field.bool()) == Some(false) {
+        let of_sites = ["socket", "port", "alias", "redirect", "proxy"];
+        for field in of_sites.iter().filter_map(|key| root.field(key)) {
+            field.report_key(Fault::Excludes { other: "web = false" });
+        }
+        return PlaceKind::Nowhere;
+    }
+    match root.get("socket", Field::choice).as_deref() {
+        Some("unix") => PlaceKind::Unix,
+        Some("fd") => PlaceKind::Fd,
+        Some(_) | None => PlaceKind::Port,
+    }
 }
 
 fn program(

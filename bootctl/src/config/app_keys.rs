@@ -59,6 +59,21 @@ pub(super) const APP: &[Key] = &[
         "Hosts whose clients are sent to the app's name, with path and query.",
     ),
     key(
+        "web",
+        Flag,
+        "true",
+        "false",
+        "Whether it answers requests. An app that does not has no host and no port, and is ready when it \
+         runs.",
+    ),
+    key(
+        "port",
+        Whole { least: 1, most: 65_535 },
+        "",
+        "9100",
+        "Where the search for free ports for its instances begins, instead of `ports.first`.",
+    ),
+    key(
         "socket",
         Choice(&["port", "unix", "fd"]),
         "\"port\"",
@@ -275,6 +290,23 @@ pub(super) const APP: &[Key] = &[
         "Apps that are to be ready before it is started, if they are to run at all.",
     ),
     key("requires", Hosts, "[]", "[\"db\"]", "The same of apps without which it cannot run."),
+    key(
+        "Name",
+        Text,
+        "",
+        "\"a\"",
+        "As zist writes it: the name of the app, which its file has, too.",
+    ),
+    key("Path", Text, "", "\"/usr/bin/node\"", "As zist writes it: `exec`."),
+    key(
+        "Args",
+        Text,
+        "",
+        "\"-your -app 'arg s'\"",
+        "As zist writes it: `args` in one string, split as a shell does.",
+    ),
+    key("Restart", Flag, "", "true", "As zist writes it: the policy `always` or `never`."),
+    key("Web", Flag, "", "true", "As zist writes it: `web`."),
     later("runlevels", "remove it; an app runs unless it is stopped"),
     key(
         "deploy.timeout",

@@ -49,6 +49,9 @@ fn probe(section: &Section<'_>, socket: PlaceKind) -> Probe {
         "notify" => on(field).then_some(Probe::Notify),
         _ => on(field).then_some(Probe::Tcp),
     });
+    if socket == PlaceKind::Nowhere {
+        return alive(probe, asked.as_ref());
+    }
     let probe = probe.unwrap_or(Probe::Tcp);
     let failed_to_read = asked.as_ref().is_some_and(|field| field.name() != "tcp");
     if socket == PlaceKind::Fd && probe == Probe::Tcp && !failed_to_read {
@@ -57,6 +60,18 @@ fn probe(section: &Section<'_>, socket: PlaceKind) -> Probe {
         section.required("http", advice);
     }
     probe
+}
+
+/// There is nothing that could be connected to.
+fn alive(probe: Option<Probe>, asked: Option<&Field<'_>>) -> Probe {
+    match (probe, asked) {
+        (Some(Probe::Tcp | Probe::Http(_)), Some(field)) => {
+            field.report_key(Fault::Excludes { other: "web = false" });
+            Probe::Alive
+        }
+        (Some(probe), _) => probe,
+        (None, _) => Probe::Alive,
+    }
 }
 
 fn path(field: &Field<'_>) -> Option<Probe> {

@@ -5,7 +5,9 @@
 
 mod app_file;
 mod app_keys;
+pub(crate) mod declared;
 pub(crate) mod edit;
+pub(crate) mod guess;
 mod health;
 mod limits;
 pub(crate) mod listing;
@@ -18,11 +20,13 @@ mod reader;
 pub(crate) mod schema;
 mod site_keys;
 mod site_section;
+pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 mod text;
 mod units;
 pub(crate) mod write;
+mod zist;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -40,6 +44,7 @@ use crate::app::App;
 use crate::generation;
 use crate::name::AppName;
 use app_file::Surroundings;
+use declared::Declared;
 use reader::Reader;
 use schema::Schema;
 
@@ -50,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) apps: BTreeMap<AppName, App>,
     /// Apps whose file has a problem.
     pub(crate) broken: BTreeSet<AppName>,
+    /// What the files say.
+    pub(crate) declared: Declared,
     /// All problems, file by file.
     pub(crate) problems: Vec<Problem>,
     /// Whether one of them is in `bootctl.toml`.
@@ -146,7 +153,10 @@ fn app_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 
 fn read_settings(config: &mut Config, path: &Path, draft: Option<&Draft<'_>>) {
     let read = match read(path, draft) {
-        Ok(text) => main_file::read(Reader::new(shown(path), &text, Schema::Main)),
+        Ok(text) => {
+            config.declared.note_main(&text);
+            main_file::read(Reader::new(shown(path), &text, Schema::Main))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => return,
         Err(error) => Err(vec![unreadable(path, error)]),
     };
@@ -175,6 +185,7 @@ fn read_app(
     }
     let read = match read(path, draft) {
         Ok(text) => {
+            config.declared.note_app(name.clone(), &text);
             let reader = Reader::new(shown(path), &text, Schema::App);
             app_file::read(reader, name.clone(), surroundings)
         }

@@ -67,6 +67,11 @@ pub(crate) enum Fault {
     Circle { path: String },
     #[error("has a meaning only {0}")]
     Needs(&'static str),
+    #[error(
+        "is {text:?}, but the file is named {name}.toml, which gives the app its name; rename the \
+         file, or remove the key"
+    )]
+    OtherName { text: String, name: AppName },
     #[error("is set by bootctl itself; use another name")]
     Reserved,
     #[error("gives the app its name, which {0}; rename the file")]

@@ -68,6 +68,9 @@ fn with_example(schema: Schema, key: &schema::Key) -> String {
     let value = key.example.parse().expect("an example is TOML");
     let least = match schema {
         Schema::Main => "",
+        Schema::App if key.path == "health.watchdog" => {
+            "exec = \"node\"\n[health]\nnotify = true\n"
+        }
         Schema::App if key.path.starts_with("proxy.rate_limit.") => {
             "exec = \"node\"\n[proxy.rate_limit]\nrequests = 1\n"
         }
@@ -95,6 +98,9 @@ fn o09_every_example_is_right_and_every_default_is_toml() {
                 continue;
             }
             let text = with_example(schema, key);
+            // What says the same cannot be said twice.
+            let text =
+                if key.path == "Path" { text.replace("exec = \"node\"\n", "") } else { text };
             let (folder, config) = loaded(&[
                 (file, &text),
                 ("apps/db.toml", "exec = \"db\"\n"),
@@ -502,6 +508,43 @@ fn o10_what_the_proxy_could_not_do_is_told() {
     assert_eq!(told.len(), 2);
     assert!(told[0].contains("a.toml:2:13: `redirect b` is a host that b has already"), "{told:?}");
     assert!(told[1].contains("c.toml:3:10: `proxy.mount c/x` is a host that b has"), "{told:?}");
+}
+
+#[test]
+fn z02_zists_sample_is_an_app() {
+    let sample = "Name = \"a\"\nPath = \"/path/to/a\"\nArgs = \"-your -app 'arg s'\"\n\
+        Restart = true\nWeb = true\n";
+    let zist = app(sample);
+    assert_eq!((zist.exec.as_str(), zist.hosts().count()), ("/path/to/a", 1));
+    assert_eq!(zist.args, ["-your", "-app", "arg s"]);
+    assert_eq!(zist.restart.policy, init_wire::Policy::Always);
+    let worker = app(&sample.replace("true", "false"));
+    assert_eq!(worker.restart.policy, init_wire::Policy::Never);
+    assert_eq!((worker.hosts().count(), worker.health.probe), (0, Probe::Alive));
+    for (text, expected) in [
+        ("Path = \"x\"\nName = \"b\"", "2:8: `Name` is \"b\", but the file is named a.toml"),
+        ("Path = \"x\"\nexec = \"y\"", "1:1: `Path` excludes `exec`"),
+        ("Path = \"x\"\nArgs = \"'y\"", "2:8: `Args` is \"'y\"; end each quote that begins"),
+        ("Path = \"x\"\nrestart = {}\nRestart = true", "3:1: `Restart` excludes `restart`"),
+        ("Name = \"a\"", " `exec` is missing"),
+    ] {
+        let told = problems(text);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(expected), "{text}: {told:?}");
+    }
+}
+
+#[test]
+fn z02_an_app_without_hosts_has_nothing_that_belongs_to_them() {
+    let worker = app("exec = \"x\"\nweb = false\n");
+    assert_eq!(worker.socket, crate::place::PlaceKind::Nowhere);
+    let told = problems(
+        "exec = \"x\"\nweb = false\nport = 1\nalias = [\"b\"]\nhealth = { http = \"/\" }\n",
+    );
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told.iter().all(|told| told.contains("excludes `web = false`")), "{told:?}");
+    let asked = app("exec = \"x\"\nweb = false\nhealth = { exec = \"true\" }\n");
+    assert!(matches!(asked.health.probe, Probe::Exec(_)));
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod collector;
 mod generations;
 mod precedence;
+mod preview;
 mod proxy;
 mod push;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub(crate) use collector::{Collector, CollectorLife};
 pub(crate) use generations::serves as proxy_serves;
 use precedence::waiting;
 pub(crate) use precedence::{Precedence, Waiting, all_waiting};
+pub(crate) use preview::{Preview, preview};
 pub(crate) use push::{Push, Table};
 
 /// What the administrator wants.
@@ -237,7 +239,7 @@ fn start<F: Fn(Port) -> bool>(
     let numbers = (1..).filter(|number| !taken(number));
     for number in numbers.take(crew.room()) {
         let id = InstanceId::new(name.clone(), number);
-        let Some(place) = places.take(order.app.socket, &id) else { return };
+        let Some(place) = places.take(&order.app, &id) else { return };
         let spec = Box::new(order.job(number, &place));
         actions.push(Action::Start { id, place, spec });
     }
@@ -400,7 +402,8 @@ pub(crate) fn serves(id: &InstanceId, seen: &Seen, observed: &Observed) -> bool 
             target.is_some_and(|target| target.address == seen.place.address())
         }
     };
-    seen.life == Life::Running(Health::Ready) && observed.proxies.values().all(has_it)
+    seen.life == Life::Running(Health::Ready)
+        && (seen.place == Place::Nowhere || observed.proxies.values().all(has_it))
 }
 
 /// An instance in the proxy's words.
@@ -427,16 +430,18 @@ impl<'a, F: Fn(Port) -> bool> Places<'a, F> {
         }
     }
 
-    fn take(&mut self, kind: PlaceKind, id: &InstanceId) -> Option<Place> {
-        match kind {
-            PlaceKind::Port => self.take_port().map(Place::Port),
+    fn take(&mut self, app: &App, id: &InstanceId) -> Option<Place> {
+        let from = app.port.unwrap_or(self.from);
+        match app.socket {
+            PlaceKind::Port => self.take_port(from).map(Place::Port),
             PlaceKind::Unix => Some(Place::socket(self.sockets, id)),
-            PlaceKind::Fd => self.take_port().map(Place::Fd),
+            PlaceKind::Fd => self.take_port(from).map(Place::Fd),
+            PlaceKind::Nowhere => Some(Place::Nowhere),
         }
     }
 
-    fn take_port(&mut self) -> Option<Port> {
-        let mut above = self.from.and_above();
+    fn take_port(&mut self, from: Port) -> Option<Port> {
+        let mut above = from.and_above();
         let port = above.find(|port| !self.used.contains(port) && (self.is_free)(*port))?;
         self.used.insert(port);
         Some(port)

@@ -10,7 +10,7 @@ use proxyd_wire::{Maintenance, Route, Service, Target};
 use super::{Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, key};
 use crate::health::Health;
 use crate::name::{AppName, InstanceId};
-use crate::place::PlaceKind;
+use crate::place::{Place, PlaceKind};
 use crate::site::owner;
 
 /// The changes that make `table` what is wanted: what is added comes before what is removed.
@@ -37,6 +37,9 @@ pub(super) fn pushes(
     }
     let mut stays = BTreeSet::new();
     for (id, seen) in &observed.instances {
+        if seen.place == Place::Nowhere {
+            continue;
+        }
         match seen.life {
             // Whoever retires it takes the target away, and waits for what is in flight.
             Life::Leaving | Life::Running(_) if retired.contains(id) => drop(stays.insert(key(id))),

@@ -35,7 +35,12 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 fn kind() -> impl Strategy<Value = PlaceKind> {
-    prop_oneof![Just(PlaceKind::Port), Just(PlaceKind::Unix), Just(PlaceKind::Fd)]
+    prop_oneof![
+        Just(PlaceKind::Port),
+        Just(PlaceKind::Unix),
+        Just(PlaceKind::Fd),
+        Just(PlaceKind::Nowhere)
+    ]
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
@@ -453,6 +458,33 @@ fn o10_a_broken_file_changes_nothing_that_the_proxy_was_told() {
     second.targets.clone_from(&table.targets);
     second.services.retain(|_, settings| *settings != proxyd_wire::Service::default());
     assert_eq!(second, table);
+}
+
+#[test]
+fn i15_a_preview_counts_as_the_plan_does() {
+    let old = sample("a", 3);
+    let new = App { args: vec!["new".into()], instances: 4, ..old.clone() };
+    let mut seen = observed(&old, &[(1, READY), (2, READY), (3, READY)]);
+    let told = |wanted: &Desired, seen: &Observed| {
+        let Preview { replaced, retired, started, takes_over, .. } = preview(wanted, seen);
+        let names = |all: Vec<InstanceId>| {
+            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        (names(replaced), names(retired), started.values().sum::<usize>(), takes_over)
+    };
+    let nothing = (String::new(), String::new(), 0, false);
+    assert_eq!(told(&desired(old.clone()), &seen), nothing);
+    assert_eq!(told(&desired(new.clone()), &seen), ("a.1 a.2 a.3".into(), String::new(), 1, false));
+    let fewer = App { instances: 1, ..new };
+    assert_eq!(told(&desired(fewer), &seen), ("a.1".into(), "a.2 a.3".into(), 0, false));
+    let scaled = App { instances: 2, ..old.clone() };
+    assert_eq!(told(&desired(scaled), &seen), (String::new(), "a.3".into(), 0, false));
+    assert_eq!(told(&Desired::default(), &seen).1, "a.1 a.2 a.3");
+    let mut wanted = desired(old);
+    wanted.proxy = Some(wanted_proxy("new"));
+    seen.proxies = generations(&[(1, "old", SERVES)]);
+    assert!(told(&wanted, &seen).3, "another proxy is wanted");
+    assert_eq!(preview(&wanted, &seen).pushes.len(), 1, "the route: {:?}", preview(&wanted, &seen));
 }
 
 #[test]

@@ -468,7 +468,9 @@ impl World {
             }
         }
         let ready = |(id, seen): (&InstanceId, &Seen)| {
-            (seen.life == Life::Running(Health::Ready)).then(|| (key(id), seen.place.address()))
+            let is_target =
+                seen.life == Life::Running(Health::Ready) && seen.place != Place::Nowhere;
+            is_target.then(|| (key(id), seen.place.address()))
         };
         let expected: BTreeMap<_, _> = observed.instances.iter().filter_map(ready).collect();
         let targets = table.targets.iter().map(|(key, at)| (key.clone(), at.address.clone()));
@@ -668,14 +670,17 @@ impl World {
 
     /// Clients find all that they could find.
     fn check_opened(&self, table: &Table) {
-        for (name, Declared { file, .. }) in &self.apps {
+        for (name, declared) in &self.apps {
             let routed = table.routes.contains_key(name.as_str());
-            assert!(routed || *file == File::Removed, "{name} is not known: {table:?}");
+            let is_asked = declared.wanted().app.socket != PlaceKind::Nowhere;
+            let is_gone = declared.file == File::Removed;
+            assert!(routed || is_gone || !is_asked, "{name} is not known: {table:?}");
         }
         for (id, seen) in &self.observed().instances {
             let ready = matches!(seen.life, Life::Running(Health::Ready));
             let there = table.targets.contains_key(&key(id));
-            assert!(!ready || there, "{id} is no target: {table:?}");
+            let is_asked = seen.place != Place::Nowhere;
+            assert!(!ready || there || !is_asked, "{id} is no target: {table:?}");
             assert_ne!(seen.life, Life::Running(Health::Unknown), "{id} may be a target");
         }
     }

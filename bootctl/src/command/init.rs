@@ -1,0 +1,107 @@
+//! `bootctl init APP`
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs, io};
+
+use super::config::{ChangeError, apply, check};
+use crate::cli::Init;
+use crate::config::guess::{self, Program};
+use crate::config::template::{NewApp, render};
+use crate::config::write::{self, Lock, WriteError};
+use crate::config::{self, ConfigError, Draft};
+use crate::name::{AppName, Host, HostError, Port};
+
+/// Why there is no new app.
+#[derive(Debug, thiserror::Error)]
+enum InitError {
+    #[error("{name:?} {source}")]
+    Name { name: String, source: HostError },
+    #[error("the folder {} cannot be used: {source}; name the app's with --cwd", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("{} is no folder; name the app's with --cwd", .0.display())]
+    NoFolder(PathBuf),
+    #[error(
+        "{} does not tell what is to be started; name it, as in --exec node --arg server.js",
+        .0.display()
+    )]
+    NoProgram(PathBuf),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Change(#[from] Box<ChangeError>),
+}
+
+pub(super) fn run(init: &Init) -> ExitCode {
+    match create(init) {
+        Ok(text) => {
+            super::print(&text);
+            apply(init.apply, &init.wait, &init.at)
+        }
+        Err(error) => {
+            eprintln!("bootctl: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn create(init: &Init) -> Result<String, InitError> {
+    let name = host(&init.app, AppName::parse)?;
+    let alias: Result<Vec<Host>, _> =
+        init.alias.iter().map(|text| host(text, Host::parse)).collect();
+    let cwd = folder(init.cwd.as_deref())?;
+    let named = init.exec.clone().map(|exec| Program { exec, args: Vec::new() });
+    let program = named.or_else(|| guess::program(&cwd));
+    let Program { exec, args } = program.ok_or_else(|| InitError::NoProgram(cwd.clone()))?;
+    let args = if init.args.is_empty() { args } else { init.args.clone() };
+    let app = NewApp {
+        name,
+        exec,
+        args,
+        cwd: cwd.to_string_lossy().into_owned(),
+        user: init.user.clone(),
+        port: init.port,
+        instances: init.instances,
+        alias: alias?,
+    };
+    let lock = Lock::take(&init.folder)?;
+    let there = config::load(&init.folder)?;
+    let path = config::app_path(&init.folder, &app.name);
+    if path.symlink_metadata().is_ok() {
+        return Err(WriteError::Exists(path).into());
+    }
+    let text = render(&app);
+    check(&init.folder, &Draft { path: &path, text: &text }).map_err(Box::new)?;
+    write::create(&lock, &path, &text)?;
+    let first = app.port.and_then(Port::new).unwrap_or(there.settings.first_port);
+    let port = first_free(first).map_or_else(String::new, |free| format!(", which is {free} now"));
+    let words = [&[app.exec][..], &app.args].concat().join(" ");
+    Ok(format!(
+        "{}: {} runs `{words}` in {}\nit has to listen on PORT: the first free one from {first} on{port}",
+        path.display(),
+        app.name,
+        app.cwd
+    ))
+}
+
+fn host<T>(text: &str, parse: impl Fn(&str) -> Result<T, HostError>) -> Result<T, InitError> {
+    parse(text).map_err(|source| InitError::Name { name: text.to_owned(), source })
+}
+
+/// The folder that was named, else this one.
+fn folder(named: Option<&Path>) -> Result<PathBuf, InitError> {
+    let path = named.unwrap_or(Path::new("."));
+    let failed = |source| InitError::Folder { path: path.to_owned(), source };
+    let absolute = env::current_dir().map(|here| here.join(path)).map_err(failed)?;
+    let found = fs::canonicalize(absolute).map_err(failed)?;
+    if found.is_dir() { Ok(found) } else { Err(InitError::NoFolder(found)) }
+}
+
+/// The one that an app that is started now would get.
+fn first_free(from: Port) -> Option<Port> {
+    let is_free = |port: &Port| TcpListener::bind(("0.0.0.0", port.number())).is_ok();
+    from.and_above().find(is_free)
+}
