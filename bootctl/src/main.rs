@@ -35,6 +35,7 @@ mod progress;
 mod proxy;
 mod proxy_standing;
 mod record;
+mod release;
 mod requests;
 mod roster;
 mod scale;
