@@ -12,7 +12,9 @@ use crate::event::Event;
 use crate::name::{AppName, InstanceId};
 use crate::order::{Digest, Order, Revision};
 use crate::plan::{Life, Observed, Seen, Wanted, instances_of};
+use crate::proving::taken_back;
 use crate::record::Held;
+use crate::release::Base;
 use crate::roster::Roster;
 use crate::standing::last_exit;
 use crate::supervise::Supervisor;
@@ -60,21 +62,37 @@ impl Supervisor {
         let Some(revision) = give_up(order, &observed).filter(|_| order.digest() == spec) else {
             return;
         };
-        let why = format!("{why}; {}", meanwhile(order, revision, &observed));
+        let back = self.falls_back(order, &observed);
+        let why = match back {
+            Some((failed, back)) => taken_back(&name, failed, back, &why),
+            None => format!("{why}; {}", meanwhile(order, revision, &observed)),
+        };
         warn!("{name} is left as it was: {why}");
         let (failed, app) = (order.revision, order.app.clone());
         self.store.keep(&name, |record| {
             record.revision = revision;
+            if back.is_some() {
+                record.releases.fall_back(&why);
+            }
             record.held = Some(Held { spec, revision: failed, why, log });
         });
         self.wanted.insert(name.clone(), self.as_recorded(&name, app));
         self.trials.begin_anew(&name);
+        self.point(&name);
     }
 
     /// Lets go of a note about what the app's file does not say any more.
     pub(crate) fn drop_old_note(&mut self, app: &App) {
-        let held = self.store.record(&app.name).held;
-        if held.is_some_and(|held| Digest::of(app, held.revision) != held.spec) {
+        let record = self.store.record(&app.name);
+        let Some(held) = record.held else { return };
+        // A release that has failed is not the current one any more.
+        let kept = record.releases.kept.keys().map(|number| Base::Release(*number));
+        let is_meant = |base: Base| {
+            let release = self.housing(&app.name, base);
+            let (app, revision) = (app.clone(), held.revision);
+            Order { app, revision, release, held: true }.digest() == held.spec
+        };
+        if !kept.chain([Base::File]).any(is_meant) {
             self.store.keep(&app.name, |record| record.held = None);
         }
     }

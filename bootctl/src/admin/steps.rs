@@ -129,6 +129,7 @@ fn last(reply: Reply) -> Line {
         Reply::Status(view) => done(serde_json::to_value(view)),
         Reply::App(view) => done(serde_json::to_value(view)),
         Reply::Plan(view) => done(serde_json::to_value(view)),
+        Reply::Releases(view) => done(serde_json::to_value(view)),
         Reply::Refused(status, refusal) => Line::Failed { status: status.as_u16(), refusal },
     }
 }

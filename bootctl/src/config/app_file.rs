@@ -13,7 +13,7 @@ use init_wire::{Policy, Restart, SignalName, Stop};
 
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
-use super::{health, limits, log_section, site_section, zist};
+use super::{deploy, health, limits, log_section, site_section, zist};
 use crate::app::{App, DEFAULT_PATH, Drain, PATIENCE};
 use crate::name::{AppName, Port};
 use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
@@ -41,7 +41,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
     root.expect();
     zist::check_name(root, &name);
     let socket = socket(root);
-    let deploy = root.section("deploy");
+    let in_deploy = root.section("deploy");
     let env = environment(&root.section("env"));
     let (stop, drain) = stop(&root.section("stop"));
     let names = |key| {
@@ -75,7 +75,8 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         log: log_section::one(&root.section("log")),
         after: names("after"),
         requires: names("requires"),
-        patience: deploy.get("timeout", Field::duration).unwrap_or(PATIENCE),
+        patience: in_deploy.get("timeout", Field::duration).unwrap_or(PATIENCE),
+        deploy: deploy::read(root, &in_deploy),
         exec: exec?,
     })
 }

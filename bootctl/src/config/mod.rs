@@ -6,6 +6,7 @@
 mod app_file;
 mod app_keys;
 pub(crate) mod declared;
+mod deploy;
 pub(crate) mod edit;
 pub(crate) mod guess;
 mod health;

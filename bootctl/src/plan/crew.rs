@@ -29,6 +29,7 @@ struct Member<'a> {
     id: &'a InstanceId,
     life: Life,
     serves: bool,
+    settled: bool,
 }
 
 impl Member<'_> {
@@ -59,6 +60,7 @@ impl<'a> Crew<'a> {
         let member = |(id, seen): (&'a InstanceId, &'a Seen)| Member {
             id,
             serves: serves(id, seen, observed),
+            settled: !observed.unsettled.contains(id),
             life: seen.life,
         };
         let current = current.into_iter().map(member).collect();
@@ -103,7 +105,7 @@ impl<'a> Crew<'a> {
                 gone.extend(beyond(self.wanted, self.outdated.iter().filter(|m| m.is_alive())));
             }
         } else if !self.in_doubt {
-            let serving = self.current.iter().filter(|m| m.serves).count();
+            let serving = self.current.iter().filter(|m| m.serves && m.settled).count();
             let needed = self.wanted.saturating_sub(serving);
             gone.extend(beyond(needed, self.outdated.iter().filter(|m| m.is_alive())));
             // A current one that does not serve yet must not push out one that does.

@@ -98,6 +98,8 @@ pub(crate) struct Observed {
     pub(crate) refused: BTreeMap<AppName, Digest>,
     /// Instances that were started again and again without getting ready.
     pub(crate) struggling: BTreeSet<InstanceId>,
+    /// Instances that have not been ready for long enough that another one may go for them.
+    pub(crate) unsettled: BTreeSet<InstanceId>,
 }
 
 /// One of our jobs.
