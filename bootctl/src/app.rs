@@ -14,6 +14,7 @@ use crate::logs::keeping::AppLog;
 use crate::name::{AppName, Host, InstanceId};
 use crate::order::Revision;
 use crate::place::{Place, PlaceKind};
+use crate::release::Rules;
 use crate::site::Site;
 
 /// The app's name in the environment of its instances.
@@ -61,6 +62,8 @@ pub(crate) struct App {
     pub(crate) requires: Vec<AppName>,
     /// How long a new instance may take to get ready.
     pub(crate) patience: Duration,
+    /// How its releases are made and judged.
+    pub(crate) deploy: Rules,
 }
 
 /// How long what is in flight may take.
@@ -149,6 +152,7 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         after: Vec::new(),
         requires: Vec::new(),
         patience: PATIENCE,
+        deploy: Rules::default(),
     }
 }
 

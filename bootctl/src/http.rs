@@ -3,7 +3,6 @@
 //! What is asked here is asked rarely, so a connection a request is cheap and leaves nothing to
 //! go stale when the other end is started anew.
 
-use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
@@ -134,7 +133,20 @@ impl Server {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, HttpError> {
-        self.exchange(self.request(Method::PUT, path).body(Full::new(body))?).await
+        self.stream(path, Full::new(body)).await
+    }
+
+    /// The same with bytes that come one after the other.
+    pub(crate) async fn stream<B>(
+        &self,
+        path: &str,
+        body: B,
+    ) -> Result<Response<Incoming>, HttpError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.exchange(self.request(Method::PUT, path).body(body)?).await
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
@@ -151,7 +163,8 @@ impl Server {
 
     async fn exchange<B>(&self, request: Request<B>) -> Result<Response<Incoming>, HttpError>
     where
-        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         match self {
             Self::Tcp(address, _) => {
@@ -183,7 +196,8 @@ async fn exchange<B>(
     request: Request<B>,
 ) -> Result<Response<Incoming>, HttpError>
 where
-    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -5,6 +5,7 @@ mod account;
 mod act;
 mod admin;
 mod app;
+mod arrival;
 mod boot;
 mod button;
 mod care;
@@ -46,6 +47,7 @@ mod store;
 mod supervise;
 mod table;
 mod token;
+mod upload;
 mod verdict;
 mod watches;
 

@@ -13,7 +13,7 @@ use init_wire::{Policy, Restart, SignalName, Stop};
 
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
-use super::{health, limits, log_section, site_section};
+use super::{deploy, health, limits, log_section, site_section};
 use crate::app::{App, DEFAULT_PATH, Drain, PATIENCE};
 use crate::name::AppName;
 use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
@@ -40,7 +40,7 @@ pub(crate) fn read(
 fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Option<App> {
     root.expect();
     let socket = root.get("socket", socket).unwrap_or_default();
-    let deploy = root.section("deploy");
+    let in_deploy = root.section("deploy");
     let env = environment(&root.section("env"));
     let (stop, drain) = stop(&root.section("stop"));
     let names = |key| {
@@ -68,7 +68,8 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         log: log_section::one(&root.section("log")),
         after: names("after"),
         requires: names("requires"),
-        patience: deploy.get("timeout", Field::duration).unwrap_or(PATIENCE),
+        patience: in_deploy.get("timeout", Field::duration).unwrap_or(PATIENCE),
+        deploy: deploy::read(root, &in_deploy),
         exec: exec?,
     })
 }

@@ -12,6 +12,8 @@ const MEMORY: Kind = Kind::Size { least: 1 << 20, most: 1 << 60 };
 pub(super) const LOG_SIZE: Kind = Kind::Size { least: 64 << 10, most: 1 << 40 };
 /// What init keeps of a stream.
 const BUFFER: Kind = Kind::Size { least: 4 << 10, most: 16 << 20 };
+/// How large a release may get.
+const RELEASE_SIZE: Kind = Kind::Size { least: 1 << 10, most: 1 << 40 };
 /// How many old files of a log may stay.
 pub(super) const MOST_KEPT: i64 = 1000;
 const MOST_PROCESSES: i64 = 4_194_304;
@@ -24,8 +26,8 @@ pub(super) const APP: &[Key] = &[
         Text,
         "",
         "\"node\"",
-        "The program. With a slash it is a path that starts at the file's folder; without, it is \
-         looked up in the app's PATH.",
+        "The program. With a slash it is a path that starts at the file's folder, or at its release's; \
+         without, it is looked up in the app's PATH.",
     ),
     key("args", Texts, "[]", "[\"server.js\"]", "What the program is started with."),
     key(
@@ -33,7 +35,7 @@ pub(super) const APP: &[Key] = &[
         Text,
         "",
         "\"/var/www/shop\"",
-        "The folder that it works in. A relative one starts at the file's folder.",
+        "The folder that it works in. A relative one starts at the file's folder, or at its release's.",
     ),
     key("user", Account, "", "\"www\"", "Whom it runs as; without, as bootctl does."),
     key("group", Account, "", "\"www\"", "Its group; without, that of its user."),
@@ -283,4 +285,63 @@ pub(super) const APP: &[Key] = &[
         "\"5m\"",
         "How long a new instance may take to be ready before its roll is given up.",
     ),
+    key(
+        "deploy.settle",
+        TIME,
+        "\"0s\"",
+        "\"10s\"",
+        "How long a new instance must have been ready before an old one goes.",
+    ),
+    key(
+        "deploy.watch",
+        TIME,
+        "\"30s\"",
+        "\"5m\"",
+        "How long after its roll a new release is taken back if its instances keep dying or are not ready any \
+         more. 0s: it is not.",
+    ),
+    key(
+        "deploy.keep",
+        Whole { least: 2, most: MOST_KEPT },
+        "5",
+        "10",
+        "How many releases stay. The current one, the one before, and those that run are among them.",
+    ),
+    key(
+        "deploy.max_size",
+        RELEASE_SIZE,
+        "\"2G\"",
+        "\"500M\"",
+        "How many bytes a release may have; what has more is refused.",
+    ),
+    key(
+        "deploy.max_files",
+        Whole { least: 1, most: 10_000_000 },
+        "200000",
+        "50000",
+        "How many files, folders and links it may have.",
+    ),
+    key(
+        "deploy.owner",
+        Account,
+        "",
+        "\"root\"",
+        "Whose the files of a release are; without, the app's user's, who may then write there.",
+    ),
+    key(
+        "deploy.update",
+        Text,
+        "",
+        "\"git pull --ff-only\"",
+        "What `bootctl update` runs in a shell, as the app's user where the app runs, or in a copy of its release. \
+         Off unless it is written.",
+    ),
+    key(
+        "deploy.rebuild",
+        Text,
+        "",
+        "\"./build.sh\"",
+        "The same for `bootctl rebuild`. `upgrade` and `deploy` run both.",
+    ),
+    key("deploy.command_timeout", SPAN, "\"10m\"", "\"1h\"", "How long each of the two may take."),
 ];

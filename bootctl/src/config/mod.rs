@@ -5,6 +5,7 @@
 
 mod app_file;
 mod app_keys;
+mod deploy;
 pub(crate) mod edit;
 mod health;
 mod limits;

@@ -8,17 +8,21 @@ mod archive;
 mod compression;
 mod copy;
 mod history;
+mod housing;
 mod number;
 mod owner;
 pub(crate) mod pack;
+mod rules;
 mod shelf;
 mod watch;
 
 pub(crate) use archive::{ArchiveError, unpack};
 pub(crate) use copy::copy;
 pub(crate) use history::{About, History, Probation};
+pub(crate) use housing::{Cwd, ENV_RELEASE, Home, Housing, release_of};
 pub(crate) use number::{Base, Number};
 pub(crate) use owner::Owner;
+pub(crate) use rules::{Rules, Step, in_shell};
 pub(crate) use shelf::{Shelf, ShelfError};
 pub(crate) use watch::{Sight, Trouble, Verdict, watch};
 

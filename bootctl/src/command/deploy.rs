@@ -1,0 +1,114 @@
+//! `bootctl deploy APP [--from DIR|ARCHIVE]`
+//!
+//! What is sent is read where the command runs: a folder is packed on the way, an archive goes as it is.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::task;
+use crate::admin::client::{Client, ClientError};
+use crate::admin::releases::ReleasesView;
+use crate::admin::wire::{AppState, AppView};
+use crate::cli::Deploy;
+use crate::http::segment;
+use crate::release::pack::{Folder, PackError};
+use crate::table::size;
+use crate::upload::Upload;
+use crate::work::Task;
+
+/// What takes less is not worth a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is told how much was sent: on a terminal, and elsewhere.
+const QUICK: Duration = Duration::from_millis(100);
+const SLOW: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(deploy: &Deploy) -> Result<String, ClientError> {
+    let Some(from) = &deploy.from else {
+        return task::run(&deploy.change, Task::Deploy).await;
+    };
+    let (app, client) = (segment(&deploy.change.app), Client::at(&deploy.change.at.socket()));
+    let within = deploy.change.wait.duration();
+    // Whatever can be refused without the archive is refused before it is read.
+    let _: ReleasesView = client.get(&format!("/apps/{app}/releases")).await?;
+    let source = Source::open(from)?;
+    let total = source.size();
+    let (upload, sent) = Upload::of(move |to| source.write(to));
+    let teller = tokio::spawn(tell(sent, total));
+    let answer = client.send::<AppView>(&format!("/apps/{app}/release"), upload, within).await;
+    teller.abort();
+    clear_line();
+    let view = answer?;
+    let (name, release) = (&view.app, view.release.unwrap_or_default());
+    Ok(match view.state {
+        AppState::Stopped => format!(
+            "{name} is stopped; `bootctl start {name}` starts it from release {release}"
+        ),
+        AppState::Parked => format!(
+            "{name} is parked; release {release} runs when it has instances (`bootctl scale`)"
+        ),
+        _ => format!("{name} runs from release {release}: {}", view.places()),
+    })
+}
+
+/// What is sent.
+enum Source {
+    Folder(Folder),
+    Archive(File, u64),
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Self, PackError> {
+        let failed = |source| PackError::Read { path: path.to_owned(), source };
+        let about = std::fs::metadata(path).map_err(failed)?;
+        if about.is_dir() {
+            return Ok(Self::Folder(Folder::survey(path)?));
+        }
+        if !about.is_file() {
+            return Err(PackError::Kind(PathBuf::from(path)));
+        }
+        Ok(Self::Archive(File::open(path).map_err(failed)?, about.len()))
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Folder(folder) => folder.size(),
+            Self::Archive(_, size) => *size,
+        }
+    }
+
+    fn write(self, to: &mut dyn Write) -> Result<(), PackError> {
+        match self {
+            Self::Folder(folder) => folder.pack(to),
+            Self::Archive(mut file, _) => Ok(io::copy(&mut file, to).map(drop)?),
+        }
+    }
+}
+
+/// Tells how much was sent, if it takes its time.
+async fn tell(sent: Arc<AtomicU64>, total: u64) {
+    tokio::time::sleep(PATIENCE).await;
+    let on_screen = io::stderr().is_terminal();
+    loop {
+        let now = sent.load(Ordering::Relaxed).min(total);
+        let text = format!("sent {} of {}", size(now), size(total));
+        if on_screen {
+            eprint!("\r{text}\x1b[K");
+        } else {
+            eprintln!("{text}");
+        }
+        if now == total {
+            return;
+        }
+        tokio::time::sleep(if on_screen { QUICK } else { SLOW }).await;
+    }
+}
+
+fn clear_line() {
+    if io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+}
