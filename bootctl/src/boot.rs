@@ -20,6 +20,7 @@ use crate::config::{self, ConfigError, Problem};
 use crate::early;
 use crate::event::Event;
 use crate::proxy;
+use crate::release::{Shelf, clear};
 use crate::store::{Store, StoreError};
 use crate::supervise::{Fixed, Supervisor};
 use crate::token::{Token, TokenError};
@@ -104,6 +105,10 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
             proxyd: boot.proxyd.as_ref().map(|path| path.to_string_lossy().into_owned()),
         };
         let hands = Hands { init, run_dir, tell };
+        for remains in Shelf::new(&boot.state_dir).remains() {
+            info!("{} is removed: it was left half done", remains.display());
+            tokio::task::spawn_blocking(move || drop(clear(&remains)));
+        }
         Supervisor::new(fixed, config, store, hands).run(events).await;
         info!("wound down");
         Ok(())

@@ -31,6 +31,7 @@ Examples:
   bootctl start shop.example       start it again; done when it answers
   bootctl restart shop.example     replace its processes; no request is lost
   bootctl scale shop.example 4     have four of them
+  bootctl deploy shop.example --from ./build   switch to a new release
   bootctl attach shop.example.1    see what an instance writes, and type to it
   bootctl log shop.example -f      see what it writes
   bootctl reload                   take over the config as it is now
@@ -52,6 +53,17 @@ pub(crate) enum Command {
     Stop(Change),
     Restart(Restart),
     Scale(Scale),
+    Deploy(Deploy),
+    Rollback(Rollback),
+    Releases(Releases),
+    /// Run the `update` of an app's [deploy], such as git pull; nothing is restarted
+    Update(Work),
+    /// Run the `rebuild` of an app's [deploy]; nothing is restarted
+    Rebuild(Work),
+    /// Run `update` and then `rebuild`, if the first has gone well; nothing is restarted
+    Upgrade(Work),
+    /// Switch to what was built last; without releases, restart what is there
+    Redeploy(Change),
     Status(Status),
     Reload(Reload),
     Check(Check),
@@ -159,6 +171,69 @@ pub(crate) struct Scale {
 
     #[command(flatten)]
     pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// Switch an app to a new release; done when all of it serves
+///
+/// What is named by --from becomes a release of its own, which the app then runs from: relative `cwd` and `exec` of its
+/// file start there. Instances are replaced one by one. If the new ones do not get ready, or fail soon after, the app
+/// goes back to what it ran from before. Without --from the commands of its [deploy] make the new release
+/// (see upgrade).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bootctl deploy shop.example --from ./build
+  bootctl deploy shop.example --from shop-1.2.tar.gz
+  bootctl deploy shop.example
+
+Exit codes: that of a command of [deploy] that has failed, else as always.")]
+pub(crate) struct Deploy {
+    /// A folder, or an archive: tar, tar.gz or tar.zst
+    #[arg(long, value_name = "DIR|ARCHIVE")]
+    pub(crate) from: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) work: Work,
+}
+
+/// What is done by commands of an app's file.
+#[derive(Debug, Args)]
+pub(crate) struct Work {
+    /// Stop the command that runs instead
+    #[arg(long)]
+    pub(crate) cancel: bool,
+
+    #[command(flatten)]
+    pub(crate) change: Change,
+}
+
+/// Go back to the release that an app ran from before; done when all of it serves
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bootctl rollback shop.example
+  bootctl rollback shop.example --to 7")]
+pub(crate) struct Rollback {
+    /// The release to go to, whichever it is
+    #[arg(long, value_name = "N")]
+    pub(crate) to: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) change: Change,
+}
+
+/// Show the releases of an app
+#[derive(Debug, Args)]
+pub(crate) struct Releases {
+    /// The app's name
+    pub(crate) app: String,
+
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
 
     #[command(flatten)]
     pub(crate) at: At,

@@ -96,6 +96,13 @@ impl Init {
         if cleared.status == StatusCode::NOT_FOUND { Ok(()) } else { judge(&cleared) }
     }
 
+    /// Stops a job's processes. The job stays, with how it has ended.
+    pub(crate) async fn stop(&self, id: &str, spec: &JobSpec) -> Result<(), InitError> {
+        let patience = Duration::from_millis(spec.stop.timeout_ms).saturating_add(STOP_SLACK);
+        let path = format!("/job/{id}/stop");
+        judge(&self.ask(Method::PUT, &path, None::<&()>, patience).await?)
+    }
+
     /// Stops a job's processes and starts it again.
     pub(crate) async fn restart(&self, id: &str, spec: &JobSpec) -> Result<(), InitError> {
         let patience = Duration::from_millis(spec.stop.timeout_ms).saturating_add(STOP_SLACK);

@@ -6,15 +6,19 @@ use axum::http::StatusCode;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
+use crate::admin::releases::ReleasesView;
 use crate::admin::steps::StepView;
 use crate::admin::wire::{AppView, Refusal, StatusView};
+use crate::arrival::Archive;
 use crate::client::{InitError, News};
+use crate::deploys::DeployNews;
 use crate::generation::Generation;
 use crate::giving_up::LastWords;
 use crate::name::InstanceId;
 use crate::plan::{Push, Table};
 use crate::probe::Verdict;
 use crate::proxy::ProxyError;
+use crate::work::Task;
 
 /// One piece of news.
 pub(crate) enum Event {
@@ -34,6 +38,8 @@ pub(crate) enum Event {
     LastWords(LastWords),
     /// What one that is being retired has to finish.
     InFlight { id: InstanceId, count: u64 },
+    /// About what is done for a new release.
+    Deploy(DeployNews),
     /// A retirement is over.
     Retired { id: InstanceId, result: Result<(), InitError> },
     /// A change of the collector's job is over.
@@ -77,6 +83,14 @@ pub(crate) enum Verb {
     Start(String),
     Stop(String),
     Restart(String),
+    /// This archive is to be a release.
+    Receive(String, Archive),
+    /// To the release before, or to the one that the text names.
+    Rollback(String, Option<String>),
+    Releases(String),
+    Work(String, Task),
+    Redeploy(String),
+    Cancel(String),
     /// To as many instances as the text says.
     Scale(String, String),
     Reload,
@@ -88,5 +102,6 @@ pub(crate) enum Verb {
 pub(crate) enum Reply {
     Status(StatusView),
     App(AppView),
+    Releases(ReleasesView),
     Refused(StatusCode, Refusal),
 }

@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::name::{AppName, InstanceId};
 use crate::order::{Digest, Order, Revision};
 use crate::plan::{Life, Observed, Seen, Wanted, instances_of};
+use crate::proving::taken_back;
 use crate::record::Held;
 use crate::roster::Roster;
 use crate::standing::last_exit;
@@ -60,15 +61,23 @@ impl Supervisor {
         let Some(revision) = give_up(order, &observed).filter(|_| order.digest() == spec) else {
             return;
         };
-        let why = format!("{why}; {}", meanwhile(order, revision, &observed));
+        let back = self.falls_back(order, &observed);
+        let why = match back {
+            Some((failed, back)) => taken_back(&name, failed, back, &why),
+            None => format!("{why}; {}", meanwhile(order, revision, &observed)),
+        };
         warn!("{name} is left as it was: {why}");
         let (failed, app) = (order.revision, order.app.clone());
         self.store.keep(&name, |record| {
             record.revision = revision;
+            if back.is_some() {
+                record.releases.fall_back(&why);
+            }
             record.held = Some(Held { spec, revision: failed, why, log });
         });
         self.wanted.insert(name.clone(), self.as_recorded(&name, app));
         self.trials.begin_anew(&name);
+        self.point(&name);
     }
 
     /// What stands in the way of an app, if something does: the note of what was given up, else a failure

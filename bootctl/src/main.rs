@@ -14,10 +14,12 @@ mod cli;
 mod client;
 mod collecting;
 mod command;
+mod commands;
 mod condition;
 mod config;
 mod confinement;
 mod declined;
+mod deploys;
 mod early;
 mod event;
 mod generation;
@@ -33,6 +35,7 @@ mod place;
 mod plan;
 mod probe;
 mod progress;
+mod proving;
 mod proxy;
 mod proxy_standing;
 mod record;
@@ -50,6 +53,7 @@ mod token;
 mod upload;
 mod verdict;
 mod watches;
+mod work;
 
 use std::process::ExitCode;
 

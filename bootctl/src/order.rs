@@ -12,12 +12,15 @@ use crate::app::{App, ENV_REVISION};
 use crate::name::{InstanceId, Port};
 use crate::place::Place;
 use crate::plan::Seen;
+use crate::release::Housing;
 
 /// An app that is to run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Order {
     pub(crate) app: App,
     pub(crate) revision: Revision,
+    /// The release that it runs from, if it does.
+    pub(crate) release: Option<Housing>,
     /// This very order has failed: what runs of earlier ones is to go on instead.
     pub(crate) held: bool,
 }
@@ -38,12 +41,16 @@ impl Order {
     /// As the file says, for the first time.
     #[cfg(test)]
     pub(crate) fn new(app: App) -> Self {
-        Self { app, revision: Revision::default(), held: false }
+        Self { app, revision: Revision::default(), release: None, held: false }
     }
 
     /// The job of one instance.
     pub(crate) fn job(&self, number: u32, place: &Place) -> JobSpec {
-        self.app.job(number, place, self.revision)
+        let mut spec = self.app.job(number, place, self.revision);
+        if let Some(release) = &self.release {
+            release.apply(&self.app.deploy.home, &mut spec);
+        }
+        spec
     }
 
     /// Whether an instance is as ordered.
@@ -52,7 +59,7 @@ impl Order {
     }
 
     pub(crate) fn digest(&self) -> Digest {
-        Digest::of(&self.app, self.revision)
+        Digest::of(self)
     }
 }
 
@@ -78,13 +85,13 @@ impl Revision {
 
 impl Digest {
     /// That of the job of an instance that there is not: number and place are the same for all.
-    pub(crate) fn of(app: &App, revision: Revision) -> Self {
+    fn of(order: &Order) -> Self {
         let mut hasher = SipHasher13::new();
         // Strings, numbers and maps with strings for keys can always be written.
         let place = Place::Port(Port::HIGHEST);
-        let text = serde_json::to_vec(&app.job(0, &place, revision)).unwrap_or_default();
+        let text = serde_json::to_vec(&order.job(0, &place)).unwrap_or_default();
         hasher.write(&text);
-        hasher.write_u8(app.socket as u8);
+        hasher.write_u8(order.app.socket as u8);
         Self(format!("{:032x}", hasher.finish128().as_u128()))
     }
 }
@@ -99,6 +106,7 @@ impl fmt::Display for Revision {
 mod tests {
     use super::*;
     use crate::app::sample;
+    use crate::release::Number;
 
     #[test]
     fn a_digest_tells_orders_apart_and_not_instances() {
@@ -112,6 +120,9 @@ mod tests {
         let mut changed = order.clone();
         changed.app.args.push("more".into());
         assert_ne!(order.digest(), changed.digest());
+        let housing = Housing { number: Number::FIRST, path: "/r/a/1".into() };
+        let released = Order { release: Some(housing), ..order.clone() };
+        assert_ne!(order.digest(), released.digest());
     }
 
     #[test]

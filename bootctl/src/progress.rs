@@ -108,9 +108,12 @@ fn news(before: &Doings, now: &Doings) -> Vec<News> {
 /// What is being done towards a goal.
 pub(crate) fn doings(goal: &Goal, roster: &Roster, observed: &Observed) -> Doings {
     match goal {
-        Goal::Running(name) | Goal::Restarted(name) | Goal::Stopped(name) => {
-            app_doings(name, roster, observed)
-        }
+        Goal::Running(name)
+        | Goal::Restarted(name)
+        | Goal::Deployed(name, _)
+        | Goal::Arrived(name, _)
+        | Goal::Worked(name)
+        | Goal::Stopped(name) => app_doings(name, roster, observed),
         Goal::Proxy => proxy_doings(observed),
         Goal::Everything => {
             let mut all = proxy_doings(observed);

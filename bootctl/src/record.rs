@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{AppName, HostError};
 use crate::order::{Digest, Revision};
+use crate::release::History;
+use crate::work::Work;
 
 /// The version that is written.
 pub(crate) const VERSION: u32 = 2;
@@ -24,6 +26,12 @@ pub(crate) struct Record {
     pub(crate) revision: Revision,
     /// An order that was given up.
     pub(crate) held: Option<Held>,
+    /// Its releases.
+    pub(crate) releases: History,
+    /// The commands that are under way.
+    pub(crate) work: Option<Work>,
+    /// What has become of the last of them, if it has failed.
+    pub(crate) notice: Option<String>,
 }
 
 /// An order that failed while instances of earlier ones went on.
@@ -78,6 +86,16 @@ struct RecordShape {
     revision: Revision,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held: Option<HeldShape>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    releases: History,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    work: Option<Work>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notice: Option<String>,
+}
+
+fn is_empty(releases: &History) -> bool {
+    *releases == History::default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -123,15 +141,15 @@ pub(crate) fn write(records: &Records) -> Result<Vec<u8>, serde_json::Error> {
 
 impl From<RecordShape> for Record {
     fn from(shape: RecordShape) -> Self {
-        let RecordShape { stopped, revision, held } = shape;
-        Self { stopped, revision, held: held.map(Into::into) }
+        let RecordShape { stopped, revision, held, releases, work, notice } = shape;
+        Self { stopped, revision, held: held.map(Into::into), releases, work, notice }
     }
 }
 
 impl From<Record> for RecordShape {
     fn from(record: Record) -> Self {
-        let Record { stopped, revision, held } = record;
-        Self { stopped, revision, held: held.map(Into::into) }
+        let Record { stopped, revision, held, releases, work, notice } = record;
+        Self { stopped, revision, held: held.map(Into::into), releases, work, notice }
     }
 }
 
@@ -153,6 +171,7 @@ impl From<Held> for HeldShape {
 mod tests {
     use super::*;
     use crate::app::sample;
+    use crate::order::Order;
 
     fn app(name: &str) -> AppName {
         AppName::parse(name).expect("a name")
@@ -161,9 +180,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let revision = Revision::default().next();
-        let spec = Digest::of(&sample("a", 1), revision);
+        let spec = Order { revision, ..Order::new(sample("a", 1)) }.digest();
         let held = Held { spec, revision, why: "it ends".into(), log: vec!["no".into()] };
-        let full = Record { stopped: true, revision, held: Some(held) };
+        let full = Record { stopped: true, revision, held: Some(held), ..Record::default() };
         let stopped = Record { stopped: true, ..Record::default() };
         let records = Records::from([(app("a"), full), (app("b"), stopped)]);
         assert_eq!(parse(&write(&records).expect("written")).expect("read"), records);

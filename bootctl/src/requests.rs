@@ -15,6 +15,7 @@ use crate::name::{AppName, nearest};
 use crate::plan::{Collector, Observed, Wanted};
 use crate::progress::{Listener, doings};
 use crate::proxy_standing::{proxy_standing, proxy_view};
+use crate::release::{Base, Number};
 use crate::standing::{Standing, app_view, standing};
 use crate::supervise::Supervisor;
 
@@ -23,7 +24,7 @@ const DEFAULT_WAIT: Duration = Duration::from_mins(5);
 
 /// A client that waits.
 pub(crate) struct Waiter {
-    goal: Goal,
+    pub(crate) goal: Goal,
     reply: oneshot::Sender<Reply>,
     listener: Option<Listener>,
 }
@@ -34,6 +35,12 @@ pub(crate) enum Goal {
     Running(AppName),
     /// The same, and that is what a restart has led to.
     Restarted(AppName),
+    /// The same, and it runs from this.
+    Deployed(AppName, Base),
+    /// An archive has become this release of it.
+    Arrived(AppName, Number),
+    /// Commands of it have ended.
+    Worked(AppName),
     /// It has none left.
     Stopped(AppName),
     Proxy,
@@ -59,7 +66,7 @@ impl Supervisor {
 
     /// Begins what is asked; answers at once what needs no waiting.
     fn begin(&mut self, verb: Verb) -> Result<Goal, Box<Reply>> {
-        let changes = !matches!(verb, Verb::Status | Verb::Show(_));
+        let changes = !matches!(verb, Verb::Status | Verb::Show(_) | Verb::Releases(_));
         if self.winding_down && changes {
             let message = "bootctl is winding down; nothing was changed".into();
             return Err(refused(StatusCode::SERVICE_UNAVAILABLE, "winding_down", message));
@@ -73,6 +80,15 @@ impl Supervisor {
             Verb::Start(app) => self.start(&app),
             Verb::Stop(app) => self.stop(&app),
             Verb::Restart(app) => self.restart(&app),
+            Verb::Receive(app, archive) => self.receive(&app, &archive),
+            Verb::Rollback(app, to) => self.rollback(&app, to.as_deref()),
+            Verb::Releases(app) => {
+                let name = self.known(&app)?;
+                Err(Box::new(Reply::Releases(self.releases_view(&name))))
+            }
+            Verb::Work(app, task) => self.begin_work(&app, task),
+            Verb::Redeploy(app) => self.redeploy(&app),
+            Verb::Cancel(app) => self.cancel(&app),
             Verb::Scale(app, count) => self.scale(&app, &count),
             Verb::Reload => self.reload(),
             Verb::RestartProxy => {
@@ -142,6 +158,10 @@ impl Supervisor {
         let Some(waiter) = self.waiters.get(&number) else { return };
         let observed = self.roster.observed();
         let Standing::Working(what) = self.judge(&waiter.goal, &observed) else { return };
+        // Its time begins when there is something to roll.
+        if let Goal::Arrived(..) = &waiter.goal {
+            return Self::remind(&self.hands.tell, DEFAULT_WAIT, Event::Expired(number));
+        }
         let message = format!(
             "not there yet when the time was over: {what}; it goes on, `bootctl status` shows \
              how far it is"
@@ -149,7 +169,7 @@ impl Supervisor {
         self.send(number, *refused(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
     }
 
-    fn send(&mut self, number: u64, reply: Reply) {
+    pub(crate) fn send(&mut self, number: u64, reply: Reply) {
         if let Some(waiter) = self.waiters.remove(&number) {
             // A client that has gone needs no answer.
             drop(waiter.reply.send(reply));
@@ -160,7 +180,10 @@ impl Supervisor {
     fn send_failure(&mut self, number: u64, why: String) {
         let Some(waiter) = self.waiters.remove(&number) else { return };
         let mut names = match &waiter.goal {
-            Goal::Running(name) | Goal::Restarted(name) => vec![name.clone()],
+            Goal::Running(name) | Goal::Restarted(name) | Goal::Deployed(name, _) => {
+                vec![name.clone()]
+            }
+            Goal::Arrived(..) | Goal::Worked(_) => Vec::new(),
             Goal::Stopped(_) | Goal::Proxy => Vec::new(),
             Goal::Everything => self.wanted.keys().cloned().collect(),
         };
@@ -184,6 +207,11 @@ impl Supervisor {
                 Some(Wanted::Running(_)) => self.standing(name, observed),
                 other => Standing::Failed(crossed(name, other)),
             },
+            Goal::Deployed(name, base) => self.deployed(name, *base, observed),
+            Goal::Arrived(name, _) => {
+                Standing::Working(format!("the archive for {name} is on its way"))
+            }
+            Goal::Worked(name) => self.worked(name),
             Goal::Stopped(name) => match self.wanted.get(name) {
                 Some(Wanted::Stopped(_)) | None => self.standing(name, observed),
                 other => Standing::Failed(crossed(name, other)),
@@ -193,7 +221,7 @@ impl Supervisor {
         }
     }
 
-    fn standing(&self, name: &AppName, observed: &Observed) -> Standing {
+    pub(crate) fn standing(&self, name: &AppName, observed: &Observed) -> Standing {
         standing(name, self.wanted.get(name), &self.roster, observed, self.trouble(name))
     }
 
@@ -243,9 +271,12 @@ impl Supervisor {
 
     fn reply(&self, goal: &Goal) -> Reply {
         match goal {
-            Goal::Running(name) | Goal::Restarted(name) | Goal::Stopped(name) => {
-                Reply::App(self.view(name))
-            }
+            Goal::Running(name)
+            | Goal::Restarted(name)
+            | Goal::Stopped(name)
+            | Goal::Deployed(name, _)
+            | Goal::Arrived(name, _)
+            | Goal::Worked(name) => Reply::App(self.view(name)),
             Goal::Proxy | Goal::Everything => Reply::Status(self.status()),
         }
     }
@@ -278,13 +309,21 @@ impl Supervisor {
         collecting::logs_view(&folder, collector, says, self.collector_trouble.as_deref())
     }
 
-    fn view(&self, name: &AppName) -> AppView {
+    pub(crate) fn view(&self, name: &AppName) -> AppView {
         self.view_of(name, &self.roster.observed())
     }
 
     fn view_of(&self, name: &AppName, observed: &Observed) -> AppView {
-        let (wanted, held) = (self.wanted.get(name), self.store.record(name).held);
-        app_view(name, wanted, &self.roster, observed, self.trouble(name), held)
+        let (wanted, record) = (self.wanted.get(name), self.store.record(name));
+        let trouble = self.trouble(name);
+        let view = app_view(name, wanted, &self.roster, observed, trouble, record.held);
+        AppView {
+            release: record.releases.current.release().map(|n| Base::Release(n).into()),
+            staged: record.releases.staged.map(|n| Base::Release(n).into()),
+            working: self.working(name),
+            notice: record.notice,
+            ..view
+        }
     }
 
     /// The app of that name.
@@ -310,11 +349,12 @@ pub(crate) fn refused(status: StatusCode, error: &str, message: String) -> Box<R
 }
 
 pub(crate) fn refusal(error: &str, message: String) -> Refusal {
-    Refusal { error: error.into(), message, problems: Vec::new(), log: Vec::new() }
+    let (problems, log) = (Vec::new(), Vec::new());
+    Refusal { error: error.into(), message, problems, log, exit: None }
 }
 
 /// What has come of an app whose goal is out of reach now.
-fn crossed(name: &AppName, wanted: Option<&Wanted>) -> String {
+pub(crate) fn crossed(name: &AppName, wanted: Option<&Wanted>) -> String {
     let what = match wanted {
         Some(Wanted::Running(_)) => "was started",
         Some(Wanted::Stopped(_)) => "was stopped",

@@ -299,6 +299,11 @@ impl Roster {
         }
     }
 
+    /// What init says about a job of this name, whosever it is.
+    pub(crate) fn named(&self, job: &str) -> Option<&JobInfo> {
+        self.jobs.get(job)
+    }
+
     /// What init says about an instance.
     pub(crate) fn job(&self, id: &InstanceId) -> Option<&JobInfo> {
         self.jobs.get(&id.to_string()).filter(|job| identify(&job.id, &job.spec).is_some())

@@ -131,7 +131,19 @@ pub(crate) fn app_view(
     let seen = instances_of(name, observed);
     let instances = seen.map(|(id, seen)| instance_view(id, seen, roster)).collect();
     let log = held.map(|held| held.log).unwrap_or_default();
-    AppView { app: name.to_string(), state, wanted: count, hosts, why, log, instances }
+    AppView {
+        app: name.to_string(),
+        state,
+        wanted: count,
+        hosts,
+        why,
+        log,
+        release: None,
+        staged: None,
+        working: None,
+        notice: None,
+        instances,
+    }
 }
 
 fn hosts(app: &App) -> Vec<String> {

@@ -62,6 +62,16 @@ impl Store {
         Ok(Self { folder: folder.to_owned(), records })
     }
 
+    /// Where everything is that has to survive a reboot.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The apps of which something is kept.
+    pub(crate) fn apps(&self) -> impl Iterator<Item = (&AppName, &Record)> {
+        self.records.iter()
+    }
+
     /// What is kept of an app.
     pub(crate) fn record(&self, app: &AppName) -> Record {
         self.records.get(app).cloned().unwrap_or_default()

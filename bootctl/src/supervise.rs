@@ -20,15 +20,17 @@ use crate::client::{InitError, News};
 use crate::collecting;
 use crate::config::{Config, Settings};
 use crate::declined::Declined;
+use crate::deploys::Deploys;
 use crate::event::Event;
 use crate::generation::{self, Generation, WantedProxy};
 use crate::name::{AppName, InstanceId, Port};
-use crate::order::{Digest, Order};
+use crate::order::Order;
 use crate::plan::{
     Action, Collector, Desired, Precedence, Proxy, ProxyLife, Push, SeenProxy, Wanted, all_waiting,
     key, plan,
 };
 use crate::proxy;
+use crate::release::Shelf;
 use crate::requests::Waiter;
 use crate::roster::{Roster, Told};
 use crate::store::Store;
@@ -61,6 +63,8 @@ pub(crate) struct Supervisor {
     pub(crate) trials: Trials,
     /// Apps whose failed instance is being heard before its order is given up.
     pub(crate) giving_up: BTreeSet<AppName>,
+    pub(crate) shelf: Shelf,
+    pub(crate) deploys: Deploys,
     pub(crate) winding_down: bool,
     pub(crate) proxy_trouble: Option<String>,
     /// What init said when the collector could not be started or stopped.
@@ -83,6 +87,7 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) fn new(fixed: Fixed, config: Config, store: Store, hands: Hands) -> Self {
+        let shelf = Shelf::new(store.folder());
         let mut supervisor = Self {
             fixed,
             settings: Settings::default(),
@@ -95,6 +100,8 @@ impl Supervisor {
             next_waiter: 0,
             trials: Trials::default(),
             giving_up: BTreeSet::new(),
+            shelf,
+            deploys: Deploys::default(),
             winding_down: false,
             proxy_trouble: None,
             collector_trouble: None,
@@ -138,9 +145,11 @@ impl Supervisor {
             return Wanted::Stopped(app);
         }
         let revision = record.revision;
-        let digest = Digest::of(&app, revision);
+        let release = self.housing(name, record.releases.current);
+        let order = Order { app, revision, release, held: false };
+        let digest = order.digest();
         let held = record.held.is_some_and(|h| h.revision == revision && h.spec == digest);
-        Wanted::Running(Order { app, revision, held })
+        Wanted::Running(Order { held, ..order })
     }
 
     /// Works until it has wound down.
@@ -171,7 +180,8 @@ impl Supervisor {
 
     /// The next piece of news, or nothing when time alone is one; `None` when there will be no more.
     async fn next(&self, events: &mut Receiver<Event>) -> Option<Option<Event>> {
-        let Some(deadline) = self.trials.next_deadline() else {
+        let deadlines = self.trials.next_deadline().into_iter().chain(self.deploys.look_at);
+        let Some(deadline) = deadlines.min() else {
             return events.recv().await.map(Some);
         };
         match timeout_at(deadline.into(), events.recv()).await {
@@ -213,6 +223,7 @@ impl Supervisor {
             Event::Look => self.look_at = None,
             Event::LastWords(words) => self.hold(words),
             Event::InFlight { id, count } => drop(self.roster.in_flight.insert(id, count)),
+            Event::Deploy(news) => self.take_deploy_news(news),
             Event::Retired { id, result } => {
                 self.roster.in_flight.remove(&id);
                 self.roster.drained(&id);
@@ -260,8 +271,11 @@ impl Supervisor {
         }
         self.care();
         self.weigh();
+        self.tend_releases();
+        self.tend_work();
         let desired = self.desired();
-        let observed = self.roster.observed();
+        let mut observed = self.roster.observed();
+        observed.unsettled = self.unsettled(&observed);
         self.roster.waiting = all_waiting(&desired, &observed);
         let mut pushes: BTreeMap<Generation, Vec<Push>> = BTreeMap::new();
         for action in plan(&desired, &observed, is_free) {

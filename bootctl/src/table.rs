@@ -54,6 +54,19 @@ pub(crate) fn app(view: &AppView) -> String {
     if let Some(why) = &view.why {
         text = text + "\n" + why + &quote(&view.log);
     }
+    if let Some(release) = view.release {
+        let _ = write!(text, "\nit runs from release {release}");
+    }
+    if let Some(staged) = view.staged {
+        let _ = write!(
+            text,
+            "\nrelease {staged} is built; `bootctl redeploy {}` switches to it",
+            view.app
+        );
+    }
+    for news in view.working.iter().chain(&view.notice) {
+        text = text + "\n" + news;
+    }
     text += "\n\n";
     text += &table(std::slice::from_ref(view));
     for instance in view.instances.iter().filter(|it| it.state != InstanceState::Ready) {
@@ -70,19 +83,40 @@ fn table(apps: &[AppView]) -> String {
         }
         rows.extend(app.instances.iter().map(|instance| row(app, Some(instance))));
     }
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..HEAD.len()).map(|column| width(column).unwrap_or(0)).collect();
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    });
-    let mut text = lines.collect::<Vec<_>>().join("\n");
+    let mut text = columns(&rows);
     for why in apps.iter().filter_map(|app| app.why.as_ref()) {
         text = text + "\n\n" + why;
     }
     text
+}
+
+/// Rows with their columns below each other.
+pub(crate) fn columns(rows: &[impl AsRef<[String]>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.as_ref().get(column));
+        cells.map(|cell| cell.chars().count()).max()
+    };
+    let count = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.as_ref().iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A number of bytes in its largest unit.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let fits = |power: &u32| bytes.checked_shr(power * 10).unwrap_or(0) < 1024;
+    let Some((power, unit)) = (1..).zip(units).find(|(power, _)| fits(power)) else {
+        return format!("{bytes} B");
+    };
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let tenths = u128::from(bytes) * 10 / (1_u128 << (power * 10));
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 fn row(app: &AppView, instance: Option<&InstanceView>) -> [String; HEAD.len()] {
@@ -129,6 +163,15 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!(size(u64::MAX), "15.9 EiB");
+    }
+
+    #[test]
     fn o08_a_table_has_a_line_an_instance() {
         let instance = InstanceView {
             instance: 1,
@@ -148,6 +191,10 @@ mod tests {
             hosts: vec![name.into()],
             why: None,
             log: Vec::new(),
+            release: None,
+            staged: None,
+            working: None,
+            notice: None,
             instances,
         };
         let apps = [

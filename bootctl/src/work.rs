@@ -22,6 +22,8 @@ use crate::release::{Number, Rules, Step};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Work {
+    /// What tells its jobs from those of other times.
+    pub(crate) id: u64,
     pub(crate) task: Task,
     /// The copy that is worked in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,6 +102,7 @@ impl Phase {
 impl Work {
     /// Begins a task, in a copy or where the app is.
     pub(crate) fn begin(
+        id: u64,
         task: Task,
         release: Option<Number>,
         rules: &Rules,
@@ -109,7 +112,7 @@ impl Work {
             (None, Some(step)) => Phase::of(step),
             (Some(_), _) | (None, None) => Phase::Copying,
         };
-        Ok(Self { task, release, phase })
+        Ok(Self { id, task, release, phase })
     }
 
     /// What comes next when a phase has gone well; nothing when all is done. Commands that are not in the file any
@@ -140,7 +143,7 @@ mod tests {
     }
 
     fn phases(task: Task, release: Option<Number>, rules: &Rules) -> Result<Vec<Phase>, Missing> {
-        let first = Work::begin(task, release, rules)?;
+        let first = Work::begin(1, task, release, rules)?;
         Ok(std::iter::successors(Some(first), |work| work.next(rules)).map(|w| w.phase).collect())
     }
 
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn d09_a_command_that_is_gone_from_the_file_is_left_out() {
-        let work = Work::begin(Task::Upgrade, None, &rules(true, true)).expect("both are there");
+        let work = Work::begin(1, Task::Upgrade, None, &rules(true, true)).expect("both are there");
         assert_eq!(work.next(&rules(true, false)), None);
         assert_eq!(work.next(&rules(false, false)), None);
     }

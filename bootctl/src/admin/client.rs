@@ -12,6 +12,8 @@ use tokio::time::{sleep, timeout};
 use super::steps::{JSON_LINES, Line, StepView};
 use super::wire::Refusal;
 use crate::http::{Answer, HttpError, Server};
+use crate::release::pack::PackError;
+use crate::upload::Upload;
 
 /// How much longer than the supervisor itself a client waits.
 const SLACK: Duration = Duration::from_secs(15);
@@ -45,6 +47,8 @@ pub(crate) enum ClientError {
          status` shows how far it is"
     )]
     Cut,
+    #[error("{0}; nothing was sent")]
+    Source(#[from] PackError),
     #[error("the supervisor's answer makes no sense: {0}")]
     Odd(HttpError),
 }
@@ -132,6 +136,33 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Sends a body as it comes; `within` is what the supervisor is told to wait at most when it has it.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Upload,
+        within: Duration,
+    ) -> Result<T, ClientError> {
+        let path = format!("{path}?timeout_ms={}", within.as_millis());
+        let response = self.server.stream(&path, body).await.map_err(|e| self.unreached(e))?;
+        Self::judge(&Answer::read(response).await.map_err(ClientError::Odd)?)
+    }
+
+    /// Asks for a change without its progress.
+    pub(crate) async fn put_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        more: &str,
+        within: Duration,
+    ) -> Result<T, ClientError> {
+        let path = format!("{path}?timeout_ms={}{more}", within.as_millis());
+        self.ask(Method::PUT, &path, within).await
+    }
+
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Method::DELETE, path, Duration::ZERO).await
     }
 
     async fn ask<T: DeserializeOwned>(

@@ -16,6 +16,7 @@
 
 pub(crate) mod client;
 mod peer;
+pub(crate) mod releases;
 pub(crate) mod socket;
 pub(crate) mod steps;
 pub(crate) mod wire;
@@ -57,6 +58,7 @@ fn router(door: Door) -> Router {
         .route("/apps/{app}/instances/{count}", put(scale))
         .route("/proxy/restart", put(restart_proxy))
         .route("/reload", put(reload))
+        .merge(releases::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(peer::check))
@@ -155,6 +157,7 @@ async fn whole(answer: oneshot::Receiver<Reply>) -> Response {
     match answer.await {
         Ok(Reply::Status(view)) => Json(view).into_response(),
         Ok(Reply::App(view)) => Json(view).into_response(),
+        Ok(Reply::Releases(view)) => Json(view).into_response(),
         Ok(Reply::Refused(status, refusal)) => (status, Json(refusal)).into_response(),
         Err(_) => ending(),
     }
@@ -184,6 +187,7 @@ fn refused(status: StatusCode, error: &str, message: &str) -> Response {
         message: message.into(),
         problems: Vec::new(),
         log: Vec::new(),
+        exit: None,
     };
     (status, Json(refusal)).into_response()
 }

@@ -19,7 +19,8 @@ use axum::response::Response;
 use axum::routing::{delete, get, put};
 use serde::{Deserialize, Serialize};
 
-use super::{Door, Wait, ask};
+use super::steps::Progress;
+use super::{Door, Wait, ask, change};
 use crate::arrival;
 use crate::event::Verb;
 use crate::work::Task;
@@ -82,9 +83,14 @@ impl ReleaseState {
 
 pub(super) fn routes() -> Router<Door> {
     let task = |task: Task| {
-        put(move |State(door): State<Door>, Path(app), Query(wait): Query<Wait>| async move {
-            ask(&door, Verb::Work(app, task), wait.duration()).await
-        })
+        put(
+            move |State(door): State<Door>,
+                  Path(app),
+                  Query(wait): Query<Wait>,
+                  progress: Progress| async move {
+                change(&door, Verb::Work(app, task), &wait, progress).await
+            },
+        )
     };
     Router::new()
         .route("/apps/{app}/releases", get(list))
@@ -106,7 +112,7 @@ struct Back {
 }
 
 async fn list(State(door): State<Door>, Path(app): Path<String>) -> Response {
-    ask(&door, Verb::Releases(app), None).await
+    ask(&door, Verb::Releases(app)).await
 }
 
 /// The archive is read on while it is decided about: whoever sends it reads the answer only then.
@@ -117,7 +123,8 @@ async fn receive(
     body: Body,
 ) -> Response {
     let (source, archive) = arrival::channel();
-    let asked = ask(&door, Verb::Receive(app, archive), wait.duration());
+    // Whoever still writes does not read yet: its progress would have nobody.
+    let asked = change(&door, Verb::Receive(app, archive), &wait, Progress(false));
     let (answer, ()) = tokio::join!(asked, source.pump(body));
     answer
 }
@@ -126,19 +133,21 @@ async fn rollback(
     State(door): State<Door>,
     Path(app): Path<String>,
     Query(back): Query<Back>,
+    progress: Progress,
 ) -> Response {
     let Back { to, timeout_ms } = back;
-    ask(&door, Verb::Rollback(app, to), Wait { timeout_ms }.duration()).await
+    change(&door, Verb::Rollback(app, to), &Wait { timeout_ms }, progress).await
 }
 
 async fn redeploy(
     State(door): State<Door>,
     Path(app): Path<String>,
     Query(wait): Query<Wait>,
+    progress: Progress,
 ) -> Response {
-    ask(&door, Verb::Redeploy(app), wait.duration()).await
+    change(&door, Verb::Redeploy(app), &wait, progress).await
 }
 
 async fn cancel(State(door): State<Door>, Path(app): Path<String>) -> Response {
-    ask(&door, Verb::Cancel(app), None).await
+    ask(&door, Verb::Cancel(app)).await
 }

@@ -128,6 +128,7 @@ fn last(reply: Reply) -> Line {
     match reply {
         Reply::Status(view) => done(serde_json::to_value(view)),
         Reply::App(view) => done(serde_json::to_value(view)),
+        Reply::Releases(view) => done(serde_json::to_value(view)),
         Reply::Refused(status, refusal) => Line::Failed { status: status.as_u16(), refusal },
     }
 }

@@ -95,6 +95,18 @@ pub(crate) struct AppView {
     /// The last lines of the instance for which its last change was given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) log: Vec<String>,
+    /// The release that it is to run from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) release: Option<u32>,
+    /// One that is built, and not deployed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) staged: Option<u32>,
+    /// What is done for its next release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) working: Option<String>,
+    /// What has become of the last command that was run for one, if it has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) notice: Option<String>,
     pub(crate) instances: Vec<InstanceView>,
 }
 
@@ -170,6 +182,17 @@ pub(crate) struct Refusal {
     /// The last lines of what a failed instance has written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) log: Vec<String>,
+    /// The exit code of a command that was run and has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exit: Option<u8>,
+}
+
+impl AppView {
+    /// Its instances with their places.
+    pub(crate) fn places(&self) -> String {
+        let all = self.instances.iter().map(|i| format!("{} on {}", i.job, i.place()));
+        all.collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl InstanceView {

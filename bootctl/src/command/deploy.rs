@@ -28,10 +28,11 @@ const SLOW: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(deploy: &Deploy) -> Result<String, ClientError> {
     let Some(from) = &deploy.from else {
-        return task::run(&deploy.change, Task::Deploy).await;
+        return task::run(&deploy.work, Task::Deploy).await;
     };
-    let (app, client) = (segment(&deploy.change.app), Client::at(&deploy.change.at.socket()));
-    let within = deploy.change.wait.duration();
+    let (app, client) =
+        (segment(&deploy.work.change.app), Client::at(&deploy.work.change.at.socket()));
+    let within = deploy.work.change.wait.duration();
     // Whatever can be refused without the archive is refused before it is read.
     let _: ReleasesView = client.get(&format!("/apps/{app}/releases")).await?;
     let source = Source::open(from)?;
@@ -44,9 +45,9 @@ pub(super) async fn run(deploy: &Deploy) -> Result<String, ClientError> {
     let view = answer?;
     let (name, release) = (&view.app, view.release.unwrap_or_default());
     Ok(match view.state {
-        AppState::Stopped => format!(
-            "{name} is stopped; `bootctl start {name}` starts it from release {release}"
-        ),
+        AppState::Stopped => {
+            format!("{name} is stopped; `bootctl start {name}` starts it from release {release}")
+        }
         AppState::Parked => format!(
             "{name} is parked; release {release} runs when it has instances (`bootctl scale`)"
         ),

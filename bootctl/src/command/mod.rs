@@ -4,14 +4,18 @@ mod attach;
 mod check;
 mod collect;
 mod config;
+mod deploy;
 mod log;
 mod progress;
+mod releases;
 mod reload;
 mod restart;
+mod rollback;
 mod scale;
 mod start;
 mod status;
 mod stop;
+mod task;
 
 pub(crate) use attach::DetachKey;
 
@@ -19,8 +23,10 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use crate::admin::client::ClientError;
+use crate::admin::wire::Refusal;
 use crate::boot;
 use crate::cli::{Cli, Command, Wait};
+use crate::work::Task;
 
 /// The supervisor does not answer: distinct, for scripts that wait for it.
 const UNREACHABLE: u8 = 3;
@@ -32,6 +38,13 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Start(change) => change_done(&change.wait, start::run(&change)),
         Command::Stop(change) => change_done(&change.wait, stop::run(&change)),
         Command::Restart(restart) => change_done(&restart.wait, restart::run(&restart)),
+        Command::Deploy(deploy) => ask(deploy::run(&deploy)),
+        Command::Rollback(rollback) => ask(rollback::run(&rollback)),
+        Command::Releases(releases) => ask(releases::run(&releases)),
+        Command::Update(work) => ask(task::run(&work, Task::Update)),
+        Command::Rebuild(work) => ask(task::run(&work, Task::Rebuild)),
+        Command::Upgrade(work) => ask(task::run(&work, Task::Upgrade)),
+        Command::Redeploy(change) => ask(task::redeploy(&change)),
         Command::Scale(scale) => change_done(&scale.wait, scale::run(&scale)),
         Command::Status(status) => ask(status::run(&status)),
         Command::Reload(reload) => change_done(&reload.wait, reload::run(&reload)),
@@ -68,8 +81,11 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
             eprintln!("bootctl: {error}");
             match error {
                 ClientError::Unreachable { .. } => ExitCode::from(UNREACHABLE),
+                // A command of the app's that has failed.
+                ClientError::Refused(Refusal { exit: Some(code), .. }) => ExitCode::from(code),
                 ClientError::Forbidden(_)
                 | ClientError::Refused(_)
+                | ClientError::Source(_)
                 | ClientError::Cut
                 | ClientError::Odd(_) => ExitCode::FAILURE,
             }

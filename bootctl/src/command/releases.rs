@@ -22,7 +22,8 @@ fn table(view: &ReleasesView) -> String {
     let app = &view.app;
     let mut text = view.working.as_ref().map(|what| format!("{what}\n\n")).unwrap_or_default();
     if view.releases.is_empty() {
-        return text + &format!("{app} has no releases: `bootctl deploy {app} --from DIR` makes one");
+        return text
+            + &format!("{app} has no releases: `bootctl deploy {app} --from DIR` makes one");
     }
     let head = HEAD.map(str::to_owned).to_vec();
     let rows: Vec<_> = std::iter::once(head).chain(view.releases.iter().map(row)).collect();

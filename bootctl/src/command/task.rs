@@ -1,13 +1,18 @@
 //! `bootctl update APP`, `rebuild`, `upgrade`, `redeploy`, and `deploy` without `--from`
 
+use super::progress;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::AppView;
-use crate::cli::{Change, Command};
+use crate::cli::{Change, Work};
 use crate::http::segment;
 use crate::work::Task;
 
 /// Runs commands of an app's file.
-pub(super) async fn run(change: &Change, task: Task) -> Result<String, ClientError> {
+pub(super) async fn run(work: &Work, task: Task) -> Result<String, ClientError> {
+    let change = &work.change;
+    if work.cancel {
+        return cancel(change).await;
+    }
     let app = ask(change, task.word()).await?;
     let name = &app.app;
     Ok(match (task, app.staged) {
@@ -28,7 +33,7 @@ pub(super) async fn redeploy(change: &Change) -> Result<String, ClientError> {
 }
 
 /// Stops a command.
-pub(super) async fn cancel(change: &Change) -> Result<String, ClientError> {
+async fn cancel(change: &Change) -> Result<String, ClientError> {
     let client = Client::at(&change.at.socket());
     let app: AppView = client.delete(&format!("/apps/{}/work", segment(&change.app))).await?;
     Ok(format!("what was under way for {} is stopped", app.app))
@@ -37,7 +42,7 @@ pub(super) async fn cancel(change: &Change) -> Result<String, ClientError> {
 async fn ask(change: &Change, word: &str) -> Result<AppView, ClientError> {
     let client = Client::at(&change.at.socket());
     let path = format!("/apps/{}/{word}", segment(&change.app));
-    client.put(&path, change.wait.duration()).await
+    progress::change(&client, &path, &change.wait).await
 }
 
 fn serves(app: &AppView) -> String {

@@ -95,6 +95,8 @@ pub(crate) struct Observed {
     pub(crate) refused: BTreeMap<AppName, Digest>,
     /// Instances that were started again and again without getting ready.
     pub(crate) struggling: BTreeSet<InstanceId>,
+    /// Instances that have not been ready for long enough that another one may go for them.
+    pub(crate) unsettled: BTreeSet<InstanceId>,
 }
 
 /// One of our jobs.
@@ -262,6 +264,7 @@ struct Member<'a> {
     id: &'a InstanceId,
     life: Life,
     serves: bool,
+    settled: bool,
 }
 
 impl Member<'_> {
@@ -296,6 +299,7 @@ impl<'a> Crew<'a> {
         let member = |(id, seen): (&'a InstanceId, &'a Seen)| Member {
             id,
             serves: serves(id, seen, observed),
+            settled: !observed.unsettled.contains(id),
             life: seen.life,
         };
         Self {
@@ -344,7 +348,7 @@ impl<'a> Crew<'a> {
                 gone.extend(beyond(self.wanted, self.outdated.iter().filter(|m| m.is_alive())));
             }
         } else if !self.in_doubt {
-            let serving = self.current.iter().filter(|m| m.serves).count();
+            let serving = self.current.iter().filter(|m| m.serves && m.settled).count();
             let needed = self.wanted.saturating_sub(serving);
             gone.extend(beyond(needed, self.outdated.iter().filter(|m| m.is_alive())));
             // A current one that does not serve yet must not push out one that does.

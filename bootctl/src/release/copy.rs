@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::syncfs;
+
 use super::{Bounds, Contents, Excess};
 
 /// Why there is no copy.
@@ -38,6 +40,27 @@ pub(crate) fn copy(from: &Path, to: &Path, bounds: Bounds) -> Result<Contents, C
             }
         }
     }
+    Ok(contents)
+}
+
+/// Has all that is there written to the disk; answers how much that is.
+pub(crate) fn keep(folder: &Path, bounds: Bounds) -> Result<Contents, CopyError> {
+    let mut contents = Contents::default();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |source| CopyError::Io { path: folder.clone(), source };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let about = fs::symlink_metadata(&path).map_err(failed)?;
+            contents.add(if about.is_file() { about.len() } else { 0 }, bounds)?;
+            if about.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    let failed = |source| CopyError::Io { path: folder.to_owned(), source };
+    let all = File::open(folder).map_err(failed)?;
+    syncfs(&all).map_err(|error| failed(error.into()))?;
     Ok(contents)
 }
 

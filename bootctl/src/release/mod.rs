@@ -17,14 +17,14 @@ mod shelf;
 mod watch;
 
 pub(crate) use archive::{ArchiveError, unpack};
-pub(crate) use copy::copy;
-pub(crate) use history::{About, History, Probation};
-pub(crate) use housing::{Cwd, ENV_RELEASE, Home, Housing, release_of};
+pub(crate) use copy::{copy, keep};
+pub(crate) use history::{About, History};
+pub(crate) use housing::{Cwd, Home, Housing, release_of};
 pub(crate) use number::{Base, Number};
 pub(crate) use owner::Owner;
 pub(crate) use rules::{Rules, Step, in_shell};
-pub(crate) use shelf::{Shelf, ShelfError};
-pub(crate) use watch::{Sight, Trouble, Verdict, watch};
+pub(crate) use shelf::{Shelf, ShelfError, clear};
+pub(crate) use watch::{Sight, Verdict, watch};
 
 /// How much a release may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

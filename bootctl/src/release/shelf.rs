@@ -32,7 +32,9 @@ pub(crate) struct ShelfError {
 impl Shelf {
     /// In the state folder. Nothing is created before there is a release.
     pub(crate) fn new(state_dir: &Path) -> Self {
-        Self { folder: state_dir.join("releases") }
+        // What runs there is told the path, whatever the folder is then that it would start from.
+        let folder = state_dir.join("releases");
+        Self { folder: std::path::absolute(&folder).unwrap_or(folder) }
     }
 
     /// Where a release is, whether it is there or not.
@@ -45,7 +47,8 @@ impl Shelf {
         self.app(app).join(format!(".{number}.new"))
     }
 
-    fn app(&self, app: &AppName) -> PathBuf {
+    /// Where all releases of an app are.
+    pub(crate) fn app(&self, app: &AppName) -> PathBuf {
         self.folder.join(app.as_str())
     }
 
