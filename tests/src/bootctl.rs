@@ -27,6 +27,8 @@ pub struct Site {
     /// When bootctl, or the init that starts it, was started.
     pub begun: Instant,
     folder: TempDir,
+    /// What init was started with.
+    words: Vec<String>,
 }
 
 /// The files of a site that does not run yet, and how it is started.
@@ -66,7 +68,8 @@ impl Site {
         let words: Vec<&str> = before.chain(words.iter().map(String::as_str)).collect();
         let begun = Instant::now();
         let init = Init::start(&words);
-        Self { init, proxy, supervisor: "boot", begun, folder }.answering()
+        let words = words.into_iter().map(str::to_owned).collect();
+        Self { init, proxy, supervisor: "boot", begun, folder, words }.answering()
     }
 
     /// The same with bootctl as a plain job of that name, which is started again at once when it ends.
@@ -80,15 +83,31 @@ impl Site {
         let spec = json!({"exec": exec, "args": args, "restart": restart});
         let begun = Instant::now();
         init.launch_job(name, &spec);
-        Self { init, proxy, supervisor: name, begun, folder }.answering()
+        let words = Vec::new();
+        Self { init, proxy, supervisor: name, begun, folder, words }.answering()
     }
 
     #[track_caller]
     fn answering(self) -> Self {
+        self.wait_for_bootctl();
+        self
+    }
+
+    /// Ends everything and boots anew from what is on the disk, as a machine does.
+    #[track_caller]
+    pub fn reboot(&mut self) {
+        self.init.signal(nix::sys::signal::Signal::SIGTERM);
+        self.init.wait_end();
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        self.init = Init::start(&words);
+        self.wait_for_bootctl();
+    }
+
+    #[track_caller]
+    fn wait_for_bootctl(&self) {
         wait::until("bootctl to answer", || {
             (self.bootctl(&["status"]).code == Some(0)).then_some(())
         });
-        self
     }
 
     /// Where its files are.

@@ -11,7 +11,7 @@ use crate::bootctl_apps::answers;
 
 /// Asks again and again while `work` goes on; answers how often, and what was not answered with 200.
 #[track_caller]
-fn under_load(site: &Site, path: &str, clients: usize, work: impl FnOnce()) -> usize {
+pub(crate) fn under_load(site: &Site, path: &str, clients: usize, work: impl FnOnce()) -> usize {
     let (over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let failed = thread::scope(|scope| {
         let load = || {
