@@ -24,6 +24,7 @@ use crate::release::{
     About, ArchiveError, Base, Contents, Cwd, Housing, Number, Owner, ShelfError, release_of,
     unpack,
 };
+use crate::release::{Bounds, measure};
 use crate::requests::{Goal, crossed, refused};
 use crate::standing::Standing;
 use crate::supervise::Supervisor;
@@ -309,6 +310,27 @@ impl Supervisor {
         for number in self.store.record(name).releases.surplus(app.deploy.keep, &in_use) {
             info!("release {number} of {name} is removed");
             self.throw_away(name, number);
+        }
+    }
+
+    /// Releases that are whole and in no record: bootctl was killed before it could write them down. They are
+    /// there to go to, and to be removed as any other.
+    pub(crate) fn take_in_unknown(&mut self) {
+        let names: Vec<AppName> = self.wanted.keys().cloned().collect();
+        for name in names {
+            let record = self.store.record(&name);
+            let half = record.work.and_then(|work| work.release);
+            for number in self.shelf.numbers(&name) {
+                if record.releases.kept.contains_key(&number) || half == Some(number) {
+                    continue;
+                }
+                info!("release {number} of {name} is there, and was not written down");
+                let bounds = Bounds { bytes: u64::MAX, entries: u64::MAX };
+                let path = self.shelf.path(&name, number);
+                let contents = measure(&path, bounds).unwrap_or_default();
+                let about = About::new(now().as_secs(), contents);
+                self.store.keep(&name, |record| record.releases.take_in(number, about));
+            }
         }
     }
 

@@ -116,6 +116,7 @@ impl Supervisor {
             reading: BTreeMap::new(),
         };
         supervisor.take_over(config);
+        supervisor.take_in_unknown();
         supervisor
     }
 

@@ -365,7 +365,12 @@ fn d08_bootctl_killed_while_it_rolls_and_while_it_watches_goes_on() {
         let supervisor = site.supervisor();
         thread::scope(|scope| {
             let command = scope.spawn(|| site.bootctl(&["deploy", "a", "--from", text(&from)]));
-            wait::until("it to be rolled", || shelf(&site).join("2").exists().then_some(()));
+            let rolled = || {
+                let jobs = site.init.get("/jobs").json();
+                let mut jobs = jobs.as_array()?.iter();
+                jobs.any(|job| job["spec"]["envs"]["BOOTCTL_RELEASE"] == "2").then_some(())
+            };
+            wait::until("it to be rolled", rolled);
             kill(supervisor);
             drop(command.join().expect("no panic"));
         });
@@ -393,7 +398,12 @@ fn d08_a_failed_release_is_taken_back_by_the_bootctl_that_comes_after() {
         let supervisor = site.supervisor();
         thread::scope(|scope| {
             let command = scope.spawn(|| site.bootctl(&["deploy", "a", "--from", text(&from)]));
-            wait::until("it to be rolled", || shelf(&site).join("2").exists().then_some(()));
+            let rolled = || {
+                let jobs = site.init.get("/jobs").json();
+                let mut jobs = jobs.as_array()?.iter();
+                jobs.any(|job| job["spec"]["envs"]["BOOTCTL_RELEASE"] == "2").then_some(())
+            };
+            wait::until("it to be rolled", rolled);
             kill(supervisor);
             drop(command.join().expect("no panic"));
         });
@@ -416,6 +426,20 @@ fn d08_after_a_reboot_all_is_as_it_was() {
     site.reboot();
     site.wait_for("a", "running");
     serves(&site, "one", 1);
+}
+
+#[test]
+fn d08_a_release_that_was_not_written_down_is_there_to_go_to() {
+    let site = Site::boot(&[("a.toml", &python(""))]);
+    deploy(&site, "one");
+    fs::rename(source(&site, "two", ""), shelf(&site).join("2")).expect("moved");
+    kill(site.supervisor());
+    site.wait_for("a", "running");
+    wait::until("it to be known", || {
+        (releases(&site) == states(&[(2, "kept"), (1, "current")])).then_some(())
+    });
+    site.done(&["rollback", "a", "--to", "2"]);
+    serves(&site, "two", 2);
 }
 
 #[test]

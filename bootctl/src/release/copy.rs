@@ -45,6 +45,15 @@ pub(crate) fn copy(from: &Path, to: &Path, bounds: Bounds) -> Result<Contents, C
 
 /// Has all that is there written to the disk; answers how much that is.
 pub(crate) fn keep(folder: &Path, bounds: Bounds) -> Result<Contents, CopyError> {
+    let contents = measure(folder, bounds)?;
+    let failed = |source| CopyError::Io { path: folder.to_owned(), source };
+    let all = File::open(folder).map_err(failed)?;
+    syncfs(&all).map_err(|error| failed(error.into()))?;
+    Ok(contents)
+}
+
+/// How much there is.
+pub(crate) fn measure(folder: &Path, bounds: Bounds) -> Result<Contents, CopyError> {
     let mut contents = Contents::default();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -58,9 +67,6 @@ pub(crate) fn keep(folder: &Path, bounds: Bounds) -> Result<Contents, CopyError>
             }
         }
     }
-    let failed = |source| CopyError::Io { path: folder.to_owned(), source };
-    let all = File::open(folder).map_err(failed)?;
-    syncfs(&all).map_err(|error| failed(error.into()))?;
     Ok(contents)
 }
 

@@ -17,7 +17,7 @@ mod shelf;
 mod watch;
 
 pub(crate) use archive::{ArchiveError, unpack};
-pub(crate) use copy::{copy, keep};
+pub(crate) use copy::{copy, keep, measure};
 pub(crate) use history::{About, History};
 pub(crate) use housing::{Cwd, Home, Housing, release_of};
 pub(crate) use number::{Base, Number};

@@ -63,6 +63,13 @@ impl Shelf {
         names.iter().filter_map(|name| number_of(name)).max()
     }
 
+    /// Those that are whole.
+    pub(crate) fn numbers(&self, app: &AppName) -> Vec<Number> {
+        let names = names(&self.app(app));
+        let numbers = names.iter().filter_map(|name| name.parse().ok());
+        numbers.filter(|number| self.has(app, *number)).collect()
+    }
+
     /// Makes an empty folder to put a release together in. Only bootctl and the app's user may look into the
     /// app's releases, where there is such a user.
     pub(crate) fn begin(
