@@ -71,16 +71,16 @@ impl Supervisor {
         let (name, app) = self.whole(app)?;
         self.check_idle(&name)?;
         let releases = self.store.record(&name).releases;
-        let from = releases.staged.map(Base::Release).unwrap_or(releases.current);
+        let from = releases.staged.map_or(releases.current, Base::Release);
         let copy = from.release().map(|from| (from, self.next_release(&name)));
         let work = Work::begin(millis(), task, copy.map(|(_, to)| to), &app.deploy);
         let work = work.map_err(|Missing(step)| {
-            let (word, example) = match step {
+            let (key, example) = match step {
                 Step::Update => ("update", "git pull --ff-only"),
                 Step::Rebuild => ("rebuild", "./build.sh"),
             };
             let message = format!(
-                "the {} of {name} is off; to turn it on, write `{word} = \"{example}\"` into [deploy] of \
+                "the {} of {name} is off; to turn it on, write `{key} = \"{example}\"` into [deploy] of \
                  its file, and run `bootctl reload`",
                 task.word()
             );
@@ -101,14 +101,14 @@ impl Supervisor {
         match copy {
             Some((from, to)) => {
                 self.busy(&name);
-                let (shelf, whose, bounds) = (self.shelf.clone(), name.clone(), app.deploy.bounds);
+                let (place, whose, bounds) = (self.shelf.clone(), name.clone(), app.deploy.bounds);
                 self.in_background(&name, move || {
                     let made = || {
-                        let folder = shelf.begin(&whose, to, owner).map_err(|e| e.to_string())?;
-                        let from = shelf.path(&whose, from);
+                        let folder = place.begin(&whose, to, owner).map_err(|e| e.to_string())?;
+                        let from = place.path(&whose, from);
                         crate::release::copy(&from, &folder, bounds).map_err(|e| e.to_string())?;
                         // In its last place, so that a build may write down where it is.
-                        shelf.finish(&whose, to).map_err(|e| e.to_string())
+                        place.finish(&whose, to).map_err(|e| e.to_string())
                     };
                     CommandNews::Copied(made())
                 });
@@ -172,7 +172,7 @@ impl Supervisor {
             let until = awaited.and_then(|since| since.checked_add(HEARING));
             return match until.filter(|until| *until > Instant::now()) {
                 Some(until) => self.look_again(Some(until)),
-                None => self.give_up_work(name, work, lost.into(), Vec::new(), None),
+                None => self.give_up_work(name, work, lost, Vec::new(), None),
             };
         };
         if job.status.is_live() {
@@ -227,7 +227,7 @@ impl Supervisor {
         }
         let Some(work) = self.store.record(name).work else { return };
         let fail = |supervisor: &mut Self, why: String| {
-            supervisor.give_up_work(name, &work, why, Vec::new(), None);
+            supervisor.give_up_work(name, &work, &why, Vec::new(), None);
         };
         match news {
             CommandNews::Copied(Ok(())) => self.go_on(name, &work),
@@ -240,14 +240,14 @@ impl Supervisor {
             CommandNews::Kept(Ok(contents)) => self.complete(name, &work, Some(contents)),
             CommandNews::Copied(Err(why)) | CommandNews::Kept(Err(why)) => fail(self, why),
             CommandNews::Started(Err(error)) => fail(self, error.to_string()),
-            CommandNews::Ended { exit, log } => self.ended(name, &work, exit, log),
+            CommandNews::Ended { exit, log } => self.ended(name, &work, exit.as_ref(), log),
         }
     }
 
-    fn ended(&mut self, name: &AppName, work: &Work, exit: Option<LastExit>, log: Vec<String>) {
+    fn ended(&mut self, name: &AppName, work: &Work, exit: Option<&LastExit>, log: Vec<String>) {
         let Some(step) = work.phase.step() else { return };
         let stopped = self.deploys.commands.get(name).and_then(|progress| progress.stopped);
-        let why = match (stopped, &exit) {
+        let why = match (stopped, exit) {
             (Some(Stop::Cancelled), _) => "was cancelled".to_owned(),
             (Some(Stop::TooLong(limit)), _) => format!(
                 "took longer than {} s, which `[deploy] command_timeout` allows",
@@ -263,10 +263,10 @@ impl Supervisor {
             (None, None) => "ended, and it is not known how".to_owned(),
         };
         let code = match exit {
-            Some(LastExit::Code(code)) if code != 0 => Some(code),
+            Some(LastExit::Code(code)) if *code != 0 => Some(*code),
             Some(LastExit::Code(_) | LastExit::Signal(_)) | None => None,
         };
-        self.give_up_work(name, work, format!("its {} {why}", step.word()), log, code);
+        self.give_up_work(name, work, &format!("its {} {why}", step.word()), log, code);
         self.clear_step(name, step);
     }
 
@@ -317,7 +317,7 @@ impl Supervisor {
         &mut self,
         name: &AppName,
         work: &Work,
-        why: String,
+        why: &str,
         log: Vec<String>,
         exit: Option<u8>,
     ) {
@@ -345,7 +345,7 @@ impl Supervisor {
         let step = work.phase.step();
         let command = app.zip(step).and_then(|(app, step)| app.deploy.command(step));
         let (Some(app), Some(step), Some(command)) = (app, step, command) else {
-            let why = "its file does not say any more what to do".to_owned();
+            let why = "its file does not say any more what to do";
             return self.give_up_work(name, work, why, Vec::new(), None);
         };
         let base = work.release.map_or(Base::File, Base::Release);
@@ -417,8 +417,11 @@ fn spec(app: &App, housing: Option<Housing>, step: Step, command: &str) -> JobSp
         stderr: Stdio::Log,
         ..JobSpec::new("/bin/sh")
     };
-    let rights =
-        Confinement { rlimits: Default::default(), cgroup: None, ..app.confinement.clone() };
+    let rights = Confinement {
+        rlimits: init_wire::Rlimits::default(),
+        cgroup: None,
+        ..app.confinement.clone()
+    };
     rights.apply(&mut spec);
     if let Some(housing) = housing {
         housing.apply(&app.deploy.home, &mut spec);

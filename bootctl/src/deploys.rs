@@ -83,19 +83,19 @@ impl Supervisor {
         };
         let number = self.next_release(&name);
         self.deploys.arriving.insert(name.clone(), number);
-        let (shelf, tell, bounds) =
+        let (place, tell, bounds) =
             (self.shelf.clone(), self.hands.tell.clone(), app.deploy.bounds);
         let (goal, app) = (Goal::Arrived(name.clone(), number), name);
         tokio::spawn(async move {
             let whose = app.clone();
             let work = tokio::task::spawn_blocking(move || {
-                let folder = shelf.begin(&whose, number, owner)?;
+                let folder = place.begin(&whose, number, owner)?;
                 let done = unpack(bytes, &folder, bounds, owner).map_err(ArrivalError::from);
                 let done = done
-                    .and_then(|contents| Ok(shelf.finish(&whose, number).map(|()| contents)?));
+                    .and_then(|contents| Ok(place.finish(&whose, number).map(|()| contents)?));
                 if done.is_err() {
                     // What cannot be removed is removed when bootctl starts anew.
-                    drop(shelf.remove(&whose, number));
+                    drop(place.remove(&whose, number));
                 }
                 done
             });
@@ -293,9 +293,9 @@ impl Supervisor {
     /// Takes a release away that nobody needs; its files go in the background.
     pub(crate) fn throw_away(&mut self, name: &AppName, number: Number) {
         self.store.keep(name, |record| drop(record.releases.kept.remove(&number)));
-        let (shelf, name) = (self.shelf.clone(), name.clone());
+        let (place, name) = (self.shelf.clone(), name.clone());
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = shelf.remove(&name, number) {
+            if let Err(error) = place.remove(&name, number) {
                 warn!("release {number} of {name} is left behind: {error}");
             }
         });

@@ -189,8 +189,7 @@ impl Supervisor {
             Goal::Running(name) | Goal::Restarted(name) | Goal::Deployed(name, _) => {
                 vec![name.clone()]
             }
-            Goal::Arrived(..) | Goal::Worked(_) => Vec::new(),
-            Goal::Stopped(_) | Goal::Proxy => Vec::new(),
+            Goal::Arrived(..) | Goal::Worked(_) | Goal::Stopped(_) | Goal::Proxy => Vec::new(),
             Goal::Everything => self.wanted.keys().cloned().collect(),
         };
         names.retain(|name| self.trouble(name).as_ref() == Some(&why));

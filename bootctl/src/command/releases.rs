@@ -1,5 +1,7 @@
 //! `bootctl releases APP`
 
+use std::fmt::Write;
+
 use crate::admin::client::{Client, ClientError};
 use crate::admin::releases::{ReleaseView, ReleasesView};
 use crate::cli::Releases;
@@ -30,7 +32,7 @@ fn table(view: &ReleasesView) -> String {
     text += &columns(&rows);
     for release in &view.releases {
         if let Some(why) = &release.why {
-            text += &format!("\n\nrelease {} was taken back: {why}", release.release);
+            let _ = write!(text, "\n\nrelease {} was taken back: {why}", release.release);
         }
     }
     text + &format!("\n\nin {}", view.folder)

@@ -171,7 +171,7 @@ impl Place<'_> {
             EntryType::Regular | EntryType::Continuous
                 if !told.as_os_str().as_bytes().ends_with(b"/") =>
             {
-                self.make_way(&whole, &told)?;
+                Self::make_way(&whole, &told)?;
                 let mode = mode & 0o775;
                 let mut file = OpenOptions::new()
                     .write(true)
@@ -200,7 +200,7 @@ impl Place<'_> {
                 if !stays(parent, &link) {
                     return Err(ArchiveError::LinkOut { path: told, target: link });
                 }
-                self.make_way(&whole, &told)?;
+                Self::make_way(&whole, &told)?;
                 symlink(&link, &whole).map_err(write)?;
                 self.owner.map_or(Ok(()), |owner| owner.give_path(&whole)).map_err(write)
             }
@@ -216,7 +216,7 @@ impl Place<'_> {
                 if target == whole {
                     return Ok(());
                 }
-                self.make_way(&whole, &told)?;
+                Self::make_way(&whole, &told)?;
                 fs::hard_link(&target, &whole).map_err(write)
             }
             other => Err(ArchiveError::Kind { path: told, what: kind(other) }),
@@ -243,7 +243,7 @@ impl Place<'_> {
     }
 
     /// An archive to which was added holds a file more than once: the last one counts.
-    fn make_way(&self, whole: &Path, told: &Path) -> Result<(), ArchiveError> {
+    fn make_way(whole: &Path, told: &Path) -> Result<(), ArchiveError> {
         match fs::remove_file(whole) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -348,7 +348,7 @@ impl<R: Read> Read for Counted<'_, R> {
 
 /// Why reading has failed: because of the archive, or of its size.
 fn read(error: io::Error, bounds: Bounds) -> ArchiveError {
-    let bound = error.get_ref().is_some_and(|inner| inner.is::<Bound>());
+    let bound = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Bound>);
     if bound { Excess::Bytes(bounds.bytes).into() } else { ArchiveError::Read(error) }
 }
 

@@ -139,7 +139,7 @@ impl Shelf {
         let in_app = |app: String| {
             let folder = self.folder.join(app);
             let half = |name: &String| {
-                name.starts_with('.') && (name.ends_with(".new") || name.ends_with(".old"))
+                name.starts_with('.') && [".new", ".old"].iter().any(|end| name.ends_with(end))
             };
             names(&folder).into_iter().filter(half).map(move |name| folder.join(name))
         };
