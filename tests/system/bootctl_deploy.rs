@@ -203,7 +203,7 @@ fn d08_a_bad_release_is_taken_back_and_said_why() {
         }
     });
     assert_eq!(site.pids("a"), pids, "what ran was not touched");
-    assert!(site.done(&["releases", "a"]).contains("release 3 was taken back: "));
+    assert!(site.done(&["releases", "a"]).contains("release 3 of a was taken back: "));
     assert_eq!(releases(&site), states(&[(3, "failed"), (2, "failed"), (1, "current")]));
     assert!(shelf(&site).join("3/VERSION").exists(), "it is there to be looked at");
     deploy(&site, "four");

@@ -32,7 +32,7 @@ fn table(view: &ReleasesView) -> String {
     text += &columns(&rows);
     for release in &view.releases {
         if let Some(why) = &release.why {
-            let _ = write!(text, "\n\nrelease {} was taken back: {why}", release.release);
+            let _ = write!(text, "\n\n{why}");
         }
     }
     text + &format!("\n\nin {}", view.folder)
