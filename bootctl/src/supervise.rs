@@ -28,7 +28,7 @@ use crate::name::{AppName, InstanceId, Port};
 use crate::order::Order;
 use crate::plan::{
     Action, Collector, Desired, Precedence, Proxy, ProxyLife, Push, SeenProxy, Wanted, all_waiting,
-    key, plan,
+    plan,
 };
 use crate::proxy;
 use crate::release::Shelf;
@@ -398,9 +398,10 @@ impl Supervisor {
             // There is nobody who could take them over later.
             drain.streams = Duration::ZERO;
         }
+        // Also one whose table has no such target any more: a bootctl that was killed may have taken it out,
+        // and there may be something left to finish.
         let may_know = |seen: &SeenProxy| match &seen.table {
-            Proxy::Known(table) => table.targets.contains_key(&key(id)),
-            Proxy::Unknown => true,
+            Proxy::Known(_) | Proxy::Unknown => true,
             Proxy::Down => false,
         };
         let proxies = self.roster.observed().proxies;

@@ -323,13 +323,22 @@ impl State {
     }
 
     /// Takes a target out of service; its streams go on for so long, or for as long as the service says.
-    /// `None` if there is none of that name.
+    /// Who has been taken out before is given, too, while it is draining: whoever did that may have died while
+    /// waiting. `None` if there is none of that name.
     pub(crate) fn retire(
         &mut self,
         service: &Name,
         name: &Name,
         stream_grace: Option<Duration>,
     ) -> Option<Arc<Target>> {
+        let live = |wanted: &Wanted| wanted.targets.contains_key(name);
+        if !self.services.get(service).is_some_and(live) {
+            let is_it = |(whose, what, placed): &&(Name, Name, Placed)| {
+                whose == service && what == name && !placed.target.is_drained()
+            };
+            let (_, _, placed) = self.draining.iter().rev().find(is_it)?;
+            return Some(Arc::clone(&placed.target));
+        }
         let wanted = self.services.get_mut(service)?;
         let placed = wanted.targets.remove(name)?;
         let target = Arc::clone(&placed.target);

@@ -207,6 +207,10 @@ fn p01_either_of_two_generations_may_be_killed() {
     assert_eq!(ask(&mut held, "/").status, 200);
     site.done(&["restart", "proxyd"]);
     assert_eq!(site.proxy_jobs(), ["proxyd", "proxyd.2"], "the old one waits for its client");
+    // Before that, its client's next request would not be the last.
+    wait::until("the old one to be told to end", || {
+        (site.init.job("proxyd")["status"] == "stopping").then_some(())
+    });
     kill(site.init.job("proxyd.2")["pid"].as_u64().expect("it runs"));
     assert_eq!(site.get("a", "/").status, 200);
     assert_eq!(ask(&mut held, "/").status, 200, "the old one goes on");

@@ -5,6 +5,7 @@ use std::thread;
 
 use jobinit_tests::bootctl::Site;
 use jobinit_tests::init::is_alive;
+use jobinit_tests::proxyd::Client;
 use jobinit_tests::wait;
 
 use crate::bootctl_apps::answers;
@@ -570,4 +571,28 @@ fn p04_term_comes_after_the_last_answer_and_the_last_connection() {
         }
     }
     assert_eq!(ended, 3, "{book}");
+}
+
+/// Whoever took an instance out of the proxy may die while it finishes. Who comes after it waits as well.
+#[test]
+fn p04_bootctl_killed_while_an_instance_finishes_lets_it_finish() {
+    let site = Site::boot(&[("a.toml", &answers(1, "[env]\nSLOW_MS = \"2500\"\n"))]);
+    site.wait_for("a", "running");
+    let mut client = Client::connect(site.proxy);
+    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    let targets = || site.proxy_state().services.remove("a").expect("there").targets;
+    wait::until("the request to be in flight", || {
+        targets().get("a.1").filter(|target| target.in_flight > 0).map(drop)
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| site.bootctl(&["restart", "a"]));
+        wait::until("a.1 to be taken out", || {
+            targets().get("a.1").filter(|target| target.retired).map(drop)
+        });
+        crate::bootctl_apps::kill(site.supervisor());
+        assert_eq!(client.answer().status, 200, "what was in flight is answered");
+    });
+    let view = site.wait_for("a", "running");
+    assert_eq!(view["instances"].as_array().map(Vec::len), Some(1), "{view}");
+    assert_eq!(view["instances"][0]["job"], "a.2");
 }

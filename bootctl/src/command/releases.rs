@@ -79,7 +79,7 @@ mod tests {
             "RELEASE  STATE    MADE                 SIZE     INSTANCES\n\
              10       failed   2026-11-22 01:02:03  1.5 KiB  -\n\
              9        current  -                    1.5 KiB  a.1 a.2\n\n\
-             release 10 was taken back: it dies\n\n\
+             it dies\n\n\
              in /r/a"
         );
     }

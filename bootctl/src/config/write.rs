@@ -18,7 +18,6 @@ const BESIDE: &str = ".toml.new";
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
-#[allow(dead_code, reason = "used by what comes next")]
 pub(crate) enum WriteError {
     #[error("{} cannot be written, so nothing was changed: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -71,7 +70,6 @@ pub(crate) fn replace(_lock: &Lock, path: &Path, text: &str) -> Result<(), Write
 }
 
 /// Makes a file that is not there yet.
-#[allow(dead_code, reason = "used by what comes next")]
 pub(crate) fn create(lock: &Lock, path: &Path, text: &str) -> Result<(), WriteError> {
     if path.symlink_metadata().is_ok() {
         return Err(WriteError::Exists(path.to_owned()));

@@ -86,9 +86,15 @@ proptest! {
                     put != Put::Unchanged
                 }
                 Step::Retire(s, t) => {
+                    let wanted = state.services.get(&name(s));
+                    let live = wanted.is_some_and(|wanted| wanted.targets.contains_key(&name(t)));
                     let target = state.retire(&name(s), &name(t), None);
-                    retired.extend(target.clone());
-                    target.is_some()
+                    // Who asks again is given the one that is draining, if there is one.
+                    let again = retired.iter().chain(&in_flight).any(|t| target.as_ref().is_some_and(|target| t.number == target.number));
+                    prop_assert!(live || target.is_none() || again);
+                    prop_assert!(!live || target.is_some());
+                    retired.extend(target);
+                    live
                 }
                 Step::DeleteService(s) => {
                     let targets = state.delete_service(&name(s), None);
