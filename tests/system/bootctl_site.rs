@@ -191,5 +191,10 @@ fn o20_the_access_log_and_the_monitor_are_where_the_file_says() {
     let metrics = http::request(monitor, "GET", "/metrics", "Host: x\r\n", "");
     assert!(metrics.body.contains("proxyd_requests_total"), "{metrics:?}");
     site.done(&["restart", "proxyd"]);
+    // While the old one drains it answers here, too, and says that it does.
+    wait::until("only the new one to be asked", || {
+        let ready = http::request(monitor, "GET", "/ready", "Host: x\r\n", "");
+        (site.proxy_jobs() == ["proxyd.2"]).then_some(ready.status)
+    });
     assert_eq!(http::request(monitor, "GET", "/ready", "Host: x\r\n", "").status, 200);
 }
