@@ -5,7 +5,7 @@ STATIC  := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --targ
 # init at a fixed address: nothing to relocate, which is an eighth of its start.
 FIXED   := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --locked --target $(TARGET)
 BIN     := target/bin
-SCRIPTS := .ci/run tests/fuzz tests/in-the-open tests/install-deps $(addprefix images/,oci/bundle oci/crun oci/run vm/initramfs vm/kernel vm/run)
+SCRIPTS := .ci/run tests/fuzz tests/in-the-open tests/install-deps $(addprefix images/,oci/bundle oci/crun oci/examples/podman oci/layout oci/run vm/disk vm/initramfs vm/kernel vm/run vm/tree)
 # Held in the tree that they are built from, so that a test never meets another's binaries.
 export JOBINIT_BIN ?= $(CURDIR)/$(BIN)
 
@@ -17,10 +17,10 @@ help: ## Lists the targets
 
 build: ## Builds static release binaries into target/bin
 	$(FIXED) --profile small -p init
-	$(STATIC) --release -p bootctl -p proxyd -p demo -p demo-hello -p vm-relay
+	$(STATIC) --release -p bootctl -p proxyd -p demo -p demo-hello -p vm-relay -p vm-threshold
 	@mkdir -p $(BIN)
 	@install -m 755 target/$(TARGET)/small/init $(BIN)/
-	@install -m 755 $(addprefix target/$(TARGET)/release/,bootctl proxyd demo demo-hello vm-relay) $(BIN)/
+	@install -m 755 $(addprefix target/$(TARGET)/release/,bootctl proxyd demo demo-hello vm-relay vm-threshold) $(BIN)/
 
 demo: build ## Starts the demo: init, bootctl, the proxy and two apps, until Ctrl-C
 	@$(BIN)/demo
@@ -28,14 +28,16 @@ demo: build ## Starts the demo: init, bootctl, the proxy and two apps, until Ctr
 demo-check: build ## Starts the demo, tries all that it shows, and looks for remains
 	@$(BIN)/demo --check
 
-vm-image: build ## Assembles the virtual machine's kernel and initramfs
+vm-image: build ## Assembles virtual machines: kernel and initramfs, and a disk that lasts
 	images/vm/kernel
 	images/vm/initramfs
+	images/vm/disk
 
-vm: vm-image ## Boots the binaries in QEMU, init as the kernel's init
+vm: vm-image ## Boots the binaries in QEMU, init as the kernel's init; ROOT=disk for the disk
 	@images/vm/run
 
-oci-image: build ## Assembles an OCI bundle at target/oci/bundle
+oci-image: build ## Assembles an OCI image, target/oci/image, and the demo's bundle, target/oci/bundle
+	images/oci/layout
 	images/oci/bundle
 
 oci: oci-image ## Runs the OCI bundle with crun, init as PID 1 (root)

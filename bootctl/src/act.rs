@@ -1,6 +1,7 @@
 //! Does what was planned, each thing in a task of its own that reports back as an event.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use init_wire::JobSpec;
@@ -17,8 +18,10 @@ use crate::generation::Generation;
 use crate::name::InstanceId;
 use crate::place::Place;
 use crate::plan::Push;
-use crate::proxy::{Control, ProxyError};
+use crate::proxy::Control;
+use crate::snapshot;
 use crate::socket_file;
+use crate::telling::{self, Outcome};
 
 /// The pause before something is tried again that did not work for no fault of its own.
 const BREATH: Duration = Duration::from_millis(300);
@@ -43,7 +46,7 @@ pub(crate) struct Hands {
 }
 
 impl Hands {
-    pub(crate) fn start(&self, id: InstanceId, spec: Box<JobSpec>) {
+    pub(crate) fn start(&self, id: InstanceId, spec: Arc<JobSpec>) {
         let Self { init, tell, .. } = self.clone();
         info!("starting {id}");
         tokio::spawn(async move {
@@ -60,27 +63,30 @@ impl Hands {
     pub(crate) fn retire(
         &self,
         id: InstanceId,
-        spec: JobSpec,
-        generations: &[Generation],
+        spec: Arc<JobSpec>,
+        processes: &[(Generation, u32)],
         drain: Drain,
     ) {
         let Self { init, tell, .. } = self.clone();
         info!("retiring {id}");
-        let ask = |generation: &Generation| {
-            let (control, id) = (self.control(*generation), id.clone());
-            tokio::spawn(async move { control.drain(&id, drain).await })
+        let ask = |process: &(Generation, u32)| {
+            let (control, id) = (self.control(process.0), id.clone());
+            (*process, tokio::spawn(async move { control.drain(&id, drain).await }))
         };
         // All at once: the time is one for all of them.
-        let drains: Vec<_> = generations.iter().map(ask).collect();
-        let controls = generations.iter().map(|generation| self.control(*generation)).collect();
+        let drains: Vec<_> = processes.iter().map(ask).collect();
+        let controls = processes.iter().map(|(generation, _)| self.control(*generation)).collect();
         let count = tokio::spawn(count(controls, id.clone(), tell.clone())).abort_handle();
         tokio::spawn(async move {
-            for drain in drains {
+            let mut without = Vec::new();
+            for (process, drain) in drains {
                 match drain.await {
-                    Ok(Ok(0)) | Err(_) => {}
+                    Ok(Ok(0)) => without.push(process),
                     Ok(Ok(left)) => {
+                        without.push(process);
                         warn!("{id} is stopped with {left} requests and streams in flight");
                     }
+                    Err(_) => {}
                     Ok(Err(error)) => warn!("{id} is stopped without being drained: {error}"),
                 }
             }
@@ -90,12 +96,12 @@ impl Hands {
                 socket_file::remove_all(&spec);
             }
             breathe(&id, &result).await;
-            report(&tell, Event::Retired { id, result }).await;
+            report(&tell, Event::Retired { id, without, result }).await;
         });
     }
 
     /// Stops one that fails and starts it again, in its place.
-    pub(crate) fn restart(&self, id: InstanceId, spec: JobSpec) {
+    pub(crate) fn restart(&self, id: InstanceId, spec: Arc<JobSpec>) {
         let Self { init, tell, .. } = self.clone();
         tokio::spawn(async move {
             if let Some(path) = Place::of(&spec).as_ref().and_then(Place::path) {
@@ -108,7 +114,7 @@ impl Hands {
     }
 
     /// Ends a job that asked for a watch that is over.
-    pub(crate) fn sweep(&self, job: String, spec: JobSpec) {
+    pub(crate) fn sweep(&self, job: String, spec: Arc<JobSpec>) {
         let Self { init, tell, .. } = self.clone();
         tokio::spawn(async move {
             if let Err(error) = init.end(&job, &spec).await {
@@ -142,10 +148,11 @@ impl Hands {
         }
     }
 
-    pub(crate) fn start_proxy(&self, generation: Generation, spec: Box<JobSpec>) {
-        let Self { init, tell, .. } = self.clone();
+    pub(crate) fn start_proxy(&self, generation: Generation, spec: Arc<JobSpec>) {
+        let Self { init, tell, run_dir } = self.clone();
         info!("starting {generation}");
         tokio::spawn(async move {
+            snapshot::prepare(generation, &run_dir, spec.user.as_ref());
             let started = init.start(&generation.to_string(), &spec).await;
             let done = started.is_ok();
             if let Err(error) = started {
@@ -157,12 +164,15 @@ impl Hands {
         });
     }
 
-    pub(crate) fn stop_proxy(&self, generation: Generation, spec: JobSpec) {
-        let Self { init, tell, .. } = self.clone();
+    pub(crate) fn stop_proxy(&self, generation: Generation, spec: Arc<JobSpec>) {
+        let Self { init, tell, run_dir } = self.clone();
         info!("stopping {generation}");
         tokio::spawn(async move {
             let ended = init.end(&generation.to_string(), &spec).await;
             let done = ended.is_ok();
+            if done {
+                snapshot::remove(generation, &run_dir);
+            }
             if let Err(error) = ended {
                 warn!("{generation} does not stop: {error}");
                 report(&tell, Event::ProxyTrouble(generation, error)).await;
@@ -172,7 +182,7 @@ impl Hands {
         });
     }
 
-    pub(crate) fn start_collector(&self, spec: Box<JobSpec>) {
+    pub(crate) fn start_collector(&self, spec: Arc<JobSpec>) {
         let Self { init, tell, .. } = self.clone();
         info!("starting {}", collecting::JOB);
         tokio::spawn(async move {
@@ -181,7 +191,7 @@ impl Hands {
         });
     }
 
-    pub(crate) fn stop_collector(&self, spec: JobSpec) {
+    pub(crate) fn stop_collector(&self, spec: Arc<JobSpec>) {
         let Self { init, tell, .. } = self.clone();
         info!("stopping {}", collecting::JOB);
         tokio::spawn(async move {
@@ -211,22 +221,11 @@ impl Hands {
     pub(crate) fn push(&self, generation: Generation, pid: u32, pushes: Vec<Push>) {
         let (control, tell) = (self.control(generation), self.tell.clone());
         tokio::spawn(async move {
-            let (mut made, mut refused) = (Vec::new(), Vec::new());
-            let mut error = None;
-            for push in pushes {
-                match control.push(&push).await {
-                    Ok(()) => made.push(push),
-                    Err(ProxyError::Refused(status, why)) if status.is_client_error() => {
-                        warn!("{generation} was not told {push}: {why}");
-                        refused.push((push, why));
-                    }
-                    Err(failed) => {
-                        warn!("{generation} was not told: {failed}");
-                        sleep(BREATH).await;
-                        error = Some(failed);
-                        break;
-                    }
-                }
+            let Outcome { made, refused, error } =
+                telling::tell(&control, generation, pushes).await;
+            if let Some(error) = &error {
+                warn!("{generation} was not told: {error}");
+                sleep(BREATH).await;
             }
             report(&tell, Event::Pushed { generation, pid, made, refused, error }).await;
         });

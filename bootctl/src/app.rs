@@ -15,6 +15,7 @@ use crate::name::{AppName, Host, InstanceId, Port};
 use crate::order::Revision;
 use crate::place::{Place, PlaceKind};
 use crate::release::Rules;
+use crate::runlevel::Levels;
 use crate::site::Site;
 
 /// The app's name in the environment of its instances.
@@ -66,6 +67,8 @@ pub(crate) struct App {
     pub(crate) patience: Duration,
     /// How its releases are made and judged.
     pub(crate) deploy: Rules,
+    /// At which it runs.
+    pub(crate) runlevels: Levels,
 }
 
 /// How long what is in flight may take.
@@ -157,6 +160,7 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         requires: Vec::new(),
         patience: PATIENCE,
         deploy: Rules::default(),
+        runlevels: Levels::default(),
     }
 }
 

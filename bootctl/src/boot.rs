@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Sender};
 use tracing::{error, info, warn};
@@ -12,18 +13,71 @@ use tracing::{error, info, warn};
 use crate::act::Hands;
 use crate::admin;
 use crate::admin::socket::{Socket, SocketError};
-use crate::button;
-use crate::cli::Boot;
+use crate::cli::{ConfigDir, RUN_DIR};
 use crate::client::{self, Init};
 use crate::collecting::Place;
-use crate::config::{self, ConfigError, Problem};
-use crate::early;
+use crate::config::{self, ConfigError, Problem, parse_listen};
+use crate::early::{self, Early, button};
 use crate::event::Event;
 use crate::proxy;
 use crate::release::{Shelf, clear};
+use crate::runlevel::Level;
+use crate::snapshot;
 use crate::store::{Store, StoreError};
 use crate::supervise::{Fixed, Supervisor};
+use crate::takeover::{self, TakeOverError};
 use crate::token::{Token, TokenError};
+
+/// Be the supervisor: read the config, start what it declares, and keep it so
+///
+/// Started by init. May be killed and started again at any time: it adopts what runs. SIGTERM
+/// winds down: requests finish, then the apps are stopped, then the proxy.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  init -- bootctl boot
+  init --listen 127.0.0.1:7001 -- bootctl boot --config ./conf --proxy-listen 127.0.0.1:8080 \\
+       --run-dir /tmp/run --state-dir /tmp/state --log-dir /tmp/log")]
+pub(crate) struct Boot {
+    #[command(flatten)]
+    pub(crate) config: ConfigDir,
+
+    /// Where init's job API is [env: `INIT_API`, set by init]
+    #[arg(long, value_name = "ADDR", env = "BOOTCTL_INIT")]
+    pub(crate) init: Option<SocketAddr>,
+
+    /// Where the proxy listens, instead of what bootctl.toml says
+    #[arg(long, value_name = "ADDR:PORT", env = "BOOTCTL_PROXY_LISTEN", value_parser = listen)]
+    pub(crate) proxy_listen: Option<SocketAddr>,
+
+    /// Where the control sockets are
+    #[arg(long, value_name = "DIR", env = "BOOTCTL_RUN_DIR", default_value = RUN_DIR)]
+    pub(crate) run_dir: PathBuf,
+
+    /// Where it is kept which apps are stopped
+    #[arg(long, value_name = "DIR", env = "BOOTCTL_STATE_DIR", default_value = "/var/lib/bootctl")]
+    pub(crate) state_dir: PathBuf,
+
+    /// Where logs are, instead of what bootctl.toml says
+    #[arg(long, value_name = "DIR", env = "BOOTCTL_LOG_DIR")]
+    pub(crate) log_dir: Option<PathBuf>,
+
+    /// The proxy's program [default: the one next to bootctl]
+    #[arg(long, value_name = "PATH", env = "BOOTCTL_PROXYD")]
+    pub(crate) proxyd: Option<PathBuf>,
+
+    /// Take the place of the bootctl that runs, if its config has `take_over = true`; no app notices
+    #[arg(long)]
+    pub(crate) take_over: bool,
+
+    /// Words that a kernel command line adds; but for bootctl.runlevel=N they are ignored
+    #[arg(hide = true)]
+    pub(crate) words: Vec<String>,
+}
+
+fn listen(text: &str) -> Result<SocketAddr, &'static str> {
+    parse_listen(text).ok_or("write a numeric address and a port, such as 0.0.0.0:80")
+}
 
 /// How much news may wait to be taken.
 const QUEUE: usize = 1024;
@@ -43,6 +97,8 @@ enum BootError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Socket(#[from] SocketError),
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
     #[error("the folder {} cannot be used: {source}", path.display())]
     Folder { path: PathBuf, source: std::io::Error },
     #[error("the event loop cannot be set up: {0}")]
@@ -53,10 +109,10 @@ enum BootError {
 pub(crate) fn run(boot: &Boot) -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().init();
     if !boot.words.is_empty() {
-        info!("ignoring words of the command line: {}", boot.words.join(" "));
+        info!("words of the command line: {}", boot.words.join(" "));
     }
-    early::prepare();
-    match supervise(boot) {
+    let early = early::prepare();
+    match supervise(boot, early.as_ref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error}");
@@ -65,14 +121,18 @@ pub(crate) fn run(boot: &Boot) -> ExitCode {
     }
 }
 
-fn supervise(boot: &Boot) -> Result<(), BootError> {
+fn supervise(boot: &Boot, early: Option<&Early>) -> Result<(), BootError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(BootError::Runtime)?;
     runtime.block_on(async {
-        let init = Init::at(init_address(boot.init)?, Token::of_init()?.as_ref());
-        let config = config::load(&boot.config)?;
+        let token = Token::of_init_or(early.and_then(Early::token_file))?;
+        let init = Init::at(init_address(boot.init)?, token.as_ref());
+        if let Some(early) = early {
+            early.settle(&init).await;
+        }
+        let config = config::load(&boot.config.path)?;
         for problem in &config.problems {
             warn!("{problem}");
         }
@@ -81,16 +141,23 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
         {
             return Err(BootError::Settings(problem.clone()));
         }
-        config::write::sweep(&boot.config);
+        config::write::sweep(&boot.config.path);
         let store = Store::open(&boot.state_dir)?;
         fs::create_dir_all(&boot.run_dir)
             .map_err(|source| BootError::Folder { path: boot.run_dir.clone(), source })?;
         let run_dir = absolute(&boot.run_dir)?;
+        if boot.take_over {
+            takeover::ask(&run_dir).await?;
+        }
         let (_socket, listener) = Socket::bind(&run_dir)?;
+        if let Err(error) = snapshot::hold_lock(&run_dir) {
+            warn!("the lock that tells the proxy of bootctl cannot be held: {error}");
+        }
         let (tell, events) = mpsc::channel(QUEUE);
-        let serve = admin::serve(listener, tell.clone());
+        let (door, kept) = (tell.clone(), store.folder().to_owned());
+        let usage = admin::Usage::of(init.clone());
         tokio::spawn(async move {
-            if let Err(error) = serve.await {
+            if let Err(error) = admin::serve(listener, door, usage, &kept).await {
                 error!("the control socket is out of service: {error}");
             }
         });
@@ -100,9 +167,11 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
         let collector = collector_place(boot, init_address(boot.init)?);
         let fixed = Fixed {
             collector,
-            config: boot.config.clone(),
+            config: boot.config.path.clone(),
             listen: boot.proxy_listen,
             proxyd: boot.proxyd.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            runlevel: runlevel(&boot.words)
+                .or_else(|| early.and_then(Early::runlevel)?.parse().ok()),
         };
         let hands = Hands { init, run_dir, tell };
         for remains in Shelf::new(&boot.state_dir).remains() {
@@ -110,9 +179,18 @@ fn supervise(boot: &Boot) -> Result<(), BootError> {
             tokio::task::spawn_blocking(move || drop(clear(&remains)));
         }
         Supervisor::new(fixed, config, store, hands).run(events).await;
+        if early.is_some() {
+            early::rest();
+        }
         info!("wound down");
         Ok(())
     })
+}
+
+/// The runlevel that the command line asks for, as a machine's kernel does.
+fn runlevel(words: &[String]) -> Option<Level> {
+    let level = words.iter().rev().find_map(|word| word.strip_prefix("bootctl.runlevel="))?;
+    level.parse().inspect_err(|why| warn!("bootctl.runlevel={level} is ignored: {why}")).ok()
 }
 
 /// What the collector is started from: the program that this one is.

@@ -60,13 +60,21 @@ impl Supervisor {
     pub(crate) fn want(&mut self, name: &AppName, app: App) {
         let wanted = self.as_recorded(name, app);
         self.wanted.insert(name.clone(), wanted);
-        self.roster.refused.remove(name);
+        self.roster.forgive(name);
         self.trials.begin_anew(name);
     }
 
     /// The app of that name, which is to have instances when it runs.
     fn at_work(&self, text: &str) -> Result<(AppName, App), Box<Reply>> {
         let (name, app) = self.whole(text)?;
+        if !self.runlevel.has(app.runlevels) {
+            let level = self.runlevel.level();
+            let message = format!(
+                "{name} is not of runlevel {level}; `bootctl telinit` leads to another one, and `runlevels` \
+                 in its file says which"
+            );
+            return Err(refused(StatusCode::CONFLICT, "other_level", message));
+        }
         if app.instances == 0 {
             let message =
                 format!("{name} is parked; give it instances with `bootctl scale {name} 1`");

@@ -1,6 +1,9 @@
 //! init's job API: nobody else in bootctl knows it.
 
+mod aloud;
 mod collected;
+mod jobs;
+mod lines;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,19 +14,27 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use init_wire::{ErrorBody, InitInfo, JobEvent, JobInfo, JobSpec, LastExit, LogLine};
+use init_wire::{
+    Channel, ErrorBody, InitInfo, JobEvent, JobInfo, JobSpec, JobStats, LastExit, LogLine,
+};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
 use crate::event::Event;
 use crate::http::{Answer, HttpError, Server, segment};
+use crate::lanes::Lanes;
 use crate::socket_file::SocketFileError;
 use crate::token::Token;
 
+pub(crate) use aloud::Aloud;
 pub(crate) use collected::{Collected, bytes};
+pub(crate) use lines::Stream;
 
 /// How many requests are under way at once: init serves a bounded number of connections.
 const AT_ONCE: usize = 64;
+/// How many starts are under way at once: init makes one process after the other, so that more would only wait
+/// there.
+const STARTS: usize = 8;
 /// How many jobs are run to their end at once, beside that: they may take their time.
 const ERRANDS: usize = 32;
 /// How long init may take for what needs no waiting.
@@ -40,15 +51,27 @@ const LONGEST_SHOWN: usize = 500;
 #[derive(Clone, Debug)]
 pub(crate) struct Init {
     server: Server,
+    lanes: Lanes,
+    starts: Lanes,
     slots: Arc<Semaphore>,
     errands: Arc<Semaphore>,
+}
+
+/// What becomes of a machine when init has ended all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Poweroff,
+    Reboot,
+    Halt,
+    /// init alone, which is no machine's.
+    Exit,
 }
 
 /// Why init did not do as it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InitError {
     #[error("init at {0} cannot be asked: {1}")]
-    Unreachable(SocketAddr, HttpError),
+    Unreachable(String, HttpError),
     #[error("init refused: {}", .0.message)]
     Refused(ErrorBody),
     #[error("{0}")]
@@ -62,9 +85,15 @@ pub(crate) enum InitError {
 impl Init {
     /// init at `address`, asked with a token if there is one.
     pub(crate) fn at(address: SocketAddr, token: Option<&Token>) -> Self {
-        let authorization = token.map(Token::authorization);
+        Self::through(Server::Tcp(address, token.map(Token::authorization)))
+    }
+
+    /// The same by any way there.
+    pub(crate) fn through(server: Server) -> Self {
         Self {
-            server: Server::Tcp(address, authorization),
+            lanes: Lanes::new(server.clone(), AT_ONCE),
+            starts: Lanes::new(server.clone(), STARTS),
+            server,
             slots: Arc::new(Semaphore::new(AT_ONCE)),
             errands: Arc::new(Semaphore::new(ERRANDS)),
         }
@@ -72,8 +101,8 @@ impl Init {
 
     /// Starts a job. It exists afterwards, or nothing has changed.
     pub(crate) async fn start(&self, id: &str, spec: &JobSpec) -> Result<(), InitError> {
-        let answer = self.ask(Method::PUT, &format!("/job/{id}"), Some(spec), QUICK).await?;
-        judge(&answer)
+        let answer = self.starts.ask(Method::PUT, &format!("/job/{id}"), Some(spec), QUICK).await;
+        judge(&answer.map_err(|error| self.unreachable(error))?)
     }
 
     /// Ends a job's processes and clears it. It is gone afterwards, also if it never was there.
@@ -81,7 +110,9 @@ impl Init {
         let patience = Duration::from_millis(spec.stop.timeout_ms).saturating_add(STOP_SLACK);
         let path = format!("/job/{id}");
         let nothing = None::<&()>;
-        let stopped = self.ask(Method::PUT, &format!("{path}/stop"), nothing, patience).await?;
+        let stop = format!("{path}/stop");
+        let stopped = self.lanes.ask(Method::PUT, &stop, nothing, patience).await;
+        let stopped = stopped.map_err(|error| self.unreachable(error))?;
         if stopped.status == StatusCode::NOT_FOUND {
             return Ok(());
         }
@@ -92,7 +123,8 @@ impl Init {
     /// Clears a job that has ended. It is gone afterwards, also if it never was there.
     async fn clear(&self, id: &str) -> Result<(), InitError> {
         let path = format!("/job/{id}");
-        let cleared = self.ask(Method::DELETE, &path, None::<&()>, QUICK).await?;
+        let cleared = self.lanes.ask(Method::DELETE, &path, None::<&()>, QUICK).await;
+        let cleared = cleared.map_err(|error| self.unreachable(error))?;
         if cleared.status == StatusCode::NOT_FOUND { Ok(()) } else { judge(&cleared) }
     }
 
@@ -150,10 +182,16 @@ impl Init {
         Ok(about.machine)
     }
 
-    /// Ends everything, and the machine.
-    pub(crate) async fn power_off(&self) -> Result<(), InitError> {
-        let path = "/job/init/stop?then=poweroff";
-        judge(&self.ask(Method::PUT, path, None::<&()>, QUICK).await?)
+    /// Ends everything, and the machine; done when init has begun.
+    pub(crate) async fn end_machine(&self, then: Then) -> Result<(), InitError> {
+        let word = match then {
+            Then::Poweroff => "poweroff",
+            Then::Reboot => "reboot",
+            Then::Halt => "halt",
+            Then::Exit => "exit",
+        };
+        let path = format!("/job/init/stop?then={word}");
+        judge(&self.ask(Method::PUT, &path, None::<&()>, QUICK).await?)
     }
 
     /// All jobs there are, and then every change.
@@ -164,6 +202,13 @@ impl Init {
             return Err(InitError::Trouble(status, "it does not tell about its jobs".into()));
         }
         Ok(Events { body: response.into_body(), partial: Vec::new(), ready: VecDeque::new() })
+    }
+
+    /// What all jobs use that have processes.
+    pub(crate) async fn stats(&self) -> Result<Vec<JobStats>, InitError> {
+        let answer = self.ask(Method::GET, "/jobs/stats", None::<&()>, QUICK).await?;
+        judge(&answer)?;
+        answer.json().map_err(|error| self.unreachable(error))
     }
 
     /// How a job is.
@@ -200,7 +245,7 @@ impl Init {
 
     /// The last lines of what a job has written, and what it writes from now on.
     pub(crate) async fn open_output(&self, id: &str, lines: usize) -> Result<Output, InitError> {
-        self.output(id, &format!("tail={lines}")).await
+        self.open_stream(id, Channel::Stdout, &format!("follow&tail={lines}")).await
     }
 
     /// The same from where `output` broke off.
@@ -209,12 +254,11 @@ impl Init {
         id: &str,
         output: &Output,
     ) -> Result<Output, InitError> {
-        self.output(id, &format!("from={}", output.at)).await
+        self.open_stream(id, Channel::Stdout, &format!("follow&from={}", output.at)).await
     }
 
-    async fn output(&self, id: &str, from: &str) -> Result<Output, InitError> {
-        let path = format!("/job/{}/stdout?follow&{from}", segment(id));
-        let response = self.server.open(&path).await.map_err(|e| self.unreachable(e))?;
+    async fn output(&self, path: &str) -> Result<Output, InitError> {
+        let response = self.server.open(path).await.map_err(|e| self.unreachable(e))?;
         if response.status() != StatusCode::OK {
             return Err(self.refused(response).await);
         }
@@ -279,8 +323,9 @@ impl Init {
 
     fn unreachable(&self, error: HttpError) -> InitError {
         let address = match &self.server {
-            Server::Tcp(address, _) => *address,
-            Server::Unix(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
+            Server::Tcp(address, _) => address.to_string(),
+            Server::Unix(path) => path.display().to_string(),
+            Server::Remote(remote, _) => remote.address().to_string(),
         };
         InitError::Unreachable(address, error)
     }
@@ -319,6 +364,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// The offset of what comes next.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
     /// What comes next; `None` when the job has ended, an error when it breaks off.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, HttpError>> {
         loop {
@@ -332,6 +382,13 @@ impl Output {
             }
         }
     }
+}
+
+/// The first line without its end, and what comes after it.
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (line, rest) = bytes.split_at_checked(end)?;
+    Some((line, rest.get(1..).unwrap_or_default()))
 }
 
 /// The event stream.
@@ -350,11 +407,18 @@ impl Events {
             }
             let frame = self.body.frame().await?.ok()?;
             let Ok(data) = frame.into_data() else { continue };
-            self.partial.extend_from_slice(&data);
-            while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.partial.drain(..=end).collect();
-                self.ready.push_back(serde_json::from_slice(&line).ok()?);
+            let mut rest: &[u8] = &data;
+            while let Some((line, more)) = split_line(rest) {
+                if self.partial.is_empty() {
+                    self.ready.push_back(serde_json::from_slice(line).ok()?);
+                } else {
+                    self.partial.extend_from_slice(line);
+                    self.ready.push_back(serde_json::from_slice(&self.partial).ok()?);
+                    self.partial.clear();
+                }
+                rest = more;
             }
+            self.partial.extend_from_slice(rest);
             if self.partial.len() > LONGEST_LINE {
                 return None;
             }

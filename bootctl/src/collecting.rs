@@ -170,7 +170,9 @@ mod tests {
         assert!(is_ours(&spec) && !is_ours(&JobSpec::new("bootctl")));
         let words = std::iter::once(spec.exec).chain(spec.args);
         let cli = crate::cli::Cli::try_parse_from(words).expect("good words");
-        let crate::cli::Command::Collect(collect) = cli.command else { panic!("it is collect") };
+        let crate::command::Command::Collect(collect) = cli.command else {
+            panic!("it is collect")
+        };
         let orders = orders(collect.log_dir, &collect.all, &collect.app, collect.console);
         let orders = orders.expect("good orders");
         assert_eq!((orders.all, orders.console), (Keeping::default(), Some(false)));

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use init_wire::{JobInfo, JobSpec, LastExit, Stdio};
+use init_wire::{JobSpec, LastExit, Stdio};
 use tracing::{info, warn};
 
 use crate::admin::wire::Refusal;
@@ -17,10 +17,12 @@ use crate::condition;
 use crate::confinement::Confinement;
 use crate::deploys::{DeployNews, now, owner};
 use crate::event::{Event, Reply};
+use crate::job::JobInfo;
 use crate::name::AppName;
 use crate::plan::Wanted;
 use crate::release::{About, Base, Contents, Cwd, Housing, Step, in_shell};
 use crate::requests::{Goal, refusal, refused};
+use crate::roster::Roster;
 use crate::standing::Standing;
 use crate::supervise::Supervisor;
 use crate::work::{Missing, Task, Work, job_name};
@@ -154,6 +156,9 @@ impl Supervisor {
 
     /// Takes what has come of commands, also of those that an earlier bootctl has begun.
     pub(crate) fn tend_work(&mut self) {
+        if !std::mem::replace(&mut self.deploys.is_swept, true) {
+            self.sweep_steps();
+        }
         let all = self.store.apps();
         let all: Vec<(AppName, Work)> =
             all.filter_map(|(name, record)| Some((name.clone(), record.work.clone()?))).collect();
@@ -161,6 +166,26 @@ impl Supervisor {
             let is_busy = self.deploys.commands.get(&name).is_some_and(|progress| progress.busy);
             if !is_busy {
                 self.tend_step(&name, &work);
+            }
+        }
+    }
+
+    /// Clears jobs whose outcome was taken by a bootctl that was killed before it could clear them.
+    fn sweep_steps(&self) {
+        for name in self.wanted.keys() {
+            let work = self.store.record(name).work;
+            for step in [Step::Update, Step::Rebuild] {
+                let Some(job) = self.roster.named(&job_name(name, step)) else { continue };
+                let is_ours = job.spec.envs.get(ENV_APP).is_some_and(|app| *app == name.as_str());
+                let is_at_it = |work: &Work| {
+                    work_job(&self.roster, name, work).is_some_and(|its| its.id == job.id)
+                };
+                if !is_ours || job.status.is_live() || work.as_ref().is_some_and(is_at_it) {
+                    continue;
+                }
+                // One that has been started anew meanwhile is not cleared by this.
+                let (init, id) = (self.hands.init.clone(), job.id.clone());
+                tokio::spawn(async move { drop(init.forget(&id).await) });
             }
         }
     }
@@ -188,9 +213,7 @@ impl Supervisor {
 
     /// The job that is at it.
     fn job_of(&self, name: &AppName, work: &Work) -> Option<JobInfo> {
-        let job = self.roster.named(&job_name(name, work.phase.step()?))?;
-        let is_its = job.spec.envs.get(ENV_WORK) == Some(&work.id.to_string());
-        is_its.then(|| job.clone())
+        work_job(&self.roster, name, work).cloned()
     }
 
     /// Ends one that takes too long.
@@ -396,6 +419,13 @@ impl Progress {
     fn idle() -> Self {
         Self { busy: false, awaited: None, stopped: None }
     }
+}
+
+/// The job that is at a work.
+pub(crate) fn work_job<'a>(roster: &'a Roster, name: &AppName, work: &Work) -> Option<&'a JobInfo> {
+    let job = roster.named(&job_name(name, work.phase.step()?))?;
+    let is_its = job.spec.envs.get(ENV_WORK) == Some(&work.id.to_string());
+    is_its.then_some(job)
 }
 
 fn millis() -> u64 {

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use init_wire::{JobInfo, Policy, Status};
+use init_wire::{Policy, Status};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::admin::wire::InstanceState;
 use crate::health::Health;
+use crate::job::JobInfo;
 use crate::name::InstanceId;
 use crate::plan::{Life, Seen};
 use crate::roster::Roster;

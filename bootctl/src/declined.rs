@@ -22,9 +22,9 @@ impl Declined {
         self.0.remove(&generation);
     }
 
-    /// Another config may be better.
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
+    /// Another config may be better. Says whether there was anything.
+    pub(crate) fn clear(&mut self) -> bool {
+        !std::mem::take(&mut self.0).is_empty()
     }
 
     pub(crate) fn holds(&self, generation: Generation, push: &Push) -> bool {

@@ -36,6 +36,8 @@ pub(crate) struct Deploys {
     pub(crate) arriving: BTreeMap<AppName, Number>,
     /// Commands that run.
     pub(crate) commands: BTreeMap<AppName, Progress>,
+    /// What a bootctl that was killed has left of commands was looked for.
+    pub(crate) is_swept: bool,
     /// Since when instances have been ready, or have not been.
     pub(crate) ready: BTreeMap<InstanceId, Instant>,
     pub(crate) unready: BTreeMap<InstanceId, Instant>,
@@ -255,12 +257,7 @@ impl Supervisor {
         if let Some(number) = self.deploys.arriving.get(name) {
             return Some(format!("release {number} of {name} is being taken in"));
         }
-        let work = self.store.record(name).work?;
-        let what = match work.phase.step() {
-            Some(step) => format!("its {} runs", step.word()),
-            None => "a copy of its release is made".into(),
-        };
-        Some(format!("the {} of {name} is under way: {what}", work.task.word()))
+        Some(self.store.record(name).work?.sentence(name))
     }
 
     /// How near an app is to running from this.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use init_wire::JobSpec;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
@@ -18,6 +19,7 @@ use crate::name::InstanceId;
 use crate::plan::{Push, Table};
 use crate::probe::Verdict;
 use crate::proxy::ProxyError;
+use crate::runlevel::HookNews;
 use crate::work::Task;
 
 /// One piece of news.
@@ -40,10 +42,14 @@ pub(crate) enum Event {
     InFlight { id: InstanceId, count: u64 },
     /// About what is done for a new release.
     Deploy(DeployNews),
-    /// A retirement is over.
-    Retired { id: InstanceId, result: Result<(), InitError> },
+    /// A retirement is over; these processes of the proxy have it as a target no more.
+    Retired { id: InstanceId, without: Vec<(Generation, u32)>, result: Result<(), InitError> },
     /// A change of the collector's job is over.
     CollectorChanged(Result<(), InitError>),
+    /// A hook of a runlevel has ended.
+    Hook(HookNews),
+    /// A change of the gate's job is over.
+    GateChanged(Result<(), InitError>),
     /// A generation's job could not be changed.
     ProxyTrouble(Generation, InitError),
     /// A change of a generation's job is over, and was made or not.
@@ -60,6 +66,10 @@ pub(crate) enum Event {
     },
     /// From the control socket.
     Ask(Ask),
+    /// The config folder is watched, and something may have changed in it.
+    ConfigTouched,
+    /// It is not watched any more.
+    ConfigUnwatched(std::io::Error),
     /// A client has waited long enough.
     Expired(u64),
     /// SIGTERM or SIGINT.
@@ -94,6 +104,11 @@ pub(crate) enum Verb {
     /// To as many instances as the text says.
     Scale(String, String),
     Reload,
+    TakeOver,
+    /// To the runlevel that the text names.
+    Telinit(String),
+    /// What a command of that name is to run, with these arguments.
+    Custom(String, Vec<String>),
     Plan,
     RestartProxy,
 }
@@ -105,5 +120,6 @@ pub(crate) enum Reply {
     App(AppView),
     Plan(PlanView),
     Releases(ReleasesView),
+    Custom(Box<JobSpec>),
     Refused(StatusCode, Refusal),
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use init_wire::{FdSpec, JobSpec};
 
+use crate::snapshot;
+
 /// The first generation's job, and the beginning of the others'.
 pub(crate) const JOB: &str = "proxyd";
 /// What tells our proxyd from somebody else's job of that name.
@@ -58,7 +60,7 @@ impl fmt::Display for Generation {
 /// The proxy as it is wanted, in whichever generation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WantedProxy {
-    /// All but the control socket.
+    /// All but the control socket and the files of its own.
     pub(crate) spec: JobSpec,
     pub(crate) run_dir: PathBuf,
     /// This generation and those before it are outdated, whatever they run.
@@ -71,6 +73,13 @@ impl WantedProxy {
         let mut spec = self.spec.clone();
         let socket = generation.socket(&self.run_dir);
         spec.fds.push(FdSpec::new("control", format!("unix:{}", socket.display())));
+        let files = [
+            ("--state", snapshot::file(generation, &self.run_dir)),
+            ("--teller", snapshot::lock(&self.run_dir)),
+        ];
+        for (option, path) in files {
+            spec.args.extend([option.to_owned(), path.to_string_lossy().into_owned()]);
+        }
         spec
     }
 

@@ -18,6 +18,7 @@ use crate::release::Base;
 use crate::roster::Roster;
 use crate::standing::last_exit;
 use crate::supervise::Supervisor;
+use crate::touched::Touched;
 use crate::verdict::{Cause, Failure, earlier, give_up};
 
 /// What is known when the last words of a failed instance have been heard.
@@ -31,10 +32,10 @@ pub(crate) struct LastWords {
 }
 
 impl Supervisor {
-    /// Judges what is there, and begins to give up what has failed.
-    pub(crate) fn weigh(&mut self, observed: &Observed) {
-        self.forget_held(observed);
-        self.trials.judge(std::time::Instant::now(), &self.desired(), observed);
+    /// Judges what is there of the apps that were touched, and begins to give up what has failed.
+    pub(crate) fn weigh(&mut self, observed: &Observed, touched: &Touched) {
+        let desired = self.desired();
+        self.trials.judge(std::time::Instant::now(), &desired, observed, touched);
         for (name, failure) in self.trials.failures() {
             let Some(Wanted::Running(order)) = self.wanted.get(name) else { continue };
             if self.giving_up.contains(name) || give_up(order, observed).is_none() {
@@ -113,21 +114,22 @@ impl Supervisor {
     }
 
     /// Lets go of notes about what has ceased to be: there is nothing left of what was to go on.
-    fn forget_held(&mut self, observed: &Observed) {
+    pub(crate) fn forget_held(&mut self) {
+        let observed = self.roster.observed();
         let lives = |(_, seen): (_, &Seen)| match seen.life {
             Life::Asked | Life::Coming | Life::Running(_) => true,
             Life::Leaving | Life::Stopped | Life::Ended => false,
         };
         let gone = |order: &Order| {
-            let none_earlier = earlier(order, observed).next().is_none();
-            let none_at_all = || !instances_of(&order.app.name, observed).any(lives);
+            let none_earlier = earlier(order, &observed).next().is_none();
+            let none_at_all = || !instances_of(&order.app.name, &observed).any(lives);
             none_earlier && (order.held || none_at_all())
         };
         let noted: Vec<Order> = self
-            .wanted
-            .iter()
-            .filter(|(name, _)| self.store.record(name).held.is_some())
-            .filter_map(|(_, wanted)| match wanted {
+            .store
+            .apps()
+            .filter(|(_, record)| record.held.is_some())
+            .filter_map(|(name, _)| match self.wanted.get(name)? {
                 Wanted::Running(order) if gone(order) => Some(order.clone()),
                 Wanted::Running(_) | Wanted::Stopped(_) | Wanted::AsItIs => None,
             })
@@ -140,10 +142,10 @@ impl Supervisor {
     }
 
     fn told(&self, name: &AppName, failure: &Failure) -> String {
-        let refused = self.roster.refused.get(name);
+        let refused = self.roster.refusal(name);
         match (&failure.instance, failure.cause, refused) {
             (Some(id), cause, _) => sentence(id, cause, &self.roster),
-            (None, _, Some((_, message))) => message.clone(),
+            (None, _, Some(message)) => message.to_owned(),
             (None, _, None) => format!("init does not start {name}"),
         }
     }

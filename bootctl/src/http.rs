@@ -1,24 +1,28 @@
 //! One request over a connection of its own, to init or over a unix socket, with a deadline.
 //!
 //! What is asked here is asked rarely, so a connection a request is cheap and leaves nothing to
-//! go stale when the other end is started anew.
+//! go stale when the other end is started anew. What is asked often goes by [`crate::lanes`].
 
 use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+
+use crate::remote::line::{LineError, Remote};
 
 /// The largest answer that is read: far more than a full table of jobs.
 const LARGEST: usize = 64 << 20;
@@ -29,6 +33,8 @@ pub(crate) enum Server {
     /// With what goes into `Authorization`, if anything does.
     Tcp(SocketAddr, Option<HeaderValue>),
     Unix(PathBuf),
+    /// Over TLS, below a path.
+    Remote(Arc<Remote>, &'static str),
 }
 
 /// Why there is no answer.
@@ -36,6 +42,8 @@ pub(crate) enum Server {
 pub(crate) enum HttpError {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    #[error("{0}")]
+    Remote(#[from] Box<LineError>),
     #[error("the connection broke: {0}")]
     Broken(#[from] hyper::Error),
     #[error("no answer within {0:?}")]
@@ -110,21 +118,46 @@ impl Server {
         self.exchange(request.body(Full::new(Bytes::new()))?).await
     }
 
+    /// Asks without a body, and leaves the answer to be read as it comes.
+    pub(crate) async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Response<Incoming>, HttpError> {
+        self.send(method, path, None).await
+    }
+
+    /// Puts a value, and leaves the answer to be read as it comes.
+    pub(crate) async fn put_json(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Response<Incoming>, HttpError> {
+        self.send(Method::PUT, path, Some(serde_json::to_vec(body)?)).await
+    }
+
     async fn send(
         &self,
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Response<Incoming>, HttpError> {
-        let is_json = body.is_some();
-        let body = Full::new(Bytes::from(body.unwrap_or_default()));
+        self.exchange(self.whole(method, path, body.map(Bytes::from))?).await
+    }
+
+    /// A request with a body of JSON, or none.
+    pub(crate) fn whole(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Request<Full<Bytes>>, HttpError> {
         let request = self.request(method, path);
-        let request = if is_json {
-            request.header(header::CONTENT_TYPE, "application/json")
-        } else {
-            request
+        let request = match &body {
+            Some(_) => request.header(header::CONTENT_TYPE, "application/json"),
+            None => request,
         };
-        self.exchange(request.body(body)?).await
+        Ok(request.body(Full::new(body.unwrap_or_default()))?)
     }
 
     /// Puts bytes of no certain type, however long that takes.
@@ -149,13 +182,35 @@ impl Server {
         self.exchange(self.request(Method::PUT, path).body(body)?).await
     }
 
+    /// The same for an answer of this type.
+    pub(crate) async fn stream_for<B>(
+        &self,
+        path: &str,
+        accept: &'static str,
+        body: B,
+    ) -> Result<Response<Incoming>, HttpError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let request = self.request(Method::PUT, path).header(header::ACCEPT, accept);
+        self.exchange(request.body(body)?).await
+    }
+
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
         let host = match self {
             Self::Tcp(address, _) => address.to_string(),
             Self::Unix(_) => "localhost".to_owned(),
+            Self::Remote(remote, _) => remote.address().to_string(),
         };
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
-        if let Self::Tcp(_, Some(authorization)) = self {
+        let (below, authorization) = match self {
+            Self::Tcp(_, authorization) => ("", authorization.as_ref()),
+            Self::Unix(_) => ("", None),
+            Self::Remote(remote, below) => (*below, Some(remote.authorization())),
+        };
+        let mut request = Request::builder().method(method).uri(format!("{below}{path}"));
+        request = request.header(header::HOST, host);
+        if let Some(authorization) = authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         request
@@ -166,15 +221,25 @@ impl Server {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        Ok(self.connect().await?.send_request(request).await?)
+    }
+
+    /// A connection for requests with bodies of this kind.
+    pub(crate) async fn connect<B>(&self) -> Result<SendRequest<B>, HttpError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         match self {
             Self::Tcp(address, _) => {
                 let stream = TcpStream::connect(address).await.map_err(HttpError::Connect)?;
-                exchange(stream, request).await
+                shake_hands(stream).await
             }
             Self::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(HttpError::Connect)?;
-                exchange(stream, request).await
+                shake_hands(stream).await
             }
+            Self::Remote(remote, _) => shake_hands(remote.connect().await.map_err(Box::new)?).await,
         }
     }
 }
@@ -191,7 +256,8 @@ pub(crate) fn segment(name: &str) -> String {
     })
 }
 
-async fn exchange<B>(
+/// One request and its answer over a connection that is nobody else's.
+pub(crate) async fn over<B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<B>,
 ) -> Result<Response<Incoming>, HttpError>
@@ -199,11 +265,20 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    Ok(shake_hands(stream).await?.send_request(request).await?)
+}
+
+async fn shake_hands<B>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<B>, HttpError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Its errors show in the answer.
     tokio::spawn(async move { drop(connection.await) });
-    Ok(sender.send_request(request).await?)
+    Ok(sender)
 }
 
 impl HttpError {

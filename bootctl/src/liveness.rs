@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::name::InstanceId;
+use crate::touched::Touched;
 
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -58,15 +59,36 @@ enum State {
 }
 
 impl Liveness {
-    /// Takes what is seen of all instances; answers those whose turn it is to be restarted.
+    /// Those for whom time alone makes a difference: they are to be among those that are seen.
+    pub(crate) fn restless(&self) -> impl Iterator<Item = &InstanceId> {
+        self.rows.iter().filter(|(_, row)| row.state.is_restless()).map(|(id, _)| id)
+    }
+
+    /// Those of apps that were touched.
+    pub(crate) fn known<'a>(
+        &'a self,
+        touched: &'a Touched,
+    ) -> Box<dyn Iterator<Item = &'a InstanceId> + 'a> {
+        let of = |app| self.rows.range(InstanceId::all_of(app)).map(|(id, _)| id);
+        match touched {
+            Touched::All => Box::new(self.rows.keys()),
+            Touched::Only(apps) => Box::new(apps.iter().flat_map(of)),
+        }
+    }
+
+    /// Takes what is seen of instances, or that they are gone; answers those whose turn it is to be restarted.
     pub(crate) fn step(
         &mut self,
         now: Instant,
-        seen: &BTreeMap<InstanceId, Pulse>,
+        seen: &BTreeMap<InstanceId, Option<Pulse>>,
     ) -> Vec<InstanceId> {
-        self.rows.retain(|id, _| seen.contains_key(id));
         for (id, pulse) in seen {
-            self.rows.entry(id.clone()).or_insert_with(Row::new).take(now, *pulse);
+            match pulse {
+                Some(pulse) => {
+                    self.rows.entry(id.clone()).or_insert_with(Row::new).take(now, *pulse);
+                }
+                None => drop(self.rows.remove(id)),
+            }
         }
         let mut turns: Vec<InstanceId> = Vec::new();
         for (id, row) in &self.rows {
@@ -119,6 +141,15 @@ impl Liveness {
             State::Well { .. } | State::Coming | State::Failing { .. } => None,
         });
         until.max()
+    }
+}
+
+impl State {
+    fn is_restless(self) -> bool {
+        match self {
+            Self::Failing { .. } | Self::Restarted { .. } => true,
+            Self::Well { .. } | Self::Coming => false,
+        }
     }
 }
 
@@ -177,7 +208,10 @@ mod tests {
 
     /// Steps with all these pulses; answers whom it restarts.
     fn step(care: &mut Liveness, now: Instant, all: &[(&InstanceId, Pulse)]) -> Vec<InstanceId> {
-        care.step(now, &all.iter().map(|(id, pulse)| ((*id).clone(), *pulse)).collect())
+        let gone = care.rows.keys().map(|id| (id.clone(), None));
+        let mut seen: BTreeMap<_, _> = gone.collect();
+        seen.extend(all.iter().map(|(id, pulse)| ((*id).clone(), Some(*pulse))));
+        care.step(now, &seen)
     }
 
     fn seconds(count: u64) -> Duration {

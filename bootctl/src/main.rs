@@ -1,13 +1,14 @@
 //! The program `bootctl`: the boot process that init starts, and the administrator's command.
 #![forbid(unsafe_code)]
 
+mod access;
 mod account;
 mod act;
 mod admin;
 mod app;
 mod arrival;
+mod audit;
 mod boot;
-mod button;
 mod care;
 mod changes;
 mod cli;
@@ -18,18 +19,26 @@ mod commands;
 mod condition;
 mod config;
 mod confinement;
+mod custom;
 mod declined;
 mod deploys;
+mod durable;
 mod early;
+mod echo;
 mod event;
+mod exit;
+mod fingerprint;
+mod gate;
 mod generation;
 mod giving_up;
 mod health;
 mod http;
+mod install;
+mod job;
+mod lanes;
 mod liveness;
 mod logs;
 mod name;
-mod network;
 mod order;
 mod outlook;
 mod place;
@@ -41,25 +50,47 @@ mod proxy;
 mod proxy_standing;
 mod record;
 mod release;
+mod remote;
 mod requests;
 mod roster;
+mod runlevel;
 mod scale;
+mod settle;
 mod site;
+mod snapshot;
 mod socket_file;
 mod standing;
 mod store;
 mod supervise;
 mod table;
+mod takeover;
+mod telling;
 mod token;
+mod touched;
 mod upload;
 mod verdict;
+mod vigil;
+mod wanted;
 mod watches;
+mod wishes;
 mod work;
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Under the name `telinit` the program is its verb of that name.
+fn words(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = given.collect();
+    let name = words.first().map(Path::new).and_then(Path::file_name);
+    if name == Some(OsStr::new("telinit")) {
+        words.insert(1, "telinit".into());
+    }
+    words
+}
+
 fn main() -> ExitCode {
-    command::run(cli::Cli::parse())
+    command::run(cli::Cli::parse_from(words(std::env::args_os())))
 }

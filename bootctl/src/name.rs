@@ -1,15 +1,18 @@
 //! Names and numbers that are checked once, where they come in.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The longest app name: a job id `APP.N` has to fit into 128 characters.
 const LONGEST: usize = 120;
 const LONGEST_LABEL: usize = 63;
 
-/// A host name as it is routed: lower case labels with dots between.
+/// A host name as it is routed: lower case labels with dots between. It is in many places at once, so it is shared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Host(String);
+pub(crate) struct Host(Arc<str>);
 
 /// An app's name, which is also its host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +74,7 @@ impl Host {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        if text.split('.').all(sound) { Ok(Self(text.to_owned())) } else { Err(HostError::Label) }
+        if text.split('.').all(sound) { Ok(Self(text.into())) } else { Err(HostError::Label) }
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -99,9 +102,21 @@ impl AppName {
     }
 }
 
+/// So that apps can be looked up by a text, which has the same order.
+impl Borrow<str> for AppName {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl InstanceId {
     pub(crate) fn new(app: AppName, number: u32) -> Self {
         Self { app, number }
+    }
+
+    /// From the first to the last that an app can have.
+    pub(crate) fn all_of(app: &AppName) -> RangeInclusive<Self> {
+        Self::new(app.clone(), 0)..=Self::new(app.clone(), u32::MAX)
     }
 }
 

@@ -58,7 +58,7 @@ impl Order {
         let is_above = |from| seen.place.port().is_none_or(|port| port >= from);
         seen.place.kind() == self.app.socket
             && self.app.port.is_none_or(is_above)
-            && self.job(id.number, &seen.place) == seen.spec
+            && self.job(id.number, &seen.place) == *seen.spec
     }
 
     pub(crate) fn digest(&self) -> Digest {

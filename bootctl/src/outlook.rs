@@ -1,16 +1,17 @@
 //! `plan`: what `reload` would change, and why. It reads the config that is on the disk, compares it
 //! with what runs, and does nothing.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 
 use crate::admin::wire::{AppPlan, KeyChangeView, PlanView, Refusal};
 use crate::config::declared::KeyChange;
-use crate::config::{self, Config};
+use crate::config::{self, Config, doubts};
 use crate::event::Reply;
 use crate::name::{AppName, InstanceId};
 use crate::order::Order;
 use crate::plan::{Preview, Wanted, preview};
-use crate::proxy;
 use crate::requests::{refusal, refused};
 use crate::supervise::Supervisor;
 
@@ -30,7 +31,9 @@ impl Supervisor {
             let refusal = Refusal { problems, ..refusal("bad_config", message) };
             return Reply::Refused(StatusCode::UNPROCESSABLE_ENTITY, refusal);
         }
-        Reply::Plan(self.compare(config))
+        let doubts = doubts::of(&self.fixed.config, &config);
+        let warnings = doubts.iter().map(ToString::to_string).collect();
+        Reply::Plan(PlanView { warnings, ..self.compare(config) })
     }
 
     fn compare(&self, config: Config) -> PlanView {
@@ -45,8 +48,9 @@ impl Supervisor {
         };
         let wanted = apps.into_iter();
         let wanted = wanted.map(|(name, app)| (name.clone(), asked(self.as_recorded(&name, app))));
-        let build = proxy::build(&self.program_of(&settings));
-        let desired = self.desired_by(wanted.collect(), &settings, &build);
+        let wanted: BTreeMap<AppName, Wanted> = wanted.collect();
+        let surroundings = self.surroundings_by(&settings, &wanted);
+        let desired = self.desired_by(wanted.into(), &settings, surroundings);
         let preview = preview(&desired, &self.roster.observed());
         let names = self.wanted.keys().chain(desired.apps.keys());
         let names: std::collections::BTreeSet<&AppName> = names.collect();
@@ -68,7 +72,14 @@ impl Supervisor {
         let told = preview.pushes.iter().map(ToString::to_string).collect::<Vec<_>>();
         let takes_over = preview.takes_over;
         let nothing = apps.is_empty() && settings.is_empty() && told.is_empty() && !takes_over;
-        PlanView { nothing, settings, apps, proxy_takes_over: takes_over, proxy_is_told: told }
+        PlanView {
+            nothing,
+            settings,
+            apps,
+            proxy_takes_over: takes_over,
+            proxy_is_told: told,
+            warnings: Vec::new(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use init_wire::{JobSpec, LastExit, Policy, Ready, Restart, SignalName, Stdio, Stop};
@@ -26,7 +27,7 @@ pub(crate) const ENV_MARK: &str = "BOOTCTL_HEALTH";
 pub(crate) struct Subject {
     pub(crate) id: InstanceId,
     pub(crate) place: Place,
-    pub(crate) spec: JobSpec,
+    pub(crate) spec: Arc<JobSpec>,
     /// How long its process has lived when the watch begins.
     pub(crate) age: Duration,
     pub(crate) init: Init,

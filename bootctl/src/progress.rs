@@ -4,14 +4,16 @@
 //! It is only told. Whether the goal is reached, others judge; a client that reads too slowly misses steps
 //! and not the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use init_wire::Status;
 use tokio::sync::mpsc::Sender;
 
 use crate::admin::steps::{StepKind, StepView};
+use crate::client::Init;
 use crate::condition;
+use crate::echo::echo;
 use crate::generation::Generation;
 use crate::health::Health;
 use crate::name::{AppName, InstanceId};
@@ -31,6 +33,8 @@ pub(crate) enum Doing {
     Retiring(Option<u64>),
     /// Its start waits for another app.
     Behind(String),
+    /// A command of the app's runs, or what it needs is made.
+    Working(String),
 }
 
 /// All that is being done, by job.
@@ -41,6 +45,8 @@ pub(crate) type Doings = BTreeMap<String, Doing>;
 pub(crate) struct Listener {
     begun: Instant,
     told: Doings,
+    /// Jobs whose words it is told.
+    heard: BTreeSet<String>,
     way: Sender<StepView>,
 }
 
@@ -48,7 +54,14 @@ impl Listener {
     /// One that is told what is not ready `now`.
     pub(crate) fn new(way: Sender<StepView>, mut now: Doings) -> Self {
         now.retain(|_, doing| *doing == Doing::Ready);
-        Self { begun: Instant::now(), told: now, way }
+        Self { begun: Instant::now(), told: now, heard: BTreeSet::new(), way }
+    }
+
+    /// Has it told what a job writes, from its first word on.
+    pub(crate) fn hear(&mut self, job: &str, init: &Init) {
+        if self.heard.insert(job.to_owned()) {
+            tokio::spawn(echo(init.clone(), job.to_owned(), self.begun, self.way.clone()));
+        }
     }
 
     /// Tells what is new.
@@ -68,7 +81,7 @@ fn news(before: &Doings, now: &Doings) -> Vec<News> {
     let gone =
         before.iter().filter(|(job, _)| !now.contains_key(*job)).filter_map(|(job, doing)| {
             let text = match doing {
-                Doing::Behind(_) => return None,
+                Doing::Behind(_) | Doing::Working(_) => return None,
                 Doing::Starting | Doing::Waiting(_) | Doing::Ready | Doing::Retiring(_) => {
                     format!("{job} has ended")
                 }
@@ -96,6 +109,7 @@ fn news(before: &Doings, now: &Doings) -> Vec<News> {
                 (StepKind::Retiring, format!("retiring {job}: {n} requests in flight"), Some(*n))
             }
             Doing::Behind(on) => (StepKind::Waiting, format!("{job} waits for {on}"), None),
+            Doing::Working(what) => (StepKind::Waiting, what.clone(), None),
         };
         (kind, job.clone(), text, in_flight)
     });
@@ -115,7 +129,7 @@ pub(crate) fn doings(goal: &Goal, roster: &Roster, observed: &Observed) -> Doing
         | Goal::Worked(name)
         | Goal::Stopped(name) => app_doings(name, roster, observed),
         Goal::Proxy => proxy_doings(observed),
-        Goal::Everything => {
+        Goal::Everything | Goal::Level(_) => {
             let mut all = proxy_doings(observed);
             let behind = roster.waiting.keys().cloned();
             let names = observed.instances.keys().map(|id| id.app.clone()).chain(behind);

@@ -8,27 +8,28 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::condition;
-use crate::deploys::{DeployNews, now};
+use crate::deploys::{DeployNews, Deploys, now};
 use crate::event::Event;
 use crate::giving_up::LastWords;
 use crate::health::Health;
 use crate::name::{AppName, InstanceId};
 use crate::order::Order;
-use crate::plan::{Life, Observed, Wanted, instances_of};
+use crate::plan::{Life, Observed, Wanted, instances_in, instances_of};
 use crate::record::Held;
 use crate::release::{Base, Number, Sight, Verdict, release_of, watch};
 use crate::standing::Standing;
 use crate::supervise::Supervisor;
+use crate::touched::Touched;
 use crate::verdict::earlier;
 
 use std::collections::BTreeSet;
 
 impl Supervisor {
     /// Looks at every release that has not proved itself yet.
-    pub(crate) fn tend_releases(&mut self) {
+    pub(crate) fn tend_releases(&mut self, touched: &Touched) {
         self.deploys.look_at = None;
         let observed = self.roster.observed();
-        self.see_ready(&observed);
+        self.see_ready(&observed, touched);
         let on_probation: Vec<AppName> = self
             .store
             .apps()
@@ -164,15 +165,26 @@ impl Supervisor {
     }
 
     /// Notes since when instances have been ready, and have not been.
-    fn see_ready(&mut self, observed: &Observed) {
+    fn see_ready(&mut self, observed: &Observed, touched: &Touched) {
         let now = Instant::now();
         let is_ready = |id: &InstanceId| {
             observed.instances.get(id).is_some_and(|seen| seen.life == Life::Running(Health::Ready))
         };
         let is_there = |id: &InstanceId| observed.instances.contains_key(id);
-        self.deploys.ready.retain(|id, _| is_ready(id));
-        self.deploys.unready.retain(|id, _| is_there(id) && !is_ready(id));
-        for (id, seen) in &observed.instances {
+        let Deploys { ready, unready, .. } = &mut self.deploys;
+        match touched {
+            Touched::All => {
+                ready.retain(|id, _| is_ready(id));
+                unready.retain(|id, _| is_there(id) && !is_ready(id));
+            }
+            Touched::Only(apps) => {
+                for its in apps.iter().map(InstanceId::all_of) {
+                    ready.extract_if(its.clone(), |id, _| !is_ready(id)).for_each(drop);
+                    unready.extract_if(its, |id, _| !is_there(id) || is_ready(id)).for_each(drop);
+                }
+            }
+        }
+        for (id, seen) in instances_in(touched, observed) {
             match seen.life {
                 Life::Running(Health::Ready) => {
                     self.deploys.ready.entry(id.clone()).or_insert(now);
@@ -196,12 +208,14 @@ impl Supervisor {
         let now = Instant::now();
         let mut unsettled = BTreeSet::new();
         let mut next: Option<Instant> = None;
-        for id in observed.instances.keys() {
-            let Some(Wanted::Running(order)) = self.wanted.get(&id.app) else { continue };
-            let settle = order.app.deploy.settle;
-            if settle.is_zero() {
-                continue;
-            }
+        let settling = self.wanted.values().filter_map(|wanted| match wanted {
+            Wanted::Running(Order { app, .. }) if !app.deploy.settle.is_zero() => Some(app),
+            Wanted::Running(_) | Wanted::Stopped(_) | Wanted::AsItIs => None,
+        });
+        let its = settling.flat_map(|app| {
+            instances_of(&app.name, observed).map(move |(id, _)| (id, app.deploy.settle))
+        });
+        for (id, settle) in its {
             let due = self.deploys.ready.get(id).and_then(|since| since.checked_add(settle));
             if due.is_none_or(|due| due > now) {
                 unsettled.insert(id.clone());

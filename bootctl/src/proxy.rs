@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use init_wire::{Account, FdSpec, JobSpec, Log, Policy, Restart, Stdio, Stop};
-use proxyd_wire::{Drained, ErrorBody, ServiceView, State, Target, TargetView};
+use proxyd_wire::{Changes, Drained, ErrorBody, ServiceView, State, Target, TargetView};
 
 use crate::app::Drain;
 use crate::config::{Proxy, Settings};
@@ -135,6 +135,11 @@ impl Control {
         // It shows those that are retired, too.
         let view: ServiceView = judged(answer)?.json()?;
         Ok(view.targets.get(&target).map_or(0, |target| target.in_flight))
+    }
+
+    /// Makes several changes as one, or none of them.
+    pub(crate) async fn amend(&self, changes: &Changes) -> Result<(), ProxyError> {
+        judged(self.ask(Method::PATCH, "/config", Some(changes), QUICK).await?).map(drop)
     }
 
     /// Makes one change; to remove what is not there is done already.

@@ -1,9 +1,8 @@
 //! How near the proxy is to what is wanted of it, and how its generations are shown.
 
-use init_wire::JobInfo;
-
 use crate::admin::wire::{GenerationView, ProxyState, ProxyView};
 use crate::generation::{Generation, WantedProxy};
+use crate::job::JobInfo;
 use crate::plan::{Observed, Proxy, ProxyLife, SeenProxy, proxy_serves};
 use crate::roster::Roster;
 use crate::standing::Standing;

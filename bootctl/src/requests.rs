@@ -9,13 +9,15 @@ use tracing::info;
 
 use crate::admin::wire::{AppView, LogsView, Refusal, StatusView, SupervisorView};
 use crate::collecting;
+use crate::commands::work_job;
 use crate::config;
 use crate::event::{Ask, Event, Reply, Verb};
 use crate::name::{AppName, nearest};
 use crate::plan::{Collector, Observed, Wanted};
-use crate::progress::{Listener, doings};
+use crate::progress::{Doing, Listener, doings};
 use crate::proxy_standing::{proxy_standing, proxy_view};
 use crate::release::{Base, Number};
+use crate::runlevel::Level;
 use crate::standing::{Standing, app_view, standing};
 use crate::supervise::Supervisor;
 
@@ -45,6 +47,8 @@ pub(crate) enum Goal {
     Stopped(AppName),
     Proxy,
     Everything,
+    /// This runlevel is reached.
+    Level(Level),
 }
 
 impl Supervisor {
@@ -93,10 +97,36 @@ impl Supervisor {
             Verb::Cancel(app) => self.cancel(&app),
             Verb::Scale(app, count) => self.scale(&app, &count),
             Verb::Reload => self.reload(),
+            Verb::TakeOver => Err(self.give_way()),
+            Verb::Telinit(level) => self.telinit(&level),
+            Verb::Custom(name, args) => Err(self.custom(&name, &args)),
             Verb::RestartProxy => {
-                self.proxy_outdated = self.roster.observed().proxies.into_keys().last();
+                self.proxy_outdated = self.roster.observed().proxies.keys().last().copied();
                 self.proxy_trouble = None;
                 Ok(Goal::Proxy)
+            }
+        }
+    }
+
+    /// What a command of the administrator's is to run.
+    fn custom(&self, name: &str, args: &[String]) -> Box<Reply> {
+        let customs = &self.settings.customs;
+        let Some(custom) = customs.iter().find(|custom| custom.name == name) else {
+            let names = || customs.iter().map(|custom| custom.name.as_str());
+            let advice = match (nearest(name, names()), names().next()) {
+                (Some(near), _) => format!("did you mean {near}?"),
+                (None, Some(_)) => {
+                    format!("there are {}", names().collect::<Vec<_>>().join(", "))
+                }
+                (None, None) => "[custom.NAME] in bootctl.toml makes one".into(),
+            };
+            let message = format!("there is no command {name:?}; {advice}");
+            return refused(StatusCode::NOT_FOUND, "unknown_command", message);
+        };
+        match custom.spec(args) {
+            Ok(spec) => Box::new(Reply::Custom(Box::new(spec))),
+            Err(error) => {
+                refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_arguments", error.to_string())
             }
         }
     }
@@ -113,6 +143,8 @@ impl Supervisor {
             let refusal = Refusal { problems, ..refusal("bad_config", message) };
             return Err(Box::new(Reply::Refused(StatusCode::UNPROCESSABLE_ENTITY, refusal)));
         }
+        let doubts = config::doubts::of(&self.fixed.config, &config);
+        let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
         // What was given up is tried again.
         let asked: Vec<AppName> = config.apps.keys().cloned().collect();
         for name in &asked {
@@ -121,6 +153,7 @@ impl Supervisor {
         }
         self.take_over(config);
         self.clear_failed();
+        self.doubts = doubts;
         Ok(Goal::Everything)
     }
 
@@ -132,9 +165,18 @@ impl Supervisor {
         }
         let observed = self.roster.observed();
         for Waiter { goal, listener, .. } in listening {
-            if let Some(listener) = listener {
-                listener.tell(doings(goal, &self.roster, &observed));
+            let Some(listener) = listener else { continue };
+            let mut now = doings(goal, &self.roster, &observed);
+            if let Goal::Worked(name) = goal
+                && let Some(work) = self.store.record(name).work
+            {
+                let sentence = work.sentence(name);
+                now.insert(format!("{name}.{}", work.task.word()), Doing::Working(sentence));
+                if let Some(job) = work_job(&self.roster, name, &work) {
+                    listener.hear(&job.id, &self.hands.init);
+                }
             }
+            listener.tell(now);
         }
     }
 
@@ -189,7 +231,11 @@ impl Supervisor {
             Goal::Running(name) | Goal::Restarted(name) | Goal::Deployed(name, _) => {
                 vec![name.clone()]
             }
-            Goal::Arrived(..) | Goal::Worked(_) | Goal::Stopped(_) | Goal::Proxy => Vec::new(),
+            Goal::Arrived(..)
+            | Goal::Worked(_)
+            | Goal::Stopped(_)
+            | Goal::Proxy
+            | Goal::Level(_) => Vec::new(),
             Goal::Everything => self.wanted.keys().cloned().collect(),
         };
         names.retain(|name| self.trouble(name).as_ref() == Some(&why));
@@ -223,6 +269,7 @@ impl Supervisor {
             },
             Goal::Proxy => self.proxy_standing(observed),
             Goal::Everything => self.overall(observed),
+            Goal::Level(level) => self.level_standing(*level, observed),
         }
     }
 
@@ -259,8 +306,15 @@ impl Supervisor {
     }
 
     /// Whether the proxy runs as the config says.
-    fn proxy_standing(&self, observed: &Observed) -> Standing {
-        let wanted = (!self.winding_down).then(|| self.wanted_proxy());
+    pub(crate) fn proxy_standing(&self, observed: &Observed) -> Standing {
+        if !self.runlevel.is_public() && !self.winding_down {
+            return if observed.proxies.is_empty() {
+                Standing::Reached
+            } else {
+                Standing::Working("the proxy finishes what it has begun".into())
+            };
+        }
+        let wanted = self.wanted_proxy();
         let trouble = self.proxy_trouble.as_deref();
         proxy_standing(wanted.as_ref(), &self.roster, observed, trouble)
     }
@@ -279,11 +333,14 @@ impl Supervisor {
             | Goal::Deployed(name, _)
             | Goal::Arrived(name, _)
             | Goal::Worked(name) => Reply::App(self.view(name)),
-            Goal::Proxy | Goal::Everything => Reply::Status(self.status()),
+            Goal::Proxy | Goal::Level(_) => Reply::Status(self.status()),
+            Goal::Everything => {
+                Reply::Status(StatusView { warnings: self.doubts.clone(), ..self.status() })
+            }
         }
     }
 
-    fn status(&self) -> StatusView {
+    pub(crate) fn status(&self) -> StatusView {
         let observed = self.roster.observed();
         let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
         names.extend(observed.instances.keys().map(|id| id.app.clone()));
@@ -297,11 +354,19 @@ impl Supervisor {
                 connected: self.roster.is_current,
                 winding_down: self.winding_down,
             },
+            runlevel: Some(self.runlevel_view()),
             proxy: proxy_view(listen, &self.roster, &observed, self.proxy_standing(&observed)),
             logs: Some(self.logs_view(&observed.collector)),
+            admin: self.gate_view(),
             apps: apps.collect(),
-            problems: self.problems.iter().cloned().chain(self.declined.sentences()).collect(),
+            problems: self.all_problems(),
+            warnings: Vec::new(),
         }
+    }
+
+    fn all_problems(&self) -> Vec<String> {
+        let taken_over = self.problems.iter().cloned();
+        taken_over.chain(self.vigil.sentences()).chain(self.declined.sentences()).collect()
     }
 
     fn logs_view(&self, collector: &Collector) -> LogsView {
@@ -319,7 +384,15 @@ impl Supervisor {
         let (wanted, record) = (self.wanted.get(name), self.store.record(name));
         let trouble = self.trouble(name);
         let view = app_view(name, wanted, &self.roster, observed, trouble, record.held);
+        let elsewhere = wanted.and_then(Wanted::app).filter(|app| {
+            !record.stopped && view.why.is_none() && !self.runlevel.has(app.runlevels)
+        });
+        let why = elsewhere.map(|_| format!("{name} is not of runlevel {}", self.runlevel.level()));
         AppView {
+            maintenance: wanted
+                .and_then(Wanted::app)
+                .is_some_and(|app| app.site.maintenance.is_some()),
+            why: view.why.or(why),
             release: record.releases.current.release().map(|n| Base::Release(n).into()),
             staged: record.releases.staged.map(|n| Base::Release(n).into()),
             working: self.working(name),

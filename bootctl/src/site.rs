@@ -16,6 +16,8 @@ pub(crate) struct Site {
     pub(crate) mounts: Vec<String>,
     /// Whether it is asked without the beginning of the path that a mount has.
     pub(crate) strip_prefix: bool,
+    /// What it is asked for instead.
+    pub(crate) rewrite: Option<String>,
     /// Hosts whose clients are sent to the app's own.
     pub(crate) redirects: Vec<Host>,
     /// With which status, if not the usual one.
@@ -65,7 +67,8 @@ impl Site {
         origin: Origin,
     ) -> BTreeMap<String, Route> {
         let to_app = Route { service: Some(name.to_string()), ..self.rules.clone() };
-        let mounted = Route { strip_prefix: self.strip_prefix, ..to_app.clone() };
+        let (strip_prefix, rewrite) = (self.strip_prefix, self.rewrite.clone());
+        let mounted = Route { strip_prefix, rewrite, ..to_app.clone() };
         let elsewhere = |status: Option<u16>| Route {
             redirect: Some(Redirect {
                 to: origin.of(name.host()),

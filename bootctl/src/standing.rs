@@ -1,10 +1,11 @@
 //! How near an app is to what is wanted of it, and how that is shown.
 
-use init_wire::{JobInfo, LastExit};
+use init_wire::LastExit;
 
 use crate::admin::wire::{AppState, AppView, InstanceState, InstanceView};
 use crate::app::App;
 use crate::condition;
+use crate::job::JobInfo;
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::Order;
 use crate::plan::{Life, Observed, Seen, Waiting, Wanted, instances_of, serves};
@@ -142,6 +143,7 @@ pub(crate) fn app_view(
         staged: None,
         working: None,
         notice: None,
+        maintenance: false,
         instances,
     }
 }
@@ -162,6 +164,8 @@ fn instance_view(id: &InstanceId, seen: &Seen, roster: &Roster) -> InstanceView 
         uptime_ms: job
             .and_then(condition::uptime)
             .and_then(|age| u64::try_from(age.as_millis()).ok()),
+        cpu_ms: None,
+        memory_bytes: None,
         restarts: condition::restarts(id, roster),
         why: condition::why(id, seen, roster),
     }

@@ -3,18 +3,20 @@
 use std::fmt::Write;
 
 use crate::admin::client::quote;
-use crate::admin::wire::{AppView, InstanceState, InstanceView, StatusView};
+use crate::admin::wire::{AppView, InstanceState, InstanceView, RunlevelView, StatusView};
 
-const HEAD: [&str; 7] = ["APP", "INSTANCE", "STATE", "PID", "PORT", "UPTIME", "RESTARTS"];
+const HEAD: [&str; 9] =
+    ["APP", "INSTANCE", "STATE", "PID", "PORT", "UPTIME", "CPU", "MEMORY", "RESTARTS"];
 
 /// Everything.
 pub(crate) fn status(view: &StatusView) -> String {
     let supervisor = &view.supervisor;
     let mut text = format!(
-        "bootctl {} (pid {}, up {}){}{}\n",
+        "bootctl {} (pid {}, up {}){}{}{}\n",
         supervisor.version,
         supervisor.pid,
         span(supervisor.uptime_ms),
+        view.runlevel.as_ref().map(runlevel).unwrap_or_default(),
         if supervisor.connected { "" } else { ", init does not answer" },
         if supervisor.winding_down { ", winding down" } else { "" },
     );
@@ -36,6 +38,13 @@ pub(crate) fn status(view: &StatusView) -> String {
         let why = logs.why.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
         let _ = writeln!(text, "logs in {}: {}{why}", logs.folder, logs.state.word());
     }
+    if let Some(admin) = &view.admin {
+        let why = admin.why.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+        let _ = writeln!(text, "admin on {}: {}{why}", admin.listen, admin.state.word());
+        if let Some(fingerprint) = &admin.fingerprint {
+            let _ = writeln!(text, "  {fingerprint}");
+        }
+    }
     if view.apps.is_empty() {
         text += "\nno apps: write apps/NAME.toml and run `bootctl reload`";
     } else {
@@ -45,6 +54,13 @@ pub(crate) fn status(view: &StatusView) -> String {
         text = text + "\n" + problem;
     }
     text
+}
+
+fn runlevel(view: &RunlevelView) -> String {
+    let next = view.next.map(|next| format!(", on the way to {next}")).unwrap_or_default();
+    let doing = view.doing.as_ref().map(|doing| format!(": {doing}")).unwrap_or_default();
+    let trouble = view.trouble.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    format!(", runlevel {}{next}{doing}{trouble}", view.level)
 }
 
 /// One app.
@@ -123,7 +139,7 @@ fn row(app: &AppView, instance: Option<&InstanceView>) -> [String; HEAD.len()] {
     let dash = || "-".to_owned();
     let Some(instance) = instance else {
         let state = app.state.word().to_owned();
-        return [app.app.clone(), dash(), state, dash(), dash(), dash(), dash()];
+        return [app.app.clone(), dash(), state, dash(), dash(), dash(), dash(), dash(), dash()];
     };
     [
         app.app.clone(),
@@ -132,8 +148,15 @@ fn row(app: &AppView, instance: Option<&InstanceView>) -> [String; HEAD.len()] {
         instance.pid.map_or_else(dash, |pid| pid.to_string()),
         instance.place(),
         instance.uptime_ms.map_or_else(dash, span),
+        instance.cpu_ms.map_or_else(dash, cpu),
+        instance.memory_bytes.map_or_else(dash, size),
         instance.restarts.to_string(),
     ]
+}
+
+/// Processor time: exact to hundredths while it is short.
+fn cpu(ms: u64) -> String {
+    if ms < 60_000 { format!("{}.{:02}s", ms / 1000, ms % 1000 / 10) } else { span(ms) }
 }
 
 /// A time in its two largest units.
@@ -181,6 +204,8 @@ mod tests {
             port: Some(9000),
             socket: None,
             uptime_ms: Some(5000),
+            cpu_ms: Some(1230),
+            memory_bytes: Some(5 << 20),
             restarts: 0,
             why: String::new(),
         };
@@ -195,6 +220,7 @@ mod tests {
             staged: None,
             working: None,
             notice: None,
+            maintenance: false,
             instances,
         };
         let apps = [
@@ -203,9 +229,9 @@ mod tests {
         ];
         assert_eq!(
             table(&apps),
-            "APP           INSTANCE  STATE    PID  PORT  UPTIME  RESTARTS\n\
-             a             1         ready    12   9000  5s      0\n\
-             long.example  -         stopped  -    -     -       -"
+            "APP           INSTANCE  STATE    PID  PORT  UPTIME  CPU    MEMORY   RESTARTS\n\
+             a             1         ready    12   9000  5s      1.23s  5.0 MiB  0\n\
+             long.example  -         stopped  -    -     -       -      -        -"
         );
     }
 }

@@ -20,7 +20,13 @@ pub(crate) enum TokenError {
 impl Token {
     /// The first one that may do all, of the file that init names in `INIT_TOKEN_FILE`.
     pub(crate) fn of_init() -> Result<Option<Self>, TokenError> {
-        let Some(path) = std::env::var_os("INIT_TOKEN_FILE").map(PathBuf::from) else {
+        Self::of_init_or(None)
+    }
+
+    /// The same, else of `other`.
+    pub(crate) fn of_init_or(other: Option<PathBuf>) -> Result<Option<Self>, TokenError> {
+        let named = std::env::var_os("INIT_TOKEN_FILE").map(PathBuf::from);
+        let Some(path) = named.or(other) else {
             return Ok(None);
         };
         let text = std::fs::read_to_string(&path);

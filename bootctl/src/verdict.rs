@@ -20,6 +20,7 @@ use crate::health::Health;
 use crate::name::{AppName, InstanceId};
 use crate::order::{Order, Revision};
 use crate::plan::{Desired, Life, Observed, Seen, Wanted, instances_of};
+use crate::touched::Touched;
 
 /// After so many restarts by init without getting ready, an instance counts as failed. Where there is nothing
 /// else to go on with, it is tried further all the same.
@@ -71,21 +72,43 @@ pub(crate) enum Cause {
 }
 
 impl Trials {
-    /// Looks at everything that is wanted.
-    pub(crate) fn judge(&mut self, now: Instant, desired: &Desired, observed: &Observed) {
-        self.apps.retain(|name, _| matches!(desired.apps.get(name), Some(Wanted::Running(_))));
-        for (name, wanted) in &desired.apps {
+    /// Looks at all that is wanted of the apps that were touched.
+    pub(crate) fn judge(
+        &mut self,
+        now: Instant,
+        desired: &Desired,
+        observed: &Observed,
+        touched: &Touched,
+    ) {
+        let is_wanted = |name: &AppName| matches!(desired.apps.get(name), Some(Wanted::Running(_)));
+        match touched {
+            Touched::All => self.apps.retain(|name, _| is_wanted(name)),
+            Touched::Only(apps) => {
+                for name in apps.iter().filter(|name| !is_wanted(name)) {
+                    self.apps.remove(name);
+                }
+            }
+        }
+        for (name, wanted) in touched.among(&desired.apps) {
             if let Wanted::Running(order) = wanted {
                 self.apps.entry(name.clone()).or_default().judge(now, order, observed);
             }
         }
     }
 
-    /// Somebody asks for another try: it has all its time again. Deaths stay counted.
+    /// The apps whose verdict may be another one now.
+    pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = &AppName> {
+        let is_due = move |trial: &Trial| trial.deadline.is_some_and(|deadline| deadline <= now);
+        self.apps.iter().filter(move |(_, trial)| is_due(trial)).map(|(name, _)| name)
+    }
+
+    /// Somebody asks for another try: it has all its time again. Deaths stay counted. It is due at once.
     pub(crate) fn begin_anew(&mut self, name: &AppName) {
-        if let Some(trial) = self.apps.get_mut(name) {
-            trial.failure = None;
-            trial.seen.values_mut().for_each(|stay| stay.waits = None);
+        let Some(trial) = self.apps.get_mut(name) else { return };
+        let waiting = trial.seen.values_mut().filter(|stay| stay.waits.is_some());
+        let waited = waiting.map(|stay| stay.waits = None).count() > 0;
+        if trial.failure.take().is_some() || waited {
+            trial.deadline = Some(Instant::now());
         }
     }
 
@@ -219,7 +242,7 @@ mod tests {
         let seen = |(number, order, life, restarts): &(u32, &Order, Life, u32)| {
             let id = InstanceId::new(order.app.name.clone(), *number);
             let place = Place::Port(Port::new(9000).expect("not 0"));
-            let spec = order.job(*number, &place);
+            let spec = order.job(*number, &place).into();
             (id, Seen { place, spec, life: *life, restarts: *restarts })
         };
         Observed { instances: all.iter().map(seen).collect(), ..Observed::default() }
@@ -227,7 +250,8 @@ mod tests {
 
     fn desired(order: &Order) -> Desired {
         let wanted = Wanted::Running(order.clone());
-        Desired { apps: BTreeMap::from([(order.app.name.clone(), wanted)]), ..Desired::default() }
+        let apps = BTreeMap::from([(order.app.name.clone(), wanted)]).into();
+        Desired { apps, ..Desired::default() }
     }
 
     fn cause(trials: &Trials, order: &Order) -> Option<Cause> {
@@ -238,7 +262,7 @@ mod tests {
     fn verdict(order: &Order, seconds: &[&[(u32, &Order, Life, u32)]]) -> Option<Cause> {
         let (mut trials, begun) = (Trials::default(), Instant::now());
         for (second, all) in (0..).zip(seconds) {
-            trials.judge(begun + SECOND * second, &desired(order), &observed(all));
+            trials.judge(begun + SECOND * second, &desired(order), &observed(all), &Touched::All);
         }
         cause(&trials, order)
     }
@@ -287,7 +311,7 @@ mod tests {
         let (mut trials, begun) = (Trials::default(), Instant::now());
         let mut judge = |second: u32, life| {
             let all = observed(&[(1, &old, READY, 0), (2, &new, life, 0)]);
-            trials.judge(begun + SECOND * second, &desired(&new), &all);
+            trials.judge(begun + SECOND * second, &desired(&new), &all, &Touched::All);
             let due = trials.next_deadline().map(|due| due.duration_since(begun).as_secs());
             (cause(&trials, &new), due)
         };
@@ -306,10 +330,10 @@ mod tests {
         let mut seen = observed(&[(1, &old, READY, 0)]);
         seen.refused.insert(new.app.name.clone(), new.digest());
         let mut trials = Trials::default();
-        trials.judge(Instant::now(), &desired(&new), &seen);
+        trials.judge(Instant::now(), &desired(&new), &seen, &Touched::All);
         assert_eq!(cause(&trials, &new), Some(Cause::Refused));
         let newer = order(2);
-        trials.judge(Instant::now(), &desired(&newer), &seen);
+        trials.judge(Instant::now(), &desired(&newer), &seen, &Touched::All);
         assert_eq!(cause(&trials, &newer), None);
     }
 

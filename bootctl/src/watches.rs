@@ -1,6 +1,7 @@
 //! Which processes are being probed: every instance that runs, and each in the way that its job says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 
@@ -8,9 +9,10 @@ use crate::condition::uptime;
 use crate::event::Event;
 use crate::health::{Check, Health, Probe};
 use crate::name::InstanceId;
-use crate::plan::Wanted;
+use crate::plan::{Wanted, instances_in};
 use crate::probe::{self, Subject, Verdict};
 use crate::supervise::Supervisor;
+use crate::touched::Touched;
 
 /// One a process.
 pub(crate) type Watches = BTreeMap<InstanceId, Watched>;
@@ -23,24 +25,37 @@ pub(crate) struct Watched {
 }
 
 impl Supervisor {
-    /// Has every process of ours probed, and none that is gone.
-    pub(crate) fn watch_processes(&mut self) {
-        let processes = self.roster.processes();
-        for (_, gone) in self.watches.extract_if(.., |id, _| !processes.contains_key(id)) {
-            gone.task.abort();
+    /// Has every process of ours probed, and none that is gone: of the apps that were touched.
+    pub(crate) fn watch_processes(&mut self, touched: &Touched) {
+        let Self { watches, roster, .. } = self;
+        let is_gone = |id: &InstanceId, _: &mut Watched| roster.process(id).is_none();
+        let gone: Vec<(InstanceId, Watched)> = match touched {
+            Touched::All => watches.extract_if(.., is_gone).collect(),
+            Touched::Only(apps) => {
+                let mut gone = Vec::new();
+                for app in apps {
+                    gone.extend(watches.extract_if(InstanceId::all_of(app), is_gone));
+                }
+                gone
+            }
+        };
+        for (_, watched) in gone {
+            watched.task.abort();
         }
-        for (id, (pid, place, job)) in processes {
+        let observed = self.roster.observed();
+        for (id, seen) in instances_in(touched, &observed) {
+            let Some((pid, place, job)) = self.roster.process(id) else { continue };
             let app = self.wanted.get(&id.app).and_then(Wanted::app);
             let check = app.map_or_else(Check::default, |app| app.health.clone());
             let check = Check { probe: Probe::of(&job.spec), ..check };
             let same = |watched: &Watched| watched.pid == pid && watched.check == check;
-            if self.watches.get(&id).is_some_and(same) {
+            if self.watches.get(id).is_some_and(same) {
                 continue;
             }
-            let from = self.roster.health(&id, pid);
+            let from = self.roster.health(id, pid);
             let age = uptime(job).unwrap_or_default();
-            let (init, spec) = (self.hands.init.clone(), job.spec.clone());
-            let subject = Subject { id: id.clone(), place, spec, age, init };
+            let (init, spec) = (self.hands.init.clone(), Arc::clone(&seen.spec));
+            let subject = Subject { id: id.clone(), place: place.clone(), spec, age, init };
             let tell = self.hands.tell.clone();
             let whose = id.clone();
             let tell = async move |verdict| {
@@ -48,7 +63,7 @@ impl Supervisor {
             };
             let watch = probe::watch(check.clone(), subject, from, tell);
             let task = tokio::spawn(watch).abort_handle();
-            if let Some(before) = self.watches.insert(id, Watched { pid, check, task }) {
+            if let Some(before) = self.watches.insert(id.clone(), Watched { pid, check, task }) {
                 before.task.abort();
             }
         }

@@ -100,6 +100,15 @@ impl Phase {
 }
 
 impl Work {
+    /// How far it is.
+    pub(crate) fn sentence(&self, name: &AppName) -> String {
+        let what = match self.phase.step() {
+            Some(step) => format!("its {} runs", step.word()),
+            None => "a copy of its release is made".into(),
+        };
+        format!("the {} of {name} is under way: {what}", self.task.word())
+    }
+
     /// Begins a task, in a copy or where the app is.
     pub(crate) fn begin(
         id: u64,

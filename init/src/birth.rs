@@ -128,7 +128,8 @@ impl Births {
     /// A stack for a child; none if there are too many that are slow. Waits a moment if there are
     /// many that will be there by then.
     pub fn stack(&mut self) -> Option<Stack> {
-        if self.births.iter().filter(|birth| birth.is_quick()).count() >= FEW {
+        let now = Instant::now();
+        if self.births.iter().filter(|birth| birth.is_quick(now)).count() >= FEW {
             self.wait();
         }
         (self.births.len() < MOST).then(|| self.stacks.pop().unwrap_or_default())
@@ -169,8 +170,8 @@ impl Births {
     /// Whether one of those that will be there in a moment is to be bounded then, or has its output
     /// read from then on.
     #[must_use]
-    pub fn are_urgent(&self) -> bool {
-        self.births.iter().any(|birth| birth.is_quick() && birth.outfit.is_urgent())
+    pub fn are_urgent(&self, now: Instant) -> bool {
+        self.births.iter().any(|birth| birth.is_quick(now) && birth.outfit.is_urgent())
     }
 
     /// The jobs of all.
@@ -179,13 +180,15 @@ impl Births {
     }
 
     /// The jobs of those that will be there in a moment.
-    pub fn near(&self) -> impl Iterator<Item = &JobId> {
-        self.births.iter().filter(|birth| birth.is_quick()).map(|birth| &birth.outfit.job)
+    pub fn near(&self, now: Instant) -> impl Iterator<Item = &JobId> {
+        let near = self.births.iter().filter(move |birth| birth.is_quick(now));
+        near.map(|birth| &birth.outfit.job)
     }
 
     /// Waits a moment for the next one.
     pub fn wait(&self) {
-        if let Some(birth) = self.births.iter().find(|birth| birth.is_quick()) {
+        let now = Instant::now();
+        if let Some(birth) = self.births.iter().find(|birth| birth.is_quick(now)) {
             if birth.child.is_over() {
                 thread::yield_now();
             } else {
@@ -196,19 +199,19 @@ impl Births {
 
     /// When to look at them if nothing else happens.
     #[must_use]
-    pub fn next_look(&self, is_awaited: bool) -> Option<Instant> {
-        let age = self.births.last()?.child.age();
+    pub fn next_look(&self, now: Instant, is_awaited: impl Fn() -> bool) -> Option<Instant> {
+        let age = self.births.last()?.child.age(now);
         let later = (age / 8).clamp(SOONEST_LOOK, LATEST_LOOK);
-        let first = if is_awaited { A_MOMENT } else { LAZY_LOOK };
-        Some(Instant::now() + first.saturating_sub(age).max(later))
+        let first = if is_awaited() { A_MOMENT } else { LAZY_LOOK };
+        Some(now + first.saturating_sub(age).max(later))
     }
 
     /// One that is on its way no more: its pid, or why it has failed.
     pub fn take(&mut self) -> Option<(Outfit, Outcome)> {
-        let over = self.births.iter_mut().position(|birth| {
-            birth.child.is_over() && birth.is_apart()
-                || !birth.is_quick() && birth.child.is_hopeless()
-        });
+        let over = self
+            .births
+            .iter_mut()
+            .position(|birth| birth.child.is_over() && birth.is_apart() || birth.is_hopeless());
         let Birth { child, outfit } = self.births.remove(over?);
         let (born, stack) = child.born();
         self.give_back(stack);
@@ -229,7 +232,12 @@ impl Birth {
         self.outfit.bounds.is_none() || !process::is_unborn(self.child.pid())
     }
 
-    fn is_quick(&self) -> bool {
-        self.child.age() < A_MOMENT
+    fn is_quick(&self, now: Instant) -> bool {
+        self.child.age(now) < A_MOMENT
+    }
+
+    fn is_hopeless(&mut self) -> bool {
+        let now = Instant::now();
+        !self.is_quick(now) && self.child.is_hopeless(now)
     }
 }

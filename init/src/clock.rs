@@ -34,24 +34,23 @@ pub fn millis() -> u64 {
 #[must_use]
 pub fn rfc3339(wall: SystemTime) -> String {
     let at = OffsetDateTime::from(wall);
-    let mut text = String::with_capacity("2001-09-09T01:46:40.123Z".len());
+    let mut text = *b"0000-00-00T00:00:00.000Z";
     let year = u16::try_from(at.year()).unwrap_or_default();
-    for (number, width, mark) in [
-        (year, 4, '-'),
-        (u8::from(at.month()).into(), 2, '-'),
-        (at.day().into(), 2, 'T'),
-        (at.hour().into(), 2, ':'),
-        (at.minute().into(), 2, ':'),
-        (at.second().into(), 2, '.'),
-        (at.millisecond(), 3, 'Z'),
+    for (mut number, place) in [
+        (year, 0..4),
+        (u8::from(at.month()).into(), 5..7),
+        (at.day().into(), 8..10),
+        (at.hour().into(), 11..13),
+        (at.minute().into(), 14..16),
+        (at.second().into(), 17..19),
+        (at.millisecond(), 20..23),
     ] {
-        for place in (0..width).rev() {
-            let digit = number / 10_u16.pow(place) % 10;
-            text.extend(char::from_digit(digit.into(), 10));
+        for digit in text.get_mut(place).into_iter().flatten().rev() {
+            *digit += (number % 10) as u8;
+            number /= 10;
         }
-        text.push(mark);
     }
-    text
+    std::str::from_utf8(&text).unwrap_or_default().to_owned()
 }
 
 /// Moments of the clock that never jumps, written as nanoseconds of the kernel's `CLOCK_MONOTONIC`:

@@ -126,7 +126,8 @@ pub fn tidy_inherited() {
         // and writing it fail, as they do on a closed stream.
         let filler = OpenOptions::new().read(true).write(true).open("/dev/null");
         if let Ok(file) = filler.or_else(|_| File::open("/")) {
-            let _ = file.into_raw_fd();
+            // It stays a child's, too.
+            let _ = sys::set_close_on_exec(file.into_raw_fd(), false);
         }
     }
     sys::keep_from_children(3);

@@ -180,6 +180,30 @@ pub enum Effect {
     End(Ending, u8),
 }
 
+impl Effect {
+    /// Whether it takes so long that what follows happens later.
+    #[must_use]
+    pub fn may_take_long(&self) -> bool {
+        match self {
+            Self::Spawn(..)
+            | Self::Adopt(..)
+            | Self::LetGo(..)
+            | Self::SignalTree(..)
+            | Self::Look(_)
+            | Self::KillTree(_)
+            | Self::ReleaseListeners
+            | Self::ReleaseStore(_) => true,
+            Self::Signal(..)
+            | Self::SignalGroup(..)
+            | Self::Probe(_)
+            | Self::Reply(..)
+            | Self::Changed(..)
+            | Self::Gone(..)
+            | Self::End(..) => false,
+        }
+    }
+}
+
 /// An answer.
 #[derive(Clone, Debug)]
 pub enum Reply {

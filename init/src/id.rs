@@ -1,5 +1,6 @@
 //! Names of jobs and of processes.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,10 +28,19 @@ pub enum BadId {
 }
 
 impl JobId {
+    /// The text of [`boot`](Self::boot).
+    pub const BOOT: &str = "boot";
+
     /// The job that init starts from its own arguments.
     #[must_use]
     pub fn boot() -> Self {
-        Self("boot".into())
+        Self(Self::BOOT.into())
+    }
+
+    /// Whether it is that job.
+    #[must_use]
+    pub fn is_boot(&self) -> bool {
+        self.as_str() == Self::BOOT
     }
 
     /// The id that init gives to the n-th job without a name.
@@ -56,6 +66,13 @@ impl JobId {
     /// The text of it.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Equal, ordered and hashed as its text is.
+impl Borrow<str> for JobId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

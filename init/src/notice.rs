@@ -315,7 +315,10 @@ impl Ears {
 
     /// Listens to a job no more.
     pub fn stop(&mut self, job: &JobId) {
-        self.runs.remove(job);
+        // Mostly nobody is; then not even the name is looked up.
+        if self.are_open() {
+            self.runs.remove(job);
+        }
     }
 
     /// A datagram that has come to a job and was not read yet; none if it is one that nobody could

@@ -34,10 +34,13 @@ impl Signal {
         if let Ok(number) = text.parse::<i32>() {
             return Self::from_number(number);
         }
-        let upper = text.to_ascii_uppercase();
-        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-        let mut named = os::Signal::iterator();
-        named.find(|s| s.as_str().strip_prefix("SIG") == Some(name)).map(|s| Self(s as i32))
+        let has_prefix = text.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("SIG"));
+        let name = if has_prefix { text.get(3..)? } else { text };
+        let is_named = |signal: &os::Signal| {
+            let own = signal.as_str().strip_prefix("SIG");
+            own.is_some_and(|own| own.eq_ignore_ascii_case(name))
+        };
+        os::Signal::iterator().find(is_named).map(|signal| Self(signal as i32))
     }
 
     /// From the kernel's number, 1 to 31 and 34 to 64: the two between are the C library's own.

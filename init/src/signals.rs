@@ -36,6 +36,8 @@ const MANY: usize = 16;
 #[derive(Debug)]
 pub struct Signals {
     source: AsyncFd<SignalFd>,
+    /// Who init is.
+    own: u32,
     /// Read, and not handled yet.
     read: VecDeque<i32>,
 }
@@ -45,7 +47,8 @@ impl Signals {
     pub fn open() -> io::Result<Self> {
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let source = SignalFd::with_flags(&SigSet::all(), flags)?;
-        Ok(Self { source: sys::watch(source)?, read: VecDeque::with_capacity(MANY) })
+        let (source, own) = (sys::watch(source)?, std::process::id());
+        Ok(Self { source, own, read: VecDeque::with_capacity(MANY) })
     }
 
     /// Whether none has been read that is not handled yet.
@@ -86,20 +89,21 @@ impl Signals {
                 ready.clear_ready();
             }
             let signals = buffer.get(..length).unwrap_or_default().chunks_exact(ONE);
-            self.read.extend(signals.filter_map(number));
+            let own = self.own;
+            self.read.extend(signals.filter_map(|signal| number(signal, own)));
         }
     }
 }
 
 /// The number of a `signalfd_siginfo`, unless it is of init's own making: it has written to who has hung
 /// up, or more than it may.
-fn number(signal: &[u8]) -> Option<i32> {
+fn number(signal: &[u8], own: u32) -> Option<i32> {
     let field = |at| signal.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
     let (number, pid) = (
         field(offset_of!(libc::signalfd_siginfo, ssi_signo))?,
         field(offset_of!(libc::signalfd_siginfo, ssi_pid))?,
     );
     let number = number.cast_signed();
-    let is_own = pid == std::process::id() && matches!(number, libc::SIGPIPE | libc::SIGXFSZ);
+    let is_own = pid == own && matches!(number, libc::SIGPIPE | libc::SIGXFSZ);
     (!is_own).then_some(number)
 }

@@ -118,7 +118,8 @@ impl Spawner {
             listen_pid: !lent.passed.fds.is_empty(),
             cwd,
             identity: spec.identity.as_deref().cloned(),
-            fds: fds.zip(0..).chain(pipe).collect(),
+            // Init's own three are where they are to be.
+            fds: fds.zip(0..).filter(|(fd, target)| !is_at(*fd, *target)).chain(pipe).collect(),
             terminal,
             owns_terminal: wire.tty,
             foreground: terminal.is_some() && terminal::is_boots(),
@@ -169,6 +170,10 @@ pub fn shortened(exec: &str) -> String {
         Some((end, _)) => format!("{}…", exec.get(..end).unwrap_or_default()),
         None => exec.to_owned(),
     }
+}
+
+fn is_at(fd: RawFd, target: u32) -> bool {
+    u32::try_from(fd) == Ok(target)
 }
 
 fn candidates(wire: &JobSpec) -> Result<Vec<CString>, Failure> {

@@ -11,6 +11,7 @@ use crate::bounds::Bounds;
 use crate::buffer::Tray;
 use crate::flow::{self, Stop};
 use crate::origin::Added;
+use crate::passage::Passage;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
 use crate::relay::{Ask, Broken, Judge, Relay, Relayed, Sent};
@@ -42,7 +43,8 @@ pub(crate) enum Attempted {
     Gone,
 }
 
-/// One attempt: where from, where to, and what its answer goes back with.
+/// One attempt: where from, where to, and what its answer goes back with. It stays where it is, and so does what it
+/// consists of: a request that waits is as few cache lines as can be.
 pub(crate) struct Attempt<'a> {
     pub(crate) stream: &'a Socket,
     pub(crate) upstream: &'a Socket,
@@ -53,8 +55,8 @@ pub(crate) struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// A request that is in `outgoing` as a whole.
-    pub(crate) async fn run(self) -> Attempted {
-        let Attempt { stream, upstream, outgoing, back, started } = self;
+    pub(crate) async fn run(&mut self) -> Attempted {
+        let Attempt { stream, upstream, outgoing, ref mut back, started } = *self;
         let (sent, bounds) = (back.sent, back.bounds);
         let mut writer = upstream;
         let until = started + bounds.answer;
@@ -70,7 +72,10 @@ impl Attempt<'_> {
         let mut presence = Presence::of(stream, bounds);
         poll_fn(|cx| {
             if let Poll::Ready(result) = relay.as_mut().poll(cx) {
-                return Poll::Ready(attempted(result, sent));
+                return Poll::Ready(match attempted(result, sent) {
+                    Attempted::Unanswered if upstream.is_unprocessed() => Attempted::Unsent,
+                    attempted => attempted,
+                });
             }
             if !sent.begun() && presence.poll_gone(cx).is_ready() {
                 return Poll::Ready(Attempted::Gone);
@@ -81,11 +86,12 @@ impl Attempt<'_> {
     }
 
     /// A request whose body is still coming. The answer may begin, and end, before it is there.
-    pub(crate) async fn run_with_upload(self, upload: &mut Upload) -> Attempted {
-        let Attempt { stream, upstream, outgoing, back, started: _ } = self;
+    pub(crate) async fn run_with_upload(&mut self, upload: &mut Upload) -> Attempted {
+        let Attempt { stream, upstream, outgoing, ref mut back, started: _ } = *self;
         let (sent, bounds) = (back.sent, back.bounds);
         let (mut writer, mut from_client) = (upstream, stream);
         let spare = &back.claim.worker.spare;
+        let passage = Passage::between(stream, upstream, spare);
         back.timer.set_after(bounds.write);
         let mut gone = 0;
         match flow::send(&mut writer, outgoing, back.timer, &mut gone).await {
@@ -98,7 +104,7 @@ impl Attempt<'_> {
         let mut relay = pin!(back.run(upstream, stream, late));
         sent.early.set(true);
         let done = {
-            let mut up = pin!(upload.run(&mut from_client, &mut writer, spare));
+            let mut up = pin!(upload.run(&mut from_client, &mut writer, spare, passage));
             poll_fn(|cx| {
                 match up.as_mut().poll(cx) {
                     Poll::Pending => {}
@@ -155,7 +161,7 @@ pub(crate) struct Back<'a> {
 impl Back<'_> {
     /// Waits for the first bytes, and takes something to relay with only then.
     async fn run(
-        self,
+        &mut self,
         mut upstream: &Socket,
         mut client: &Socket,
         until: Instant,
@@ -171,15 +177,17 @@ impl Back<'_> {
             }
         });
         let tray = self.tray.insert(first.await?);
+        let passage = Passage::between(upstream, client, spare);
         let mut relay = Relay {
             upstream: &mut upstream,
             client: &mut client,
+            passage,
             buffer: &mut tray.answer,
             head: &mut tray.response,
             claim: self.claim,
             is_websocket: &mut tray.switched_to_websocket,
             reply: &mut tray.reply,
-            timer: self.timer,
+            timer: &mut *self.timer,
             sent: self.sent,
             ask: self.ask,
             added: self.added,

@@ -5,11 +5,13 @@
 //! last, whose memory is still in the processor's caches. So it is between two pieces of a body.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
+use crate::crowd::Crowd;
 use crate::h1::request::RequestHead;
 use crate::h1::response::ResponseHead;
 use crate::limits;
-use crate::pipe::Pipe;
+use crate::pipe::Pipes;
 
 /// Bytes that came and are not used up: `start..end` of a block.
 #[derive(Debug, Default)]
@@ -73,6 +75,25 @@ impl Buffer {
         self.end = (self.end + count).min(self.block.len());
     }
 
+    /// Appends bytes, up to the size of the largest head in all; `false`: there is no room for them.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> bool {
+        loop {
+            let before = self.block.len();
+            let space = self.space();
+            if let Some(place) = space.get_mut(..bytes.len()) {
+                place.copy_from_slice(bytes);
+                self.filled(bytes.len());
+                return true;
+            }
+            if before >= limits::HEAD {
+                return false;
+            }
+            let mut block = std::mem::take(&mut self.block).into_vec();
+            block.resize((before * 2).clamp(limits::HEAD_FIRST, limits::HEAD), 0);
+            self.block = block.into_boxed_slice();
+        }
+    }
+
     /// Keeps so much of what it holds, from the front.
     pub(crate) fn keep(&mut self, count: usize) {
         self.end = self.end.min(self.start + count);
@@ -128,6 +149,11 @@ impl Desk {
 /// What is taken to read something with.
 pub(crate) trait Reads {
     fn buffer(&mut self) -> &mut Buffer;
+
+    /// Where the first of it goes.
+    fn space(&mut self) -> &mut [u8] {
+        self.buffer().space()
+    }
 }
 
 impl Reads for Box<Desk> {
@@ -140,6 +166,12 @@ impl Reads for Box<Tray> {
     fn buffer(&mut self) -> &mut Buffer {
         &mut self.answer
     }
+
+    fn space(&mut self) -> &mut [u8] {
+        let space = self.answer.space();
+        let first = space.len().min(limits::ANSWER_FIRST);
+        space.get_mut(..first).unwrap_or_default()
+    }
 }
 
 /// A worker's buffers that are not in use.
@@ -150,10 +182,14 @@ pub(crate) struct Spare {
     #[expect(clippy::vec_box, reason = "as with desks")]
     trays: RefCell<Vec<Box<Tray>>>,
     large: RefCell<Vec<Buffer>>,
-    pipes: RefCell<Vec<Pipe>>,
+    pub(crate) pipes: Pipes,
 }
 
 impl Spare {
+    pub(crate) fn new(crowd: &Arc<Crowd>) -> Spare {
+        Spare { pipes: Pipes::new(crowd), ..Spare::default() }
+    }
+
     pub(crate) fn desk(&self) -> Box<Desk> {
         self.desks.borrow_mut().pop().unwrap_or_else(|| Box::new(Desk::new()))
     }
@@ -193,18 +229,6 @@ impl Spare {
         let mut trays = self.trays.borrow_mut();
         if trays.len() < limits::SPARE_BUFFERS {
             trays.push(tray);
-        }
-    }
-
-    /// `None`: there can be none now.
-    pub(crate) fn pipe(&self) -> Option<Pipe> {
-        self.pipes.borrow_mut().pop().or_else(|| Pipe::new().ok())
-    }
-
-    pub(crate) fn put_pipe(&self, pipe: Pipe) {
-        let mut pipes = self.pipes.borrow_mut();
-        if pipe.is_empty() && pipes.len() < limits::SPARE_PIPES {
-            pipes.push(pipe);
         }
     }
 

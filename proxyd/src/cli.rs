@@ -10,8 +10,8 @@ use crate::limits::HASH_COST;
 
 /// The reverse proxy of jobinit: hosts to app instances.
 ///
-/// Its listeners normally come from init: `LISTEN_FDS` with the names `http` (TCP, one or more),
-/// `control` (a unix socket) and `monitor` (TCP, if any). Routes and targets are pushed over the control socket, or come from a
+/// Its listeners normally come from init: `LISTEN_FDS` with the names `http` and `https`
+/// (TCP, one or more), `control` (a unix socket) and `monitor` (TCP, if any). Routes and targets are pushed over the control socket, or come from a
 /// config file.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
@@ -22,6 +22,11 @@ pub struct Cli {
     /// Listen on this address for requests, too. May be repeated
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen: Vec<SocketAddr>,
+
+    /// The same for requests over TLS, with the certificates that the control socket or the config file
+    /// tells of. May be repeated
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    pub(crate) listen_tls: Vec<SocketAddr>,
 
     /// Create the control socket here, instead of taking it from `LISTEN_FDS`
     #[arg(long, value_name = "PATH")]
@@ -40,6 +45,11 @@ pub struct Cli {
     /// Write what is wanted to this file after each change, and go on with it at the next start
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     pub(crate) state: Option<PathBuf>,
+
+    /// Whoever opens the door holds a lock (flock) on this file for as long as he lives. While nobody does, and
+    /// the file of --state says that clients were let in before, they are let in again after a second
+    #[arg(long, value_name = "FILE", requires = "state", requires = "wait")]
+    pub(crate) teller: Option<PathBuf>,
 
     /// Tell metrics and readiness on this address to anybody who asks: `/metrics`, `/status`, `/ready`,
     /// `/ready/SERVICE`. May be repeated

@@ -1,7 +1,7 @@
 //! A client's connection: one request after the other, until one of the two has had enough.
 //!
 //! ```text
-//!   (a PROXY header, where one is expected)
+//!   (a PROXY header, where one is expected; the handshake of TLS)
 //!   waiting ──bytes──▶ exchange ──whole, both willing──▶ waiting (or the next, pipelined)
 //!      │                  ├──whole, last one──▶ closed
 //!      │                  ├──switched──▶ tunnel ──▶ closed
@@ -11,12 +11,13 @@
 //! ```
 
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
@@ -25,38 +26,76 @@ use crate::buffer::Desk;
 use crate::crowd::Seat;
 use crate::exchange::{self, Next};
 use crate::flow;
+use crate::h2;
 use crate::limits;
 use crate::origin::Peer;
 use crate::proxy_header::{self, Progress, Told};
 use crate::refusal::{Manner, Refusal};
 use crate::socket::Socket;
 use crate::timer::Timer;
+use crate::tls::{self, Protocol, Scheme};
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
 /// Serves one client to the end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: Socket, peer: SocketAddr) {
+/// `ahead`: what has come already.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    mut stream: Socket,
+    peer: SocketAddr,
+    scheme: Scheme,
+    mut ahead: Option<Box<Desk>>,
+) {
     let mut now = Instant::now();
     let mut timer = Timer::new(now + worker.idle_time());
     let mut drain = pin!(worker.drain.notified());
     let mut address = peer.ip().to_canonical();
-    // What came behind a header that is not a request's.
-    let mut ahead = None;
     if worker.front().expects_header(address) {
-        let heard = introduced(&worker, &stream, &mut timer, drain.as_mut());
+        let heard = introduced(&worker, &stream, &mut timer, ahead.take(), drain.as_mut());
         match Box::pin(heard).await {
             Some((told, desk)) => {
                 address = told.unwrap_or(address);
+                // What came behind a header that is not a request's.
                 ahead = desk;
             }
             None => return log_stranger(&worker, address, 400),
         }
     }
     let Ok(_seat) = seat(&worker, address) else {
-        turn_away(&stream);
+        if let Some(desk) = ahead {
+            worker.spare.put_desk(desk);
+        }
+        if scheme == Scheme::Http {
+            turn_away(&stream);
+        }
         return log_stranger(&worker, address, 429);
     };
-    let peer = Peer::new(address);
+    let mut peer = Peer::new(address);
+    if scheme == Scheme::Https {
+        let made = tls::handshake(&worker, stream, ahead.take(), &mut timer);
+        let Some((socket, secured)) = Box::pin(made).await else { return };
+        let protocol = secured.protocol;
+        (stream, peer.secured) = (socket, Some(Box::new(secured)));
+        match protocol {
+            Protocol::Http1 => now = Instant::now(),
+            Protocol::Http2 => {
+                let next = h2::serve(&worker, &stream, None, peer, &mut timer);
+                return leave(Box::pin(next).await, &worker, &stream, &mut timer).await;
+            }
+            Protocol::Challenge => return,
+        }
+    } else if worker.front().wire.http2.cleartext {
+        let first =
+            Box::pin(first_words(&worker, &stream, &mut timer, ahead.take(), drain.as_mut()));
+        match first.await {
+            Some((desk, h2::Begins::Yes)) => {
+                let next = h2::serve(&worker, &stream, Some(desk), peer, &mut timer);
+                return leave(Box::pin(next).await, &worker, &stream, &mut timer).await;
+            }
+            Some((desk, _)) => ahead = Some(desk),
+            None => return,
+        }
+    }
     let mut next = Next::Again;
     let mut tunnel = None;
     while next == Next::Again {
@@ -73,8 +112,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Socket, peer: SocketAddr) 
     if let Some(tunnel) = tunnel {
         next = on_the_heap(tunnel.run(&stream, &mut timer)).await;
     }
+    leave(next, &worker, &stream, &mut timer).await;
+}
+
+/// Closes a connection as its end asks for.
+async fn leave(next: Next, worker: &Worker, stream: &Socket, timer: &mut Timer) {
     match next {
-        Next::Linger => Box::pin(linger(&worker, &stream, &mut timer)).await,
+        Next::Linger => Box::pin(linger(worker, stream, timer)).await,
         // A plain close would end an answer without a length as if it were whole.
         Next::Reset => stream.reset(),
         Next::Again | Next::Close => {}
@@ -165,16 +209,45 @@ async fn first_bytes<'w>(
     .await
 }
 
+/// Reads until it is known which HTTP is spoken. `None` is the end.
+async fn first_words<'w>(
+    worker: &'w Worker,
+    stream: &Socket,
+    timer: &mut Timer,
+    ahead: Option<Box<Desk>>,
+    drain: Pin<&mut Notified<'w>>,
+) -> Option<(Box<Desk>, h2::Begins)> {
+    let mut desk = match ahead {
+        Some(desk) => desk,
+        None => first_bytes(worker, stream, timer, Instant::now(), drain).await?,
+    };
+    let mut begins = h2::begins(desk.incoming.data());
+    if begins == h2::Begins::Perhaps {
+        timer.set_after(worker.front().head_time);
+    }
+    while begins == h2::Begins::Perhaps {
+        match flow::fill(&mut &*stream, &mut desk.incoming, timer).await {
+            Ok(1..) => begins = h2::begins(desk.incoming.data()),
+            Ok(0) | Err(_) => break,
+        }
+    }
+    Some((desk, begins))
+}
+
 /// Reads the header that says who the connection is from, and what came behind it. `None`: there is
 /// none, and the connection is nobody's.
 async fn introduced<'w>(
     worker: &'w Worker,
     stream: &Socket,
     timer: &mut Timer,
+    ahead: Option<Box<Desk>>,
     drain: Pin<&mut Notified<'w>>,
 ) -> Option<(Option<IpAddr>, Option<Box<Desk>>)> {
     timer.set_after(worker.front().head_time);
-    let mut desk = first_bytes(worker, stream, timer, Instant::now(), drain).await?;
+    let mut desk = match ahead {
+        Some(desk) => desk,
+        None => first_bytes(worker, stream, timer, Instant::now(), drain).await?,
+    };
     let told = loop {
         match proxy_header::read(desk.incoming.data()) {
             Ok(Progress::Complete { told, len }) => {
@@ -204,6 +277,18 @@ async fn introduced<'w>(
     Some((client, Some(desk)))
 }
 
+/// What has come from a client before anybody has waited for it: who is asked at once need not tell.
+pub(crate) fn early(worker: &Worker, client: &TcpStream) -> Option<Box<Desk>> {
+    let mut desk = worker.spare.desk();
+    if let Ok((_, count @ 1..)) = recv(client, desk.incoming.space(), RecvFlags::empty()) {
+        desk.incoming.filled(count);
+        return Some(desk);
+    }
+    // The end, or whatever is wrong, will be told again.
+    worker.spare.put_desk(desk);
+    None
+}
+
 /// A place among the clients. A trusted proxy needs none: it has many clients.
 fn seat(worker: &Worker, client: IpAddr) -> Result<Option<Seat>, ()> {
     let front = worker.front();
@@ -218,10 +303,12 @@ fn turn_away(stream: &Socket) {
     let mut answer = Vec::new();
     let manner = Manner { connection: b"Connection: close\r\n", ..Manner::default() };
     Refusal::Crowded.write(&manner, &mut answer);
+    let Ok(fd) = stream.fd() else { return };
     let mut room = [0; 4096];
     // What came already would make the close a reset, which may overtake the answer.
-    let _ = stream.try_read(|| &mut room);
-    let _ = stream.try_write(&answer);
+    let _ = recv(fd, &mut room, RecvFlags::empty());
+    // Nobody has waited for it yet: what is known of it is nothing, and it is tried all the same.
+    let _ = send(fd, &answer, SendFlags::NOSIGNAL);
 }
 
 /// A connection that never came to a request is a line in the log, too.

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::quality::RandomState;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -22,13 +23,13 @@ pub(crate) struct Crowd {
     total: AtomicUsize,
     /// What the descriptors of the process allow: the rest is for connections to targets.
     room: usize,
-    /// Connections to targets.
+    /// Connections to targets, and the ends of pipes.
     places: AtomicUsize,
     /// Of clients and connections to targets together: the rest is for whoever says what is wanted.
     descriptors: usize,
     /// That it is full was said, and has been true since.
     said: AtomicBool,
-    by_client: Mutex<HashMap<u64, u32>>,
+    by_client: Mutex<HashMap<u64, u32, RandomState>>,
 }
 
 impl Crowd {
@@ -82,6 +83,14 @@ impl Crowd {
         }
     }
 
+    /// Places for what can be done without, as long as most are free.
+    pub(crate) fn spare_places(self: &Arc<Self>) -> Option<[Place; 2]> {
+        let places = self.places.fetch_add(2, Ordering::AcqRel);
+        let both = [Place(Arc::clone(self)), Place(Arc::clone(self))];
+        let taken = self.total.load(Ordering::Acquire).saturating_add(places);
+        (taken < self.descriptors / 2).then_some(both)
+    }
+
     /// Whether somebody had to wait, and there is not much more room since.
     pub(crate) fn is_full(&self) -> bool {
         self.said.load(Ordering::Relaxed)
@@ -127,7 +136,7 @@ fn key(client: IpAddr) -> u64 {
     }
 }
 
-/// A connection to a target, counted; dropping it counts it out.
+/// A connection to a target, or one end of a pipe, counted; dropping it counts it out.
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Crowd>);
 
@@ -193,6 +202,18 @@ mod tests {
         assert!(crate::listener::is_exhausted(&full));
         drop(first);
         assert!(crowd.place().is_ok(), "who was refused is not counted");
+    }
+
+    #[test]
+    fn the_last_places_are_not_for_what_can_be_done_without() {
+        let crowd = Arc::new(Crowd::with_room(6, 8));
+        let first = crowd.spare_places().unwrap();
+        let second = crowd.spare_places().unwrap();
+        assert!(crowd.spare_places().is_none());
+        drop(first);
+        assert!(crowd.spare_places().is_some(), "who was refused is not counted");
+        drop(second);
+        assert_eq!(crowd.places.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -29,10 +29,15 @@ impl Door {
 
     /// Lets clients in; returns when every worker accepts, `false` if some did not in time.
     pub(crate) async fn open(&self, within: Duration) -> bool {
-        self.open.send_replace(true);
+        self.unlock();
         let mut inside = self.inside.subscribe();
         let all = inside.wait_for(|inside| *inside >= self.workers);
         timeout(within, all).await.is_ok()
+    }
+
+    /// Lets clients in; does not wait until anybody accepts.
+    pub(crate) fn unlock(&self) {
+        self.open.send_replace(true);
     }
 
     /// Returns once it is open.

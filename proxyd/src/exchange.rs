@@ -33,7 +33,7 @@ use crate::timer::Timer;
 use crate::tunnel::Tunnel;
 use crate::upload::Upload;
 use crate::upstream::Upstream;
-use crate::worker::{Claim, Found, Worker};
+use crate::worker::{Claim, Found, Fronted, Worker};
 
 /// What becomes of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,19 @@ pub(crate) async fn run(
     desk.clear();
     let front = worker.front();
     let (started, read) = read_head(stream, &front, desk, timer).await;
+    answer(worker, stream, peer, desk, timer, tunnel, (front, started, read)).await
+}
+
+/// The same once its head was read, or refused.
+pub(crate) async fn answer(
+    worker: &Rc<Worker>,
+    stream: &Socket,
+    peer: &Peer,
+    desk: &mut Desk,
+    timer: &mut Timer,
+    tunnel: &mut Option<Box<Tunnel>>,
+    (front, started, read): (Fronted, Instant, Result<bool, Refusal>),
+) -> (Next, Instant) {
     let origin = if front.plain {
         Origin::of(peer)
     } else {
@@ -150,7 +163,7 @@ async fn read_head(
 }
 
 /// Holds a head to the front's bounds, which are not above those that it was read with.
-fn check_size(desk: &Desk, front: &Front) -> Result<(), Refusal> {
+pub(crate) fn check_size(desk: &Desk, front: &Front) -> Result<(), Refusal> {
     let request = &desk.request;
     if request.line.of(desk.incoming.data()).len() > front.uri_bytes
         && request.target.of(desk.incoming.data()).len() > front.uri_bytes
@@ -247,6 +260,7 @@ impl Exchange<'_> {
         let visitor = Visitor {
             client: self.origin.client().address,
             trusted: self.origin.trusted,
+            secured: self.origin.peer.secured.is_some(),
             head: self.desk.incoming.data(),
             request: &self.desk.request,
             now: self.started,
@@ -316,7 +330,7 @@ impl Exchange<'_> {
             added: self.origin.added(self.front),
             bounds: self.own_bounds.as_deref().unwrap_or(&self.front.bounds),
         };
-        let attempt =
+        let mut attempt =
             Attempt { stream: self.stream, upstream, outgoing, back, started: self.asked };
         match &mut self.upload {
             None => attempt.run().await,

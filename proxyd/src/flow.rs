@@ -30,7 +30,7 @@ pub(crate) struct Wait<'a> {
 }
 
 /// A wait that has begun.
-struct Held {
+pub(crate) struct Held {
     since: Instant,
     /// The pace has been judged up to here.
     judged: Instant,
@@ -38,7 +38,7 @@ struct Held {
 
 impl Wait<'_> {
     /// Ready when there has been enough of waiting.
-    fn poll(&mut self, held: &mut Option<Held>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, held: &mut Option<Held>, cx: &mut Context<'_>) -> Poll<()> {
         let Wait { timer, time, pace } = self;
         let held = held.get_or_insert_with(|| {
             let now = Instant::now();
@@ -59,7 +59,7 @@ impl Wait<'_> {
     }
 
     /// Counts in what has moved, perhaps after a wait.
-    fn over(&mut self, held: Option<Held>, moved: usize) -> Result<(), Stop> {
+    pub(crate) fn over(&mut self, held: Option<Held>, moved: usize) -> Result<(), Stop> {
         self.pace.moved(moved);
         match held {
             Some(held) if !self.pace.waited(held.judged.elapsed()) => Err(Stop::TimedOut),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::front::Front;
 use crate::h1::field::{Field, Role};
 use crate::h1::request::RequestHead;
-use crate::origin::{Origin, is_for, push_field};
+use crate::origin::{Origin, Peer, is_for, push_field};
 
 /// Writes the last fields of a request's head.
 pub(crate) fn write(
@@ -20,9 +20,15 @@ pub(crate) fn write(
     if front.plain {
         out.extend_from_slice(b"X-Forwarded-For: ");
         out.extend_from_slice(peer);
-        out.extend_from_slice(b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
+        out.extend_from_slice(match &origin.peer.secured {
+            None => b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: " as &[u8],
+            Some(_) => b"\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: ",
+        });
         out.extend_from_slice(host);
         out.extend_from_slice(b"\r\n");
+        if let Some(secured) = &origin.peer.secured {
+            out.extend_from_slice(&secured.client);
+        }
         return;
     }
     // From others nothing is kept.
@@ -32,26 +38,35 @@ pub(crate) fn write(
     out.extend_from_slice(peer);
     out.extend_from_slice(b"\r\n");
     let keeps = |suffix: &[u8]| kept(head, fields).any(|field| is_suffix(head, field, suffix));
+    let client = origin.peer.secured.as_ref().map_or(&b""[..], |secured| &secured.client);
     for field in kept(head, fields) {
+        if !client.is_empty() && is_suffix(head, field, b"client-cert") {
+            continue;
+        }
         out.extend_from_slice(field.name.of(head));
         out.extend_from_slice(b": ");
         out.extend_from_slice(field.value.of(head));
         out.extend_from_slice(b"\r\n");
     }
     if !keeps(b"proto") {
-        push_field(out, "X-Forwarded-Proto", &[b"http"]);
+        push_field(out, "X-Forwarded-Proto", &[origin.peer.scheme().as_bytes()]);
     }
     if !keeps(b"host") {
         push_field(out, "X-Forwarded-Host", &[host]);
     }
+    out.extend_from_slice(client);
     if front.wire.real_ip {
         push_field(out, "X-Real-IP", &[origin.client().text.as_bytes()]);
     }
     if front.wire.forwarded {
-        write_forwarded(head, fields, origin.peer.address, host, out);
+        write_forwarded(head, fields, origin.peer, host, out);
     }
     if let Some(via) = &front.wire.via {
-        let version: &[u8] = if request.is_11 { b"1.1 " } else { b"1.0 " };
+        let version: &[u8] = match (request.is_translated, request.is_11) {
+            (true, _) => b"2.0 ",
+            (false, true) => b"1.1 ",
+            (false, false) => b"1.0 ",
+        };
         push_field(out, "Via", &[version, via.as_bytes()]);
     }
     if let Some(name) = &front.wire.request_id {
@@ -60,13 +75,13 @@ pub(crate) fn write(
 }
 
 /// RFC 7239: behind what trusted proxies say, who the peer is and what it asked for.
-fn write_forwarded(head: &[u8], fields: &[Field], peer: IpAddr, host: &[u8], out: &mut Vec<u8>) {
+fn write_forwarded(head: &[u8], fields: &[Field], peer: &Peer, host: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"Forwarded: ");
     let before = |field: &&Field| {
         field.role == Role::Forwarded && field.name.of(head).eq_ignore_ascii_case(b"forwarded")
     };
     push_list(fields.iter().filter(before), head, out);
-    let node = match peer {
+    let node = match peer.address {
         IpAddr::V4(address) => format!("for={address}"),
         IpAddr::V6(address) => format!("for=\"[{address}]\""),
     };
@@ -74,7 +89,9 @@ fn write_forwarded(head: &[u8], fields: &[Field], peer: IpAddr, host: &[u8], out
     // A host that was understood has no byte that would end a quoted string.
     out.extend_from_slice(b";host=\"");
     out.extend_from_slice(host);
-    out.extend_from_slice(b"\";proto=http\r\n");
+    out.extend_from_slice(b"\";proto=");
+    out.extend_from_slice(peer.scheme().as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The values of fields as the beginning of a list that goes on.
@@ -103,7 +120,6 @@ fn is_suffix(head: &[u8], field: &Field, suffix: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::origin::Peer;
     use crate::request_id::Ids;
 
     fn told(front: &str, peer: &str, fields: &str) -> String {

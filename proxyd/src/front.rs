@@ -119,7 +119,7 @@ impl Front {
             head_time: time("head_ms", wire.head_ms)?.unwrap_or(defaults.head_time),
             idle_time: time("idle_ms", wire.idle_ms)?.unwrap_or(defaults.idle_time),
             bounds: bounds(&wire, defaults.bounds)?,
-            wire,
+            wire: streams(wire)?,
         })
     }
 
@@ -132,6 +132,13 @@ impl Front {
     pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
         !self.trusted.is_empty() && self.trusted.contain(peer)
     }
+}
+
+/// What is said of HTTP/2 is used as it was put.
+fn streams(wire: wire::Front) -> Result<wire::Front, OutOfRange> {
+    let most = u64::from(limits::H2_MOST_STREAMS);
+    within("http2.streams", wire.http2.streams.map(u64::from), 1, most)?;
+    Ok(wire)
 }
 
 fn bounds(wire: &wire::Front, defaults: Bounds) -> Result<Bounds, OutOfRange> {
@@ -194,6 +201,10 @@ mod tests {
             (r#"{"head_bytes":32769}"#, "`head_bytes` is 32769: write a number from 1 to 32768"),
             (r#"{"idle_ms":0}"#, "`idle_ms` is 0"),
             (r#"{"connections":0}"#, "`connections` is 0"),
+            (
+                r#"{"http2":{"streams":1001}}"#,
+                "`http2.streams` is 1001: write a number from 1 to 1000",
+            ),
             (r#"{"limits":{"stream_idle_ms":0}}"#, "`limits.stream_idle_ms` is 0"),
         ] {
             let error = put(json).unwrap_err().to_string();

@@ -16,6 +16,7 @@ use thiserror::Error;
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     pub(crate) http: Vec<TcpListener>,
+    pub(crate) https: Vec<TcpListener>,
     pub(crate) control: Vec<UnixListener>,
     pub(crate) monitors: Vec<TcpListener>,
 }
@@ -31,8 +32,8 @@ pub(crate) enum CannotInherit {
     )]
     NotASocket { fd: i32, name: String, source: io::Error },
     #[error(
-        "descriptor {fd} is named `{name}`: proxyd knows `http` and `monitor` (TCP listeners) and \
-         `control` (a unix listener); name it so in LISTEN_FDNAMES"
+        "descriptor {fd} is named `{name}`: proxyd knows `http`, `https` and `monitor` (TCP listeners) \
+         and `control` (a unix listener); name it so in LISTEN_FDNAMES"
     )]
     Name { fd: i32, name: String },
     #[error("descriptor {fd} is named `{name}`, but it is not a listening {wanted} socket")]
@@ -72,9 +73,10 @@ impl Inherited {
         let is_unix = family == Some(AddressFamily::Unix);
         match name.as_str() {
             "http" if listens && is_tcp => self.http.push(TcpListener::from(fd)),
+            "https" if listens && is_tcp => self.https.push(TcpListener::from(fd)),
             "control" if listens && is_unix => self.control.push(UnixListener::from(fd)),
             "monitor" if listens && is_tcp => self.monitors.push(TcpListener::from(fd)),
-            "http" | "monitor" => {
+            "http" | "https" | "monitor" => {
                 return Err(CannotInherit::Kind { fd: number, name, wanted: "TCP" });
             }
             "control" => return Err(CannotInherit::Kind { fd: number, name, wanted: "unix" }),

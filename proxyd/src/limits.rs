@@ -25,10 +25,16 @@ pub(crate) const BODY_BUFFER: usize = 256 * 1024;
 pub(crate) const COALESCE: usize = 16 * 1024;
 /// What a pipe between two sockets holds, where so much is allowed.
 pub(crate) const PIPE: usize = 1 << 20;
+/// A body of known length that has so much left goes through a pipe, too; a shorter one is copied.
+pub(crate) const PASSED: u64 = 64 * 1024;
+/// What an answer is read with at first: what follows of a large one need not be copied.
+pub(crate) const ANSWER_FIRST: usize = 64 * 1024;
 /// A tunnel that brings so much at once is a large transfer: its bytes go through a pipe from then on.
 pub(crate) const BULK: usize = 64 * 1024;
 /// And one that brings less than that at once is none any more.
 pub(crate) const BULK_END: usize = 4 * 1024;
+/// Pipes of a worker: whoever finds none copies.
+pub(crate) const PIPES: usize = 64;
 /// Pipes that a worker keeps for reuse; more are closed.
 pub(crate) const SPARE_PIPES: usize = 8;
 /// Buffers of each kind that a worker keeps for reuse; more are freed.
@@ -153,3 +159,51 @@ pub(crate) const SNAPSHOT_DELAY: Duration = Duration::from_millis(50);
 pub(crate) const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
 /// Mistakes that are told of one config file: more are not looked for.
 pub(crate) const MISTAKES: usize = 100;
+
+/// From the first byte of a connection on a TLS listener to the end of its handshake: more is its end.
+pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// Bytes of a handshake that are not whole messages yet: more is its end.
+pub(crate) const HANDSHAKE: usize = 64 * 1024;
+/// What is read of a TLS connection at a time.
+pub(crate) const TLS_READ: usize = 64 * 1024;
+/// What is sealed and written to it at a time.
+pub(crate) const TLS_WRITE: usize = 128 * 1024;
+/// Chain, key, or certificates of those who vouch for clients, in a file: more is refused.
+pub(crate) const PEM: usize = 1024 * 1024;
+/// Files of certificates are read once nothing has moved beside them for so long.
+pub(crate) const CERTIFICATE_CALM: Duration = Duration::from_millis(200);
+/// Until folders of certificates that are not there are looked for again.
+pub(crate) const CERTIFICATE_RETRY: Duration = Duration::from_secs(5);
+/// How long tickets are sealed with one key; they are taken for at most twice as long.
+pub(crate) const TICKET_PERIOD: Duration = Duration::from_hours(12);
+/// The oldest secret that keys of tickets may be made from: an older one is 400 on the control API.
+pub(crate) const TICKET_SECRET_AGE: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// Streams of one HTTP/2 connection at a time, unless a setting says otherwise: more are refused.
+pub(crate) const H2_STREAMS: u32 = 100;
+/// The highest that this setting may be: more is refused on the control API.
+pub(crate) const H2_MOST_STREAMS: u32 = 1_000;
+/// The head of a stream as its fields are counted there, which is more than its bytes: up to this it is
+/// held to `HEAD`, beyond it is 431 without a line in the log, and at four times of it the connection ends.
+/// With it come the frames that one head may be in: a few more end the connection.
+pub(crate) const H2_HEAD: u32 = 48 * 1024;
+/// Bytes of a request's body that are held for who takes them, and of all bodies of one connection: no
+/// more is granted. Of data in frames so small that they cost more than they hold, half as much ends the
+/// connection.
+pub(crate) const H2_STREAM_WINDOW: u32 = 256 * 1024;
+pub(crate) const H2_WINDOW: u32 = 1024 * 1024;
+/// Bytes of an answer that wait for their turn on the connection: more are not taken from the target.
+pub(crate) const H2_SEND_BUFFER: usize = 64 * 1024;
+/// Streams that we have reset and whose last frames may still come: older ones are forgotten.
+pub(crate) const H2_RESET_STREAMS: usize = 50;
+/// Streams of a connection that the client has us reset, by what it does wrong: more end it.
+pub(crate) const H2_MADE_RESETS: usize = 128;
+/// Frames of a connection that bring no request nearer, at once and a second: more end it. A request
+/// that is cancelled counts as four.
+pub(crate) const H2_PATIENCE: u32 = 1_000;
+pub(crate) const H2_PATIENCE_RATE: u32 = 100;
+/// Bytes that a client takes and that are worth one such frame more.
+pub(crate) const H2_BYTES_A_FRAME: u32 = 512;
+/// Requests on one connection to a target that speaks HTTP/2, if it takes as many: for more there is
+/// another connection.
+pub(crate) const H2_TRUNK_STREAMS: usize = 100;

@@ -12,12 +12,15 @@ use crate::h1::field::{Field, Role, alike};
 use crate::h1::request::RequestHead;
 use crate::h1::syntax;
 use crate::request_id::{Ids, is_fit};
+use crate::tls::Secured;
 
 /// Somebody with an address, and how it is written.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
     pub(crate) text: Box<str>,
+    /// What is known of its connection, where that is TLS.
+    pub(crate) secured: Option<Box<Secured>>,
 }
 
 impl Peer {
@@ -28,7 +31,19 @@ impl Peer {
             IpAddr::V4(address) => written(address),
             IpAddr::V6(address) => address.to_string(),
         };
-        Peer { address, text: text.into_boxed_str() }
+        Peer { address, text: text.into_boxed_str(), secured: None }
+    }
+}
+
+impl Peer {
+    /// How it speaks.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.secured.is_some() { "https" } else { "http" }
+    }
+
+    /// The field that its answers get, with its CR LF.
+    fn hsts(&self) -> &[u8] {
+        self.secured.as_ref().map_or(b"", |secured| &secured.hsts)
     }
 }
 
@@ -70,6 +85,8 @@ pub(crate) struct Added<'a> {
     pub(crate) lines: &'a [u8],
     /// The field that is not passed on because it is among them.
     pub(crate) replaced: Option<&'a str>,
+    /// Strict-Transport-Security is among them, too.
+    pub(crate) has_hsts: bool,
 }
 
 impl<'a> Origin<'a> {
@@ -88,6 +105,7 @@ impl<'a> Origin<'a> {
     ) -> Origin<'a> {
         let trusted = front.trusts(peer.address);
         let mut more = More::default();
+        more.lines.extend_from_slice(peer.hsts());
         if trusted {
             let client = client_before(front, head, &request.fields);
             more.told = client.filter(|client| *client != peer.address).map(Peer::new);
@@ -116,8 +134,10 @@ impl<'a> Origin<'a> {
     }
 
     pub(crate) fn added<'b>(&'b self, front: &'b Front) -> Added<'b> {
-        let Some(more) = &self.more else { return Added { lines: b"", replaced: None } };
-        Added { lines: &more.lines, replaced: front.wire.request_id.as_deref() }
+        let hsts = self.peer.hsts();
+        let has_hsts = !hsts.is_empty();
+        let Some(more) = &self.more else { return Added { lines: hsts, replaced: None, has_hsts } };
+        Added { lines: &more.lines, replaced: front.wire.request_id.as_deref(), has_hsts }
     }
 }
 

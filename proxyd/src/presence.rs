@@ -29,6 +29,9 @@ impl<'a> Presence<'a> {
 
     /// Ready when the client has gone.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Socket::Strand(strand) = self.stream {
+            return strand.poll_gone(cx);
+        }
         if self.end.is_none() {
             // What can be had without memory: nothing came, neither bytes nor the end.
             let _ = ready!(self.stream.poll_readable(cx));

@@ -99,6 +99,8 @@ impl Refusal {
                 | Malformed::HostMissing
                 | Malformed::HostRepeated
                 | Malformed::Host
+                | Malformed::Authority
+                | Malformed::ConnectionField
                 | Malformed::Length
                 | Malformed::LengthRepeated
                 | Malformed::LengthAndEncoding

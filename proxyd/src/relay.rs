@@ -25,6 +25,7 @@ use crate::headers;
 use crate::limits;
 use crate::origin::{Added, drop_field};
 use crate::pace::Pace;
+use crate::passage::{Crossing, Passage};
 use crate::rules::Rules;
 use crate::stream::{LongAnswer, Stream};
 use crate::timer::Timer;
@@ -104,6 +105,8 @@ impl Sent {
 pub(crate) struct Relay<'a, U, C> {
     pub(crate) upstream: &'a mut U,
     pub(crate) client: &'a mut C,
+    /// The way from one to the other that needs no copy, if there is one.
+    pub(crate) passage: Option<Passage<'a>>,
     pub(crate) buffer: &'a mut Buffer,
     pub(crate) head: &'a mut ResponseHead,
     pub(crate) reply: &'a mut Vec<u8>,
@@ -253,6 +256,9 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         pace: &mut Pace,
     ) -> Result<(), Broken> {
         let mut answer = LongAnswer::of(self.claim);
+        if let Some(crossing) = self.passage.and_then(|passage| passage.begin(body)) {
+            return self.pass_body(body, crossing, pace, &mut answer).await;
+        }
         while !body.is_done() {
             if answer.is_over() {
                 return Err(Broken::BodyCut);
@@ -262,6 +268,33 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             let spare = &self.claim.worker.spare;
             note_end(flow::take(self.upstream, self.buffer, spare, wait).await, body)?;
             self.send_body(body, chunked, trailers, pace).await?;
+        }
+        Ok(())
+    }
+
+    /// The same without copying it.
+    async fn pass_body(
+        &mut self,
+        body: &mut Body,
+        mut crossing: Crossing<'_>,
+        pace: &mut Pace,
+        answer: &mut LongAnswer<'_>,
+    ) -> Result<(), Broken> {
+        self.claim.worker.spare.lend(self.buffer);
+        while !body.is_done() {
+            if answer.is_over() {
+                return Err(Broken::BodyCut);
+            }
+            let time = self.bounds.answer_gap;
+            let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
+            let taken = crossing.take(body.left(), wait).await;
+            note_end(taken, body)?;
+            let count = taken.unwrap_or_default();
+            let wait = Wait { timer: self.timer, time: self.bounds.write, pace };
+            let given = crossing.give(wait).await;
+            self.sent.bytes.set(self.sent.bytes.get() + count as u64);
+            body.passed(count);
+            given.map_err(|_| Broken::ClientGone)?;
         }
         Ok(())
     }
@@ -335,6 +368,9 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
     fn drop_replaced(&mut self) {
         if let Some(name) = self.added.replaced {
             drop_field(name, self.buffer.data(), &mut self.head.fields);
+        }
+        if self.added.has_hsts {
+            drop_field("Strict-Transport-Security", self.buffer.data(), &mut self.head.fields);
         }
     }
 

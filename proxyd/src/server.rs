@@ -25,16 +25,18 @@ use tokio::sync::watch;
 
 use crate::access_log::{LogWriter, Reopener};
 use crate::cli::Cli;
-use crate::control;
+use crate::control::{self, Monitor};
 use crate::crowd::Crowd;
 use crate::inherited::{CannotInherit, Inherited};
 use crate::limits;
-use crate::listener;
+use crate::listener::{self, Listener};
 use crate::readiness;
 use crate::registry::Registry;
 use crate::say::say;
 use crate::snapshot::Snapshot;
 use crate::source::Source;
+use crate::teller;
+use crate::tls::{self, Scheme};
 use crate::worker::{self, Phase, Worker};
 
 /// Why proxyd does not serve.
@@ -42,8 +44,8 @@ use crate::worker::{self, Phase, Worker};
 pub enum CannotServe {
     /// Nobody could ever connect.
     #[error(
-        "there is nothing to listen on: pass a TCP listener named `http` through LISTEN_FDS, \
-         as init does, or use --listen ADDR:PORT"
+        "there is nothing to listen on: pass a TCP listener named `http` or `https` through LISTEN_FDS, \
+         as init does, or use --listen or --listen-tls ADDR:PORT"
     )]
     NoListener,
     /// Nobody could ever tell it a route.
@@ -161,24 +163,29 @@ enum Event {
 pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     // Before anything else is opened: the passed descriptors are taken by number.
     let mut inherited = Inherited::take()?;
-    for address in cli.listen {
-        let listener =
-            listener::bind(address).map_err(|source| CannotServe::Listen { address, source })?;
-        inherited.http.push(listener);
+    for (addresses, listeners) in
+        [(cli.listen, &mut inherited.http), (cli.listen_tls, &mut inherited.https)]
+    {
+        for address in addresses {
+            let listener = listener::bind(address);
+            listeners.push(listener.map_err(|source| CannotServe::Listen { address, source })?);
+        }
     }
-    for address in cli.monitor {
-        let listener = TcpListener::bind(address)
-            .map_err(|source| CannotServe::Monitor { address, source })?;
-        inherited.monitors.push(listener);
-    }
+    let bound = cli.monitor.into_iter().map(|address| {
+        TcpListener::bind(address).map_err(|source| CannotServe::Monitor { address, source })
+    });
+    let own_monitors: Vec<TcpListener> = bound.collect::<Result<_, _>>()?;
     let socket = cli.control;
     if let Some(path) = &socket {
         let listener = control::bind(path)
             .map_err(|source| CannotServe::Control { path: path.clone(), source })?;
         inherited.control.push(listener);
     }
-    let Inherited { http, control, monitors } = inherited;
-    if http.is_empty() {
+    let Inherited { http, https, control, monitors } = inherited;
+    let monitors =
+        own_monitors.into_iter().map(Monitor::own).chain(monitors.into_iter().map(Monitor::passed));
+    let monitors: Vec<Monitor> = monitors.collect();
+    if http.is_empty() && https.is_empty() {
         return Err(CannotServe::NoListener);
     }
     if control.is_empty() && cli.config.is_none() {
@@ -199,16 +206,31 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
         source.read().map_err(|error| CannotServe::Config(error.to_string()))?;
     }
     let snapshot = cli.state.map(|path| keep_snapshot(path, &registry)).transpose()?;
+    if snapshot.as_ref().is_some_and(|snapshot| snapshot.was_open) {
+        match cli.teller {
+            Some(path) => teller::open_without(path, Arc::clone(&registry))
+                .map_err(system("start the teller's thread"))?,
+            None => registry.door.unlock(),
+        }
+    }
     let (phase, phases) = watch::channel(Phase::Serving);
     let grace = Duration::from_secs(cli.grace);
     let stream_grace = cli.stream_grace.map_or(grace, Duration::from_secs);
     let (events, coming) = channel();
     watch_signals(&events, log.reopener(), source)?;
     // Whoever reads this may send a signal.
-    announce(&http, &monitors);
-    start_workers(workers, &http, &registry, &log, (&phases, stream_grace), &events)?;
-    start_control(control, monitors, &registry)?;
-    drop((http, events));
+    announce([
+        ("listening", http.iter().collect()),
+        ("listening for TLS", https.iter().collect()),
+        ("metrics and probes are", monitors.iter().map(Monitor::listener).collect()),
+    ]);
+    let listener = |scheme| move |socket| Listener { socket, scheme };
+    let secure = https.into_iter().map(listener(Scheme::Https));
+    let public: Vec<_> = http.into_iter().map(listener(Scheme::Http)).chain(secure).collect();
+    start_workers(workers, &public, &registry, &log, (&phases, stream_grace), &events)?;
+    tls::watch_files(Arc::clone(&registry)).map_err(system("watch files"))?;
+    start_control(control, monitors, &phases, &registry)?;
+    drop((public, events));
 
     let told = wait(&coming, workers, (grace, stream_grace), |next| {
         registry.gauges.draining.store(true, Ordering::Relaxed);
@@ -234,8 +256,8 @@ fn raise_file_limit() {
 }
 
 /// Tells where it listens, for whoever asked for port 0.
-fn announce(listeners: &[TcpListener], monitors: &[TcpListener]) {
-    for (what, listeners) in [("listening", listeners), ("metrics and probes are", monitors)] {
+fn announce(all: [(&str, Vec<&TcpListener>); 3]) {
+    for (what, listeners) in all {
         for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
             say!("proxyd: {what} on {address}");
         }
@@ -295,7 +317,7 @@ fn start_reader(source: Source) -> Result<Sender<()>, CannotServe> {
 
 fn start_workers(
     count: usize,
-    listeners: &[TcpListener],
+    listeners: &[Listener],
     registry: &Arc<Registry>,
     log: &LogWriter,
     (phases, stream_grace): (&watch::Receiver<Phase>, Duration),
@@ -303,11 +325,11 @@ fn start_workers(
 ) -> Result<(), CannotServe> {
     let crowd = Arc::new(Crowd::new(count));
     for number in 0..count {
-        let duplicate = |listener: &TcpListener| {
-            listener.set_nonblocking(true)?;
-            listener.try_clone()
+        let duplicate = |listener: &Listener| {
+            listener.socket.set_nonblocking(true)?;
+            Ok(Listener { socket: listener.socket.try_clone()?, scheme: listener.scheme })
         };
-        let own: io::Result<Vec<TcpListener>> = listeners.iter().map(duplicate).collect();
+        let own: io::Result<Vec<Listener>> = listeners.iter().map(duplicate).collect();
         let own = own.map_err(system("duplicate a listener"))?;
         let (registry, end) = (Arc::clone(registry), log.end());
         let (crowd, phases) = (Arc::clone(&crowd), phases.clone());
@@ -329,14 +351,15 @@ fn start_workers(
 
 fn start_control(
     listeners: Vec<UnixListener>,
-    monitors: Vec<TcpListener>,
+    monitors: Vec<Monitor>,
+    phases: &watch::Receiver<Phase>,
     registry: &Arc<Registry>,
 ) -> Result<(), CannotServe> {
-    let registry = Arc::clone(registry);
+    let (registry, phases) = (Arc::clone(registry), phases.clone());
     thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            if let Err(error) = control::run(listeners, monitors, registry) {
+            if let Err(error) = control::run(listeners, monitors, &phases, registry) {
                 say!("proxyd: the control socket cannot be served: {error}");
             }
         })

@@ -5,6 +5,7 @@
 //! file that is none is set aside, not overwritten; one that another process has written since is that
 //! process's: it is our successor.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -23,16 +24,34 @@ use crate::config::{Config, Mistake};
 use crate::limits;
 use crate::registry::Registry;
 use crate::say::say;
+use crate::tls::Secret;
 
 /// What the file is written as. A later form has a higher number.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
     version: u32,
     generation: u64,
+    /// Whether clients were let in; version 1 did not say so.
+    #[serde(default)]
+    open: bool,
     config: wire::Config,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tickets: Option<wire::Tickets>,
+}
+
+/// What is gone on with.
+struct Resumed {
+    /// Which file it was, if it was one.
+    own: Option<Identity>,
+    /// Whether clients were let in.
+    open: bool,
+}
+
+impl Resumed {
+    const NOTHING: Resumed = Resumed { own: None, open: false };
 }
 
 /// Looked at first: a later version may have any other form.
@@ -69,19 +88,24 @@ impl Identity {
     }
 }
 
-/// Goes on with what the file says, if there is one. Returns which file that was.
-fn resume(path: &Path, registry: &Registry) -> io::Result<Option<Identity>> {
+/// Goes on with what the file says, if there is one.
+fn resume(path: &Path, registry: &Registry) -> io::Result<Resumed> {
     let own = Identity::of(path)?;
     let text = match read(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Resumed::NOTHING),
         Err(error) => return Err(error),
     };
     match understand(&text) {
-        Ok((config, generation)) => {
+        Ok(Understood { config, generation, open, tickets }) => {
             // As many objects as there are now have been there before.
-            let _ = registry.change(|state| state.resume(config, generation));
-            Ok(own)
+            let _ = registry.change(|state| {
+                if let Some(Ok(secret)) = tickets.as_ref().map(Secret::new) {
+                    state.put_tickets(secret);
+                }
+                state.resume(config, generation)
+            });
+            Ok(Resumed { own, open })
         }
         Err(unusable) => {
             let aside = beside(
@@ -97,7 +121,7 @@ fn resume(path: &Path, registry: &Registry) -> io::Result<Option<Identity>> {
                 aside.display()
             );
             fs::rename(path, aside)?;
-            Ok(None)
+            Ok(Resumed::NOTHING)
         }
     }
 }
@@ -109,7 +133,15 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn understand(text: &[u8]) -> Result<(Config, u64), Unusable> {
+#[derive(Debug)]
+struct Understood {
+    config: Config,
+    generation: u64,
+    open: bool,
+    tickets: Option<wire::Tickets>,
+}
+
+fn understand(text: &[u8]) -> Result<Understood, Unusable> {
     if text.len() > limits::CONFIG {
         return Err(Unusable::Large);
     }
@@ -117,17 +149,22 @@ fn understand(text: &[u8]) -> Result<(Config, u64), Unusable> {
     if version > VERSION {
         return Err(Unusable::Newer(version));
     }
-    let document: Document = serde_json::from_slice(text)?;
-    let mut config = Config::new(document.config).map_err(Unusable::Wrong)?;
+    let Document { generation, open, config, tickets, .. } = serde_json::from_slice(text)?;
+    let mut config = Config::new(config).map_err(Unusable::Wrong)?;
     for mistake in config.read_pages() {
         say!("proxyd: {mistake}; this error has no page for now");
     }
-    Ok((config, document.generation))
+    for mistake in config.read_certificates(&BTreeMap::new(), None) {
+        say!("proxyd: {mistake}; it is left out for now");
+    }
+    Ok(Understood { config, generation, open, tickets })
 }
 
 /// The thread that writes.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    /// Whether clients were let in by whoever has written what is gone on with.
+    pub(crate) was_open: bool,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -135,16 +172,16 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Goes on with what the file says, and begins to write changes down.
     pub(crate) fn start(path: PathBuf, registry: Arc<Registry>) -> io::Result<Snapshot> {
-        let own = resume(&path, &registry)?;
+        let Resumed { own, open: was_open } = resume(&path, &registry)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
         let changes = registry.subscribe();
-        let written = registry.generation();
+        let written = (registry.generation(), was_open || registry.door.is_open());
         let mut writer = Writer { path, own, registry, written, failing: false };
         let thread = std::thread::Builder::new()
             .name("snapshot".to_owned())
             .spawn(move || runtime.block_on(writer.run(changes, stopped)))?;
-        Ok(Snapshot { stop, thread })
+        Ok(Snapshot { was_open, stop, thread })
     }
 
     /// Returns when the last change is written.
@@ -161,8 +198,8 @@ struct Writer {
     /// What we have read or written there.
     own: Option<Identity>,
     registry: Arc<Registry>,
-    /// The generation that the file is of.
-    written: u64,
+    /// The generation that the file is of, and whether it says that clients are let in.
+    written: (u64, bool),
     /// That it cannot be written has been said.
     failing: bool,
 }
@@ -170,9 +207,11 @@ struct Writer {
 impl Writer {
     async fn run(&mut self, mut changes: watch::Receiver<u64>, mut stopped: oneshot::Receiver<()>) {
         loop {
-            let pause = if self.registry.generation() == self.written {
+            let pause = if self.registry.generation() == self.written.0 && !self.has_opened() {
+                let opens = !self.written.1;
                 tokio::select! {
                     _ = changes.changed() => limits::SNAPSHOT_DELAY,
+                    () = self.registry.door.opened(), if opens => limits::SNAPSHOT_DELAY,
                     _ = &mut stopped => break,
                 }
             } else if self.failing {
@@ -195,6 +234,11 @@ impl Writer {
         self.write();
     }
 
+    /// Whether clients are let in, and the file does not say so yet.
+    fn has_opened(&self) -> bool {
+        !self.written.1 && self.registry.door.is_open()
+    }
+
     fn fails(&mut self, failing: bool) {
         self.failing = failing;
         self.registry.gauges.snapshot_failing.store(failing, Ordering::Relaxed);
@@ -202,8 +246,12 @@ impl Writer {
 
     /// `false` if the file is another's by now.
     fn write(&mut self) -> bool {
-        let (generation, config) = self.registry.look(|state| (state.generation(), state.config()));
-        if generation == self.written {
+        let (generation, config, tickets) = self
+            .registry
+            .look(|state| (state.generation(), state.config(), state.keyring().tickets().wire()));
+        // One that leaves the door to somebody else has still been open before.
+        let open = self.written.1 || self.registry.door.is_open();
+        if (generation, open) == self.written {
             return true;
         }
         if let Ok(Some(there)) = Identity::of(&self.path)
@@ -211,7 +259,8 @@ impl Writer {
         {
             return false;
         }
-        let written = write(&self.path, &Document { version: VERSION, generation, config });
+        let document = Document { version: VERSION, generation, open, config, tickets };
+        let written = write(&self.path, &document);
         // It is there from now on, and ours, whatever becomes of its folder.
         let synced = written.and_then(|own| {
             self.own = Some(own);
@@ -219,7 +268,7 @@ impl Writer {
         });
         match synced {
             Ok(()) => {
-                self.written = generation;
+                self.written = (generation, open);
                 self.fails(false);
             }
             Err(error) if !self.failing => {
@@ -251,7 +300,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// For its owner only: hashes of passwords are in it.
+/// For its owner only: private keys and hashes of passwords are in it.
 fn write_new(path: &Path, text: &[u8]) -> io::Result<Identity> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -283,15 +332,19 @@ mod tests {
             routes: [("a.test/x".to_owned(), route)].into(),
             ..wire::Config::default()
         };
-        let document = Document { version: VERSION, generation: 7, config };
+        let document =
+            Document { version: VERSION, generation: 7, open: true, config, tickets: None };
         let text = serde_json::to_vec(&document).unwrap();
-        let (config, generation) = understand(&text).unwrap();
-        assert_eq!((config.routes.len(), generation), (1, 7));
+        let understood = understand(&text).unwrap();
+        let Understood { config, generation, open, tickets: None } = understood else { panic!() };
+        assert_eq!((config.routes.len(), generation, open), (1, 7, true));
         for end in 0..text.len() {
             assert!(matches!(understand(&text[..end]), Err(Unusable::Damaged(_))), "{end}");
         }
-        let newer = br#"{"version":2,"other":[]}"#;
-        assert!(matches!(understand(newer), Err(Unusable::Newer(2))));
+        let newer = br#"{"version":3,"other":[]}"#;
+        assert!(matches!(understand(newer), Err(Unusable::Newer(3))));
+        let older = br#"{"version":1,"generation":4,"config":{}}"#;
+        assert!(matches!(understand(older), Ok(Understood { generation: 4, open: false, .. })));
         let wrong = br#"{"version":1,"generation":1,"config":{"routes":{"a b":{"service":"s"}}}}"#;
         assert!(matches!(understand(wrong), Err(Unusable::Wrong(_))));
     }

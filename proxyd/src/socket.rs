@@ -8,6 +8,7 @@
 //! piece that the other side has read, and a proxy would be woken twice for each answer.
 
 use std::cell::RefCell;
+use std::future::pending;
 use std::io::{ErrorKind, IoSlice, Result};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -25,13 +26,19 @@ use tokio::net::TcpStream;
 use tokio::task::coop::poll_proceed;
 
 use crate::buffer::Reads;
+use crate::h2::Strand;
 use crate::pipe::Pipe;
+use crate::tls::Session;
 
 /// A connected socket. Whoever shares it reads and writes in turns: one task has it.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(Unix),
+    /// A client's, after its handshake.
+    Tls(Box<Session>),
+    /// A stream of an HTTP/2 connection.
+    Strand(Box<Strand>),
 }
 
 /// One that is waited for to be read only.
@@ -55,10 +62,13 @@ impl Socket {
     /// Reads what there is into the space that is asked for only if there may be something. A short
     /// read is the end of what there is: the next one waits without having tried.
     pub(crate) fn try_read<'b>(&self, space: impl FnOnce() -> &'b mut [u8]) -> Result<usize> {
+        if let Socket::Tls(session) = self {
+            return session.try_read(space);
+        }
         let mut short = None;
         let read = self.try_reading(|| {
             let space = space();
-            let count = recv(self.as_fd().as_raw_fd(), space, MsgFlags::empty())?;
+            let count = recv(self.fd()?.as_raw_fd(), space, MsgFlags::empty())?;
             note_short(count, space.len(), &mut short)
         });
         short.map_or(read, Ok)
@@ -72,10 +82,23 @@ impl Socket {
         take: impl Fn() -> R + Copy,
         give: impl Fn(R),
     ) -> Poll<Result<R>> {
+        if let Socket::Strand(strand) = self {
+            ready!(strand.poll_readable(cx))?;
+            let mut taken = take();
+            let mut free = ReadBuf::new(taken.buffer().space());
+            let read = strand.poll_read(cx, &mut free);
+            let count = free.filled().len();
+            if count == 0 {
+                give(taken);
+                return read.map(|read| Err(read.err().unwrap_or(ErrorKind::UnexpectedEof.into())));
+            }
+            taken.buffer().filled(count);
+            return Poll::Ready(Ok(taken));
+        }
         loop {
             let mut taken = None;
             let place = &mut taken;
-            let read = self.try_read(move || place.insert(take()).buffer().space());
+            let read = self.try_read(move || place.insert(take()).space());
             match (read, taken) {
                 (Ok(count @ 1..), Some(mut taken)) => {
                     taken.buffer().filled(count);
@@ -94,11 +117,6 @@ impl Socket {
         }
     }
 
-    /// Writes what is taken at once.
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize> {
-        self.try_writing(|| Ok(send(self.as_fd().as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?))
-    }
-
     /// Whether nothing has come, as far as the last wait for events told. Costs no system call unless
     /// there is something to tell.
     pub(crate) fn is_silent(&self) -> bool {
@@ -109,20 +127,34 @@ impl Socket {
     /// The same, asked of the kernel at this moment.
     pub(crate) fn is_silent_now(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        would_block(&recv(self.as_fd().as_raw_fd(), &mut [0], flags).map_err(Into::into))
+        let peek = |fd: BorrowedFd<'_>| Ok(recv(fd.as_raw_fd(), &mut [0], flags)?);
+        would_block(&self.fd().and_then(peek))
     }
 
     /// Says that nothing more comes.
     pub(crate) fn end(&self) -> Result<()> {
-        Ok(shutdown(self.as_fd().as_raw_fd(), Shutdown::Write)?)
+        if let Socket::Tls(session) = self {
+            return session.end();
+        }
+        if let Socket::Strand(strand) = self {
+            return strand.finish();
+        }
+        Ok(shutdown(self.fd()?.as_raw_fd(), Shutdown::Write)?)
     }
 
     /// A close from now on is a reset.
     pub(crate) fn reset(&self) {
-        if let Socket::Tcp(stream) = self {
+        match self {
             // Where it cannot be one, it is a close.
-            let _ = stream.set_zero_linger();
+            Socket::Tcp(stream) => drop(stream.set_zero_linger()),
+            Socket::Unix(_) | Socket::Strand(_) => {}
+            Socket::Tls(session) => session.reset(),
         }
+    }
+
+    /// Whether what moves through a pipe is what it carries.
+    pub(crate) fn splices(&self) -> bool {
+        matches!(self, Socket::Tcp(_) | Socket::Unix(_))
     }
 
     /// Returns once what is waited for may be so, or the socket has come to its end.
@@ -131,14 +163,27 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => drop(stream.ready(interest).await),
             Socket::Unix(unix) => drop(unix.fd.ready(interest).await),
+            Socket::Tls(session) => session.ready(interest).await,
+            // Whoever has one asks it itself.
+            Socket::Strand(_) => pending().await,
         }
     }
 
-    /// Fills an empty pipe; 0 is the end.
-    pub(crate) fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize>> {
+    /// Whether its other side has said that it has done nothing with what it was asked.
+    pub(crate) fn is_unprocessed(&self) -> bool {
+        matches!(self, Socket::Strand(strand) if strand.is_unprocessed())
+    }
+
+    /// Fills an empty pipe with at most so much; 0 is the end.
+    pub(crate) fn poll_fill(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        most: u64,
+    ) -> Poll<Result<usize>> {
         let turn = ready!(poll_proceed(cx));
         loop {
-            match self.try_reading(|| pipe.fill(self)) {
+            match self.try_reading(|| pipe.fill(&self.fd()?, most)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 result => {
                     turn.made_progress();
@@ -151,7 +196,7 @@ impl Socket {
 
     /// Empties a pipe as far as it goes.
     pub(crate) fn poll_empty(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize>> {
-        self.poll_writing(cx, 0, || pipe.empty(self))
+        self.poll_writing(cx, 0, || pipe.empty(&self.fd()?))
     }
 
     /// Ready when there may be something to read, or the end.
@@ -159,6 +204,8 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.poll_read_ready(cx),
             Socket::Unix(unix) => unix.fd.poll_read_ready(cx).map_ok(drop),
+            Socket::Tls(session) => session.poll_readable(cx),
+            Socket::Strand(strand) => strand.poll_readable(cx),
         }
     }
 
@@ -167,6 +214,9 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.try_io(Interest::READABLE, read),
             Socket::Unix(unix) => unix.fd.try_io(Interest::READABLE, |_| read()),
+            // It reads and writes by itself.
+            Socket::Tls(_) => Err(ErrorKind::Unsupported.into()),
+            Socket::Strand(_) => read(),
         }
     }
 
@@ -174,6 +224,18 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.try_io(Interest::WRITABLE, write),
             Socket::Unix(unix) => unix.try_writing(write),
+            Socket::Tls(_) => Err(ErrorKind::Unsupported.into()),
+            Socket::Strand(_) => write(),
+        }
+    }
+
+    /// A stream of an HTTP/2 connection has none.
+    pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>> {
+        match self {
+            Socket::Tcp(stream) => Ok(stream.as_fd()),
+            Socket::Unix(unix) => Ok(unix.fd.get_ref().as_fd()),
+            Socket::Tls(session) => Ok(session.as_fd()),
+            Socket::Strand(_) => Err(ErrorKind::Unsupported.into()),
         }
     }
 
@@ -196,6 +258,8 @@ impl Socket {
             ready!(match self {
                 Socket::Tcp(stream) => stream.poll_write_ready(cx),
                 Socket::Unix(unix) => unix.poll_writable(cx),
+                Socket::Tls(_) => Poll::Ready(Err(ErrorKind::Unsupported.into())),
+                Socket::Strand(_) => return Poll::Ready(Err(ErrorKind::Unsupported.into())),
             })?;
         }
     }
@@ -205,12 +269,12 @@ impl Socket {
     deprecated,
     reason = "an owned descriptor stays what it is, as its unsafe successor asks for"
 )]
-fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, interest)
 }
 
 /// Has the runtime know that after fewer bytes than could have been there are none, nor room for any.
-fn note_short(count: usize, whole: usize, short: &mut Option<usize>) -> Result<usize> {
+pub(crate) fn note_short(count: usize, whole: usize, short: &mut Option<usize>) -> Result<usize> {
     if (1..whole).contains(&count) {
         *short = Some(count);
         return Err(ErrorKind::WouldBlock.into());
@@ -240,15 +304,6 @@ impl Unix {
     }
 }
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Socket::Tcp(stream) => stream.as_fd(),
-            Socket::Unix(unix) => unix.fd.get_ref().as_fd(),
-        }
-    }
-}
-
 fn would_block(result: &Result<usize>) -> bool {
     result.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
@@ -259,6 +314,9 @@ impl AsyncRead for &Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
+        if let Socket::Strand(strand) = *self {
+            return strand.poll_read(cx, buffer);
+        }
         let turn = ready!(poll_proceed(cx));
         loop {
             match self.try_read(|| buffer.initialize_unfilled()) {
@@ -277,7 +335,12 @@ impl AsyncRead for &Socket {
 
 impl AsyncWrite for &Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let fd = self.as_fd().as_raw_fd();
+        match *self {
+            Socket::Tls(session) => return session.poll_write(cx, &[IoSlice::new(bytes)]),
+            Socket::Strand(strand) => return strand.poll_write(cx, &[IoSlice::new(bytes)]),
+            Socket::Tcp(_) | Socket::Unix(_) => {}
+        }
+        let fd = self.fd()?.as_raw_fd();
         self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, MsgFlags::MSG_NOSIGNAL)?))
     }
 
@@ -286,8 +349,13 @@ impl AsyncWrite for &Socket {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        match *self {
+            Socket::Tls(session) => return session.poll_write(cx, parts),
+            Socket::Strand(strand) => return strand.poll_write(cx, parts),
+            Socket::Tcp(_) | Socket::Unix(_) => {}
+        }
         let whole = parts.iter().map(|part| part.len()).sum();
-        self.poll_writing(cx, whole, || Ok(writev(self.as_fd(), parts)?))
+        self.poll_writing(cx, whole, || Ok(writev(self.fd()?, parts)?))
     }
 
     fn is_write_vectored(&self) -> bool {

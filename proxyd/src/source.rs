@@ -21,7 +21,7 @@ impl Source {
 
     /// Makes what the file says what is wanted. A file that is wrong changes nothing.
     pub(crate) fn read(&self) -> Result<(), CannotRead> {
-        let config = config::read(&self.path)?;
+        let config = config::read(&self.path, None)?;
         // Too many objects are a mistake that has been told by now.
         let _ = self.registry.change(|state| state.replace(config));
         Ok(())

@@ -9,6 +9,7 @@
 //! A target is chosen only while it is live. The generation grows by one with each change of what
 //! is wanted, and with nothing else: draining is not a change.
 
+mod amend;
 mod replace;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::table::{Entry, Table};
 use crate::target::{Address, Target};
+use crate::tls::{Certificate, Keyring, Secret as TicketSecret, Settings as TlsSettings};
 
 /// What a `PUT` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub(crate) struct State {
     front: Arc<Front>,
     routes: BTreeMap<Key, Arc<Route>>,
     services: BTreeMap<Name, Wanted>,
+    keyring: Keyring,
     /// Retired, and perhaps still in use.
     draining: Vec<(Name, Name, Placed)>,
     /// Where requests may wait for services that are gone.
@@ -137,6 +140,48 @@ impl State {
             return Put::Unchanged;
         }
         self.front = Arc::new(front);
+        self.generation += 1;
+        Put::Changed
+    }
+
+    /// What is wanted of TLS.
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    pub(crate) fn put_certificate(
+        &mut self,
+        name: &Name,
+        certificate: Arc<Certificate>,
+    ) -> Result<Put, Full> {
+        let put = match self.keyring.certificates().get(name) {
+            Some(old) if old.is_like(&certificate) => return Ok(Put::Unchanged),
+            Some(_) => Put::Changed,
+            None if self.keyring.is_full() => return Err(Full("certificates")),
+            None => Put::Created,
+        };
+        self.keyring.put(name.clone(), certificate);
+        self.generation += 1;
+        Ok(put)
+    }
+
+    /// `false` if there was none.
+    pub(crate) fn delete_certificate(&mut self, name: &Name) -> bool {
+        let deleted = self.keyring.delete(name);
+        self.generation += u64::from(deleted);
+        deleted
+    }
+
+    /// All workers have the same keys, and all of them from now on.
+    pub(crate) fn put_tickets(&mut self, secret: TicketSecret) {
+        self.generation += u64::from(self.keyring.tickets().put(secret));
+    }
+
+    pub(crate) fn put_tls(&mut self, settings: TlsSettings) -> Put {
+        if self.keyring.settings.are_like(&settings) {
+            return Put::Unchanged;
+        }
+        self.keyring.put_settings(settings);
         self.generation += 1;
         Put::Changed
     }
@@ -384,6 +429,7 @@ impl State {
         let entries = self.routes.values().map(entry).collect();
         let mut table = Table::new(self.generation, entries, live);
         table.front = Arc::clone(&self.front);
+        table.tls = self.keyring.picture();
         table
     }
 
@@ -418,6 +464,18 @@ impl State {
             front: self.front.wire.clone(),
             routes: self.routes.values().map(|r| (r.key.to_string(), r.wire.clone())).collect(),
             services,
+            tls: self.keyring.settings.wire.clone(),
+            // Their chains are told one by one.
+            certificates: self
+                .keyring
+                .certificates()
+                .iter()
+                .map(|(name, certificate)| {
+                    let view = wire::CertificateView { chain: None, ..certificate.view() };
+                    (name.as_str().to_owned(), view)
+                })
+                .collect(),
+            tickets: self.keyring.tickets().name(),
         }
     }
 }

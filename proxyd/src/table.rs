@@ -10,6 +10,7 @@ use crate::front::Front;
 use crate::path;
 use crate::route::Route;
 use crate::service::Service;
+use crate::tls::Tls;
 
 /// A route, and the service that it names if there is one.
 #[derive(Clone, Debug)]
@@ -40,6 +41,7 @@ pub(crate) enum NotFound {
 pub(crate) struct Table {
     pub(crate) generation: u64,
     pub(crate) front: Arc<Front>,
+    pub(crate) tls: Arc<Tls>,
     /// By host; those of a host are neighbours, each before those that its prefix begins.
     entries: Vec<Entry>,
     sites: HashMap<Box<[u8]>, Site, RandomState>,
@@ -60,7 +62,7 @@ impl Table {
             site.reads_paths |= key.prefix != "/" || entry.route.rewrites();
         }
         let has_wildcards = sites.keys().any(|host| host.starts_with(b"*"));
-        Table { generation, front: Arc::default(), entries, sites, has_wildcards, live }
+        Table { generation, entries, sites, has_wildcards, live, ..Table::default() }
     }
 
     /// Which entry is for a request: of the most particular host the longest prefix.

@@ -200,6 +200,7 @@ impl Way {
                 return Poll::Ready(Ok(()));
             }
             ready!(self.poll_fill(cx, &mut from, spare))?;
+            self.is_bulk &= from.splices() && to.splices();
         }
     }
 
@@ -214,10 +215,10 @@ impl Way {
             if self.pipe.is_none() {
                 ready!(from.poll_readable(cx))?;
                 self.release(spare);
-                self.pipe = spare.pipe();
+                self.pipe = spare.pipes.take();
             }
             if let Some(pipe) = &mut self.pipe {
-                let Poll::Ready(filled) = from.poll_fill(cx, pipe) else {
+                let Poll::Ready(filled) = from.poll_fill(cx, pipe, u64::MAX) else {
                     self.release(spare);
                     return Poll::Pending;
                 };
@@ -228,7 +229,7 @@ impl Way {
             }
         }
         if let Some(pipe) = self.pipe.take() {
-            spare.put_pipe(pipe);
+            spare.pipes.put(pipe);
         }
         if self.buffer.is_none() {
             ready!(from.poll_readable(cx))?;
@@ -267,7 +268,7 @@ impl Way {
             spare.put_large(buffer);
         }
         if let Some(pipe) = self.pipe.take() {
-            spare.put_pipe(pipe);
+            spare.pipes.put(pipe);
         }
     }
 }

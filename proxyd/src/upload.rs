@@ -13,6 +13,7 @@ use crate::h1::malformed::Malformed;
 use crate::h1::trailer::Passing;
 use crate::headers;
 use crate::pace::Pace;
+use crate::passage::{Crossing, Passage};
 use crate::timer::Timer;
 
 /// Why a body did not get through.
@@ -85,11 +86,16 @@ impl Upload {
         client: &mut C,
         upstream: &mut U,
         spare: &Spare,
+        passage: Option<Passage<'_>>,
     ) -> Result<(), Lost>
     where
         C: AsyncRead + Unpin,
         U: AsyncWrite + Unpin,
     {
+        if let Some(crossing) = passage.and_then(|passage| passage.begin(&self.body)) {
+            spare.lend(&mut self.buffer);
+            return self.pass(crossing).await;
+        }
         while !self.body.is_done() {
             let wait = Wait { timer: &mut self.timer, time: self.gap, pace: &mut self.pace };
             match flow::take(client, &mut self.buffer, spare, wait).await {
@@ -115,6 +121,23 @@ impl Upload {
             let sent = flow::give(upstream, &mut parts, wait).await;
             self.buffer.consume(step.consumed);
             sent.map_err(|_| Lost::Upstream)?;
+        }
+        Ok(())
+    }
+
+    /// The same without copying it. How large it is was known beforehand.
+    async fn pass(&mut self, mut crossing: Crossing<'_>) -> Result<(), Lost> {
+        while !self.body.is_done() {
+            let wait = Wait { timer: &mut self.timer, time: self.gap, pace: &mut self.pace };
+            let count = match crossing.take(self.body.left(), wait).await {
+                Ok(0) | Err(Stop::Failed) => return Err(Lost::ClientGone),
+                Err(Stop::TimedOut) => return Err(Lost::ClientSlow),
+                Ok(count) => count,
+            };
+            let wait = Wait { timer: &mut self.timer, time: self.write, pace: &mut Pace::any() };
+            let given = crossing.give(wait).await;
+            self.body.passed(count);
+            given.map_err(|_| Lost::Upstream)?;
         }
         Ok(())
     }

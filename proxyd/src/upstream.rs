@@ -16,10 +16,16 @@ use crate::target::Address;
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) socket: Socket,
-    _place: Place,
+    /// `None`: it shares a connection that has one.
+    _place: Option<Place>,
 }
 
 impl Upstream {
+    /// One that is part of another.
+    pub(crate) fn on(socket: Socket) -> Upstream {
+        Upstream { socket, _place: None }
+    }
+
     pub(crate) async fn connect(
         address: &Address,
         within: Duration,
@@ -37,7 +43,7 @@ impl Upstream {
         };
         let connected = timeout(within, connect).await;
         let socket = connected.map_err(|_| Error::from(ErrorKind::TimedOut))??;
-        Ok(Upstream { socket, _place: place })
+        Ok(Upstream { socket, _place: Some(place) })
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::TcpListener;
 use std::ops::Deref;
 use std::pin::pin;
 use std::rc::Rc;
@@ -21,10 +20,11 @@ use crate::buffer::Spare;
 use crate::crowd::Crowd;
 use crate::front::Front;
 use crate::gauges::Client;
+use crate::h2::Trunks;
 use crate::health::Sight;
 use crate::host::Host;
 use crate::limits;
-use crate::listener;
+use crate::listener::{self, Listener};
 use crate::meter::Meter;
 use crate::pool::Pool;
 use crate::registry::Registry;
@@ -34,6 +34,7 @@ use crate::rules::Rules;
 use crate::service::{Asker, Service, Unclaimed};
 use crate::table::{Entry, NotFound, Table};
 use crate::target::Target;
+use crate::tls::{Scratch, Tls};
 
 /// What the connections of one worker share.
 #[derive(Debug)]
@@ -43,7 +44,10 @@ pub(crate) struct Worker {
     table: RefCell<Rc<Picture>>,
     front: RefCell<Fronted>,
     pub(crate) pool: Pool,
+    pub(crate) trunks: Trunks,
     pub(crate) spare: Spare,
+    /// What TLS connections work in.
+    pub(crate) scratch: Rc<Scratch>,
     pub(crate) log: AccessLog,
     /// No new connections, and each answer is a connection's last.
     pub(crate) draining: Cell<bool>,
@@ -80,7 +84,9 @@ impl Worker {
             table: RefCell::new(Rc::new(Picture(table))),
             registry,
             pool: Pool::default(),
-            spare: Spare::default(),
+            trunks: Trunks::default(),
+            spare: Spare::new(&crowd),
+            scratch: Rc::default(),
             log,
             draining: Cell::new(false),
             drain: Notify::new(),
@@ -105,6 +111,15 @@ impl Worker {
     pub(crate) fn count(&self, meter: Option<&Arc<Meter>>, line: &Line<'_>) {
         let meter = meter.map_or(&self.registry.unrouted, Arc::as_ref);
         meter.count(self.number, line.status, line.bytes, line.took);
+    }
+
+    /// How handshakes are made, as of now.
+    pub(crate) fn tls(&self) -> Arc<Tls> {
+        let mut table = self.table.borrow_mut();
+        if table.0.generation != self.registry.generation() {
+            *table = self.picture(self.registry.table());
+        }
+        Arc::clone(&table.0.tls)
     }
 
     /// What is to become of a request, as of now.
@@ -169,6 +184,15 @@ impl Worker {
         Some(Admission { worker: Rc::clone(self) })
     }
 
+    /// Closes what can be spared of descriptors, idle connections to targets and idle pipes; whether there
+    /// was any.
+    pub(crate) fn make_room(&self) -> bool {
+        let pipes = self.spare.pipes.clear();
+        let lines = !self.pool.is_empty();
+        self.pool.clear();
+        pipes || lines
+    }
+
     /// Whether there is no target that a request could go to.
     pub(crate) fn has_no_target(&self) -> bool {
         self.registry.table().live.is_empty()
@@ -214,6 +238,7 @@ impl Worker {
     fn refresh(&self) {
         let table = self.registry.table();
         self.pool.keep(|number| table.live.contains(&number));
+        self.trunks.keep(|number| table.live.contains(&number));
         let generation = table.generation;
         *self.table.borrow_mut() = self.picture(table);
         self.registry.saw(self.number, generation);
@@ -362,7 +387,7 @@ pub(crate) enum Phase {
 /// Serves until it drains and the last connection is gone. `accepts` is told once it does.
 pub(crate) fn run(
     worker: Worker,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     mut phase: watch::Receiver<Phase>,
     accepts: impl FnOnce(),
 ) -> io::Result<()> {
@@ -422,6 +447,7 @@ pub(crate) fn run(
             }
         }
         worker.pool.clear();
+        worker.trunks.keep(|_| false);
         worker.registry.saw(worker.number, u64::MAX);
         worker.log.flush();
     });

@@ -80,7 +80,9 @@ impl Site {
         words.extend(["--init".to_owned(), init.api().to_string()]);
         let (exec, args) = words.split_first().expect("a program");
         let restart = json!({"policy": "always", "delay_ms": 1, "factor": 1.0});
-        let spec = json!({"exec": exec, "args": args, "restart": restart});
+        // Whoever stops the job wants to see what goes on without it.
+        let stop = json!({"signal": "KILL"});
+        let spec = json!({"exec": exec, "args": args, "restart": restart, "stop": stop});
         let begun = Instant::now();
         init.launch_job(name, &spec);
         let words = Vec::new();

@@ -25,6 +25,14 @@ impl Answer {
         Some(Self { status, head: head.to_owned(), body: body.to_owned() })
     }
 
+    /// Whether all of the body is among these bytes of it that it promises. A connection that is reset ends as one that
+    /// is closed does, wherever it is.
+    fn is_whole(&self, bytes: &[u8]) -> bool {
+        let promised = self.header("content-length").and_then(|text| text.parse::<usize>().ok());
+        let there = bytes.len().saturating_sub(self.head.len() + "\r\n\r\n".len());
+        promised.is_none_or(|length| length == there)
+    }
+
     /// The body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
@@ -66,9 +74,17 @@ pub fn request(to: SocketAddr, method: &str, path: &str, headers: &str, body: &s
         "{method} {path} HTTP/1.1\r\n{host}Connection: close\r\n{headers}{length}\r\n{body}"
     );
     let bytes = raw(to, text.as_bytes()).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
-    Answer::parse(&bytes).unwrap_or_else(|| {
-        panic!("{method} {path}: no answer in {:?}", String::from_utf8_lossy(&bytes))
+    let answer = Answer::parse(&bytes).filter(|answer| method == "HEAD" || answer.is_whole(&bytes));
+    answer.unwrap_or_else(|| {
+        panic!("{method} {path}: no whole answer in {:?}", String::from_utf8_lossy(&bytes))
     })
+}
+
+/// The same of a `GET` over a way on which answers get lost; `None` for one that has not come, or not whole.
+pub fn try_get(to: SocketAddr, path: &str) -> Option<Answer> {
+    let text = format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
+    let bytes = raw(to, text.as_bytes()).ok()?;
+    Answer::parse(&bytes).filter(|answer| answer.is_whole(&bytes))
 }
 
 /// A connection that is kept.

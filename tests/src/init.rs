@@ -90,6 +90,11 @@ impl Init {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
+    /// The lines of init's log that nobody has asked for yet.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.lock().expect("no test shares a log").try_iter().collect()
+    }
+
     /// The next line of init's log that holds `text`.
     #[track_caller]
     pub fn log_line(&self, text: &str) -> String {

@@ -9,6 +9,7 @@ pub mod lenient;
 mod mutation;
 mod peer;
 mod process;
+mod secure;
 pub mod strict;
 pub mod strict_answer;
 pub mod vectors;
@@ -20,6 +21,7 @@ pub use judge::judge;
 pub use mutation::Mutations;
 pub use peer::Peer;
 pub use process::{Proxyd, binary};
+pub use secure::{Authority, Pair, SecureClient, Trust, alert};
 
 use std::time::{Duration, Instant};
 

@@ -7,8 +7,14 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What `look` finds, as soon as it finds it.
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let by = Instant::now() + PATIENCE;
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_for(PATIENCE, what, look)
+}
+
+/// The same for what may take longer, as an emulated machine beside other work.
+#[track_caller]
+pub fn until_for<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let by = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
             return found;

@@ -4,8 +4,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
 use jobinit_tests::bootctl::Site;
 use jobinit_tests::tools::present;
@@ -13,6 +11,7 @@ use jobinit_tests::wait;
 use serde_json::Value;
 
 use crate::bootctl_apps::{answers, kill};
+use crate::bootctl_roll::under_load;
 
 const NODE: &str = "
 const server = require('http').createServer((request, response) => {
@@ -196,31 +195,15 @@ fn place_a_change_of_place_is_rolled_without_a_failed_request() {
         let health = "[health]\nhttp = \"/healthz\"\n";
         sickens(&format!("instances = 2\nsocket = \"{socket}\"\n{health}"))
     };
-    let site = Site::boot(&[("a.test.toml", &file("port"))]);
-    site.wait_for("a.test", "running");
-    let (over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let failed = thread::scope(|scope| {
-        let load = || {
-            let mut bad = Vec::new();
-            while !over.load(Ordering::Relaxed) {
-                let answer = site.get("a.test", "/");
-                asked.fetch_add(1, Ordering::Relaxed);
-                if answer.status != 200 {
-                    bad.push(answer);
-                }
-            }
-            bad
-        };
-        let loads = [scope.spawn(load), scope.spawn(load)];
+    let site = Site::boot(&[("a.toml", &file("port"))]);
+    site.wait_for("a", "running");
+    let asked = under_load(&site, "/", 2, || {
         for socket in ["unix", "fd", "unix", "port"] {
-            site.write("a.test.toml", &file(socket));
+            site.write("a.toml", &file(socket));
             site.done(&["reload"]);
         }
-        over.store(true, Ordering::Relaxed);
-        loads.into_iter().flat_map(|load| load.join().expect("no panic")).collect::<Vec<_>>()
     });
-    assert!(failed.is_empty(), "{failed:?}");
-    assert!(asked.load(Ordering::Relaxed) > 10);
+    assert!(asked > 10);
 }
 
 #[test]

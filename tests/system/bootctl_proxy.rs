@@ -259,3 +259,41 @@ fn a_program_that_is_no_proxy_is_said_to_be_none() {
     site.done(&["reload"]);
     wait::until("only the good one to be left", || (site.proxy_jobs().len() == 1).then_some(()));
 }
+
+#[test]
+fn p01_a_proxy_that_dies_while_bootctl_is_down_serves_what_it_was_told() {
+    let site = Site::boot_as_job("supervisor", &[("a.toml", &answers(2, ""))], "");
+    site.wait_for("a", "running");
+    let snapshot = site.folder().join("run/proxyd.state/snapshot.json");
+    wait::until("the snapshot", || {
+        let text = fs::read(&snapshot).ok()?;
+        let noted: serde_json::Value = serde_json::from_slice(&text).expect("it is whole");
+        let targets = noted["config"]["services"]["a"]["targets"].as_object()?.len();
+        (noted["open"] == true && targets == 2).then_some(())
+    });
+    let apps = site.pids("a");
+    assert!(site.init.put("/job/supervisor/stop").status < 300);
+    for _ in 0..3 {
+        kill(proxy_pid_of(&site, "proxyd"));
+        assert_eq!(site.get("a", "/").status, 200, "whoever comes meanwhile is served");
+    }
+    assert!(site.init.put("/job/supervisor/start").status < 300);
+    wait_for_bootctl(&site);
+    site.wait_for("a", "running");
+    assert_eq!(site.pids("a"), apps);
+    // While bootctl is there, it is the one who lets clients in.
+    site.done(&["scale", "a", "1"]);
+    kill(proxy_pid_of(&site, "proxyd"));
+    assert_eq!(site.get("a", "/").status, 200);
+    wait::until("one target", || {
+        let state = site.proxy_state_of("proxyd")?;
+        (state.serving && state.services.get("a")?.targets.len() == 1).then_some(())
+    });
+    site.done(&["restart", "proxyd"]);
+    only(&site, "proxyd.2");
+    assert!(!snapshot.exists(), "a generation that is gone leaves nothing");
+}
+
+fn proxy_pid_of(site: &Site, job: &str) -> u64 {
+    wait::until("the proxy to run", || site.init.job(job)["pid"].as_u64())
+}

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use jobinit_tests::bootctl::Site;
 use jobinit_tests::http;
+use jobinit_tests::proxyd::Client;
 use jobinit_tests::wait;
 
 use crate::bootctl_apps::{answers, kill};
@@ -180,7 +181,7 @@ fn o20_the_access_log_and_the_monitor_are_where_the_file_says() {
         "[proxy]\naccess_log = \"{}\"\naccess_log_format = \"json\"\nmonitor = \"{monitor}\"\n",
         log.display()
     );
-    let site = Site::boot_with(&[("a.toml", &answers(1, ""))], &table);
+    let site = Site::boot_with(&[("a.toml", &answers(1, "[env]\nSLOW_MS = \"20000\"\n"))], &table);
     site.wait_for("a", "running");
     assert_eq!(site.get("a", "/seen").status, 200);
     let line = wait::until("the line to be written", || {
@@ -190,11 +191,41 @@ fn o20_the_access_log_and_the_monitor_are_where_the_file_says() {
     assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line}");
     let metrics = http::request(monitor, "GET", "/metrics", "Host: x\r\n", "");
     assert!(metrics.body.contains("proxyd_requests_total"), "{metrics:?}");
-    site.done(&["restart", "proxyd"]);
-    // While the old one drains it answers here, too, and says that it does.
-    wait::until("only the new one to be asked", || {
-        let ready = http::request(monitor, "GET", "/ready", "Host: x\r\n", "");
-        (site.proxy_jobs() == ["proxyd.2"]).then_some(ready.status)
+    let mut busy = Client::connect(site.proxy);
+    busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait::until("the request to be in flight", || {
+        let state = site.proxy_state();
+        (state.services["a"].targets["a.1"].in_flight > 0).then_some(())
     });
-    assert_eq!(http::request(monitor, "GET", "/ready", "Host: x\r\n", "").status, 200);
+    site.done(&["restart", "proxyd"]);
+    // A request keeps the old one from ending; only the new one answers here all the same.
+    for _ in 0..20 {
+        assert_eq!(http::request(monitor, "GET", "/ready", "Host: x\r\n", "").status, 200);
+    }
+    assert_eq!(site.proxy_jobs(), ["proxyd", "proxyd.2"]);
+    drop(busy);
+}
+
+#[test]
+fn o10_the_proxy_takes_all_that_files_can_say_of_it() {
+    let table = "[proxy]\nbody_time = \"50s\"\nwrite_time = \"50s\"\nrate_time = \"50s\"\nhead_size = \"8K\"\n\
+                 head_fields = 64\nuri_size = \"1K\"\nhalf_closed = true\nlimits.rate = \"10\"\n";
+    let app = answers(
+        1,
+        "[proxy]\nmount = [\"a/old\"]\nrewrite = \"/new\"\nreplace_errors = true\nlimits.rate = \"1\"\n\
+         sticky = { cookie = \"c\", path = \"/cart\" }\npool = { idle_time = \"1s\", size = 1, requests = 2 }\n\
+         retry = { budget = 1000, budget_per_second = 0 }\n\
+         eject = { backoff = \"10ms\", max_backoff = \"1h\", panic = 100 }\n",
+    );
+    let site = Site::boot_with(&[("a.toml", &app)], table);
+    site.wait_for("a", "running");
+    site.done(&["reload"]);
+    assert_eq!(site.get("a", "/").status, 200);
+    let target = format!("/{}", "x".repeat(1500));
+    assert_eq!(site.get("a", &target).status, 414, "it is the proxy's own word");
+    let settings = &site.proxy_state().services["a"].settings;
+    assert_eq!(
+        (settings.pool.size, settings.eject.panic, settings.retry.budget_percent),
+        (1, 100, 1000)
+    );
 }

@@ -6,6 +6,10 @@ use std::process::Command;
 
 use jobinit_tests::binaries::program;
 use jobinit_tests::bootctl::{Site, said};
+use jobinit_tests::outside::Outside;
+use jobinit_tests::wait;
+
+use crate::bootctl_apps::answers;
 
 #[test]
 fn d05_the_socket_is_for_its_owner() {
@@ -49,4 +53,40 @@ fn d11_a_supervisor_that_is_not_there_has_a_code_of_its_own() {
     let said = said(command.output().expect("bootctl can be run"));
     assert_eq!(said.code, Some(3), "{said:?}");
     assert!(said.err.contains("bootctl boot"), "{said:?}");
+}
+
+/// A second bootctl in the place of the one that runs.
+fn take_over(site: &Site) -> Command {
+    let mut second = Command::new(program("bootctl"));
+    second.args(["boot", "--take-over", "--init", &site.init.api().to_string(), "--config"]);
+    second.arg(site.folder().join("conf")).arg("--run-dir").arg(site.folder().join("run"));
+    second.arg("--state-dir").arg(site.folder().join("state"));
+    second.arg("--log-dir").arg(site.folder().join("log"));
+    second.args(["--proxy-listen", &site.proxy.to_string()]);
+    second
+}
+
+#[test]
+fn d10_another_one_takes_over_where_the_config_lets_it() {
+    let site = Site::boot(&[("shop.toml", &answers(2, ""))]);
+    site.wait_for("shop", "running");
+    let (pids, proxy, before) = (site.pids("shop"), site.proxy_job(), site.supervisor());
+    let refused = said(take_over(&site).output().expect("bootctl can be run"));
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("take_over = true"), "{refused:?}");
+    assert_eq!(site.supervisor(), before);
+
+    let main = site.folder().join("conf/bootctl.toml");
+    let text = fs::read_to_string(&main).expect("there");
+    fs::write(&main, format!("take_over = true\n{text}")).expect("written");
+    site.done(&["reload"]);
+    let second = Outside::run(&mut take_over(&site));
+    wait::until("the second one to answer", || {
+        let said = site.bootctl(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&said.out).ok()?;
+        (status["supervisor"]["pid"] == second.pid()).then_some(())
+    });
+    site.wait_for("shop", "running");
+    assert_eq!((site.pids("shop"), site.proxy_job()), (pids, proxy), "no app is touched");
+    assert_eq!(site.get("shop", "/").status, 200);
 }

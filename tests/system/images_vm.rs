@@ -1,157 +1,13 @@
 //! The binaries as a whole virtual machine: the kernel execs init, which execs bootctl.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jobinit_tests::{http, image, tools, wait};
+use jobinit_tests::machine::{Machine, Setup};
+use jobinit_tests::{http, tools, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// What a machine is to be besides the demo's.
-#[derive(Default)]
-struct Setup<'a> {
-    /// init's command line, if it is another one.
-    words: Option<&'a str>,
-    /// Whether it is to have a shell.
-    shell: bool,
-    /// A disk.
-    disk: Option<&'a Path>,
-}
-
-/// A running machine, killed with the test.
-struct Machine {
-    qemu: Child,
-    began: Instant,
-    console: Arc<Mutex<String>>,
-    proxy: SocketAddr,
-    api: SocketAddr,
-    folder: TempDir,
-}
-
-impl Machine {
-    /// Boots it; `None` where there is no QEMU.
-    fn boot(setup: &Setup<'_>) -> Option<Self> {
-        if !tools::present(&["qemu-system-x86_64", "cpio", "apt-get"]) {
-            return None;
-        }
-        let folder = TempDir::new().unwrap();
-        if !image::script("vm/kernel").status().unwrap().success() {
-            tools::skip("there is no kernel to boot");
-            return None;
-        }
-        let mut initramfs = image::script("vm/initramfs");
-        initramfs.env("JOBINIT_VM", folder.path());
-        image::run(initramfs);
-        if setup.shell {
-            add_shell(folder.path())?;
-        }
-        let [proxy, api] = image::free_addresses();
-        let began = Instant::now();
-        let mut qemu = image::script("vm/run");
-        qemu.env("JOBINIT_VM", folder.path());
-        qemu.env("PROXY_PORT", proxy.port().to_string()).env("API_PORT", api.port().to_string());
-        if let Some(words) = setup.words {
-            qemu.env("INIT_WORDS", words);
-        }
-        if let Some(disk) = setup.disk {
-            qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio", disk.display()));
-        }
-        let monitor = folder.path().join("monitor").display().to_string();
-        let monitor = format!("socket,id=monitor,path={monitor},server=on,wait=off");
-        qemu.args(["-chardev", &monitor, "-mon", "chardev=monitor"]);
-        let qemu = qemu.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut qemu = qemu.spawn().unwrap();
-        let console = Arc::new(Mutex::new(String::new()));
-        let (lines, heard) = (qemu.stdout.take().unwrap(), Arc::clone(&console));
-        thread::spawn(move || {
-            for line in BufReader::new(lines).lines().map_while(Result::ok) {
-                let line = format!("{:>7.3}  {}\n", began.elapsed().as_secs_f32(), line.trim_end());
-                eprint!("{line}");
-                heard.lock().unwrap().push_str(&line);
-            }
-        });
-        Some(Self { qemu, began, console, proxy, api, folder })
-    }
-
-    /// Runs a shell script in it as a job, with `changes` to its spec, to its end.
-    fn run(&self, script: &str, changes: &Value) -> Value {
-        let mut spec = json!({
-            "exec": "/usr/bin/busybox", "args": ["sh", "-c", script],
-            "envs": {"PATH": "/usr/bin"},
-        });
-        for (key, value) in changes.as_object().unwrap() {
-            spec[key] = value.clone();
-        }
-        let json = "Content-Type: application/json\r\n";
-        eprintln!("{script}");
-        let answer = http::request(self.api, "POST", "/job?wait=exit", json, &spec.to_string());
-        assert_eq!(answer.status, 201, "{answer:?}");
-        answer.json()
-    }
-
-    /// Waits until the console shows `text` so many times, and answers all it has shown.
-    fn shows(&self, text: &str, times: usize) -> String {
-        wait::until(text, || {
-            let console = self.console.lock().unwrap();
-            (console.matches(text).count() >= times).then(|| console.clone())
-        })
-    }
-
-    /// The first answer of the path on one of the two forwarded ports.
-    fn first_answer(&self, to: SocketAddr, host: &str, path: &str) -> http::Answer {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let answer = wait::until(path, || {
-            // QEMU accepts before the guest does, and is in no hurry to try the guest again.
-            let mut stream = TcpStream::connect(to).ok()?;
-            stream.set_read_timeout(Some(Duration::from_millis(300))).ok()?;
-            stream.write_all(request.as_bytes()).ok()?;
-            let mut bytes = Vec::new();
-            stream.read_to_end(&mut bytes).ok()?;
-            http::Answer::parse(&bytes).filter(|answer| answer.status == 200)
-        });
-        eprintln!("{:>7.3}  first answer: {host}{path}", self.began.elapsed().as_secs_f32());
-        answer
-    }
-
-    /// A line typed into QEMU's own monitor.
-    fn monitor(&self, line: &str) -> UnixStream {
-        let mut monitor = UnixStream::connect(self.folder.path().join("monitor")).unwrap();
-        writeln!(monitor, "{line}").unwrap();
-        monitor
-    }
-
-    fn wait(mut self) -> (ExitStatus, String) {
-        let status = wait::until("QEMU's end", || self.qemu.try_wait().unwrap());
-        eprintln!("{:>7.3}  QEMU has ended", self.began.elapsed().as_secs_f32());
-        (status, self.console.lock().unwrap().clone())
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // It may have ended, as it should.
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
-    }
-}
-
-/// Adds busybox to an initramfs: the kernel unpacks one archive after the other.
-fn add_shell(folder: &Path) -> Option<()> {
-    if !tools::present(&["busybox"]) {
-        return None;
-    }
-    let script = "mkdir -p shell/usr/bin && cp \"$(command -v busybox)\" shell/usr/bin/ && cd shell && \
-                  find . | cpio --quiet -o -H newc -R 0:0 >>../initramfs";
-    let added = Command::new("sh").args(["-c", script]).current_dir(folder).status().unwrap();
-    assert!(added.success());
-    Some(())
-}
 
 #[test]
 fn images_vm_b03_boots_serves_and_powers_off() {
@@ -263,7 +119,7 @@ fn images_vm_i17_a_disk_is_left_clean() {
     std::fs::File::create(&disk).unwrap().set_len(32 << 20).unwrap();
     let made = Command::new("/usr/sbin/mkfs.ext4").arg("-q").arg(&disk).status().unwrap();
     assert!(made.success());
-    let setup = Setup { shell: true, disk: Some(&disk), ..Setup::default() };
+    let setup = Setup { shell: true, disks: &[&disk], ..Setup::default() };
     let Some(machine) = Machine::boot(&setup) else { return };
 
     machine.first_answer(machine.api, "127.0.0.1", "/job/init");
@@ -349,7 +205,7 @@ fn images_vm_b03_no_word_of_the_kernels_keeps_it_from_booting() {
     // Tokens are insisted on and there are none: closed to all, and that is said.
     machine.shows("--auth token needs --token-file", 1);
     machine.shows("early boot", 1);
-    assert!(!machine.console.lock().unwrap().contains("panic"));
+    assert!(!machine.console().contains("panic"));
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use jobinit_tests::proxyd::{Backend, Proxyd, checksum, noise};
+use jobinit_tests::proxyd::{Backend, Proxyd, binary, checksum, noise, wait_for};
 
 const MIB: usize = 1 << 20;
 
@@ -202,4 +203,82 @@ fn a_client_that_ends_in_its_body_reaches_nobody() {
     }
     assert!(backend.seen().is_empty(), "no request was complete");
     assert_eq!(proxyd.state().services["app"].targets["1"].in_flight, 0);
+}
+
+/// Ends of pipes that a process has open.
+fn pipes(pid: u32) -> usize {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    open.filter_map(|file| std::fs::read_link(file.path()).ok())
+        .filter(|link| link.to_string_lossy().starts_with("pipe:"))
+        .count()
+}
+
+#[test]
+fn large_bodies_of_known_length_are_not_copied() {
+    // Half of an answer, and the rest of it or the end once somebody says so.
+    let (go, going) = channel::<()>();
+    let going = std::sync::Mutex::new(going);
+    let backend = Backend::start(move |seen, out| {
+        if seen.target == "/small" {
+            out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+            return Ok(true);
+        }
+        let body = noise(7, MIB);
+        write!(out, "HTTP/1.1 200 OK\r\nX-Sum: {}\r\n", checksum(&body))?;
+        write!(out, "Content-Length: {MIB}\r\n\r\n")?;
+        let (half, rest) = body.split_at(MIB / 2);
+        out.write_all(half)?;
+        going.lock().unwrap().recv().unwrap();
+        if seen.target == "/cut" {
+            return Ok(false);
+        }
+        out.write_all(rest)?;
+        Ok(true)
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    let mut client = proxyd.client();
+    assert_eq!(client.get("/small").text(), "ok");
+    let before = pipes(proxyd.pid());
+    client.send("GET /whole HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    wait_for("a pipe", || (pipes(proxyd.pid()) == before + 2).then_some(()));
+    go.send(()).unwrap();
+    let answer = client.answer();
+    assert!(answer.complete);
+    assert_eq!(answer.field("x-sum").unwrap(), checksum(&answer.body).to_string());
+    assert_eq!(client.get("/small").text(), "ok");
+    client.send("GET /cut HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    go.send(()).unwrap();
+    assert!(!client.answer().complete, "half of it is not all of it");
+    assert_eq!(pipes(proxyd.pid()), before + 2, "it is kept for the next one");
+    // Both connections to the target went on as far as they could.
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn where_descriptors_are_few_large_bodies_are_copied() {
+    let backend = echo();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("prlimit");
+    // Half of what is left besides proxyd's own is not free any more.
+    command.arg("--nofile=48:48").arg(binary("proxyd"));
+    command.args(["--listen", "127.0.0.1:0", "--workers", "1", "--control"]);
+    command.arg(folder.path().join("control"));
+    command.arg("--access-log").arg(folder.path().join("access.log"));
+    let proxyd = Proxyd::spawn(&mut command, folder);
+    proxyd.put_target("app", "1", &backend.target());
+    proxyd.put_route("app.test", "app");
+    let before = pipes(proxyd.pid());
+    let body = noise(3, MIB);
+    let mut clients: Vec<_> = (0..10).map(|_| proxyd.client()).collect();
+    for client in &mut clients {
+        client.send(format!(
+            "POST /length HTTP/1.1\r\nHost: app.test\r\nContent-Length: {MIB}\r\n\r\n"
+        ));
+    }
+    for client in &mut clients {
+        client.send(&body);
+        let answer = client.answer();
+        assert!(answer.complete && checksum(&answer.body) == checksum(&body));
+    }
+    assert_eq!(pipes(proxyd.pid()), before);
 }

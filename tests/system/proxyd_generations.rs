@@ -35,6 +35,49 @@ fn p02_without_wait_the_door_is_open() {
 }
 
 #[test]
+fn p02_one_that_was_open_opens_again_when_nobody_is_there_to_tell_it() {
+    let backend = Backend::saying("kept");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (state, lock) = (path("state.json"), path("lock"));
+    let start = || Proxyd::start_with(&["--wait", "--state", &state, "--teller", &lock]);
+    let killed = |mut proxyd: Proxyd, open: bool| {
+        wait_for("the snapshot", || {
+            let text = std::fs::read(&state).ok()?;
+            let noted: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            (noted["open"] == open && noted["generation"] == 2).then_some(())
+        });
+        proxyd.signal(Signal::SIGKILL);
+        proxyd.wait();
+    };
+    let first = start();
+    first.put_route("app.test", "app");
+    first.put_target("app", "1", &backend.target());
+    killed(first, false);
+    let second = start();
+    assert!(!second.state().serving, "it has never let anybody in");
+    assert_eq!(second.put("/door", "").status, 204);
+    killed(second, true);
+
+    let teller = std::fs::File::create(&lock).unwrap();
+    teller.lock().unwrap();
+    let third = start();
+    assert!(!third.state().serving, "the teller is there, and knows better");
+    let mut early = third.client();
+    early.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    early.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert!(early.try_answer(false).is_err());
+    drop(teller);
+    early.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(early.answer().text(), "kept");
+    killed(third, true);
+    let mut fourth = start();
+    assert_eq!(fourth.client().get("/").text(), "kept");
+    fourth.signal(Signal::SIGTERM);
+    assert_eq!(fourth.wait().code(), Some(0));
+}
+
+#[test]
 fn p02_told_to_stop_before_the_door_opened_it_ends_at_once() {
     let mut proxyd = Proxyd::start_with(&["--wait"]);
     // It waits in the queue of the listener, and is left to whoever has that, too.

@@ -1,18 +1,24 @@
 //! How the commands ask the supervisor.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
 use super::steps::{JSON_LINES, Line, StepView};
 use super::wire::Refusal;
 use crate::http::{Answer, HttpError, Server};
 use crate::release::pack::PackError;
+use crate::remote::contexts::{ContextError, Contexts};
+use crate::remote::host::{Host, Way};
+use crate::remote::{RemoteError, remote};
 use crate::upload::Upload;
 
 /// How much longer than the supervisor itself a client waits.
@@ -25,8 +31,9 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// A way to the supervisor.
 #[derive(Debug)]
 pub(crate) struct Client {
-    server: Server,
-    socket: PathBuf,
+    way: Way,
+    /// As soon as somebody is asked.
+    server: OnceCell<Server>,
 }
 
 /// Why a command has no good answer.
@@ -38,6 +45,12 @@ pub(crate) enum ClientError {
         socket.display()
     )]
     Unreachable { socket: PathBuf, source: HttpError },
+    #[error(transparent)]
+    Remote(RemoteError),
+    #[error("{0}; `bootctl context list` shows where other machines are")]
+    RemoteUnreachable(HttpError),
+    #[error("{} cannot be written: {why}; nothing was asked for", path.display())]
+    File { path: PathBuf, why: String },
     #[error("{} may not be used by this user; try it with sudo", .0.display())]
     Forbidden(PathBuf),
     #[error("{}{}{}", .0.message, list(&.0.problems), quote(&.0.log))]
@@ -47,6 +60,8 @@ pub(crate) enum ClientError {
          status` shows how far it is"
     )]
     Cut,
+    #[error("interrupted; {0}")]
+    Left(String),
     #[error("{0}; nothing was sent")]
     Source(#[from] PackError),
     #[error("the supervisor's answer makes no sense: {0}")]
@@ -68,14 +83,39 @@ pub(crate) trait Progress {
     /// A line as it came.
     fn raw(&mut self, line: &str);
     fn step(&mut self, step: &StepView);
+    /// Whether what a command has written was shown as it came.
+    fn has_echoed(&self) -> bool;
     /// How long it may be silent before it wants to look at its clock.
     fn next_look(&self) -> Duration;
     fn look(&mut self);
 }
 
+/// Whom a way leads to, below a path there if it is another machine.
+pub(crate) async fn server(way: &Way, below: &'static str) -> Result<Server, ClientError> {
+    let usual = Host::default();
+    let (host, contexts) = match way {
+        Way::Socket(path) => return Ok(Server::Unix(path.clone())),
+        Way::Usual(path) => match Contexts::own() {
+            Ok(contexts) if contexts.current().is_some() => (&usual, contexts),
+            Ok(_) | Err(ContextError::NoHome) => return Ok(Server::Unix(path.clone())),
+            Err(error) => return Err(ClientError::Remote(error.into())),
+        },
+        Way::Remote(host) => {
+            (host, Contexts::own().map_err(|error| ClientError::Remote(error.into()))?)
+        }
+    };
+    let remote = remote(host, contexts).await.map_err(ClientError::Remote)?;
+    Ok(Server::Remote(Arc::new(remote), below))
+}
+
 impl Client {
-    pub(crate) fn at(socket: &Path) -> Self {
-        Self { server: Server::Unix(socket.to_owned()), socket: socket.to_owned() }
+    pub(crate) fn at(way: &Way) -> Self {
+        Self { way: way.clone(), server: OnceCell::new() }
+    }
+
+    /// Whom to ask. Another machine is looked for when it is needed.
+    async fn server(&self) -> Result<&Server, ClientError> {
+        self.server.get_or_try_init(|| server(&self.way, "")).await
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -88,29 +128,40 @@ impl Client {
         &self,
         path: &str,
         within: Duration,
-        progress: &mut impl Progress,
+        progress: &mut dyn Progress,
     ) -> Result<T, ClientError> {
-        let path = format!("{path}?timeout_ms={}", within.as_millis());
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let path = format!("{path}{mark}timeout_ms={}", within.as_millis());
         let work = async {
-            let response = self.reach(|| self.server.put_for(&path, JSON_LINES)).await?;
-            if response.status().is_success() {
-                return self.follow(response.into_body(), progress).await;
-            }
-            let answer = Answer::read(response).await.map_err(ClientError::Odd)?;
-            let refusal: Refusal = answer.json().map_err(ClientError::Odd)?;
-            let status = answer.status.as_u16();
-            let line = Line::Failed { status, refusal: refusal.clone() };
-            progress.raw(&serde_json::to_string(&line).unwrap_or_default());
-            Err(ClientError::Refused(refusal))
+            let server = self.server().await?;
+            let response = self.reach(|| server.put_for(&path, JSON_LINES)).await?;
+            self.read(response, progress).await
         };
         let too_slow = |_| self.unreached(HttpError::TooSlow(within + SLACK));
         timeout(within + SLACK, work).await.map_err(too_slow)?
     }
 
+    /// Reads an answer that tells its progress, or a refusal.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        response: Response<Incoming>,
+        progress: &mut dyn Progress,
+    ) -> Result<T, ClientError> {
+        if response.status().is_success() {
+            return self.follow(response.into_body(), progress).await;
+        }
+        let answer = Answer::read(response).await.map_err(ClientError::Odd)?;
+        let refusal: Refusal = answer.json().map_err(ClientError::Odd)?;
+        let status = answer.status.as_u16();
+        let line = Line::Failed { status, refusal: refusal.clone() };
+        progress.raw(&serde_json::to_string(&line).unwrap_or_default());
+        Err(ClientError::Refused(refusal))
+    }
+
     async fn follow<T: DeserializeOwned>(
         &self,
         mut body: Incoming,
-        progress: &mut impl Progress,
+        progress: &mut dyn Progress,
     ) -> Result<T, ClientError> {
         let mut partial = Vec::new();
         loop {
@@ -132,33 +183,85 @@ impl Client {
                 match parsed {
                     Line::Step(step) => progress.step(&step),
                     Line::Done { answer } => return serde_json::from_value(answer).map_err(odd),
-                    Line::Failed { refusal, .. } => return Err(ClientError::Refused(refusal)),
+                    Line::Failed { mut refusal, .. } => {
+                        if progress.has_echoed() {
+                            refusal.log.clear();
+                        }
+                        return Err(ClientError::Refused(refusal));
+                    }
                 }
             }
         }
     }
 
-    /// Sends a body as it comes; `within` is what the supervisor is told to wait at most when it has it.
-    pub(crate) async fn send<T: DeserializeOwned>(
+    /// Asks, and hands over the answer as it comes, for as long as it is taken.
+    pub(crate) async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        mut take: impl FnMut(Bytes) -> bool,
+    ) -> Result<(), ClientError> {
+        let server = self.server().await?;
+        let response = self.reach(|| server.begin(method.clone(), path)).await?;
+        if !response.status().is_success() {
+            let answer = Answer::read(response).await.map_err(ClientError::Odd)?;
+            return Err(answer.json().map_or_else(ClientError::Odd, ClientError::Refused));
+        }
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return Err(ClientError::Cut) };
+            if let Ok(data) = frame.into_data()
+                && !take(data)
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for something with a body, and hands over each line of the answer.
+    pub(crate) async fn lines<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+        mut take: impl FnMut(T),
+    ) -> Result<(), ClientError> {
+        let server = self.server().await?;
+        let response = self.reach(|| server.put_json(path, body)).await?;
+        if !response.status().is_success() {
+            let answer = Answer::read(response).await.map_err(ClientError::Odd)?;
+            return Err(answer.json().map_or_else(ClientError::Odd, ClientError::Refused));
+        }
+        let mut body = response.into_body();
+        let mut partial = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return Err(ClientError::Cut) };
+            let Ok(data) = frame.into_data() else { continue };
+            partial.extend_from_slice(&data);
+            while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = partial.drain(..=end).collect();
+                take(serde_json::from_slice(&line).map_err(odd)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a body as it comes; `within` is what the supervisor is told to wait at most when it has it. The
+    /// answer begins when all of it was sent.
+    pub(crate) async fn send(
         &self,
         path: &str,
         body: Upload,
         within: Duration,
-    ) -> Result<T, ClientError> {
+    ) -> Result<Response<Incoming>, ClientError> {
         let path = format!("{path}?timeout_ms={}", within.as_millis());
-        let response = self.server.stream(&path, body).await.map_err(|e| self.unreached(e))?;
-        Self::judge(&Answer::read(response).await.map_err(ClientError::Odd)?)
+        let server = self.server().await?;
+        server.stream_for(&path, JSON_LINES, body).await.map_err(|e| self.unreached(e))
     }
 
-    /// Asks for a change without its progress.
-    pub(crate) async fn put_with<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        more: &str,
-        within: Duration,
-    ) -> Result<T, ClientError> {
-        let path = format!("{path}?timeout_ms={}{more}", within.as_millis());
-        self.ask(Method::PUT, &path, within).await
+    /// Asks for a change that takes no time.
+    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Method::PUT, path, Duration::ZERO).await
     }
 
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -171,7 +274,8 @@ impl Client {
         path: &str,
         within: Duration,
     ) -> Result<T, ClientError> {
-        let work = || self.server.ask(method.clone(), path, None::<&()>, within + SLACK);
+        let server = self.server().await?;
+        let work = || server.ask(method.clone(), path, None::<&()>, within + SLACK);
         Self::judge(&self.reach(work).await?)
     }
 
@@ -192,7 +296,9 @@ impl Client {
     }
 
     fn unreached(&self, source: HttpError) -> ClientError {
-        let socket = self.socket.clone();
+        let Some(Server::Unix(socket)) = self.server.get().cloned() else {
+            return ClientError::RemoteUnreachable(source);
+        };
         if source.is_forbidden() {
             ClientError::Forbidden(socket)
         } else {

@@ -25,6 +25,19 @@ use crate::arrival;
 use crate::event::Verb;
 use crate::work::Task;
 
+/// All that may be asked about releases.
+pub(super) const PATHS: &[&str] = &[
+    "GET /apps/{app}/releases",
+    "PUT /apps/{app}/release",
+    "PUT /apps/{app}/rollback",
+    "PUT /apps/{app}/update",
+    "PUT /apps/{app}/rebuild",
+    "PUT /apps/{app}/upgrade",
+    "PUT /apps/{app}/deploy",
+    "PUT /apps/{app}/redeploy",
+    "DELETE /apps/{app}/work",
+];
+
 /// `GET /apps/:app/releases`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,11 +133,11 @@ async fn receive(
     State(door): State<Door>,
     Path(app): Path<String>,
     Query(wait): Query<Wait>,
+    progress: Progress,
     body: Body,
 ) -> Response {
     let (source, archive) = arrival::channel();
-    // Whoever still writes does not read yet: its progress would have nobody.
-    let asked = change(&door, Verb::Receive(app, archive), &wait, Progress(false));
+    let asked = change(&door, Verb::Receive(app, archive), &wait, progress);
     let (answer, ()) = tokio::join!(asked, source.pump(body));
     answer
 }

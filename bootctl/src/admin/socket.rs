@@ -24,7 +24,7 @@ pub(crate) struct Socket {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SocketError {
     #[error(
-        "another bootctl listens on {}; stop it first, or choose another folder with --run-dir",
+        "another bootctl listens on {}; stop it first, have this one take over with --take-over, or choose another folder with --run-dir",
         .0.display()
     )]
     Taken(PathBuf),

@@ -2,17 +2,20 @@
 //! the end. What is refused before its first step is refused as without progress.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request::Parts};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use axum::{Extension, Json};
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
+use super::audited::Outcome;
 use super::ending;
 use super::wire::Refusal;
 use crate::event::Reply;
@@ -22,6 +25,9 @@ pub(crate) const JSON_LINES: &str = "application/jsonl";
 
 /// How many steps may wait for a client to read them; more are dropped.
 pub(super) const QUEUE: usize = 256;
+
+/// How long what a command has written last may be on its way when its end is known.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,6 +66,8 @@ pub(crate) enum StepKind {
     Ready,
     Retiring,
     Gone,
+    /// A line that a command of the app has written.
+    Output,
 }
 
 /// Whether a client wants to know.
@@ -90,36 +98,68 @@ pub(super) async fn answer(
         Some(step) = steps.recv() => Ok(step),
         end = &mut end => Err(end),
     };
+    let outcome = Outcome::default();
+    if let Err(Ok(reply)) = &first {
+        outcome.note(reply);
+    }
     let (first, end) = match first {
-        Ok(step) => (Line::Step(step), Some(end)),
-        Err(Ok(Reply::Refused(status, refusal))) => return (status, Json(refusal)).into_response(),
-        Err(Ok(reply)) => (last(reply), None),
+        Ok(step) => (Line::Step(step), End::Coming(end)),
+        Err(Ok(Reply::Refused(status, refusal))) => {
+            return (Extension(outcome), (status, Json(refusal))).into_response();
+        }
+        Err(Ok(reply)) => (last(reply), End::Over),
         Err(Err(_)) => return ending(),
     };
-    let body = stream::unfold((Some(first), steps, end), |(line, mut steps, mut end)| async move {
-        let line = match (line, &mut end) {
-            (Some(line), _) => line,
-            (None, None) => return None,
-            (None, Some(ended)) => {
-                let ended = tokio::select! {
-                    biased;
-                    Some(step) = steps.recv() => Err(step),
-                    reply = ended => Ok(reply),
-                };
-                match ended {
-                    Err(step) => Line::Step(step),
-                    // bootctl ends: the stream breaks off without an end.
-                    Ok(Err(_)) => return None,
-                    Ok(Ok(reply)) => {
-                        end = None;
-                        last(reply)
-                    }
-                }
-            }
-        };
-        Some((Ok::<_, Infallible>(written(&line)), (None, steps, end)))
+    let told = outcome.clone();
+    let rest = stream::unfold((steps, end), move |(mut steps, end)| {
+        let outcome = outcome.clone();
+        async move {
+            let (line, end) = end.next(&mut steps, &outcome).await?;
+            Some((line, (steps, end)))
+        }
     });
-    ([(header::CONTENT_TYPE, JSON_LINES)], Body::from_stream(body)).into_response()
+    let lines = stream::once(std::future::ready(first)).chain(rest);
+    let body = lines.map(|line| Ok::<_, Infallible>(written(&line)));
+    let head = (Extension(told), [(header::CONTENT_TYPE, JSON_LINES)]);
+    (head, Body::from_stream(body)).into_response()
+}
+
+/// How near the end is.
+enum End {
+    Coming(oneshot::Receiver<Reply>),
+    /// It is known, and comes after what is still on its way.
+    Come(Box<Line>, Instant),
+    Over,
+}
+
+impl End {
+    /// The next line, and how near the end is then. When bootctl ends, the stream breaks off without one.
+    async fn next(
+        mut self,
+        steps: &mut mpsc::Receiver<StepView>,
+        outcome: &Outcome,
+    ) -> Option<(Line, Self)> {
+        loop {
+            self = match self {
+                Self::Over => return None,
+                Self::Coming(mut reply) => tokio::select! {
+                    biased;
+                    Some(step) = steps.recv() => {
+                        return Some((Line::Step(step), Self::Coming(reply)));
+                    }
+                    reply = &mut reply => {
+                        let reply = reply.ok()?;
+                        outcome.note(&reply);
+                        Self::Come(Box::new(last(reply)), Instant::now() + LAST_WORDS)
+                    }
+                },
+                Self::Come(line, until) => match timeout_at(until, steps.recv()).await {
+                    Ok(Some(step)) => return Some((Line::Step(step), Self::Come(line, until))),
+                    Ok(None) | Err(_) => return Some((*line, Self::Over)),
+                },
+            };
+        }
+    }
 }
 
 fn last(reply: Reply) -> Line {
@@ -130,6 +170,8 @@ fn last(reply: Reply) -> Line {
         Reply::App(view) => done(serde_json::to_value(view)),
         Reply::Plan(view) => done(serde_json::to_value(view)),
         Reply::Releases(view) => done(serde_json::to_value(view)),
+        // No change is answered so.
+        Reply::Custom(spec) => done(serde_json::to_value(spec)),
         Reply::Refused(status, refusal) => Line::Failed { status: status.as_u16(), refusal },
     }
 }

@@ -7,12 +7,20 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StatusView {
     pub(crate) supervisor: SupervisorView,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) runlevel: Option<RunlevelView>,
     pub(crate) proxy: ProxyView,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) logs: Option<LogsView>,
+    /// How other machines reach this API, where they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) admin: Option<AdminView>,
     pub(crate) apps: Vec<AppView>,
-    /// What was wrong with the config when it was last taken over.
+    /// What was wrong with the config when it was last taken over, and why what is on the disk now is not.
     pub(crate) problems: Vec<String>,
+    /// What will most likely not work, of a config that was just taken over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// bootctl itself.
@@ -25,6 +33,19 @@ pub(crate) struct SupervisorView {
     /// Whether init answers.
     pub(crate) connected: bool,
     pub(crate) winding_down: bool,
+}
+
+/// The runlevel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RunlevelView {
+    pub(crate) level: u8,
+    /// The one that is on its way.
+    pub(crate) next: Option<u8>,
+    /// How far it is.
+    pub(crate) doing: Option<String>,
+    /// Why the last one that was asked for was not reached, or what went wrong on the way.
+    pub(crate) trouble: Option<String>,
 }
 
 /// The proxy.
@@ -70,6 +91,36 @@ pub(crate) enum LogsState {
     Down,
 }
 
+/// The admin API over the network.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AdminView {
+    pub(crate) state: AdminState,
+    pub(crate) listen: String,
+    /// What its certificate is known by.
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) why: Option<String>,
+}
+
+/// How it stands with that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AdminState {
+    Open,
+    Starting,
+    Down,
+}
+
+impl AdminState {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Starting => "starting",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// Where the proxy stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -107,6 +158,9 @@ pub(crate) struct AppView {
     /// What has become of the last command that was run for one, if it has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) notice: Option<String>,
+    /// Whether the proxy answers instead of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) maintenance: bool,
     pub(crate) instances: Vec<InstanceView>,
 }
 
@@ -144,6 +198,12 @@ pub(crate) struct InstanceView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) socket: Option<String>,
     pub(crate) uptime_ms: Option<u64>,
+    /// Processor time since it was started, if init knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_ms: Option<u64>,
+    /// Memory that it has now, as `GET /job/{id}/stats` of init's counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_bytes: Option<u64>,
     /// How many times init has started it again.
     pub(crate) restarts: u32,
     pub(crate) why: String,
@@ -183,6 +243,9 @@ pub(crate) struct PlanView {
     pub(crate) proxy_takes_over: bool,
     /// What the proxy would be told, targets aside.
     pub(crate) proxy_is_told: Vec<String>,
+    /// What will most likely not work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What would become of one app.

@@ -6,21 +6,53 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
 use bytes::Bytes;
+use clap::Args;
 use init_wire::LastExit;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use terminal_size::{Height, Width, terminal_size};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::job::JobError;
+use crate::admin::client::{self, ClientError};
 use crate::boot::{BadAddress, init_address};
-use crate::cli::Attach;
+use crate::cli::InitAt;
 use crate::client::{Init, InitError, Output};
+pub(super) use crate::exit::code;
+use crate::http::Server;
+use crate::remote::host::Host;
 use crate::token::{Token, TokenError};
+
+/// Make this terminal a job's: see what it writes, type what it reads
+///
+/// The job must have a terminal (`"tty": true`), or at least be kept (`"stdout": "log"`). It goes on
+/// when you leave, or are cut off.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: that of the job if it ends, 0 if you leave.
+
+Examples:
+  bootctl attach shell
+  bootctl attach shop.example.1 --detach-key ctrl-q")]
+pub(crate) struct Attach {
+    /// The job's name
+    pub(crate) job: String,
+
+    /// The key that leaves
+    #[arg(long, value_name = "KEY", default_value = "ctrl-]")]
+    pub(crate) detach_key: DetachKey,
+
+    #[command(flatten)]
+    pub(crate) init: InitAt,
+
+    #[command(flatten)]
+    pub(crate) host: Host,
+}
 
 /// Lines of what the job has written before that are shown.
 const SHOWN: usize = 24;
@@ -36,6 +68,8 @@ enum AttachError {
     Address(#[from] BadAddress),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    Remote(#[from] Box<ClientError>),
     #[error(transparent)]
     Init(#[from] InitError),
     #[error("this terminal cannot be used: {0}")]
@@ -71,37 +105,65 @@ pub(super) fn run(attach: &Attach) -> ExitCode {
 }
 
 fn try_to(attach: &Attach) -> Result<End, AttachError> {
-    let address: SocketAddr = init_address(attach.init)?;
-    let init = Init::at(address, Token::of_init()?.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AttachError::Runtime)?;
-    let end = runtime.block_on(converse(&init, attach));
+    let end = runtime.block_on(async {
+        let init = init(attach).await?;
+        Box::pin(converse(&init, &attach.job, attach.detach_key)).await
+    });
     // The thread that reads this terminal may wait for a key for ever.
     runtime.shutdown_background();
     end
 }
 
-async fn converse(init: &Init, attach: &Attach) -> Result<End, AttachError> {
-    let job = init.job(&attach.job).await?;
-    let output = init.open_output(&attach.job, SHOWN).await?;
+/// init of this machine, or of the one that is meant.
+async fn init(attach: &Attach) -> Result<Init, AttachError> {
+    // Whoever says where init is means this machine.
+    let told = attach.init.address.map(|_| PathBuf::new());
+    let way = attach.host.way(told, PathBuf::new());
+    match client::server(&way, "/init").await.map_err(Box::new)? {
+        server @ Server::Remote(..) => Ok(Init::through(server)),
+        Server::Tcp(..) | Server::Unix(_) => {
+            let address = init_address(attach.init.address)?;
+            Ok(Init::at(address, Token::of_init()?.as_ref()))
+        }
+    }
+}
+
+/// Gives this terminal to a job, until that has ended or the user has left.
+pub(super) async fn until_its_end(init: &Init, job: &str, key: DetachKey) -> Result<(), JobError> {
+    match Box::pin(converse(init, job, key)).await {
+        Ok(End::Detached | End::Ended(_)) => Ok(()),
+        Err(AttachError::Init(error)) => Err(error.into()),
+        Err(AttachError::Terminal(error)) => Err(error.into()),
+        Err(AttachError::Address(error)) => Err(error.into()),
+        Err(AttachError::Token(error)) => Err(error.into()),
+        Err(AttachError::Remote(error)) => Err(JobError::Remote(error)),
+        Err(AttachError::Runtime(error)) => Err(JobError::Runtime(error)),
+    }
+}
+
+async fn converse(init: &Init, name: &str, key: DetachKey) -> Result<End, AttachError> {
+    let job = init.job(name).await?;
+    let output = init.open_output(name, SHOWN).await?;
     let takes_input = job.spec.tty || job.spec.stdin == init_wire::Stdio::Pipe;
     let is_screen = job.spec.tty && io::stdin().is_terminal();
     let raw = is_screen.then(Raw::enter).transpose()?;
     if raw.is_some() {
-        eprint!("bootctl: attached to {}; {} detaches\r\n", attach.job, attach.detach_key);
+        eprint!("bootctl: attached to {name}; {key} detaches\r\n");
     }
     let (typed, keys) = mpsc::channel(QUEUE);
-    let leave = raw.is_some().then_some(attach.detach_key);
+    let leave = raw.is_some().then_some(key);
     let mut left = leave_with(leave, takes_input.then_some(typed));
     let ended = tokio::select! {
-        over = show(init, &attach.job, output) => over,
-        over = follow_size(init, &attach.job, is_screen) => over,
-        over = write(init, &attach.job, keys, takes_input) => over,
+        over = show(init, name, output) => over,
+        over = follow_size(init, name, is_screen) => over,
+        over = write(init, name, keys, takes_input) => over,
         Some(()) = left.recv() => return Ok(End::Detached),
     };
     drop(raw);
     ended?;
-    Ok(End::Ended(init.job(&attach.job).await?.last_exit))
+    Ok(End::Ended(init.job(name).await?.last_exit))
 }
 
 /// Shows what the job writes, until it has ended.
@@ -148,6 +210,13 @@ async fn follow_size(init: &Init, job: &str, is_screen: bool) -> Result<(), Atta
         }
         changes.recv().await;
     }
+}
+
+/// What is typed here, until its end.
+pub(super) fn typed() -> mpsc::Receiver<Bytes> {
+    let (typed, keys) = mpsc::channel(QUEUE);
+    drop(leave_with(None, Some(typed)));
+    keys
 }
 
 /// Reads what is typed in a thread of its own, until the detach key: a terminal can only be waited for
@@ -204,6 +273,11 @@ impl Drop for Raw {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DetachKey(u8);
 
+impl DetachKey {
+    /// Ctrl-].
+    pub(super) const USUAL: Self = Self(0x1d);
+}
+
 impl std::str::FromStr for DetachKey {
     type Err = &'static str;
 
@@ -233,18 +307,6 @@ impl fmt::Display for How<'_> {
             Some(LastExit::Signal(signal)) => write!(f, " by {signal}"),
             None => Ok(()),
         }
-    }
-}
-
-/// What a shell would make of it.
-fn code(exit: Option<&LastExit>) -> u8 {
-    match exit {
-        Some(LastExit::Code(code)) => *code,
-        Some(LastExit::Signal(name)) => {
-            let signal = name.parse::<nix::sys::signal::Signal>().map_or(9, |known| known as i32);
-            u8::try_from(128 + signal).unwrap_or(u8::MAX)
-        }
-        None => 0,
     }
 }
 

@@ -4,17 +4,74 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
 
+use clap::Args;
 use toml_edit::Value;
 
 use super::progress;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::StatusView;
-use crate::cli::{At, Config, Wait};
+use crate::cli::{At, ConfigDir, Wait};
 use crate::config::edit::{self, EditError};
 use crate::config::schema::Schema;
 use crate::config::write::{self, Lock, WriteError};
 use crate::config::{self, ConfigError, Draft, listing};
 use crate::name::{AppName, HostError, nearest};
+
+/// Show or change the config, key by key; needs no supervisor
+///
+/// A change that the config would not be good with is refused before anything is written. Comments,
+/// order, mode and owner of the file stay.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bootctl config --keys --app shop.example     what an app's file may say
+  bootctl config --get                         what bootctl.toml says
+  bootctl config --get proxy.listen
+  bootctl config --set ports.first 10000
+  bootctl config -a shop.example -g instances
+  bootctl config -a shop.example -s alias www.shop.example,shop.test
+  bootctl config -a shop.example -s env.NODE_ENV production --apply
+  bootctl config -a shop.example -d cwd")]
+pub(crate) struct Config {
+    /// Show a key, or all that are set
+    #[arg(short, long, value_name = "KEY", num_args = 0..=1, default_missing_value = "",
+          group = "what")]
+    pub(crate) get: Option<String>,
+
+    /// Set a key
+    #[arg(short, long, value_names = ["KEY", "VALUE"], num_args = 2, group = "what",
+          allow_hyphen_values = true)]
+    pub(crate) set: Option<Vec<String>>,
+
+    /// Remove a key: its default holds then
+    #[arg(short, long, value_name = "KEY", group = "what")]
+    pub(crate) delete: Option<String>,
+
+    /// List all keys there are, with what they mean
+    #[arg(short, long, group = "what")]
+    pub(crate) keys: bool,
+
+    /// As the page CONFIG.md
+    #[arg(long, hide = true, requires = "keys")]
+    pub(crate) markdown: bool,
+
+    /// In the file of this app, instead of bootctl.toml
+    #[arg(short, long, value_name = "APP", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) app: Option<String>,
+
+    /// Have the supervisor take over the config afterwards, as `bootctl reload` does
+    #[arg(long, visible_alias = "reload")]
+    pub(crate) apply: bool,
+
+    #[command(flatten)]
+    pub(crate) folder: ConfigDir,
+
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
 
 /// Why nothing was shown, or nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +137,7 @@ fn perform(command: &Config) -> Result<Outcome, ChangeError> {
         let key = Some(key.as_str()).filter(|key| !key.is_empty());
         return show(&path, schema, key).map(Outcome::Shown);
     }
-    let lock = Lock::take(&command.folder)?;
+    let lock = Lock::take(&command.folder.path)?;
     let before = read(&path)?;
     let failed = |source| ChangeError::Edit { path: path.clone(), source };
     let (key, text, value) = match (command.set.as_deref(), &command.delete) {
@@ -94,7 +151,7 @@ fn perform(command: &Config) -> Result<Outcome, ChangeError> {
     };
     let was = edit::get(&before, Some(key)).map_err(failed)?;
     let was = was.into_iter().next().map(|(_, value)| value.to_string());
-    check(&command.folder, &Draft { path: &path, text: &text })?;
+    check(&command.folder.path, &Draft { path: &path, text: &text })?;
     write::replace(&lock, &path, &text)?;
     let said = match (value, was) {
         (Some(value), Some(was)) => format!("{key} = {value}, was {was}"),
@@ -106,17 +163,17 @@ fn perform(command: &Config) -> Result<Outcome, ChangeError> {
 
 /// The file that is meant.
 fn file(command: &Config) -> Result<PathBuf, ChangeError> {
-    let Some(app) = &command.app else { return Ok(config::main_file(&command.folder)) };
+    let Some(app) = &command.app else { return Ok(config::main_file(&command.folder.path)) };
     if app.is_empty() {
         return Err(ChangeError::WhichApp);
     }
     let name =
         AppName::parse(app).map_err(|source| ChangeError::Name { name: app.clone(), source })?;
-    let path = config::app_path(&command.folder, &name);
+    let path = config::app_path(&command.folder.path, &name);
     if path.is_file() {
         return Ok(path);
     }
-    let there = config::load(&command.folder)?;
+    let there = config::load(&command.folder.path)?;
     let names = || there.apps.keys().chain(&there.broken).map(AppName::as_str);
     let advice = match nearest(app, names()) {
         Some(near) => format!("did you mean {near}?"),

@@ -9,17 +9,45 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::task;
+use clap::Args;
+
+use super::{progress, task};
 use crate::admin::client::{Client, ClientError};
 use crate::admin::releases::ReleasesView;
 use crate::admin::wire::{AppState, AppView};
-use crate::cli::Deploy;
+use crate::cli::Work;
 use crate::http::segment;
 use crate::release::pack::{Folder, PackError};
 use crate::table::size;
 use crate::upload::Upload;
 use crate::work::Task;
 
+/// Switch an app to a new release; done when all of it serves
+///
+/// What is named by --from becomes a release of its own, which the app then runs from: relative `cwd` and `exec` of its
+/// file start there. Instances are replaced one by one. If the new ones do not get ready, or fail soon after, the app
+/// goes back to what it ran from before. Without --from the commands of its [deploy] make the new release
+/// (see upgrade).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bootctl deploy shop.example --from ./build
+  bootctl deploy shop.example --from shop-1.2.tar.gz
+  bootctl deploy shop.example
+
+Exit codes: that of a command of [deploy] that has failed, else as always.")]
+pub(crate) struct Deploy {
+    /// A folder, or an archive: tar, tar.gz or tar.zst
+    #[arg(long, value_name = "DIR|ARCHIVE")]
+    pub(crate) from: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) work: Work,
+}
+
+/// What is told to whoever leaves before all was sent.
+const NOT_SENT: &str = "the archive was not sent as a whole, or was not a release yet: `bootctl releases` shows \
+                        whether it has become one";
 /// What takes less is not worth a word.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is told how much was sent: on a terminal, and elsewhere.
@@ -39,10 +67,11 @@ pub(super) async fn run(deploy: &Deploy) -> Result<String, ClientError> {
     let total = source.size();
     let (upload, sent) = Upload::of(move |to| source.write(to));
     let teller = tokio::spawn(tell(sent, total));
-    let answer = client.send::<AppView>(&format!("/apps/{app}/release"), upload, within).await;
+    let (path, wait) = (format!("/apps/{app}/release"), &deploy.work.change.wait);
+    let answer = progress::unless_left(client.send(&path, upload, within), NOT_SENT).await;
     teller.abort();
     clear_line();
-    let view = answer?;
+    let view: AppView = progress::rest(&client, answer?, wait).await?;
     let (name, release) = (&view.app, view.release.unwrap_or_default());
     Ok(match view.state {
         AppState::Stopped => {

@@ -5,13 +5,70 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io};
 
+use clap::Args;
+
 use super::config::{ChangeError, apply, check};
-use crate::cli::Init;
+use crate::cli::{At, ConfigDir, Wait};
 use crate::config::guess::{self, Program};
 use crate::config::template::{NewApp, render};
 use crate::config::write::{self, Lock, WriteError};
 use crate::config::{self, ConfigError, Draft};
 use crate::name::{AppName, Host, HostError, Port};
+
+/// Write the file of a new app, with comments that tell what it may say; needs no supervisor
+///
+/// What is started is guessed from the folder where that is plain: package.json, app.py, or the one
+/// executable in it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cd /var/www/shop && bootctl init shop.example
+  bootctl init shop.example --cwd /var/www/shop --exec node --arg server.js --user www --apply")]
+pub(crate) struct Init {
+    /// The app's name, which is also its host
+    pub(crate) app: String,
+
+    /// The program
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) exec: Option<String>,
+
+    /// An argument of it. May be repeated
+    #[arg(long = "arg", value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) args: Vec<String>,
+
+    /// The folder that it works in [default: this one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+
+    /// Whom it runs as
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+
+    /// Where the search for its ports begins
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+
+    /// How many of it run side by side
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) instances: u32,
+
+    /// Another host that leads to it. May be repeated
+    #[arg(long, value_name = "HOST")]
+    pub(crate) alias: Vec<String>,
+
+    /// Have the supervisor take over the config afterwards, as `bootctl reload` does
+    #[arg(long, visible_alias = "reload")]
+    pub(crate) apply: bool,
+
+    #[command(flatten)]
+    pub(crate) folder: ConfigDir,
+
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
 
 /// Why there is no new app.
 #[derive(Debug, thiserror::Error)]
@@ -67,14 +124,14 @@ fn create(init: &Init) -> Result<String, InitError> {
         instances: init.instances,
         alias: alias?,
     };
-    let lock = Lock::take(&init.folder)?;
-    let there = config::load(&init.folder)?;
-    let path = config::app_path(&init.folder, &app.name);
+    let lock = Lock::take(&init.folder.path)?;
+    let there = config::load(&init.folder.path)?;
+    let path = config::app_path(&init.folder.path, &app.name);
     if path.symlink_metadata().is_ok() {
         return Err(WriteError::Exists(path).into());
     }
     let text = render(&app);
-    check(&init.folder, &Draft { path: &path, text: &text }).map_err(Box::new)?;
+    check(&init.folder.path, &Draft { path: &path, text: &text }).map_err(Box::new)?;
     write::create(&lock, &path, &text)?;
     let first = app.port.and_then(Port::new).unwrap_or(there.settings.first_port);
     let port = first_free(first).map_or_else(String::new, |free| format!(", which is {free} now"));

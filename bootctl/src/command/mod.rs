@@ -3,10 +3,18 @@
 mod attach;
 mod check;
 mod collect;
+mod completions;
 mod config;
+mod context;
+mod custom;
 mod deploy;
+mod ending;
+mod gate;
+mod generate;
 mod init;
-mod log;
+mod install;
+mod job;
+pub(crate) mod log;
 mod plan;
 mod progress;
 mod releases;
@@ -18,20 +26,115 @@ mod start;
 mod status;
 mod stop;
 mod task;
-
-pub(crate) use attach::DetachKey;
+mod telinit;
 
 use std::future::Future;
 use std::process::ExitCode;
 
+use clap::Subcommand;
+use init_wire::Channel;
+
+use self::attach::Attach;
+use self::check::Check;
+use self::collect::Collect;
+use self::completions::Completions;
+use self::config::Config;
+use self::context::Context;
+use self::custom::Custom;
+use self::deploy::Deploy;
+use self::ending::Ending;
+use self::gate::Gate;
+use self::generate::Generate;
+use self::init::Init;
+use self::install::{Install, Uninstall};
+use self::job::adopt::{self, Adopt};
+use self::job::detach::{self, Detach};
+use self::job::events::{self, Events};
+use self::job::exec::{self, Exec};
+use self::job::kill::{self, Kill};
+use self::job::list::{self, Jobs};
+use self::job::output::{self, Stream};
+use self::job::stats::{self, Stats};
+use self::log::Log;
+use self::plan::Plan;
+use self::releases::Releases;
+use self::reload::Reload;
+use self::restart::Restart;
+use self::rollback::Rollback;
+use self::scale::Scale;
+use self::status::Status;
+use self::telinit::Telinit;
 use crate::admin::client::ClientError;
 use crate::admin::wire::Refusal;
-use crate::boot;
-use crate::cli::{Cli, Command, Wait};
+use crate::boot::{self, Boot};
+use crate::cli::{Change, Cli, Wait, Work};
+use crate::client::Then;
+use crate::gate::NO_SUPERVISOR;
 use crate::work::Task;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Boot(Boot),
+    /// Start a stopped app; done when all its instances answer
+    Start(Change),
+    /// Stop an app, also across reboots; done when all its instances are gone
+    Stop(Change),
+    Restart(Restart),
+    Scale(Scale),
+    Deploy(Deploy),
+    Rollback(Rollback),
+    Releases(Releases),
+    /// Run the `update` of an app's [deploy], such as git pull; nothing is restarted
+    Update(Work),
+    /// Run the `rebuild` of an app's [deploy]; nothing is restarted
+    Rebuild(Work),
+    /// Run `update` and then `rebuild`, if the first has gone well; nothing is restarted
+    Upgrade(Work),
+    /// Switch to what was built last; without releases, restart what is there
+    Redeploy(Change),
+    Status(Status),
+    Reload(Reload),
+    Check(Check),
+    Plan(Plan),
+    Config(Config),
+    Init(Init),
+    Jobs(Jobs),
+    Stats(Stats),
+    Events(Events),
+    Kill(Kill),
+    Exec(Exec),
+    Attach(Attach),
+    /// Show what init keeps of what a job has written
+    Stdout(Stream),
+    /// Show what init keeps of the errors that a job has written
+    Stderr(Stream),
+    Detach(Detach),
+    Adopt(Adopt),
+    Log(Log),
+    Install(Install),
+    Uninstall(Uninstall),
+    Completions(Completions),
+    /// Stop all apps in good order, then switch the machine off
+    Poweroff(Ending),
+    /// Stop all apps in good order, then boot the machine again
+    Reboot(Ending),
+    /// Stop all apps in good order, then have the machine stand still
+    Halt(Ending),
+    Telinit(Telinit),
+    Custom(Custom),
+    Generate(Generate),
+    Context(Context),
+    #[command(hide = true)]
+    Collect(Collect),
+    #[command(hide = true)]
+    Gate(Gate),
+}
 
 /// The supervisor does not answer: distinct, for scripts that wait for it.
 const UNREACHABLE: u8 = 3;
+/// As a shell tells it of what SIGINT has ended.
+const INTERRUPTED: u8 = 130;
 
 /// Runs a command to its end.
 pub(crate) fn run(cli: Cli) -> ExitCode {
@@ -40,13 +143,13 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Start(change) => change_done(&change.wait, start::run(&change)),
         Command::Stop(change) => change_done(&change.wait, stop::run(&change)),
         Command::Restart(restart) => change_done(&restart.wait, restart::run(&restart)),
-        Command::Deploy(deploy) => ask(deploy::run(&deploy)),
-        Command::Rollback(rollback) => ask(rollback::run(&rollback)),
+        Command::Deploy(deploy) => change_done(&deploy.work.change.wait, deploy::run(&deploy)),
+        Command::Rollback(rollback) => change_done(&rollback.change.wait, rollback::run(&rollback)),
         Command::Releases(releases) => ask(releases::run(&releases)),
-        Command::Update(work) => ask(task::run(&work, Task::Update)),
-        Command::Rebuild(work) => ask(task::run(&work, Task::Rebuild)),
-        Command::Upgrade(work) => ask(task::run(&work, Task::Upgrade)),
-        Command::Redeploy(change) => ask(task::redeploy(&change)),
+        Command::Update(work) => work_done(&work, Task::Update),
+        Command::Rebuild(work) => work_done(&work, Task::Rebuild),
+        Command::Upgrade(work) => work_done(&work, Task::Upgrade),
+        Command::Redeploy(change) => change_done(&change.wait, task::redeploy(&change)),
         Command::Scale(scale) => change_done(&scale.wait, scale::run(&scale)),
         Command::Status(status) => ask(status::run(&status)),
         Command::Reload(reload) => change_done(&reload.wait, reload::run(&reload)),
@@ -54,15 +157,39 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Plan(plan) => ask(plan::run(&plan)),
         Command::Config(config) => config::run(&config),
         Command::Init(init) => init::run(&init),
+        Command::Jobs(jobs) => list::run(&jobs),
+        Command::Stats(stats) => stats::run(&stats),
+        Command::Events(events) => events::run(&events),
+        Command::Kill(kill) => kill::run(&kill),
+        Command::Exec(exec) => exec::run(&exec),
+        Command::Stdout(stream) => output::run(&stream, Channel::Stdout),
+        Command::Stderr(stream) => output::run(&stream, Channel::Stderr),
+        Command::Detach(detach) => detach::run(&detach),
+        Command::Adopt(adopt) => adopt::run(&adopt),
         Command::Attach(attach) => attach::run(&attach),
         Command::Log(log) => log::run(&log),
+        Command::Install(install) => install::run(&install),
+        Command::Uninstall(uninstall) => install::undo(&uninstall),
+        Command::Completions(completions) => completions::run(&completions),
+        Command::Poweroff(end) => ending::run(&end, Then::Poweroff),
+        Command::Reboot(end) => ending::run(&end, Then::Reboot),
+        Command::Halt(end) => ending::run(&end, Then::Halt),
+        Command::Telinit(telinit) => change_done(telinit.wait(), telinit::run(&telinit)),
+        Command::Custom(custom) => ask(custom::run(&custom)),
+        Command::Generate(generate) => ask(generate::run(&generate)),
+        Command::Context(context) => ask(context::run(&context)),
         Command::Collect(collect) => collect::run(collect),
+        Command::Gate(gate) => gate::run(gate),
     }
 }
 
 /// Runs a command whose end the supervisor's own lines tell, with `--json`.
 fn change_done(wait: &Wait, work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
     ask(async { work.await.map(|text| if wait.json { String::new() } else { text }) })
+}
+
+fn work_done(work: &Work, task: Task) -> ExitCode {
+    change_done(&work.change.wait, task::run(work, task))
 }
 
 /// Runs a command that asks the supervisor.
@@ -84,15 +211,37 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
         Err(error) => {
             eprintln!("bootctl: {error}");
             match error {
-                ClientError::Unreachable { .. } => ExitCode::from(UNREACHABLE),
+                ClientError::Unreachable { .. } | ClientError::RemoteUnreachable(_) => {
+                    ExitCode::from(UNREACHABLE)
+                }
+                ClientError::Refused(refusal) if refusal.error == NO_SUPERVISOR => {
+                    ExitCode::from(UNREACHABLE)
+                }
                 // A command of the app's that has failed.
                 ClientError::Refused(Refusal { exit: Some(code), .. }) => ExitCode::from(code),
+                ClientError::Left(_) => ExitCode::from(INTERRUPTED),
                 ClientError::Forbidden(_)
                 | ClientError::Refused(_)
+                | ClientError::Remote(_)
+                | ClientError::File { .. }
                 | ClientError::Source(_)
                 | ClientError::Cut
                 | ClientError::Odd(_) => ExitCode::FAILURE,
             }
+        }
+    }
+}
+
+/// How a command ends that asks nobody.
+fn tell(result: Result<String, String>) -> ExitCode {
+    match result {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bootctl: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -2,16 +2,30 @@
 
 use std::fmt::Write;
 
+use clap::Args;
+
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::{AppPlan, KeyChangeView, PlanView};
-use crate::cli::Plan;
+use crate::cli::At;
+
+/// Show what `reload` would change, and why, without doing it
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
 
 pub(super) async fn run(plan: &Plan) -> Result<String, ClientError> {
     let view: PlanView = Client::at(&plan.at.socket()).get("/plan").await?;
     if plan.json {
         return Ok(serde_json::to_string_pretty(&view).unwrap_or_default());
     }
-    Ok(words(&view))
+    let warnings = view.warnings.iter().map(|warning| format!("\n\nwarning: {warning}"));
+    Ok(words(&view) + &warnings.collect::<String>())
 }
 
 fn words(view: &PlanView) -> String {

@@ -2,9 +2,12 @@
 //! lines with `--json`. What is done within a second is not talked about, unless there is somebody to see it.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, Instant};
 
+use http::Response;
+use hyper::body::Incoming;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::de::DeserializeOwned;
 
@@ -19,22 +22,58 @@ const TURN: Duration = Duration::from_millis(100);
 /// Nothing to look at.
 const LONG: Duration = Duration::from_hours(1);
 
+/// What goes on when a command is left, unless it says more.
+const GOES_ON: &str =
+    "what was asked for goes on without this command: `bootctl status` shows how far it is";
+
 /// Asks for a change and shows its progress.
 pub(super) async fn change<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     wait: &Wait,
 ) -> Result<T, ClientError> {
-    let within = wait.duration();
+    change_or(client, path, wait, GOES_ON).await
+}
+
+/// The same with what is told to whoever does not want to wait.
+pub(super) async fn change_or<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    wait: &Wait,
+    left: &str,
+) -> Result<T, ClientError> {
+    let mut shown = shown(wait);
+    unless_left(client.change(path, wait.duration(), &mut *shown), left).await
+}
+
+/// Shows the progress of a change that was asked for.
+pub(super) async fn rest<T: DeserializeOwned>(
+    client: &Client,
+    response: Response<Incoming>,
+    wait: &Wait,
+) -> Result<T, ClientError> {
+    let mut shown = shown(wait);
+    unless_left(client.read(response, &mut *shown), GOES_ON).await
+}
+
+/// Does the work, unless somebody presses Ctrl-C.
+pub(super) async fn unless_left<T>(
+    work: impl Future<Output = Result<T, ClientError>>,
+    left: &str,
+) -> Result<T, ClientError> {
+    tokio::select! {
+        done = work => done,
+        Ok(()) = tokio::signal::ctrl_c() => Err(ClientError::Left(left.to_owned())),
+    }
+}
+
+fn shown(wait: &Wait) -> Box<dyn Progress> {
     if wait.json {
-        client.change(path, within, &mut Raw).await
+        Box::new(Raw)
     } else if is_live() {
-        let mut live = Live::new();
-        let answer = client.change(path, within, &mut live).await;
-        live.end();
-        answer
+        Box::new(Live::new())
     } else {
-        client.change(path, within, &mut Lines::new()).await
+        Box::new(Lines::new())
     }
 }
 
@@ -54,6 +93,10 @@ impl Progress for Raw {
 
     fn step(&mut self, _step: &StepView) {}
 
+    fn has_echoed(&self) -> bool {
+        false
+    }
+
     fn next_look(&self) -> Duration {
         LONG
     }
@@ -65,11 +108,12 @@ impl Progress for Raw {
 struct Lines {
     begun: Instant,
     kept: Option<Vec<String>>,
+    echoes: bool,
 }
 
 impl Lines {
     fn new() -> Self {
-        Self { begun: Instant::now(), kept: Some(Vec::new()) }
+        Self { begun: Instant::now(), kept: Some(Vec::new()), echoes: false }
     }
 }
 
@@ -77,11 +121,17 @@ impl Progress for Lines {
     fn raw(&mut self, _line: &str) {}
 
     fn step(&mut self, step: &StepView) {
-        let line = format!("{:>7}  {}", seconds(Duration::from_millis(step.ms)), step.text);
+        self.echoes |= step.step == StepKind::Output;
+        let time = seconds(Duration::from_millis(step.ms));
+        let line = format!("{time:>7}  {}{}", bar(step), step.text);
         match &mut self.kept {
             Some(kept) => kept.push(line),
             None => drop(writeln!(stderr(), "{line}")),
         }
+    }
+
+    fn has_echoed(&self) -> bool {
+        self.echoes && self.kept.is_none()
     }
 
     fn next_look(&self) -> Duration {
@@ -102,16 +152,12 @@ impl Progress for Lines {
 struct Live {
     all: MultiProgress,
     jobs: BTreeMap<String, ProgressBar>,
+    echoes: bool,
 }
 
 impl Live {
     fn new() -> Self {
-        Self { all: MultiProgress::new(), jobs: BTreeMap::new() }
-    }
-
-    fn end(&self) {
-        // What is over stays to be read, what is not has no meaning any more.
-        drop(self.all.clear());
+        Self { all: MultiProgress::new(), jobs: BTreeMap::new(), echoes: false }
     }
 
     fn over(&mut self, step: &StepView, mark: &str) {
@@ -122,6 +168,13 @@ impl Live {
         });
         let took = took.map(|took| format!(" ({})", seconds(took))).unwrap_or_default();
         drop(self.all.println(format!("{mark} {}{took}", step.text)));
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // What is over stays to be read, what is not has no meaning any more.
+        drop(self.all.clear());
     }
 }
 
@@ -141,7 +194,15 @@ impl Progress for Live {
             }
             StepKind::Ready => self.over(step, "+"),
             StepKind::Gone => self.over(step, "-"),
+            StepKind::Output => {
+                self.echoes = true;
+                drop(self.all.println(format!("{}{}", bar(step), step.text)));
+            }
         }
+    }
+
+    fn has_echoed(&self) -> bool {
+        self.echoes
     }
 
     fn next_look(&self) -> Duration {
@@ -159,6 +220,11 @@ fn style() -> ProgressStyle {
     };
     let style = ProgressStyle::with_template("{spinner} {wide_msg} ({clock})");
     style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("clock", clock)
+}
+
+/// What stands before the words of somebody else.
+fn bar(step: &StepView) -> &'static str {
+    if step.step == StepKind::Output { "| " } else { "" }
 }
 
 fn seconds(time: Duration) -> String {

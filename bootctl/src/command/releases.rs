@@ -2,11 +2,27 @@
 
 use std::fmt::Write;
 
+use clap::Args;
+
 use crate::admin::client::{Client, ClientError};
 use crate::admin::releases::{ReleaseView, ReleasesView};
-use crate::cli::Releases;
+use crate::cli::At;
 use crate::http::segment;
 use crate::table::{columns, size};
+
+/// Show the releases of an app
+#[derive(Debug, Args)]
+pub(crate) struct Releases {
+    /// The app's name
+    pub(crate) app: String,
+
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
 
 const HEAD: [&str; 5] = ["RELEASE", "STATE", "MADE", "SIZE", "INSTANCES"];
 

@@ -1,11 +1,34 @@
 //! `bootctl restart APP`, `bootctl restart proxyd`
 
+use clap::Args;
+
 use super::progress;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::{AppView, StatusView};
-use crate::cli::Restart;
+use crate::cli::{At, Wait};
 use crate::generation;
 use crate::http::segment;
+
+/// Have new processes of an app take over from the old ones; done when all of them serve
+///
+/// One by one: a new instance is started beside the old ones, and when it serves, an old one finishes what
+/// it has begun and ends. If the new one never gets ready, the old ones stay. The same with the proxy.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bootctl restart shop.example
+  bootctl restart proxyd")]
+pub(crate) struct Restart {
+    /// The app's name, or proxyd
+    #[arg(value_name = "APP")]
+    pub(crate) what: String,
+
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
 
 pub(super) async fn run(restart: &Restart) -> Result<String, ClientError> {
     let client = Client::at(&restart.at.socket());

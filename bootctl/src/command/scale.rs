@@ -1,10 +1,36 @@
 //! `bootctl scale APP N`
 
+use clap::Args;
+
 use super::progress;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::{AppState, AppView};
-use crate::cli::Scale;
+use crate::cli::{At, Wait};
 use crate::http::segment;
+
+/// Change how many instances an app has; done when there are so many
+///
+/// The number is written into the app's file, in which nothing else changes. 0 parks the app: it keeps
+/// its hosts and runs nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bootctl scale shop.example 4
+  bootctl scale shop.example 0")]
+pub(crate) struct Scale {
+    /// The app's name
+    pub(crate) app: String,
+
+    /// How many: 0 to 1000
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) instances: String,
+
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
 
 pub(super) async fn run(scale: &Scale) -> Result<String, ClientError> {
     let (app, count) = (segment(&scale.app), segment(&scale.instances));

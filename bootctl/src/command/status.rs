@@ -1,10 +1,26 @@
 //! `bootctl status [APP]`
 
+use clap::Args;
+
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::{AppView, StatusView};
-use crate::cli::Status;
+use crate::cli::At;
 use crate::http::segment;
 use crate::table;
+
+/// Show all apps, or one
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The app's name
+    pub(crate) app: Option<String>,
+
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) at: At,
+}
 
 pub(super) async fn run(status: &Status) -> Result<String, ClientError> {
     let client = Client::at(&status.at.socket());

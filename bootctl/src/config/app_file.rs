@@ -17,6 +17,7 @@ use super::{deploy, health, limits, log_section, site_section, zist};
 use crate::app::{App, DEFAULT_PATH, Drain, PATIENCE};
 use crate::name::{AppName, Port};
 use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
+use crate::runlevel::{Level, Levels};
 
 /// How the variables begin that tell bootctl about its own jobs.
 const OURS: &str = "BOOTCTL_";
@@ -77,6 +78,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         requires: names("requires"),
         patience: in_deploy.get("timeout", Field::duration).unwrap_or(PATIENCE),
         deploy: deploy::read(root, &in_deploy),
+        runlevels: root.get("runlevels", runlevels).unwrap_or_default(),
         exec: exec?,
     })
 }
@@ -95,6 +97,11 @@ fn socket(root: &Section<'_>) -> PlaceKind {
         Some("fd") => PlaceKind::Fd,
         Some(_) | None => PlaceKind::Port,
     }
+}
+
+fn runlevels(field: &Field<'_>) -> Option<Levels> {
+    let levels = field.statuses()?.into_iter();
+    Some(levels.filter_map(|number| Level::new(number.into())).collect())
 }
 
 fn program(

@@ -1,7 +1,9 @@
 //! The keys of `apps/NAME.toml`.
 
-use super::schema::Kind::{Account, Choice, Factor, Flag, Hosts, Processors, Text, Texts, Whole};
-use super::schema::{Key, Kind, SPAN, TIME, key, later, secret};
+use super::schema::Kind::{
+    Account, Choice, Factor, Flag, Hosts, Processors, Statuses, Text, Texts, Whole,
+};
+use super::schema::{Key, Kind, SPAN, TIME, key, secret};
 
 /// The most instances an app may have.
 pub(crate) const MAX_INSTANCES: u32 = 1000;
@@ -309,7 +311,13 @@ pub(super) const APP: &[Key] = &[
     ),
     key("Restart", Flag, "", "true", "As zist writes it: the policy `always` or `never`."),
     key("Web", Flag, "", "true", "As zist writes it: `web`."),
-    later("runlevels", "remove it; an app runs unless it is stopped"),
+    key(
+        "runlevels",
+        Statuses { least: 1, most: 4 },
+        "[2, 3, 4]",
+        "[3]",
+        "At which runlevels it runs. At 1 nobody reaches it from outside.",
+    ),
     key(
         "deploy.timeout",
         SPAN,

@@ -2,6 +2,7 @@
 //! whoever wrote it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::edit;
 use super::schema::Schema;
@@ -10,11 +11,11 @@ use crate::name::AppName;
 /// Values as TOML, by key.
 type Keys = BTreeMap<String, String>;
 
-/// Of all files.
+/// Of all files: their texts, which are read key by key when somebody asks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Declared {
-    main: Keys,
-    apps: BTreeMap<AppName, Keys>,
+    main: Rc<str>,
+    apps: BTreeMap<AppName, Rc<str>>,
 }
 
 /// A key whose value is another one now.
@@ -31,23 +32,22 @@ const HIDDEN: &str = "…";
 
 impl Declared {
     pub(super) fn note_main(&mut self, text: &str) {
-        self.main = keys(text);
+        self.main = text.into();
     }
 
     pub(super) fn note_app(&mut self, name: AppName, text: &str) {
-        self.apps.insert(name, keys(text));
+        self.apps.insert(name, text.into());
     }
 
     /// What `bootctl.toml` says otherwise in `next`.
     pub(crate) fn main_changes(&self, next: &Self) -> Vec<KeyChange> {
-        changes(Schema::Main, &self.main, &next.main)
+        changes(Schema::Main, &keys(&self.main), &keys(&next.main))
     }
 
     /// What an app's file says otherwise in `next`.
     pub(crate) fn app_changes(&self, next: &Self, name: &AppName) -> Vec<KeyChange> {
-        let nothing = Keys::new();
-        let (before, after) = (self.apps.get(name), next.apps.get(name));
-        changes(Schema::App, before.unwrap_or(&nothing), after.unwrap_or(&nothing))
+        let said = |declared: &Self| declared.apps.get(name).map_or_else(Keys::new, |t| keys(t));
+        changes(Schema::App, &said(self), &said(next))
     }
 }
 

@@ -113,12 +113,7 @@ pub(crate) fn typed(schema: Schema, key: &str, text: &str) -> Result<Value, Edit
         Some(Kind::Factor { .. }) => whole().or_else(|| text.parse::<f64>().ok().map(Value::from)),
         None if schema.is_table(&path) => Some(toml()?),
         Some(
-            Kind::Text
-            | Kind::Time { .. }
-            | Kind::Size { .. }
-            | Kind::Processors
-            | Kind::Choice(_)
-            | Kind::Later(_),
+            Kind::Text | Kind::Time { .. } | Kind::Size { .. } | Kind::Processors | Kind::Choice(_),
         )
         | None => None,
     };

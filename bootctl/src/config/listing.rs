@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::schema::{Key, Kind, Schema};
+use super::schema::{Key, Schema};
 
 /// The list of one kind of file.
 pub(crate) fn list(schema: Schema) -> String {
@@ -54,7 +54,7 @@ one before it is written.
 ";
 
 fn shown(schema: Schema) -> impl Iterator<Item = &'static Key> {
-    schema.keys().filter(|key| !matches!(key.kind, Kind::Later(_)))
+    schema.keys()
 }
 
 fn code(toml: &str) -> String {

@@ -6,12 +6,15 @@ use std::time::Duration;
 use init_wire::Account;
 use proxyd_wire::Front;
 
-use super::log_section;
 use super::problem::Problem;
 use super::reader::{Field, Reader, Section};
 use super::site_section::{limits, millis};
+use super::{admin_section, hook_section, log_section};
+use crate::custom::Custom;
+use crate::gate::Admin;
 use crate::logs::keeping::AllLogs;
 use crate::name::Port;
+use crate::runlevel::{Hook, Level};
 use crate::site::Origin;
 
 /// The whole file.
@@ -21,6 +24,15 @@ pub(crate) struct Settings {
     /// Where the search for a free port begins.
     pub(crate) first_port: Port,
     pub(crate) logs: AllLogs,
+    /// Whether changes of the files are taken over by themselves.
+    pub(crate) watch: bool,
+    pub(crate) admin: Admin,
+    /// Whether another bootctl may take over.
+    pub(crate) take_over: bool,
+    /// The one that is booted into.
+    pub(crate) runlevel: Level,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) customs: Vec<Custom>,
 }
 
 /// `[proxy]`.
@@ -78,7 +90,18 @@ impl Default for Settings {
             access_log_format: "combined".into(),
             monitor: None,
         };
-        Self { proxy, first_port: port(9000), logs: AllLogs::default() }
+        let (logs, admin) = (AllLogs::default(), Admin::default());
+        Self {
+            proxy,
+            first_port: port(9000),
+            logs,
+            watch: false,
+            admin,
+            take_over: false,
+            runlevel: Level::MULTI,
+            hooks: Vec::new(),
+            customs: Vec::new(),
+        }
     }
 }
 
@@ -115,11 +138,21 @@ fn settings(root: &Section<'_>) -> Settings {
             .get("first", Field::number)
             .map_or(default.first_port, port),
         logs: log_section::all(&root.section("log")),
+        watch: root.get("watch", Field::bool).unwrap_or_default(),
+        admin: admin_section::read(&root.section("admin")),
+        take_over: root.get("take_over", Field::bool).unwrap_or_default(),
+        runlevel: root
+            .get("runlevel", Field::number)
+            .and_then(Level::new)
+            .unwrap_or(default.runlevel),
+        hooks: hook_section::hooks(&root.section("hook")),
+        customs: hook_section::customs(&root.section("custom")),
     }
 }
 
 fn front(proxy: &Section<'_>) -> Front {
     let time = |name| proxy.get(name, Field::duration).map(millis);
+    let size = |name| proxy.get(name, Field::size).and_then(|size| u32::try_from(size).ok());
     Front {
         proxy_protocol: proxy.get("proxy_protocol", Field::networks).unwrap_or_default(),
         trusted: proxy.get("trusted", Field::networks).unwrap_or_default(),
@@ -132,6 +165,13 @@ fn front(proxy: &Section<'_>) -> Front {
         head_ms: time("head_time"),
         idle_ms: time("idle_time"),
         connect_ms: time("connect_time"),
+        body_ms: time("body_time"),
+        write_ms: time("write_time"),
+        rate_window_ms: time("rate_time"),
+        head_bytes: size("head_size"),
+        fields: proxy.get("head_fields", Field::number),
+        uri_bytes: size("uri_size"),
+        half_closed: proxy.get("half_closed", Field::bool).unwrap_or_default(),
         limits: limits(&proxy.section("limits")).unwrap_or_default(),
         ..Front::default()
     }
@@ -157,7 +197,7 @@ fn access_log(field: &Field<'_>) -> Option<String> {
     Some(text)
 }
 
-fn address(field: &Field<'_>) -> Option<SocketAddr> {
+pub(super) fn address(field: &Field<'_>) -> Option<SocketAddr> {
     let text = field.string()?;
     let address = parse_listen(&text);
     if address.is_none() {

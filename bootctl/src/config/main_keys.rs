@@ -1,11 +1,20 @@
 //! The keys of `bootctl.toml`.
 
 use super::app_keys::{LOG_SIZE, MOST_KEPT};
-use super::schema::Kind::{Account, Choice, Flag, Networks, Text, Whole};
+use super::schema::Kind::{Account, Choice, Flag, Networks, Size, Text, Texts, Whole};
 use super::schema::{Key, Least, SPAN, key, seconds, up_to};
-use super::site_keys::{BODY, DAY, WEEK};
+use super::site_keys::{BODY, DAY, RATE, WEEK};
 
 pub(super) const MAIN: &[Key] = &[
+    key(
+        "watch",
+        Flag,
+        "false",
+        "true",
+        "Whether changes of the files are taken over by themselves, as soon as nothing more changes, as `bootctl \
+         reload` does. With a mistake anywhere all stays as it is, and `bootctl status` shows the mistake. Files that \
+         app files name, such as pages, are read then, and not watched.",
+    ),
     key(
         "ports.first",
         Whole { least: 1, most: 65_535 },
@@ -134,6 +143,63 @@ pub(super) const MAIN: &[Key] = &[
         "\"1s\"",
         "How long a connection to an instance may take; without, three seconds.",
     ),
+    key(
+        "proxy.body_time",
+        up_to(WEEK),
+        "",
+        "\"30s\"",
+        "How long may pass between two pieces of a body; without, a minute.",
+    ),
+    key(
+        "proxy.write_time",
+        up_to(WEEK),
+        "",
+        "\"30s\"",
+        "How long a client may take nothing of its answer; without, a minute.",
+    ),
+    key(
+        "proxy.rate_time",
+        up_to(WEEK),
+        "",
+        "\"30s\"",
+        "The time over which `limits.rate` is measured; without, a minute.",
+    ),
+    key(
+        "proxy.head_size",
+        Size { least: 1 << 10, most: 32 << 10 },
+        "",
+        "\"8K\"",
+        "How large the head of a request may be; without, 32 KiB. Beyond, it is answered 431.",
+    ),
+    key(
+        "proxy.head_fields",
+        Whole { least: 1, most: 128 },
+        "",
+        "64",
+        "How many fields it may have; without, 128.",
+    ),
+    key(
+        "proxy.uri_size",
+        Size { least: 1, most: 8 << 10 },
+        "",
+        "\"2K\"",
+        "How long its path and query may be; without, 8 KiB. Beyond, it is answered 414.",
+    ),
+    key(
+        "proxy.half_closed",
+        Flag,
+        "false",
+        "true",
+        "Whether a client that has ended its side of the connection still gets its answer; else its request is dropped.",
+    ),
+    key(
+        "proxy.limits.rate",
+        RATE,
+        "",
+        "\"1K\"",
+        "How many bytes of a body a client sends or takes at least each second, while it is waited for; without, 100. \
+         Apps may set theirs.",
+    ),
     key("proxy.limits.body", BODY, "", "\"10M\"", "The body of a request; apps may set theirs."),
     key(
         "proxy.limits.answer",
@@ -171,6 +237,80 @@ pub(super) const MAIN: &[Key] = &[
         "\"127.0.0.1:9100\"",
         "An address on which anybody may watch it: `/metrics`, `/status`, `/ready`.",
     ),
+    key(
+        "take_over",
+        Flag,
+        "false",
+        "true",
+        "Whether another bootctl, started with --take-over, may take the place of the one that runs.",
+    ),
+    key(
+        "runlevel",
+        Whole { least: 1, most: 4 },
+        "3",
+        "1",
+        "The runlevel to boot into; `bootctl.runlevel=N` on the command line of a machine, or of `bootctl boot`, wins.",
+    ),
+    key("hook.*.exec", Text, "", "\"/bin/sync\"", "A command of a runlevel: its program."),
+    key("hook.*.args", Texts, "[]", "[\"-f\"]", "Its arguments."),
+    key("hook.*.user", Account, "", "\"backup\"", "Whom it runs as, if not bootctl's own user."),
+    key("hook.*.level", Whole { least: 0, most: 4 }, "", "3", "The runlevel that it belongs to."),
+    key(
+        "hook.*.when",
+        Choice(&["enter", "leave"]),
+        "",
+        "\"leave\"",
+        "Whether it runs before anything of the level is started, or after all of it has ended.",
+    ),
+    key(
+        "hook.*.order",
+        Whole { least: -1000, most: 1000 },
+        "0",
+        "10",
+        "Lower ones run first; of the same order, by name.",
+    ),
+    key(
+        "hook.*.timeout",
+        SPAN,
+        "\"1m\"",
+        "\"10m\"",
+        "How long it may take; then it is ended, and has failed.",
+    ),
+    key(
+        "hook.*.on_failure",
+        Choice(&["fail", "go-on"]),
+        "\"fail\"",
+        "\"go-on\"",
+        "Whether a failure keeps the level from being reached. Level 0 is reached all the same; at boot it is level 1 \
+         instead.",
+    ),
+    key(
+        "custom.*.exec",
+        Text,
+        "",
+        "\"/usr/local/bin/backup\"",
+        "A command that `bootctl custom NAME` runs: its program.",
+    ),
+    key("custom.*.args", Texts, "[]", "[\"--all\"]", "Its first arguments."),
+    key("custom.*.more", Flag, "false", "true", "Whether whoever runs it may add arguments."),
+    key("custom.*.user", Account, "", "\"backup\"", "Whom it runs as, if not bootctl's own user."),
+    key("custom.*.cwd", Text, "", "\"/var/backups\"", "Where it runs."),
+    key(
+        "admin.listen",
+        Text,
+        "",
+        "\"0.0.0.0:8443\"",
+        "Where administrators of other machines reach bootctl, over TLS and with a token (`bootctl generate`): a \
+         numeric address and a port. Without, none does.",
+    ),
+    key(
+        "admin.certificate",
+        Text,
+        "",
+        "\"/etc/ssl/admin.pem\"",
+        "The file of the certificate that is shown there, instead of one of its own.",
+    ),
+    key("admin.key", Text, "", "\"/etc/ssl/private/admin.key\"", "The file of its key."),
     key(
         "log.dir",
         Text,

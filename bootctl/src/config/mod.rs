@@ -3,22 +3,30 @@
 //! Reading finds all problems of all files at once. A file with a problem yields no app, and says
 //! nothing about the others.
 
+mod admin_section;
 mod app_file;
 mod app_keys;
+mod calm;
 pub(crate) mod declared;
 mod deploy;
+pub(crate) mod doubts;
 pub(crate) mod edit;
 pub(crate) mod guess;
 mod health;
+mod hook_section;
+mod index;
 mod limits;
 pub(crate) mod listing;
 mod log_section;
+pub(crate) mod lookout;
 mod main_file;
 mod main_keys;
 mod order;
 mod problem;
 mod reader;
 pub(crate) mod schema;
+mod service_keys;
+mod service_section;
 mod site_keys;
 mod site_section;
 pub(crate) mod template;
@@ -77,6 +85,9 @@ pub(crate) enum ConfigError {
     Unreadable { folder: PathBuf, source: io::Error },
 }
 
+/// How often the folder is read, at most, when files vanish while it is.
+const ATTEMPTS: u32 = 3;
+
 /// A file as it might be.
 pub(crate) struct Draft<'a> {
     pub(crate) path: &'a Path,
@@ -90,6 +101,32 @@ pub(crate) fn load(folder: &Path) -> Result<Config, ConfigError> {
 
 /// Reads everything below `folder` as if one of its files were as drafted.
 pub(crate) fn load_with(folder: &Path, draft: Option<&Draft<'_>>) -> Result<Config, ConfigError> {
+    load_listed(folder, draft, app_files)
+}
+
+fn load_listed(
+    folder: &Path,
+    draft: Option<&Draft<'_>>,
+    mut list: impl FnMut(&Path) -> Listing,
+) -> Result<Config, ConfigError> {
+    let mut config = load_once(folder, draft, &mut list)?;
+    for _ in 1..ATTEMPTS {
+        // One that is listed and then gone is being replaced: that is not yet what somebody has written.
+        if !config.problems.iter().any(Problem::is_of_one_gone) {
+            break;
+        }
+        config = load_once(folder, draft, &mut list)?;
+    }
+    Ok(config)
+}
+
+type Listing = Result<Vec<PathBuf>, ConfigError>;
+
+fn load_once(
+    folder: &Path,
+    draft: Option<&Draft<'_>>,
+    list: &mut impl FnMut(&Path) -> Listing,
+) -> Result<Config, ConfigError> {
     let absolute = fs::canonicalize(folder).map_err(|source| {
         let folder = folder.to_owned();
         match source.kind() {
@@ -99,7 +136,7 @@ pub(crate) fn load_with(folder: &Path, draft: Option<&Draft<'_>>) -> Result<Conf
     })?;
     let mut config = Config::default();
     read_settings(&mut config, &main_file(folder), draft);
-    let mut files = app_files(&folder.join("apps"))?;
+    let mut files = list(&folder.join("apps"))?;
     if let Some(draft) = draft
         && draft.path != main_file(folder)
         && !files.iter().any(|path| path == draft.path)
@@ -136,7 +173,7 @@ fn read(path: &Path, draft: Option<&Draft<'_>>) -> io::Result<String> {
 }
 
 /// The `*.toml` of a folder in the order of their names. An absent folder has none.
-fn app_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+fn app_files(folder: &Path) -> Listing {
     let unreadable = |source| ConfigError::Unreadable { folder: folder.to_owned(), source };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

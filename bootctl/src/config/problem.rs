@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::doubts::Doubt;
 use super::units::shown_size;
 use crate::name::{AppName, HostError};
 
@@ -53,8 +54,6 @@ pub(crate) enum Fault {
     Page { path: PathBuf, why: io::ErrorKind },
     #[error("makes the pages of this app larger than 48 KiB together; write shorter ones")]
     Pages,
-    #[error("is not supported yet; {0}")]
-    NotYet(&'static str),
     #[error("{0}")]
     Host(HostError),
     #[error("is a host that {taken_by} has already; remove it from one of the two")]
@@ -78,6 +77,9 @@ pub(crate) enum Fault {
     FileName(HostError),
     #[error("gives the app its name, which is that of the proxy's jobs; rename the file")]
     ProxyName,
+    /// No mistake.
+    #[error(transparent)]
+    Doubt(Doubt),
 }
 
 fn did_you_mean(nearest: Option<&str>, known: &[&str]) -> String {
@@ -100,6 +102,15 @@ pub(crate) fn place(text: &str, span: Option<Range<usize>>) -> Option<(usize, us
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     Some((line, column))
+}
+
+impl Problem {
+    /// Whether it is that the file is not there any more. A link that leads nowhere is there.
+    pub(super) fn is_of_one_gone(&self) -> bool {
+        let Fault::Unreadable(error) = &self.fault else { return false };
+        let there = || std::fs::symlink_metadata(&*self.file).is_ok();
+        error.kind() == io::ErrorKind::NotFound && !there()
+    }
 }
 
 impl fmt::Display for Problem {

@@ -79,13 +79,12 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// Reports keys that are not in the schema, or not there yet.
+    /// Reports keys that are not in the schema.
     pub(crate) fn expect(&self) {
         let schema = self.reader.schema;
         for (name, _) in self.entries() {
             let path = self.below(name);
             match schema.find(&path).map(|key| key.kind) {
-                Some(Kind::Later(advice)) => self.report_at_key(name, Fault::NotYet(advice)),
                 Some(_) => {}
                 None if schema.is_table(&path) => {}
                 None => {
@@ -113,9 +112,9 @@ impl<'a> Section<'a> {
         if let Some(value) = self.field(name).and_then(|field| read(&field)) {
             return Some(value);
         }
-        let item = Item::Value(self.reader.schema.find(&self.below(name))?.default_value()?);
+        let item = Cow::Borrowed(self.reader.schema.default(&self.below(name))?);
         let section = Section { table: None, ..self.clone() };
-        read(&Field { section, name: name.to_owned(), item: Cow::Owned(item) })
+        read(&Field { section, name: name.to_owned(), item })
     }
 
     /// One key, whose absence is reported together with `advice`.

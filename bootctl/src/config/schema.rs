@@ -7,6 +7,7 @@ use toml_edit::Value;
 
 use super::app_keys::APP;
 use super::main_keys::MAIN;
+use super::service_keys::SERVICE;
 use super::site_keys::SITE;
 use super::units::{shown_size, shown_time};
 
@@ -60,8 +61,6 @@ pub(crate) enum Kind {
         most: u16,
     },
     Choice(&'static [&'static str]),
-    /// Not there yet, and what to do without it.
-    Later(&'static str),
 }
 
 /// The least time.
@@ -109,11 +108,6 @@ pub(crate) const fn secret(
     Key { path, kind, default: "", example, says, is_secret: true }
 }
 
-/// A row of what is not there yet.
-pub(crate) const fn later(path: &'static str, advice: &'static str) -> Key {
-    Key { path, kind: Kind::Later(advice), default: "", example: "", says: "", is_secret: false }
-}
-
 /// The rows of one kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
@@ -127,32 +121,15 @@ impl Schema {
     pub(crate) fn keys(self) -> impl Iterator<Item = &'static Key> {
         let parts: &'static [&'static [Key]] = match self {
             Self::Main => &[MAIN],
-            Self::App => &[APP, SITE],
+            Self::App => &[APP, SITE, SERVICE],
         };
         parts.iter().copied().flatten()
-    }
-
-    /// The row of a key.
-    pub(crate) fn find<S: AsRef<str>>(self, path: &[S]) -> Option<&'static Key> {
-        let same =
-            |key: &&'static Key| key.path.split('.').count() == path.len() && begins(key, path);
-        // A name of its own comes before one that stands for any.
-        let mut found: Vec<_> = self.keys().filter(same).collect();
-        found.sort_by_key(|key| key.path.contains('*'));
-        found.first().copied()
-    }
-
-    /// Whether there are keys below.
-    pub(crate) fn is_table<S: AsRef<str>>(self, path: &[S]) -> bool {
-        let below =
-            |key: &'static Key| key.path.split('.').count() > path.len() && begins(key, path);
-        self.keys().any(below)
     }
 
     /// The names that may stand in a table, `*` for any.
     pub(crate) fn names<S: AsRef<str>>(self, table: &[S]) -> Vec<&'static str> {
         let mut names: Vec<&str> = Vec::new();
-        for key in self.keys().filter(|key| !matches!(key.kind, Kind::Later(_))) {
+        for key in self.keys() {
             if let Some(name) = key.path.split('.').nth(table.len())
                 && begins(key, table)
                 && !names.contains(&name)
@@ -207,7 +184,6 @@ impl Kind {
             Self::Networks => "networks".into(),
             Self::Statuses { least, most } => format!("numbers, {least} to {most}"),
             Self::Choice(choices) => choices.join(", "),
-            Self::Later(_) => "not yet".into(),
         }
     }
 }

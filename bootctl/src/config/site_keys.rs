@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::schema::Kind::{Choice, Flag, Networks, Statuses, Text, Texts, Whole};
+use super::schema::Kind::{Choice, Flag, Networks, Text, Texts, Whole};
 use super::schema::{Key, Kind, Least, key, seconds, secret, up_to};
 
 /// The body of a request.
 pub(super) const BODY: Kind = Kind::Size { least: 0, most: 1 << 60 };
+/// Bytes a second.
+pub(super) const RATE: Kind = Kind::Size { least: 0, most: 1 << 40 };
 const MOST_REQUESTS: i64 = 1_000_000_000;
-const HOUR: Duration = Duration::from_hours(1);
+pub(super) const HOUR: Duration = Duration::from_hours(1);
 pub(super) const DAY: Duration = Duration::from_hours(24);
 pub(super) const WEEK: Duration = Duration::from_hours(24 * 7);
 
@@ -27,6 +29,13 @@ pub(super) const SITE: &[Key] = &[
         "false",
         "true",
         "Whether it is asked without the beginning of the path that a mount has.",
+    ),
+    key(
+        "proxy.rewrite",
+        Text,
+        "",
+        "\"/v2\"",
+        "The path that it is asked for instead of the beginning that a mount has.",
     ),
     key(
         "proxy.redirect_status",
@@ -145,6 +154,13 @@ pub(super) const SITE: &[Key] = &[
         "How long the app may take for the head of its answer: then it is 504. Without, a minute.",
     ),
     key(
+        "proxy.limits.rate",
+        RATE,
+        "",
+        "\"1K\"",
+        "How many bytes of a body a client sends or takes at least each second, while it is waited for; without, 100.",
+    ),
+    key(
         "proxy.limits.stream_idle",
         up_to(WEEK),
         "",
@@ -166,6 +182,7 @@ pub(super) const SITE: &[Key] = &[
         "\"instance\"",
         "A cookie of this name brings clients back to the instance that answered them first.",
     ),
+    key("proxy.sticky.path", Text, "\"/\"", "\"/cart\"", "Below which path it is sent."),
     key(
         "proxy.sticky.max_age",
         seconds(Least::Zero, Duration::from_hours(24 * 400)),
@@ -203,40 +220,19 @@ pub(super) const SITE: &[Key] = &[
         "How long each waits; without, five seconds.",
     ),
     key(
-        "proxy.retry.attempts",
-        Whole { least: 1, most: 10 },
-        "3",
-        "1",
-        "How often a request is tried in all, where trying again does no harm.",
-    ),
-    key(
-        "proxy.retry.statuses",
-        Statuses { least: 502, most: 504 },
-        "[]",
-        "[503]",
-        "Answers after which it is tried with another instance, too.",
-    ),
-    key(
-        "proxy.eject.failures",
-        Whole { least: 0, most: 1000 },
-        "5",
-        "3",
-        "After so many failures in a row an instance is not asked for a while. 0: never.",
-    ),
-    key(
-        "proxy.eject.statuses",
-        Statuses { least: 500, most: 599 },
-        "[]",
-        "[502]",
-        "Answers that are failures, too.",
-    ),
-    key(
         "proxy.error_pages.*",
         Text,
         "",
         "\"sorry.html\"",
         "The file of a page for a status (`\"502\"`) or a class of them (`\"5xx\"`) that the proxy \
          answers itself. A relative one starts at this file's folder.",
+    ),
+    key(
+        "proxy.replace_errors",
+        Flag,
+        "false",
+        "true",
+        "Whether these pages are shown instead of the app's own errors, too.",
     ),
     key(
         "proxy.maintenance.on",

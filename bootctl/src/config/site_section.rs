@@ -9,12 +9,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use proxyd_wire::{
-    Balance, BasicAuth, Eject, ErrorPage, HashBy, HeaderEdits, Limits, Maintenance, RateLimit,
-    Retry, Route, SameSite, Service, Sticky,
+    Balance, BasicAuth, ErrorPage, HashBy, HeaderEdits, Limits, Maintenance, RateLimit, Route,
+    SameSite, Service, Sticky,
 };
 
 use super::problem::Fault;
 use super::reader::{Field, Section};
+use super::service_section::{eject, pool, retry};
 use super::text;
 use crate::name::Host;
 use crate::site::Site;
@@ -28,6 +29,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> Site {
     Site {
         mounts: proxy.get("mount", mounts).unwrap_or_default(),
         strip_prefix: proxy.get("strip_prefix", Field::bool).unwrap_or_default(),
+        rewrite: proxy.get("rewrite", |field| rewrite(field, &proxy)),
         redirects: root.get("redirect", Field::hosts).unwrap_or_default(),
         redirect_status: proxy.get("redirect_status", redirect_status),
         force_https: proxy.get("force_https", Field::bool).unwrap_or_default(),
@@ -61,6 +63,18 @@ fn mount(text: &str) -> Option<String> {
     path.split('/').all(good).then(|| format!("{host}/{path}"))
 }
 
+fn rewrite(field: &Field<'_>, proxy: &Section<'_>) -> Option<String> {
+    let path = field.string()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    if !path.starts_with('/') || !path.bytes().all(plain) {
+        field.form(&path, "write the beginning of a path, such as /v2");
+    }
+    if proxy.get("strip_prefix", Field::bool) == Some(true) {
+        field.report_key(Fault::Excludes { other: "proxy.strip_prefix" });
+    }
+    Some(path)
+}
+
 fn redirect_status(field: &Field<'_>) -> Option<u16> {
     let status = u16::try_from(field.number()?).ok()?;
     if matches!(status, 304..=306) {
@@ -78,7 +92,7 @@ fn rules(proxy: &Section<'_>, folder: &Path) -> Route {
         allow: proxy.get("allow", Field::networks).unwrap_or_default(),
         deny: proxy.get("deny", Field::networks).unwrap_or_default(),
         rate_limit: rate_limit(&proxy.section("rate_limit")),
-        error_pages: error_pages(&proxy.section("error_pages"), folder),
+        error_pages: error_pages(proxy, folder),
         ..Route::default()
     }
 }
@@ -88,7 +102,7 @@ pub(super) fn limits(section: &Section<'_>) -> Option<Limits> {
     let limits = Limits {
         body_bytes: section.get("body", Field::size),
         answer_ms: section.get("answer", Field::duration).map(millis),
-        body_rate: None,
+        body_rate: section.get("rate", Field::size),
         stream_idle_ms: section.get("stream_idle", Field::duration).map(millis),
     };
     (limits != Limits::default()).then_some(limits)
@@ -187,7 +201,9 @@ fn counted_by(field: &Field<'_>) -> Option<String> {
     Some(text)
 }
 
-fn error_pages(section: &Section<'_>, folder: &Path) -> BTreeMap<String, ErrorPage> {
+fn error_pages(proxy: &Section<'_>, folder: &Path) -> BTreeMap<String, ErrorPage> {
+    let section = proxy.section("error_pages");
+    let of_target = proxy.get("replace_errors", Field::bool) == Some(true);
     let mut pages = BTreeMap::new();
     let mut room = MOST_PAGES;
     for field in section.fields() {
@@ -203,7 +219,10 @@ fn error_pages(section: &Section<'_>, folder: &Path) -> BTreeMap<String, ErrorPa
             Some(left) => room = left,
             None => field.report(Fault::Pages),
         }
-        pages.insert(name.to_owned(), ErrorPage { html: Some(html), ..ErrorPage::default() });
+        pages.insert(
+            name.to_owned(),
+            ErrorPage { html: Some(html), of_target, ..ErrorPage::default() },
+        );
     }
     pages
 }
@@ -239,26 +258,17 @@ fn maintenance(section: &Section<'_>, folder: &Path) -> Option<Maintenance> {
 }
 
 fn service(proxy: &Section<'_>) -> Service {
-    let (retry, eject) = (proxy.section("retry"), proxy.section("eject"));
-    let default = Service::default();
     Service {
         balance: proxy.get("balance", balance).unwrap_or_default(),
         sticky: sticky(&proxy.section("sticky")),
-        retry: Retry {
-            attempts: retry.get("attempts", Field::number).unwrap_or(default.retry.attempts),
-            statuses: retry.get("statuses", Field::statuses).unwrap_or_default(),
-            ..default.retry
-        },
-        eject: Eject {
-            failures: eject.get("failures", Field::number).unwrap_or(default.eject.failures),
-            statuses: eject.get("statuses", Field::statuses).unwrap_or_default(),
-            ..default.eject
-        },
+        retry: retry(&proxy.section("retry")),
+        eject: eject(&proxy.section("eject")),
+        pool: pool(&proxy.section("pool")),
         queue: proxy.get("queue", Field::number).unwrap_or_default(),
         queue_ms: proxy
             .get("queue_time", Field::duration)
             .and_then(|time| u32::try_from(time.as_millis()).ok()),
-        ..default
+        ..Service::default()
     }
 }
 
@@ -309,11 +319,20 @@ fn sticky(section: &Section<'_>) -> Option<Sticky> {
     Some(Sticky {
         cookie: cookie.unwrap_or_default(),
         max_age_s: section.get("max_age", Field::duration).map(seconds),
-        path: "/".into(),
+        path: section.get("path", cookie_path).unwrap_or_default(),
         same_site,
         secure,
         http_only: true,
     })
+}
+
+fn cookie_path(field: &Field<'_>) -> Option<String> {
+    let path = field.string()?;
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b';';
+    if !path.starts_with('/') || !path.bytes().all(plain) {
+        field.form(&path, "write a path, such as /cart");
+    }
+    Some(path)
 }
 
 pub(super) fn millis(time: Duration) -> u64 {

@@ -67,6 +67,16 @@ fn with_example(schema: Schema, key: &schema::Key) -> String {
     let path: Vec<_> = key.path.split('.').map(|part| part.replace('*', name)).collect();
     let value = key.example.parse().expect("an example is TOML");
     let least = match schema {
+        Schema::Main if key.path == "admin.certificate" => {
+            "[admin]\nlisten = \"0.0.0.0:8443\"\nkey = \"/k\"\n"
+        }
+        Schema::Main if key.path.starts_with("hook.") => {
+            "[hook.NAME]\nexec = \"x\"\nlevel = 3\nwhen = \"enter\"\n"
+        }
+        Schema::Main if key.path.starts_with("custom.") => "[custom.NAME]\nexec = \"x\"\n",
+        Schema::Main if key.path == "admin.key" => {
+            "[admin]\nlisten = \"0.0.0.0:8443\"\ncertificate = \"/c\"\n"
+        }
         Schema::Main => "",
         Schema::App if key.path.starts_with("proxy.rate_limit.") => {
             "exec = \"node\"\n[proxy.rate_limit]\nrequests = 1\n"
@@ -94,9 +104,6 @@ fn o09_every_example_is_right_and_every_default_is_toml() {
     for (schema, file) in [(Schema::Main, "bootctl.toml"), (Schema::App, "apps/a.toml")] {
         for key in schema.keys() {
             assert_eq!(key.default.is_empty(), key.default_value().is_none(), "{}", key.path);
-            if matches!(key.kind, schema::Kind::Later(_)) {
-                continue;
-            }
             let text = with_example(schema, key);
             // What says the same cannot be said twice.
             let text =
@@ -193,13 +200,33 @@ fn what_is_not_toml_is_told_with_its_place() {
 }
 
 #[test]
-fn what_comes_later_is_not_ignored() {
-    let told = problems("exec = \"node\"\nrunlevels = [3]\n");
-    assert_eq!(
-        told,
-        ["apps/a.toml:2:1: `runlevels` is not supported yet; remove it; an app runs unless it \
-             is stopped",]
+fn d01_an_app_names_its_runlevels() {
+    let told = problems("exec = \"node\"\nrunlevels = [3, 5]\n");
+    assert!(
+        told[0].starts_with("apps/a.toml:2:17: `runlevels` is 5; use a number from 1 to 4"),
+        "{told:?}"
     );
+}
+
+#[test]
+fn d07_hooks_and_commands_are_checked() {
+    let told = |main: &str| {
+        let (folder, config) = loaded(&[("bootctl.toml", main)]);
+        super::tests::told(folder.path(), &config)
+    };
+    for (text, part) in [
+        ("[hook.a]\nlevel = 3\nwhen = \"enter\"\n", "`hook.a.exec` is missing"),
+        ("[hook.a]\nexec = \"x\"\nwhen = \"enter\"\n", "`hook.a.level` is missing"),
+        ("[hook.a]\nexec = \"x\"\nlevel = 5\nwhen = \"enter\"\n", "from 0 to 4"),
+        ("[hook.a]\nexec = \"x\"\nlevel = 3\nwhen = \"later\"\n", "use one of enter, leave"),
+        ("[hook.\"a b\"]\nexec = \"x\"\n", "use letters, digits and hyphens"),
+        ("[custom.a]\nargs = []\n", "`custom.a.exec` is missing"),
+        ("[custom.a]\nexec = \"\"\n", "name the program to run"),
+        ("runlevel = 0\n", "from 1 to 4"),
+    ] {
+        let told = told(text);
+        assert!(told.iter().any(|line| line.contains(part)), "{text}: {told:?}");
+    }
 }
 
 #[test]
@@ -599,5 +626,86 @@ fn o12_a_log_is_kept_as_the_files_say() {
             "apps/a.toml:5:11: `log.max_age` is \"1s\"; use a minute or more, such as \"12h\" or \
              \"7d\"",
         ]
+    );
+}
+
+#[test]
+fn z01_a_file_that_vanishes_while_it_is_read_is_looked_for_once_more() {
+    let folder = folder(&[("apps/a.toml", "exec = \"x\"\n")]);
+    let phantom = folder.path().join("apps/b.toml");
+    let attempts = |gone_by: u32| {
+        let mut attempt = 0;
+        let config = load_listed(folder.path(), None, |apps| {
+            attempt += 1;
+            let mut files = app_files(apps)?;
+            files.extend((attempt < gone_by).then(|| phantom.clone()));
+            Ok(files)
+        });
+        (attempt, told(folder.path(), &config.expect("a folder")).len())
+    };
+    assert_eq!(attempts(1), (1, 0));
+    assert_eq!(attempts(2), (2, 0));
+    assert_eq!(attempts(9), (ATTEMPTS, 1), "it is not tried for ever");
+    std::os::unix::fs::symlink("nowhere", &phantom).expect("linked");
+    assert_eq!(attempts(1), (1, 1), "a link that leads nowhere is not on its way");
+}
+
+#[test]
+fn o10_what_the_proxy_does_with_instances_is_read_from_an_apps_file() {
+    let text = "exec = \"node\"\n[proxy]\nmount = [\"www/a\"]\nrewrite = \"/v2\"\nreplace_errors = true\n\
+        [proxy.limits]\nrate = \"1K\"\n[proxy.sticky]\ncookie = \"c\"\npath = \"/cart\"\n\
+        [proxy.pool]\nidle_time = \"0s\"\nsize = 9\nrequests = 8\n\
+        [proxy.retry]\nbudget = 50\nbudget_per_second = 7\n\
+        [proxy.eject]\nbackoff = \"2s\"\nmax_backoff = \"3s\"\npanic = 50\n\
+        [proxy.error_pages]\n5xx = \"sorry.html\"\n";
+    let (folder, config) = loaded(&[("apps/a.toml", text), ("apps/sorry.html", "Sorry")]);
+    assert_eq!(told(folder.path(), &config), [""; 0]);
+    let app = config.apps.values().next().expect("one app");
+    assert_eq!(
+        serde_json::to_value(&app.site.service).expect("JSON"),
+        serde_json::json!({
+            "sticky": {"cookie": "c", "path": "/cart"},
+            "pool": {"idle_ms": 0, "size": 9, "requests": 8},
+            "retry": {"attempts": 3, "statuses": [], "budget_percent": 50, "budget_per_s": 7},
+            "eject": {
+                "failures": 5, "statuses": [], "backoff_ms": 2000, "max_backoff_ms": 3000, "panic": 50,
+            },
+        })
+    );
+    let routes = app.site.routes(&app.name, app.hosts(), crate::site::Origin::default());
+    assert_eq!(
+        (routes["www/a"].rewrite.as_deref(), routes["a"].rewrite.as_deref()),
+        (Some("/v2"), None)
+    );
+    assert!(routes["a"].error_pages["5xx"].of_target);
+    assert_eq!(routes["a"].limits.as_ref().and_then(|limits| limits.body_rate), Some(1024));
+    let wrong = |table: &str| problems(&format!("exec = \"x\"\n[proxy]\n{table}")).join("\n");
+    for (table, part) in [
+        ("rewrite = \"v2\"\n", "such as /v2"),
+        (
+            "rewrite = \"/v2\"\nstrip_prefix = true\n",
+            "`proxy.rewrite` excludes `proxy.strip_prefix`",
+        ),
+        ("sticky = { cookie = \"c\", path = \"cart\" }\n", "such as /cart"),
+        ("eject.backoff = \"1ms\"\n", "use at least 10ms"),
+        ("eject.backoff = \"1m\"\n", "may not be longer than `max_backoff`"),
+        ("pool.size = 70000\n", "from 0 to 65536"),
+    ] {
+        assert!(wrong(table).contains(part), "{table}: {}", wrong(table));
+    }
+}
+
+#[test]
+fn o10_what_the_proxy_takes_from_clients_is_read_from_the_main_file() {
+    let text = "[proxy]\nbody_time = \"1s\"\nwrite_time = \"2s\"\nrate_time = \"3s\"\nhead_size = \"8K\"\n\
+                head_fields = 64\nuri_size = \"2K\"\nhalf_closed = true\nlimits.rate = \"0\"\n";
+    let (folder, config) = loaded(&[("bootctl.toml", text)]);
+    assert_eq!(told(folder.path(), &config), [""; 0]);
+    assert_eq!(
+        serde_json::to_value(&config.settings.proxy.front).expect("JSON"),
+        serde_json::json!({
+            "body_ms": 1000, "write_ms": 2000, "rate_window_ms": 3000, "head_bytes": 8192, "fields": 64,
+            "uri_bytes": 2048, "half_closed": true, "limits": {"body_rate": 0},
+        })
     );
 }

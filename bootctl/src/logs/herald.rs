@@ -47,7 +47,7 @@ impl Herald {
         self.trouble = trouble;
     }
 
-    fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         let Some(to) = &self.to else { return };
         // Whoever does not listen does not care.
         drop(UnixDatagram::unbound().and_then(|socket| socket.send_to_addr(text.as_bytes(), to)));

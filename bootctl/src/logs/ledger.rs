@@ -13,7 +13,7 @@
 //!
 //! From time to time the file is written anew with what holds then: temp, fsync, rename, fsync. Between, and in the
 //! logs themselves, nothing waits for the disk: what a killed process has written is not lost, and with
-//! the machine goes init, of whose life all places are.
+//! the machine goes init, of whose life all places are. What a power cut leaves of logs is `lasting`'s.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::gather::{Owner, Page};
 use super::keeping::Keeping;
+use super::lasting::Lasting;
 use super::ledger::{self, Entry, Ledger, LedgerError};
 use super::press::Press;
 use super::shelf::Shelf;
@@ -40,6 +41,7 @@ pub(crate) struct Scribe {
     apps: Arc<BTreeMap<String, Keeping>>,
     files: BTreeMap<String, Seen>,
     press: Press,
+    lasting: Lasting,
 }
 
 /// A log after a page of ours.
@@ -55,7 +57,14 @@ impl Scribe {
     pub(crate) fn new(folder: &Path, all: Keeping, apps: BTreeMap<String, Keeping>) -> Self {
         let apps = Arc::new(apps);
         let press = Press::new(folder, all.clone(), Arc::clone(&apps));
-        Self { folder: folder.to_owned(), all, apps, files: BTreeMap::new(), press }
+        Self {
+            folder: folder.to_owned(),
+            all,
+            apps,
+            files: BTreeMap::new(),
+            press,
+            lasting: Lasting::new(),
+        }
     }
 
     /// Sees to what earlier ones have left.
@@ -96,6 +105,7 @@ impl Scribe {
             self.files.remove(app);
             return Err(failed(source));
         }
+        self.lasting.note(place.current());
         let begun = if before == 0 { first_time(&text) } else { seen.begun };
         self.files.insert(app.to_owned(), Seen { inode, length: after, begun });
         Ok(())

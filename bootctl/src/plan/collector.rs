@@ -1,6 +1,8 @@
 //! Whether the collector is started or stopped: it is there as long as anything runs whose last words it has
 //! to write, and gives way to one that is told otherwise.
 
+use std::sync::Arc;
+
 use init_wire::JobSpec;
 
 use super::{Action, Desired, Observed};
@@ -13,7 +15,7 @@ pub(crate) enum Collector {
     /// Somebody else's job has its name: hands off.
     Foreign,
     Ours {
-        spec: Box<JobSpec>,
+        spec: Arc<JobSpec>,
         life: CollectorLife,
     },
 }
@@ -63,11 +65,11 @@ mod tests {
     use crate::plan::{Proxy, ProxyLife, SeenProxy};
 
     fn planned(wanted: Option<&str>, collector: Collector, is_quiet: bool) -> Vec<Action> {
-        let collector_spec = wanted.map(|exec| Box::new(JobSpec::new(exec)));
+        let collector_spec = wanted.map(|exec| Arc::new(JobSpec::new(exec)));
         let desired = Desired { collector: collector_spec, ..Desired::default() };
         let mut observed = Observed { collector, ..Observed::default() };
         if !is_quiet {
-            let spec = JobSpec::new("proxyd");
+            let spec = Arc::new(JobSpec::new("proxyd"));
             let seen = SeenProxy { spec, life: ProxyLife::Leaving, table: Proxy::Down };
             observed.proxies.insert(Generation::FIRST, seen);
         }
@@ -77,13 +79,13 @@ mod tests {
     }
 
     fn ours(exec: &str, life: CollectorLife) -> Collector {
-        Collector::Ours { spec: Box::new(JobSpec::new(exec)), life }
+        Collector::Ours { spec: Arc::new(JobSpec::new(exec)), life }
     }
 
     #[test]
     fn o11_there_is_one_as_it_is_wanted_as_long_as_anything_runs() {
         use CollectorLife::{Changing, Coming, Ended, Running};
-        let start = || vec![Action::StartCollector { spec: Box::new(JobSpec::new("a")) }];
+        let start = || vec![Action::StartCollector { spec: Arc::new(JobSpec::new("a")) }];
         let stop = || vec![Action::StopCollector];
         assert_eq!(planned(Some("a"), Collector::Absent, true), start());
         for life in [Changing, Coming, Running] {

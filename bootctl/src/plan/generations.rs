@@ -10,6 +10,8 @@
 //! is wanted; which of several is the best follows from what is there, not from a memory of a change
 //! under way, so a bootctl that starts anew goes on in the middle of it.
 
+use std::sync::Arc;
+
 use super::{Action, Desired, Observed, Proxy, ProxyLife, SeenProxy};
 use crate::generation::{Generation, WantedProxy};
 
@@ -19,8 +21,8 @@ const MOST: usize = 2;
 /// What to do about the proxy's jobs.
 pub(super) fn plan(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
     let Some(wanted) = &desired.proxy else {
-        // The apps finish their requests first.
-        if observed.instances.is_empty() {
+        // The apps that go finish their requests first.
+        if observed.instances.keys().all(|id| desired.apps.contains_key(&id.app)) {
             let all = observed.proxies.iter();
             let left = all.filter(|(_, seen)| stays(seen) || seen.life == ProxyLife::Ended);
             actions.extend(left.map(|(&generation, _)| Action::StopProxy { generation }));
@@ -45,7 +47,7 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, actions: &mut Vec<Act
         let taken = observed.proxies.keys().chain(&observed.foreign_proxies);
         let taken = taken.chain(&wanted.outdated).max();
         let generation = taken.map_or(Generation::FIRST, |last| last.next());
-        let spec = Box::new(wanted.job(generation));
+        let spec = Arc::new(wanted.job(generation));
         actions.push(Action::StartProxy { generation, spec });
     }
 }

@@ -1,5 +1,7 @@
 //! What to do next, from what is wanted and what is there. Pure: no clock, no descriptor, no
 //! memory of its own, so a bootctl that starts anew goes on where its predecessor was killed.
+//! What has been touched may be all that is looked at: an app with which nothing has happened since then has
+//! nothing to be done about.
 //!
 //! An app is rolled without remembering that it is: whatever the state, instances of the current
 //! spec are started while there is room (one more than wanted), and an outdated one is retired
@@ -19,8 +21,11 @@ mod tests;
 #[cfg(test)]
 mod world;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use init_wire::JobSpec;
 use proxyd_wire::Front;
@@ -32,12 +37,14 @@ use crate::name::{AppName, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::place::{Place, PlaceKind};
 use crate::site::Origin;
+use crate::touched::Touched;
+use crate::wanted::Apps;
 
 pub(crate) use collector::{Collector, CollectorLife};
 use crew::Crew;
 pub(crate) use generations::serves as proxy_serves;
 use precedence::waiting;
-pub(crate) use precedence::{Precedence, Waiting, all_waiting};
+pub(crate) use precedence::{Precedence, Waiting, see_waiting, widen};
 pub(crate) use preview::{Preview, preview};
 pub(crate) use push::{Push, Table};
 
@@ -45,11 +52,11 @@ pub(crate) use push::{Push, Table};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Desired {
     /// Every app there is a file of.
-    pub(crate) apps: BTreeMap<AppName, Wanted>,
+    pub(crate) apps: Apps,
     /// The proxy; none while winding down.
     pub(crate) proxy: Option<WantedProxy>,
     /// The collector of what is written; none while winding down.
-    pub(crate) collector: Option<Box<JobSpec>>,
+    pub(crate) collector: Option<Arc<JobSpec>>,
     /// Where the search for a free port begins.
     pub(crate) first_port: Option<Port>,
     /// The folder of all sockets.
@@ -63,7 +70,7 @@ pub(crate) struct Desired {
 }
 
 /// What is wanted of one app.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Wanted {
     /// Its instances.
     Running(Order),
@@ -103,10 +110,10 @@ pub(crate) struct Observed {
 }
 
 /// One of our jobs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) place: Place,
-    pub(crate) spec: JobSpec,
+    pub(crate) spec: Arc<JobSpec>,
     pub(crate) life: Life,
     /// How often init has started it again.
     pub(crate) restarts: u32,
@@ -132,7 +139,7 @@ pub(crate) enum Life {
 /// One generation of the proxy.
 #[derive(Clone, Debug)]
 pub(crate) struct SeenProxy {
-    pub(crate) spec: JobSpec,
+    pub(crate) spec: Arc<JobSpec>,
     pub(crate) life: ProxyLife,
     pub(crate) table: Proxy,
 }
@@ -161,56 +168,82 @@ pub(crate) enum Proxy {
     /// It runs, and has not answered yet.
     Unknown,
     /// It runs with these routes and targets.
-    Known(Table),
+    Known(Rc<Table>),
 }
 
 /// A thing to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
     /// Start this instance.
-    Start { id: InstanceId, place: Place, spec: Box<JobSpec> },
+    Start { id: InstanceId, place: Place, spec: Arc<JobSpec> },
+    /// There is no place to start an instance of this app in: to be looked at again.
+    Unplaced { app: AppName },
     /// Take it from the proxy, let it finish, stop it, clear it.
     Retire { id: InstanceId },
     /// Start this generation of the proxy.
-    StartProxy { generation: Generation, spec: Box<JobSpec> },
+    StartProxy { generation: Generation, spec: Arc<JobSpec> },
     /// Let it finish, and clear it.
     StopProxy { generation: Generation },
     /// Start the collector.
-    StartCollector { spec: Box<JobSpec> },
+    StartCollector { spec: Arc<JobSpec> },
     /// Let it write what there is, and clear it.
     StopCollector,
     /// Change its table.
     Push { generation: Generation, push: Push },
 }
 
-/// What to do next. `is_free` tells of a port whether nobody listens on it.
+/// What is looked at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    /// Apps, and those that wait for them: see [`widen`].
+    pub(crate) apps: Touched,
+    /// The generations of the proxy that can be told something, and apps about which it may be.
+    pub(crate) tellings: BTreeMap<Generation, Touched>,
+}
+
+impl Scope {
+    /// Everything.
+    #[cfg(test)]
+    pub(crate) fn all(observed: &Observed) -> Self {
+        let tellings = observed.proxies.keys().map(|generation| (*generation, Touched::All));
+        Self { apps: Touched::All, tellings: tellings.collect() }
+    }
+}
+
+/// What to do next about everything.
+#[cfg(test)]
 pub(crate) fn plan(
     desired: &Desired,
     observed: &Observed,
+    is_free: impl Fn(Port) -> bool,
+) -> Vec<Action> {
+    plan_for(desired, observed, &Scope::all(observed), is_free)
+}
+
+/// What to do next about what is looked at. `is_free` tells of a port whether nobody listens on it.
+pub(crate) fn plan_for(
+    desired: &Desired,
+    observed: &Observed,
+    scope: &Scope,
     is_free: impl Fn(Port) -> bool,
 ) -> Vec<Action> {
     let mut actions = Vec::new();
     collector::plan(desired, observed, &mut actions);
     generations::plan(desired, observed, &mut actions);
     let mut retired = BTreeSet::new();
-    // In reverse order, so that what was started last goes first.
-    for (id, seen) in observed.instances.iter().rev() {
-        if !desired.apps.contains_key(&id.app)
-            && !matches!(seen.life, Life::Asked | Life::Leaving)
-            && !precedence::is_needed(&id.app, &desired.precedence, observed)
-        {
-            retired.insert(id.clone());
-            actions.push(Action::Retire { id: id.clone() });
-        }
+    for id in unwanted(desired, observed, &scope.apps) {
+        retired.insert(id.clone());
+        actions.push(Action::Retire { id });
     }
     let mut places = Places::new(desired, observed, is_free);
-    for (name, wanted) in &desired.apps {
+    for (name, wanted) in scope.apps.among(&desired.apps) {
         let crew = Crew::muster(name, wanted, observed);
         for id in crew.surplus() {
             retired.insert(id.clone());
             actions.push(Action::Retire { id });
         }
         if let Wanted::Running(order) = wanted
+            && crew.room() > 0
             && !observed.is_refused(order)
             && waiting(&order.app, desired, observed).is_none()
         {
@@ -218,15 +251,37 @@ pub(crate) fn plan(
         }
     }
     if desired.proxy.is_some() {
-        for (&generation, seen) in &observed.proxies {
+        for (&generation, touched) in &scope.tellings {
             // Also while it is leaving: what it has begun goes on, on targets that are there.
-            if let Proxy::Known(table) = &seen.table {
-                let pushes = proxy::pushes(desired, observed, table, &retired);
+            if let Some(Proxy::Known(table)) = observed.proxies.get(&generation).map(|p| &p.table) {
+                let pushes = proxy::pushes(desired, observed, table, &retired, touched);
                 actions.extend(pushes.map(|push| Action::Push { generation, push }));
             }
         }
     }
     actions
+}
+
+/// Instances of apps that are not wanted and can go, in reverse order, so that what was started last goes first.
+fn unwanted(desired: &Desired, observed: &Observed, touched: &Touched) -> Vec<InstanceId> {
+    let is_gone = |name: &AppName| !desired.apps.contains_key(name);
+    let left: Vec<(&InstanceId, &Seen)> = match touched {
+        Touched::All => {
+            observed.instances.iter().rev().filter(|(id, _)| is_gone(&id.app)).collect()
+        }
+        Touched::Only(apps) => {
+            let gone = apps.iter().rev().filter(|name| is_gone(name));
+            gone.flat_map(|name| instances_of(name, observed).rev()).collect()
+        }
+    };
+    if left.is_empty() {
+        return Vec::new();
+    }
+    let needed = precedence::needed(&desired.precedence, observed);
+    let can_go = |(id, seen): &(&InstanceId, &Seen)| {
+        !matches!(seen.life, Life::Asked | Life::Leaving) && !needed.contains(&id.app)
+    };
+    left.into_iter().filter(can_go).map(|(id, _)| id.clone()).collect()
 }
 
 fn start<F: Fn(Port) -> bool>(
@@ -242,8 +297,10 @@ fn start<F: Fn(Port) -> bool>(
     let numbers = (1..).filter(|number| !taken(number));
     for number in numbers.take(crew.room()) {
         let id = InstanceId::new(name.clone(), number);
-        let Some(place) = places.take(&order.app, &id) else { return };
-        let spec = Box::new(order.job(number, &place));
+        let Some(place) = places.take(&order.app, &id) else {
+            return actions.push(Action::Unplaced { app: name.clone() });
+        };
+        let spec = Arc::new(order.job(number, &place));
         actions.push(Action::Start { id, place, spec });
     }
 }
@@ -252,9 +309,19 @@ fn start<F: Fn(Port) -> bool>(
 pub(crate) fn instances_of<'a>(
     name: &AppName,
     observed: &'a Observed,
-) -> impl Iterator<Item = (&'a InstanceId, &'a Seen)> {
-    let from = InstanceId::new(name.clone(), 0);
-    observed.instances.range(from..=InstanceId::new(name.clone(), u32::MAX))
+) -> impl DoubleEndedIterator<Item = (&'a InstanceId, &'a Seen)> {
+    observed.instances.range(InstanceId::all_of(name))
+}
+
+/// The instances of the apps that were touched.
+pub(crate) fn instances_in<'a>(
+    touched: &'a Touched,
+    observed: &'a Observed,
+) -> Box<dyn Iterator<Item = (&'a InstanceId, &'a Seen)> + 'a> {
+    match touched {
+        Touched::All => Box::new(observed.instances.iter()),
+        Touched::Only(apps) => Box::new(apps.iter().flat_map(|app| instances_of(app, observed))),
+    }
 }
 
 impl Observed {
@@ -293,17 +360,19 @@ pub(crate) fn key(id: &InstanceId) -> (String, String) {
 /// The supply of places: ports that are neither given away nor listened on, and sockets by name.
 struct Places<'a, F> {
     from: Port,
-    used: BTreeSet<Port>,
+    observed: &'a Observed,
+    /// Those of all instances, once one is asked for.
+    used: OnceCell<BTreeSet<Port>>,
     is_free: F,
     sockets: &'a Path,
 }
 
 impl<'a, F: Fn(Port) -> bool> Places<'a, F> {
-    fn new(desired: &'a Desired, observed: &Observed, is_free: F) -> Self {
-        let used = observed.instances.values().filter_map(|seen| seen.place.port()).collect();
+    fn new(desired: &'a Desired, observed: &'a Observed, is_free: F) -> Self {
         Self {
             from: desired.first_port.unwrap_or(Port::HIGHEST),
-            used,
+            observed,
+            used: OnceCell::new(),
             is_free,
             sockets: &desired.sockets,
         }
@@ -320,9 +389,12 @@ impl<'a, F: Fn(Port) -> bool> Places<'a, F> {
     }
 
     fn take_port(&mut self, from: Port) -> Option<Port> {
-        let mut above = from.and_above();
-        let port = above.find(|port| !self.used.contains(port) && (self.is_free)(*port))?;
-        self.used.insert(port);
+        let instances = &self.observed.instances;
+        let all = || instances.values().filter_map(|seen| seen.place.port()).collect();
+        self.used.get_or_init(all);
+        let used = self.used.get_mut()?;
+        let port = from.and_above().find(|port| !used.contains(port) && (self.is_free)(*port))?;
+        used.insert(port);
         Some(port)
     }
 }

@@ -11,6 +11,8 @@ use super::{Desired, Life, Observed, Wanted};
 use crate::app::App;
 use crate::health::Health;
 use crate::name::{AppName, InstanceId};
+use crate::touched::Touched;
+use crate::wanted::Apps;
 
 /// Whom each app names.
 pub(crate) type Precedence = BTreeMap<AppName, BTreeSet<AppName>>;
@@ -34,15 +36,42 @@ enum Footing {
     Hopeless(&'static str),
 }
 
-/// All apps that wait.
-pub(crate) fn all_waiting(desired: &Desired, observed: &Observed) -> BTreeMap<AppName, Waiting> {
+/// Adds all apps that name one of those that were touched, or one that does: they may not have to wait any more.
+pub(crate) fn widen(touched: Touched, apps: &Apps) -> Touched {
+    let mut only = match touched {
+        Touched::All => return Touched::All,
+        Touched::Only(only) if only.is_empty() => return Touched::Only(only),
+        Touched::Only(only) => only,
+    };
+    let naming: Vec<&App> =
+        apps.values().filter_map(Wanted::app).filter(|app| app.names().next().is_some()).collect();
+    loop {
+        let more = |app: &&&App| {
+            !only.contains(&app.name) && app.names().any(|named| only.contains(named))
+        };
+        let more: Vec<AppName> = naming.iter().filter(more).map(|app| app.name.clone()).collect();
+        if more.is_empty() {
+            return Touched::Only(only);
+        }
+        only.extend(more);
+    }
+}
+
+/// Of those that were touched, all that wait are put among the `waiting`, and the others are taken out.
+pub(crate) fn see_waiting(
+    waits: &mut BTreeMap<AppName, Waiting>,
+    desired: &Desired,
+    observed: &Observed,
+    touched: &Touched,
+) {
+    waits.retain(|name, _| !touched.has(name));
     let wait = |(name, wanted): (&AppName, &Wanted)| match wanted {
         Wanted::Running(order) if order.app.instances > 0 => {
             Some((name.clone(), waiting(&order.app, desired, observed)?))
         }
         Wanted::Running(_) | Wanted::Stopped(_) | Wanted::AsItIs => None,
     };
-    desired.apps.iter().filter_map(wait).collect()
+    waits.extend(touched.among(&desired.apps).filter_map(wait));
 }
 
 /// What an app waits for before its first instances are started; what will not come is told first.
@@ -115,36 +144,35 @@ fn footing(
     }
 }
 
-/// Whether an app is still needed by one that has not ended, when all end.
-pub(super) fn is_needed(name: &AppName, precedence: &Precedence, observed: &Observed) -> bool {
+/// The apps that are still needed by another one that has not ended, when all end.
+pub(super) fn needed<'a>(
+    precedence: &'a Precedence,
+    observed: &'a Observed,
+) -> BTreeSet<&'a AppName> {
     let left: BTreeSet<&AppName> = observed.instances.keys().map(|id| &id.app).collect();
-    left.into_iter().any(|other| other != name && names(other, name, precedence))
+    left.into_iter().flat_map(|from| named(from, precedence)).collect()
 }
 
-/// Whether `from` names `to`, or one that does.
-fn names(from: &AppName, to: &AppName, precedence: &Precedence) -> bool {
+/// All that an app names, and that those name; not itself.
+fn named<'a>(from: &'a AppName, precedence: &'a Precedence) -> BTreeSet<&'a AppName> {
     let mut known = BTreeSet::from([from]);
     let mut next = vec![from];
     while let Some(app) = next.pop() {
         for named in precedence.get(app).into_iter().flatten() {
-            if named == to {
-                return true;
-            }
             if known.insert(named) {
                 next.push(named);
             }
         }
     }
-    false
+    known.remove(from);
+    known
 }
 
 fn lives<'a>(
     name: &AppName,
     observed: &'a Observed,
 ) -> impl Iterator<Item = (&'a InstanceId, Life)> + use<'a> {
-    let from = InstanceId::new(name.clone(), 0);
-    let to = InstanceId::new(name.clone(), u32::MAX);
-    observed.instances.range(from..=to).map(|(id, seen)| (id, seen.life))
+    observed.instances.range(InstanceId::all_of(name)).map(|(id, seen)| (id, seen.life))
 }
 
 /// Whether it runs, or will.

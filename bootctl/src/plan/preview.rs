@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Desired, Life, Observed, Proxy, Push, Wanted, proxy, proxy_serves};
+use super::{Desired, Life, Observed, Proxy, Push, Wanted, instances_of, proxy, proxy_serves};
 use crate::name::{AppName, InstanceId};
+use crate::touched::Touched;
 
 /// All that would happen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,13 +25,13 @@ pub(crate) fn preview(desired: &Desired, observed: &Observed) -> Preview {
     let mut preview = Preview::default();
     let alive = |life: Life| !matches!(life, Life::Leaving | Life::Ended);
     let living = || observed.instances.iter().filter(|(_, seen)| alive(seen.life));
-    for (name, wanted) in &desired.apps {
+    for (name, wanted) in desired.apps.iter() {
         let (order, count) = match wanted {
             Wanted::Running(order) => (Some(order), order.app.instances as usize),
             Wanted::Stopped(_) => (None, 0),
             Wanted::AsItIs => continue,
         };
-        let mine = living().filter(|(id, _)| id.app == *name);
+        let mine = instances_of(name, observed).filter(|(_, seen)| alive(seen.life));
         let (current, outdated): (Vec<_>, Vec<_>) =
             mine.partition(|(id, seen)| order.is_some_and(|order| order.is_current(id, seen)));
         let missing = count.saturating_sub(current.len());
@@ -55,7 +56,7 @@ pub(crate) fn preview(desired: &Desired, observed: &Observed) -> Preview {
         && let Proxy::Known(table) = &seen.table
     {
         let nobody = BTreeSet::new();
-        let pushes = proxy::pushes(desired, observed, table, &nobody);
+        let pushes = proxy::pushes(desired, observed, table, &nobody, &Touched::All);
         preview.pushes = pushes.filter(is_of_the_config).collect();
     }
     preview

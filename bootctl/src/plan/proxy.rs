@@ -7,36 +7,43 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proxyd_wire::{Maintenance, Route, Service, Target};
 
-use super::{Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, key};
+use super::{
+    Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, instances_in, instances_of, key,
+};
 use crate::health::Health;
 use crate::name::{AppName, InstanceId};
 use crate::place::{Place, PlaceKind};
 use crate::site::owner;
+use crate::touched::Touched;
 
-/// The changes that make `table` what is wanted: what is added comes before what is removed.
+/// The changes that make `table` what is wanted, about the apps that were touched: what is added comes before
+/// what is removed. What nobody owns is removed when all were.
 pub(super) fn pushes(
     desired: &Desired,
     observed: &Observed,
     table: &Table,
     retired: &BTreeSet<InstanceId>,
+    touched: &Touched,
 ) -> impl Iterator<Item = Push> {
     let mut puts = Vec::new();
     let mut removals = Vec::new();
     if *table.front != desired.front {
         puts.push(Push::Front(Box::new(desired.front.clone())));
     }
-    services(desired, observed, table, &mut puts, &mut removals);
-    let routes = routes(desired, observed);
+    services(desired, observed, table, touched, &mut puts, &mut removals);
+    let routes = routes(desired, observed, touched);
     for (route, to) in &routes {
         if table.routes.get(route) != Some(to) {
             puts.push(Push::Route { route: route.clone(), to: Box::new(to.clone()) });
         }
     }
-    for route in table.routes.keys().filter(|route| !routes.contains_key(*route)) {
-        removals.push(Push::NoRoute { route: route.clone() });
+    if touched.is_all() {
+        for route in table.routes.keys().filter(|route| !routes.contains_key(*route)) {
+            removals.push(Push::NoRoute { route: route.clone() });
+        }
     }
     let mut stays = BTreeSet::new();
-    for (id, seen) in &observed.instances {
+    for (id, seen) in instances_in(touched, observed) {
         if seen.place == Place::Nowhere {
             continue;
         }
@@ -45,12 +52,13 @@ pub(super) fn pushes(
             Life::Leaving | Life::Running(_) if retired.contains(id) => drop(stays.insert(key(id))),
             Life::Leaving | Life::Running(Health::Unknown) => drop(stays.insert(key(id))),
             Life::Running(Health::Ready) => {
-                let there = table.targets.get(&key(id));
+                let key = key(id);
+                let there = table.targets.get(&key);
                 let target = target(desired, id, seen, there);
                 if there != Some(&target) {
                     puts.push(Push::Target { id: id.clone(), target });
                 }
-                stays.insert(key(id));
+                stays.insert(key);
             }
             Life::Coming | Life::Running(Health::Unready) if is_kept(id, seen, observed) => {
                 stays.insert(key(id));
@@ -62,11 +70,9 @@ pub(super) fn pushes(
             | Life::Ended => {}
         }
     }
-    for (service, target) in table.targets.keys() {
-        if !stays.contains(&(service.clone(), target.clone())) {
-            let (service, target) = (service.clone(), target.clone());
-            removals.push(Push::NoTarget { service, target });
-        }
+    for (service, target) in targets(table, touched).filter(|key| !stays.contains(key)) {
+        let (service, target) = (service.clone(), target.clone());
+        removals.push(Push::NoTarget { service, target });
     }
     let in_doubt = |seen: &Seen| seen.life == Life::Running(Health::Unknown);
     let opens = !table.serving && !observed.instances.values().any(in_doubt);
@@ -76,7 +82,7 @@ pub(super) fn pushes(
 /// Whether requests may wait for an instance between two of its processes: where init listens for
 /// it nobody is refused meanwhile, and no other one of its app would answer them.
 fn is_kept(id: &InstanceId, seen: &Seen, observed: &Observed) -> bool {
-    let mut others = observed.instances.iter().filter(|(other, _)| other.app == id.app);
+    let mut others = instances_of(&id.app, observed);
     seen.place.kind() == PlaceKind::Fd
         && !others.any(|(_, other)| other.life == Life::Running(Health::Ready))
 }
@@ -96,10 +102,11 @@ fn services(
     desired: &Desired,
     observed: &Observed,
     table: &Table,
+    touched: &Touched,
     puts: &mut Vec<Push>,
     removals: &mut Vec<Push>,
 ) {
-    for (name, wanted) in &desired.apps {
+    for (name, wanted) in touched.among(&desired.apps) {
         let (settings, answer) = match wanted.app() {
             Some(app) => (app.site.service.clone(), app.site.maintenance.clone()),
             None => as_it_is(name, observed),
@@ -117,15 +124,38 @@ fn services(
             (Some(_) | None, _) => {}
         }
     }
-    let known: BTreeSet<&str> = desired.apps.keys().map(AppName::as_str).collect();
-    let said: BTreeSet<&String> = table.services.keys().chain(table.maintenance.keys()).collect();
-    for service in said.into_iter().filter(|service| !known.contains(service.as_str())) {
+    for service in said(table, touched) {
         // What it still answers is answered as it was.
-        let is_left = observed.instances.keys().any(|id| id.app.as_str() == service);
-        let has_targets = table.targets.keys().any(|(of, _)| of == service);
-        if !is_left && !has_targets {
-            removals.push(Push::NoService { service: service.clone() });
+        let is_left = || observed.instances.keys().any(|id| id.app.as_str() == service);
+        let has_targets = || table.targets_of(service).next().is_some();
+        if !desired.apps.contains_key(service) && !is_left() && !has_targets() {
+            removals.push(Push::NoService { service: service.to_owned() });
         }
+    }
+}
+
+/// The services of apps that were touched, of which something is said.
+fn said<'a>(table: &'a Table, touched: &'a Touched) -> Vec<&'a str> {
+    let is_said =
+        |name: &str| table.services.contains_key(name) || table.maintenance.contains_key(name);
+    match touched {
+        Touched::All => {
+            let all: BTreeSet<&String> =
+                table.services.keys().chain(table.maintenance.keys()).collect();
+            all.into_iter().map(String::as_str).collect()
+        }
+        Touched::Only(apps) => apps.iter().map(AppName::as_str).filter(|n| is_said(n)).collect(),
+    }
+}
+
+/// The targets of apps that were touched.
+fn targets<'a>(
+    table: &'a Table,
+    touched: &'a Touched,
+) -> Box<dyn Iterator<Item = &'a (String, String)> + 'a> {
+    match touched {
+        Touched::All => Box::new(table.targets.keys()),
+        Touched::Only(apps) => Box::new(apps.iter().flat_map(|a| table.targets_of(a.as_str()))),
     }
 }
 
@@ -141,9 +171,9 @@ fn as_it_is(name: &AppName, observed: &Observed) -> (Service, Option<Maintenance
 
 /// Stopped apps keep their hosts: who asks for one learns that it is down, not that it is unknown.
 /// Those of an app whose file is broken stay as any generation has them.
-fn routes(desired: &Desired, observed: &Observed) -> BTreeMap<String, Route> {
+fn routes(desired: &Desired, observed: &Observed, touched: &Touched) -> BTreeMap<String, Route> {
     let mut routes = BTreeMap::new();
-    for (name, wanted) in &desired.apps {
+    for (name, wanted) in touched.among(&desired.apps) {
         if let Some(app) = wanted.app() {
             routes.extend(app.site.routes(name, app.hosts(), desired.origin));
             continue;
@@ -161,7 +191,7 @@ fn routes(desired: &Desired, observed: &Observed) -> BTreeMap<String, Route> {
 
 fn tables(observed: &Observed) -> impl Iterator<Item = &Table> {
     observed.proxies.values().filter_map(|seen| match &seen.table {
-        Proxy::Known(table) => Some(table),
+        Proxy::Known(table) => Some(&**table),
         Proxy::Down | Proxy::Unknown => None,
     })
 }

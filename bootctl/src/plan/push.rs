@@ -6,7 +6,7 @@ use std::fmt;
 use proxyd_wire::{Front, Maintenance, Route, Service, Target};
 
 use super::key;
-use crate::name::InstanceId;
+use crate::name::{AppName, InstanceId};
 
 /// What a generation of the proxy has been told, as far as that is ours to tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,33 @@ impl fmt::Display for Push {
     }
 }
 
+impl Push {
+    /// The service whose targets are others then.
+    pub(crate) fn about(&self) -> Option<AppName> {
+        match self {
+            Self::Target { id, .. } => Some(id.app.clone()),
+            Self::NoTarget { service, .. } => AppName::parse(service).ok(),
+            Self::Front(_)
+            | Self::Route { .. }
+            | Self::NoRoute { .. }
+            | Self::Service { .. }
+            | Self::NoService { .. }
+            | Self::Maintenance { .. }
+            | Self::NoMaintenance { .. }
+            | Self::Open => None,
+        }
+    }
+}
+
 impl Table {
+    /// The targets of a service.
+    pub(crate) fn targets_of(&self, service: &str) -> impl Iterator<Item = &(String, String)> {
+        let from = (service.to_owned(), String::new());
+        let of = self.targets.range(from..).map(|(key, _)| key);
+        let service = service.to_owned();
+        of.take_while(move |(whose, _)| *whose == service)
+    }
+
     /// Makes a change.
     pub(crate) fn apply(&mut self, push: Push) {
         match push {

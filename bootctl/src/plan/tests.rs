@@ -71,6 +71,7 @@ proptest! {
         happenings in prop::collection::vec(happening(), 0..80)
     ) {
         let mut world = World::new();
+        world.narrows = true;
         for happening in happenings {
             world.happen(happening);
             world.act();
@@ -136,7 +137,7 @@ proptest! {
 
 fn desired(app: App) -> Desired {
     Desired {
-        apps: BTreeMap::from([(app.name.clone(), Wanted::Running(Order::new(app)))]),
+        apps: BTreeMap::from([(app.name.clone(), Wanted::Running(Order::new(app)))]).into(),
         proxy: None,
         collector: None,
         first_port: Port::new(FIRST_PORT),
@@ -152,7 +153,7 @@ fn observed(app: &App, lives: &[(u32, Life)]) -> Observed {
     let seen = |(number, life): &(u32, Life)| {
         let id = InstanceId::new(app.name.clone(), *number);
         let place = Place::Port(port(*number));
-        let spec = Order::new(app.clone()).job(*number, &place);
+        let spec = Order::new(app.clone()).job(*number, &place).into();
         (id, Seen { place, spec, life: *life, restarts: 0 })
     };
     Observed { instances: lives.iter().map(seen).collect(), ..Observed::default() }
@@ -165,7 +166,10 @@ fn told(actions: &[Action]) -> Vec<String> {
         Action::StartProxy { generation, .. } => format!("start {generation}"),
         Action::StopProxy { generation } => format!("stop {generation}"),
         Action::Push { generation, push: Push::Open } => format!("open {generation}"),
-        other @ (Action::Push { .. } | Action::StartCollector { .. } | Action::StopCollector) => {
+        other @ (Action::Push { .. }
+        | Action::Unplaced { .. }
+        | Action::StartCollector { .. }
+        | Action::StopCollector) => {
             format!("{other:?}")
         }
     };
@@ -192,7 +196,7 @@ fn a_change_is_rolled_one_by_one() {
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), ["start a.3 on 9000"]);
 
     let place = Place::Port(Port::new(FIRST_PORT).expect("not 0"));
-    let spec = Order::new(new.clone()).job(3, &place);
+    let spec = Order::new(new.clone()).job(3, &place).into();
     let mut third = Seen { place, spec, life: Life::Coming, restarts: 0 };
     seen.instances.insert(InstanceId::new(new.name.clone(), 3), third.clone());
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), [""; 0], "nothing goes before it is ready");
@@ -269,7 +273,8 @@ fn i14_what_runs_waits_for_nobody() {
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), ["start b.2 on 9000"]);
     seen.instances.clear();
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), [""; 0]);
-    let waits = all_waiting(&wanted, &seen);
+    let mut waits = BTreeMap::new();
+    see_waiting(&mut waits, &wanted, &seen, &Touched::All);
     let waits: Vec<_> = waits.values().map(|waiting| waiting.hopeless).collect();
     assert_eq!(waits, [Some("is stopped")]);
 }
@@ -327,12 +332,12 @@ fn generations(all: &[(u32, &str, Stand)]) -> BTreeMap<Generation, SeenProxy> {
         let generation = (1..*number).fold(Generation::FIRST, |generation, _| generation.next());
         let table = match (life, serving) {
             (ProxyLife::Running | ProxyLife::Leaving, Some(serving)) => {
-                Proxy::Known(Table { serving: *serving, ..Table::default() })
+                Proxy::Known(Table { serving: *serving, ..Table::default() }.into())
             }
             (ProxyLife::Running, None) => Proxy::Unknown,
             _ => Proxy::Down,
         };
-        let spec = wanted_proxy(arg).job(generation);
+        let spec = wanted_proxy(arg).job(generation).into();
         (generation, SeenProxy { spec, life: *life, table })
     };
     all.iter().map(seen).collect()
@@ -408,7 +413,7 @@ fn o10_only_what_is_otherwise_is_told() {
         panic!("it has a table")
     };
     for push in all {
-        table.apply(push);
+        Rc::make_mut(table).apply(push);
     }
     assert_eq!(told(&wanted, &seen), []);
     app.site.service.queue = 7;
@@ -430,7 +435,7 @@ fn o10_a_broken_file_changes_nothing_that_the_proxy_was_told() {
     wanted.proxy = Some(wanted_proxy("new"));
     seen.proxies = generations(&[(1, "new", SERVES)]);
     let mut table = Table { serving: true, ..Table::default() };
-    let known = |table: &Table| Proxy::Known(table.clone());
+    let known = |table: &Table| Proxy::Known(table.clone().into());
     for action in plan(&wanted, &seen, |_| true) {
         if let Action::Push { push, .. } = action {
             table.apply(push);
@@ -441,7 +446,7 @@ fn o10_a_broken_file_changes_nothing_that_the_proxy_was_told() {
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), [""; 0]);
     // The next generation is told the same.
     let next = Generation::FIRST.next();
-    let spec = wanted_proxy("new").job(next);
+    let spec = wanted_proxy("new").job(next).into();
     let empty = known(&Table::default());
     seen.proxies.insert(next, SeenProxy { spec, life: ProxyLife::Running, table: empty });
     let mut second = Table::default();
@@ -500,7 +505,8 @@ fn p04_an_instance_serves_when_every_generation_has_it() {
             else {
                 panic!("it has a table")
             };
-            table.targets.insert(key(&id), proxyd_wire::Target::at(instance.place.address()));
+            let target = proxyd_wire::Target::at(instance.place.address());
+            Rc::make_mut(table).targets.insert(key(&id), target);
         }
         serves(&id, &instance, &seen)
     };
@@ -513,4 +519,21 @@ fn p04_an_instance_serves_when_every_generation_has_it() {
     assert!(!judge(&[(1, "x", SERVES), (2, "x", CLOSED)], &[first]), "it may open at any time");
     assert!(!judge(&[(1, "x", CLOSED)], &[]));
     assert!(!judge(&[(1, "x", SERVES), (2, "x", SILENT)], &[first]));
+}
+
+#[test]
+fn i14_one_that_is_refused_is_not_waited_for_also_by_a_bootctl_that_starts_anew() {
+    let mut world = World::new();
+    for happening in [
+        Happening::Build(2, Fate::Refused),
+        Happening::Name(false, true),
+        Happening::Forget,
+        Happening::Name(true, false),
+    ] {
+        world.happen(happening);
+        world.act();
+    }
+    world.settle();
+    world.check_converged();
+    assert_eq!(world.act(), 0, "at rest nothing is done");
 }

@@ -159,17 +159,16 @@ impl Drop for Member {
 
 impl Shape {
     fn of<B>(request: &Request<B>) -> Self {
-        let says = |word: &str| {
-            let values = request.headers().get_all(header::CONNECTION).into_iter();
-            let mut words =
-                values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-            words.any(|said| said.trim().eq_ignore_ascii_case(word))
-        };
-        let keeps = match (says("close"), says("keep-alive")) {
-            (true, _) => Some(false),
-            (false, true) => Some(true),
-            (false, false) => None,
-        };
+        let values = request.headers().get_all(header::CONNECTION).into_iter();
+        let words = values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+        let mut keeps = None;
+        for word in words.map(str::trim) {
+            if word.eq_ignore_ascii_case("close") {
+                keeps = Some(false);
+            } else if word.eq_ignore_ascii_case("keep-alive") {
+                keeps = keeps.or(Some(true));
+            }
+        }
         let is_old = request.version() == Version::HTTP_10;
         Self { is_head: request.method() == Method::HEAD, is_old, keeps }
     }

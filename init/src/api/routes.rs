@@ -36,6 +36,8 @@ pub struct Route {
     /// One line on what it does.
     pub does: &'static str,
     what: What,
+    /// The length of the path's part before its first parameter.
+    fixed: usize,
 }
 
 /// What a route leads to.
@@ -88,7 +90,13 @@ pub static ROUTES: &[Route] = &[
 ];
 
 const fn route(method: &'static str, path: &'static str, does: &'static str, what: What) -> Route {
-    Route { method, path, does, what }
+    let mut rest = path.as_bytes();
+    while let [first, others @ ..] = rest
+        && *first != b'{'
+    {
+        rest = others;
+    }
+    Route { method, path, does, what, fixed: path.len() - rest.len() }
 }
 
 /// What requests are answered with.
@@ -290,33 +298,33 @@ impl Api {
 fn find<'a>(method: &Method, path: &'a str) -> Result<(What, [Cow<'a, str>; 2]), Refused> {
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
     // A path of its own is no other one's parameter.
-    let Some(first) = ROUTES.iter().find(|route| values(route.path, path).is_some()) else {
-        return Err(no_route(path));
-    };
+    let found = ROUTES.iter().find_map(|route| Some((route, route.values(path)?)));
+    let Some((first, values)) = found else { return Err(no_route(path)) };
     let fits = |route: &&Route| route.path == first.path;
     let Some(route) = ROUTES.iter().filter(fits).find(|route| route.method == method) else {
         let methods: Vec<_> = ROUTES.iter().filter(fits).map(|route| route.method).collect();
         return Err(wrong_method(method, path, &methods.join(" or ")));
     };
-    let values = values(route.path, path).unwrap_or_default();
     let decoded = values.map(|value| percent_decode_str(value).decode_utf8_lossy());
     Ok((route.what, decoded))
 }
 
-/// The values of the parameters of `pattern`, if `path` fits it.
-fn values<'a>(pattern: &str, path: &'a str) -> Option<[&'a str; 2]> {
-    let mut values = [""; 2];
-    let mut free = values.iter_mut();
-    let mut parts = path.split('/');
-    for wanted in pattern.split('/') {
-        let part = parts.next()?;
-        if wanted.starts_with('{') {
-            *free.next()? = part;
-        } else if part != wanted {
-            return None;
+impl Route {
+    /// The values of the parameters, if `path` fits.
+    fn values<'a>(&self, path: &'a str) -> Option<[&'a str; 2]> {
+        // Most routes are told from most paths by their beginning.
+        let (fixed, pattern) = self.path.split_at_checked(self.fixed)?;
+        let (mut pattern, mut path) = (pattern, path.strip_prefix(fixed)?);
+        let mut values = [""; 2];
+        for value in &mut values {
+            let Some((_, rest)) = pattern.split_once('}') else { break };
+            let end = path.find('/').unwrap_or(path.len());
+            (*value, path) = path.split_at_checked(end)?;
+            let (fixed, parameter) = rest.split_at(rest.find('{').unwrap_or(rest.len()));
+            (pattern, path) = (parameter, path.strip_prefix(fixed)?);
         }
+        (pattern.is_empty() && path.is_empty()).then_some(values)
     }
-    parts.next().is_none().then_some(values)
 }
 
 fn no_route(path: &str) -> Refused {

@@ -559,12 +559,13 @@ impl Job {
     }
 
     fn answer(&mut self, due: impl Fn(Until) -> bool, effects: &mut Vec<Effect>) {
-        if !self.waiters.iter().any(|waiter| due(waiter.until)) {
+        let is_due = |waiter: &mut Waiter| due(waiter.until);
+        let count = self.waiters.iter().filter(|waiter| due(waiter.until)).count();
+        if count == 0 {
             return;
         }
-        let info = self.info();
-        for waiter in self.waiters.extract_if(.., |waiter| due(waiter.until)) {
-            let info = info.clone();
+        let infos = std::iter::repeat_n(self.info(), count);
+        for (waiter, info) in self.waiters.extract_if(.., is_due).zip(infos) {
             let reply = if waiter.created { Reply::Created(info) } else { Reply::Job(info) };
             effects.push(Effect::Reply(waiter.ticket, reply));
         }

@@ -11,7 +11,7 @@ mod renew;
 mod start;
 mod tell;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use init_wire::{InitInfo, Status};
@@ -58,9 +58,9 @@ pub struct Reactor {
     keepable: usize,
     in_vm: bool,
     was_asked: bool,
-    waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
     /// Those that conversations wait for which are being handed over, and what has come of them.
-    unclaimed: HashMap<Ticket, Option<Reply>>,
+    unclaimed: BTreeMap<Ticket, Option<Reply>>,
     /// Once there has been a follower.
     chronicle: Chronicle,
     started: Instant,
@@ -108,8 +108,8 @@ impl Reactor {
             keepable: descriptor::keepable(),
             in_vm,
             was_asked: false,
-            waiting: HashMap::new(),
-            unclaimed: HashMap::new(),
+            waiting: BTreeMap::new(),
+            unclaimed: BTreeMap::new(),
             chronicle: Chronicle::default(),
             started: Instant::now(),
             end: None,
@@ -145,9 +145,9 @@ impl Reactor {
 
     /// When something is to be done without anybody asking.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let births = &self.spawner.births;
-        let look = births.next_look(births.are_urgent() || self.awaits(births.all()));
+        let look = births.next_look(now, || births.are_urgent(now) || self.awaits(births.all()));
         let rest = self.spawner.next_rest();
         [self.table.next_deadline(), look, rest].into_iter().flatten().min()
     }
@@ -221,18 +221,26 @@ impl Reactor {
     /// Lets an event happen, and all that follows from it. That a child has exec'ed comes before
     /// anything that it has done since.
     pub fn handle(&mut self, event: Event) {
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = self.birth().or_else(|| events.pop_front()) {
-            if let Event::Reaped(pid, _) = &event
+        let (mut first, mut events) = (Some(event), VecDeque::new());
+        let mut now = None;
+        while let Some(event) = self.birth().or_else(|| first.take()).or_else(|| events.pop_front())
+        {
+            if let Event::Reaped(pid, exit) = &event
                 && let Some(job) = self.table.job_of(*pid)
             {
                 // Who is told of its end finds its last words.
                 self.outputs.drain(job);
+                if self.in_vm && self.table.boot_pid() == Some(*pid) && !self.table.is_ending() {
+                    // One that was killed has said nothing, and nobody is there but who looks at the console.
+                    warn!("job `boot` has ended: {exit}");
+                }
             }
-            // Anew for each: a start may have taken long.
-            let effects = self.table.step(Moment::now(), event);
+            let effects = self.table.step(*now.get_or_insert_with(Moment::now), event);
             self.undone.push(effects.into());
             while let Some(effect) = self.next_effect() {
+                if effect.may_take_long() {
+                    now = None;
+                }
                 self.perform(effect, &mut events);
             }
             self.undone.pop();

@@ -153,7 +153,7 @@ impl Reactor {
             listen_pid: false,
             cwd: CString::new(self.facts.cwd.as_os_str().as_bytes()).ok(),
             identity: None,
-            fds: vec![(null.as_raw_fd(), 0), (mouth.as_raw_fd(), 1), (2, 2), (file.as_raw_fd(), 3)],
+            fds: vec![(null.as_raw_fd(), 0), (mouth.as_raw_fd(), 1), (file.as_raw_fd(), 3)],
             terminal: None,
             owns_terminal: false,
             foreground: false,

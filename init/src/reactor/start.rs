@@ -1,6 +1,7 @@
 //! Starting a job's process: what it is given, and what has become of it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use init_wire::{Cgroup as Settings, Channel, JobSpec, Log, Ready};
 use nix::errno::Errno;
@@ -22,8 +23,8 @@ impl Reactor {
     /// Whether a child will have exec'ed in a moment, and somebody waits for that. Otherwise it is
     /// seen with whatever happens next.
     #[must_use]
-    pub fn expects(&self) -> bool {
-        self.spawner.births.are_urgent() || self.awaits(self.spawner.births.near())
+    pub fn expects(&self, now: Instant) -> bool {
+        self.spawner.births.are_urgent(now) || self.awaits(self.spawner.births.near(now))
     }
 
     pub(super) fn awaits<'a>(&self, mut starts: impl Iterator<Item = &'a JobId>) -> bool {

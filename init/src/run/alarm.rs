@@ -19,10 +19,10 @@ impl Alarm {
     }
 
     /// Returns at the deadline, or earlier.
-    pub(super) async fn until(&mut self, deadline: Option<Instant>) {
+    pub(super) async fn until(&mut self, deadline: Option<Instant>, now: Instant) {
         let Some(deadline) = deadline else { return std::future::pending().await };
         // The runtime's timers are good to a millisecond; what is due now is due now.
-        if deadline <= Instant::now() {
+        if deadline <= now {
             return;
         }
         if self.set_to.is_none_or(|at| at > deadline) {

@@ -116,19 +116,20 @@ impl Life {
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.tick();
         }
-        if self.thrift.is_some_and(|at| at <= Instant::now()) {
+        let now = Instant::now();
+        if self.thrift.is_some_and(|at| at <= now) {
             self.thrift = None;
             self.be_prepared();
             sys::memory::let_go_of_rest();
         }
-        self.take_note();
-        let expects = self.reactor.expects();
+        self.take_note(now);
+        let expects = self.reactor.expects(now);
         let next_word = self.watchdog.as_ref().map(Watchdog::deadline);
-        let rest = self.storm.rest();
+        let rest = self.storm.rest(now);
         // Conversations end without telling this task.
-        let renewing = self.reactor.renewal.is_some().then(|| Instant::now() + A_TICK);
+        let renewing = self.reactor.renewal.is_some().then(|| now + A_TICK);
         let note = self.notes.next(&self.reactor);
-        let next = self.reactor.next_deadline();
+        let next = self.reactor.next_deadline(now);
         let deadlines = [next, next_word, rest, renewing, self.thrift, note];
         let deadline = deadlines.into_iter().flatten().min();
         // Clients first: they are few, bounded, and wait; deadlines and the dead may be many. But not
@@ -142,7 +143,7 @@ impl Life {
                 thread::sleep(TROUBLE);
                 libc::SIGCHLD
             })),
-            () = self.alarm.until(deadline) => Happened::Deadline,
+            () = self.alarm.until(deadline, now) => Happened::Deadline,
             Some(message) = self.messages.recv() => Happened::Message(message),
             Some(sight) = self.sights.recv() => Happened::Sight(sight),
             () = std::future::ready(()), if others_first => Happened::Turn,

@@ -22,6 +22,10 @@ impl Storm {
 
     /// Notes a turn.
     pub(super) fn note(&mut self, turn: &Turn) {
+        if turn.orphans == 0 {
+            *self = Self::default();
+            return;
+        }
         let now = Instant::now();
         let last = self.last.replace(now).filter(|last| now < *last + Self::REST);
         let goes_on = turn.orphans > 1 || turn.orphans == 1 && last.is_some();
@@ -30,7 +34,7 @@ impl Storm {
     }
 
     /// Until when nobody is to be taken.
-    pub(super) fn rest(&self) -> Option<Instant> {
-        self.rest.filter(|until| *until > Instant::now())
+    pub(super) fn rest(&self, now: Instant) -> Option<Instant> {
+        self.rest.filter(|until| *until > now)
     }
 }

@@ -182,9 +182,9 @@ impl Life {
     }
 
     /// Notes what init knows, if it is time.
-    pub(super) fn take_note(&mut self) {
+    pub(super) fn take_note(&mut self, now: Instant) {
         let due = self.notes.next(&self.reactor);
-        if due.is_some_and(|at| at <= Instant::now()) {
+        if due.is_some_and(|at| at <= now) {
             let (tickets, terminal) = (self.door.last_ticket(), self.pause.is_held());
             self.notes.write(&self.reactor, |reactor| reactor.save_lasting(tickets, terminal));
             // Writing has mapped parts of the program that nothing else needs.

@@ -66,8 +66,8 @@ pub struct Image {
     pub cwd: Option<CString>,
     /// Whom to become.
     pub identity: Option<Identity>,
-    /// Descriptors, and what each is to become. Those that do not stay where they are must lie
-    /// above all targets.
+    /// Descriptors, and what each is to become, which is done in this order: none may lie where an
+    /// earlier one is put. What is not named here and lies below 3 stays as it is.
     pub fds: Vec<(RawFd, u32)>,
     /// The terminal to share with init, instead of a session of its own.
     pub terminal: Option<RawFd>,
@@ -212,15 +212,15 @@ impl Unborn {
 
     /// How long it has been on its way.
     #[must_use]
-    pub fn age(&self) -> Duration {
-        self.begun.elapsed()
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.begun)
     }
 
     /// Helps it on if it is late, and ends it if it is too late. Answers whether even that was in
     /// vain.
     #[must_use]
-    pub fn is_hopeless(&mut self) -> bool {
-        let age = self.age();
+    pub fn is_hopeless(&mut self, now: Instant) -> bool {
+        let age = self.age(now);
         // Who has ended meanwhile heeds none of these signals, and his number is still his.
         if age >= PATIENCE && !self.is_killed {
             self.is_killed = true;
@@ -234,7 +234,7 @@ impl Unborn {
 
     /// Waits until it has exec'ed or failed, or is hopeless.
     pub fn see_through(&mut self) {
-        while !self.wait(NUDGE) && !self.is_hopeless() {}
+        while !self.wait(NUDGE) && !self.is_hopeless(Instant::now()) {}
     }
 
     /// What has become of it, and a stack for the next. One that is not over is given up.
@@ -338,11 +338,7 @@ fn prepare(shared: &Shared) -> Result<(), Failure> {
     }
     for (fd, target) in &image.fds {
         let (fd, target) = (c_long::from(*fd), c_long::from(*target));
-        if fd == target {
-            call(Stage::Descriptors, libc::SYS_fcntl, [fd, c_long::from(libc::F_SETFD), 0, 0])?;
-        } else {
-            call(Stage::Descriptors, libc::SYS_dup3, [fd, target, 0, 0])?;
-        }
+        call(Stage::Descriptors, libc::SYS_dup3, [fd, target, 0, 0])?;
     }
     if image.owns_terminal {
         let take = libc::TIOCSCTTY.cast_signed();

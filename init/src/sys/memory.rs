@@ -75,6 +75,23 @@ extern "C" fn let_go_of_parts(
 }
 
 impl Ballast {
+    /// What is seldom needed, apart from what always is.
+    ///
+    /// # Safety
+    ///
+    /// As for [`GlobalAlloc::alloc`].
+    #[cold]
+    unsafe fn alloc_somehow(&self, layout: Layout) -> *mut u8 {
+        if crash::is_copy() {
+            return SLAB.take(layout);
+        }
+        if !self.throw_off() {
+            return ptr::null_mut();
+        }
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
     /// Answers whether there was any.
     fn throw_off(&self) -> bool {
         let held = self.0.swap(ptr::null_mut(), Ordering::Relaxed);
@@ -154,16 +171,15 @@ impl Slab {
 // each place once.
 unsafe impl GlobalAlloc for Ballast {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if crash::is_copy() {
-            return SLAB.take(layout);
+        if !crash::is_copy() {
+            // SAFETY: as the caller promises.
+            let taken = unsafe { System.alloc(layout) };
+            if !taken.is_null() {
+                return taken;
+            }
         }
         // SAFETY: as the caller promises.
-        let taken = unsafe { System.alloc(layout) };
-        if taken.is_null() && self.throw_off() {
-            // SAFETY: as the caller promises.
-            return unsafe { System.alloc(layout) };
-        }
-        taken
+        unsafe { self.alloc_somehow(layout) }
     }
 
     unsafe fn dealloc(&self, taken: *mut u8, layout: Layout) {

@@ -187,7 +187,7 @@ impl Table {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let entry = self.jobs.get_mut(id).ok_or_else(|| Refusal::UnknownJob(id.clone()))?;
-        if *id == JobId::boot() {
+        if id.is_boot() {
             return Err(Refusal::NotDetachable(id.clone()));
         }
         if entry.job.spec().is_tied {

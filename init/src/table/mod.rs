@@ -6,7 +6,7 @@
 mod asked;
 mod saved;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ pub struct Rules {
 pub struct Table {
     rules: Rules,
     jobs: BTreeMap<JobId, Box<Entry>>,
-    pids: HashMap<Pid, JobId>,
+    pids: BTreeMap<Pid, JobId>,
     timers: BTreeSet<(Instant, JobId)>,
     /// Jobs whose leader is gone and whose tree is not.
     trees: BTreeSet<JobId>,
@@ -93,7 +93,7 @@ impl Table {
         Self {
             rules,
             jobs: BTreeMap::new(),
-            pids: HashMap::new(),
+            pids: BTreeMap::new(),
             timers: BTreeSet::new(),
             trees: BTreeSet::new(),
             live: 0,
@@ -170,7 +170,7 @@ impl Table {
     /// The process of the job `boot`.
     #[must_use]
     pub fn boot_pid(&self) -> Option<Pid> {
-        self.jobs.get(&JobId::boot()).and_then(|entry| entry.job.pid())
+        self.jobs.get(JobId::BOOT).and_then(|entry| entry.job.pid())
     }
 
     /// Whether a process is the main one of a job.
@@ -311,7 +311,7 @@ impl Table {
                 freed = !old.job.spec().listeners.is_empty();
             }
         }
-        if id == &JobId::boot() {
+        if id.is_boot() {
             self.shutdown.boot_started();
         }
         self.drive(now, id, input, effects);
@@ -355,7 +355,7 @@ impl Table {
     }
 
     fn forward(&mut self, signal: Signal, effects: &mut Vec<Effect>) {
-        let Some(boot) = self.jobs.get(&JobId::boot()).map(|entry| &entry.job) else { return };
+        let Some(boot) = self.jobs.get(JobId::BOOT).map(|entry| &entry.job) else { return };
         let Some(pid) = boot.pid() else { return };
         effects.push(if boot.spec().as_group() {
             Effect::SignalGroup(pid, signal)
@@ -404,7 +404,7 @@ impl Table {
 
     /// Moves an ending forward as far as it goes now.
     fn go_on_ending(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let boot_lives = self.jobs.get(&JobId::boot()).is_some_and(|entry| entry.job.is_live());
+        let boot_lives = self.jobs.get(JobId::BOOT).is_some_and(|entry| entry.job.is_live());
         if self.shutdown.may_stop_the_rest(boot_lives) {
             self.all(now, &Input::Stop(None, Then::Rest), effects);
         }
@@ -483,7 +483,7 @@ impl Table {
         match (before.1, after.1) {
             (true, false) => {
                 self.live -= 1;
-                if *id == JobId::boot() {
+                if id.is_boot() {
                     self.boot_code = job_exit.shell_code();
                     let by = now.mono + self.rules.grace;
                     self.shutdown.boot_ended(self.rules.boot_exit, job_exit, by);

@@ -4,6 +4,7 @@
 //! the rest is read anew, until there is nothing left to note.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use proxyd_wire as wire;
 use serde::Deserialize;
 use thiserror::Error;
+use time::OffsetDateTime;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -95,8 +97,9 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads the file, and the error pages that it names.
-pub(crate) fn read(path: &Path) -> Result<Config, CannotRead> {
+/// Reads the file, and the error pages and certificates that it names. `now`: certificates that have
+/// expired by then are mistakes.
+pub(crate) fn read(path: &Path, now: Option<i64>) -> Result<Config, CannotRead> {
     let unreadable = |source| CannotRead::Unreadable { path: path.to_owned(), source };
     let mut text = String::new();
     let file = File::open(path).map_err(unreadable)?;
@@ -106,19 +109,19 @@ pub(crate) fn read(path: &Path) -> Result<Config, CannotRead> {
         let source = io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB");
         return Err(unreadable(source));
     }
-    parse(&path.display().to_string(), &text).map_err(CannotRead::Wrong)
+    parse(&path.display().to_string(), &text, now).map_err(CannotRead::Wrong)
 }
 
 /// `proxyd check`: a sentence about a file that can be used.
 pub(crate) fn check(path: &Path) -> Result<String, CannotRead> {
-    let config = read(path)?;
+    let config = read(path, Some(OffsetDateTime::now_utc().unix_timestamp()))?;
     let (routes, services) = (config.routes.len(), config.services.len());
     let targets: usize = config.services.values().map(|service| service.targets.len()).sum();
     let path = path.display();
     Ok(format!("{path} is good: routes {routes}, services {services}, targets {targets}"))
 }
 
-fn parse(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
+fn parse(file: &str, text: &str, now: Option<i64>) -> Result<Config, Vec<Problem>> {
     let problem = |span: Option<Range<usize>>, what| Problem {
         file: file.to_owned(),
         place: place(text, span),
@@ -161,6 +164,7 @@ fn parse(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
         match Config::new(wire) {
             Ok(mut config) => {
                 mistakes.extend(config.read_pages());
+                mistakes.extend(config.read_certificates(&BTreeMap::new(), now));
                 if found.is_empty() && mistakes.is_empty() {
                     return Ok(config);
                 }
@@ -186,7 +190,7 @@ fn parse(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
     Err(found.into_iter().map(|(span, what)| problem(span, what)).collect())
 }
 
-/// Routes to services that nothing else is said of. That may be what is wanted where targets come and go;
+/// Routes to services that nothing else is said of, and a default that is not there. That may be what is wanted where targets come and go;
 /// in a file that a person writes it is a slip.
 fn dangling(wire: &wire::Config) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
@@ -200,6 +204,12 @@ fn dangling(wire: &wire::Config) -> Vec<Mistake> {
         if mistakes.len() > limits::MISTAKES {
             break;
         }
+    }
+    if let Some(name) = &wire.tls.default_certificate
+        && !wire.certificates.contains_key(name)
+    {
+        let why = Why::no_certificate(name, wire.certificates.keys().map(String::as_str));
+        mistakes.push(Mistake::within(&["tls"], vec!["default_certificate".to_owned()], why));
     }
     mistakes
 }
@@ -354,7 +364,7 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> Vec<String> {
-        let problems = parse("p.toml", text).unwrap_err();
+        let problems = parse("p.toml", text, None).unwrap_err();
         problems.iter().map(ToString::to_string).collect()
     }
 
@@ -469,6 +479,7 @@ address = \"localhost:80\"
         let config = parse(
             "p.toml",
             "[routes.\"A.test\"]\nservice = \"x\"\n[services.x.targets]\n1.address = \"unix:/x\"\n[services.y]\n",
+            None,
         );
         let config = config.unwrap();
         assert_eq!(config.routes.keys().map(ToString::to_string).collect::<Vec<_>>(), ["a.test"]);

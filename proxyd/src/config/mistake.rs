@@ -9,9 +9,10 @@ use crate::name::NotAName;
 use crate::route::{NotAKey, NotARoute};
 use crate::settings::BadSetting;
 use crate::target::NotAnAddress;
+use crate::tls::{NotACertificate, NotATls};
 
 /// A mistake.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Mistake {
     /// The object: `routes`, `shop.example`.
     object: Vec<String>,
@@ -21,7 +22,7 @@ pub(crate) struct Mistake {
 }
 
 /// What it is.
-#[derive(Debug, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 pub(crate) enum Why {
     #[error("{0}")]
     Key(#[from] NotAKey),
@@ -33,6 +34,10 @@ pub(crate) enum Why {
     Setting(#[from] BadSetting),
     #[error("{0}")]
     Name(#[from] NotAName),
+    #[error("{0}")]
+    Certificate(#[from] NotACertificate),
+    #[error("{0}")]
+    Tls(#[from] NotATls),
     #[error("address: {0}")]
     Address(#[from] NotAnAddress),
     #[error("it means `{0}`, which is there in another spelling: remove one of the two")]
@@ -42,6 +47,11 @@ pub(crate) enum Why {
         nearest.as_ref().map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default()
     )]
     NoService { name: String, nearest: Option<String> },
+    #[error(
+        "default_certificate: there is no certificate `{name}`{}; add [certificates.{name}]",
+        nearest.as_ref().map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default()
+    )]
+    NoCertificate { name: String, nearest: Option<String> },
     #[error("there are more than 10000 {0}: remove some")]
     Many(&'static str),
 }
@@ -50,6 +60,11 @@ impl Why {
     pub(super) fn no_service<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Why {
         let nearest = nearest(name, known).map(str::to_owned);
         Why::NoService { name: name.to_owned(), nearest }
+    }
+
+    pub(super) fn no_certificate<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Why {
+        let nearest = nearest(name, known).map(str::to_owned);
+        Why::NoCertificate { name: name.to_owned(), nearest }
     }
 }
 

@@ -1,12 +1,15 @@
 //! All that is wanted, as one document: checked as a whole, and every mistake told at once.
 
+mod changes;
 mod file;
 mod mistake;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proxyd_wire as wire;
 
+pub(crate) use changes::{Changes, ServiceChanges};
 pub(crate) use file::{CannotRead, check, read};
 pub(crate) use mistake::{Mistake, Why};
 
@@ -17,6 +20,7 @@ use crate::name::Name;
 use crate::route::{Key, Route};
 use crate::settings::{BadSetting, Settings, check_pause, check_target};
 use crate::target::Address;
+use crate::tls::{self, Certificate};
 
 /// A document that can be.
 #[derive(Debug, Default)]
@@ -24,6 +28,10 @@ pub(crate) struct Config {
     pub(crate) front: Front,
     pub(crate) routes: BTreeMap<Key, Route>,
     pub(crate) services: BTreeMap<Name, Service>,
+    pub(crate) tls: tls::Settings,
+    pub(crate) certificates: BTreeMap<Name, Arc<Certificate>>,
+    /// What was said of TLS and not read yet: see [`Config::read_certificates`].
+    unread: (wire::Tls, BTreeMap<Name, wire::Certificate>),
 }
 
 /// A service as it is wanted.
@@ -45,7 +53,12 @@ impl Config {
             Ok(front) => config.front = front,
             Err(error) => mistakes.push(Mistake::within(&["front"], error.key(), error.into())),
         }
-        for (kind, count) in [("routes", wire.routes.len()), ("services", wire.services.len())] {
+        let counts = [
+            ("routes", wire.routes.len()),
+            ("services", wire.services.len()),
+            ("certificates", wire.certificates.len()),
+        ];
+        for (kind, count) in counts {
             if count > limits::OBJECTS {
                 mistakes.push(Mistake::new(&[kind], Why::Many(kind)));
             }
@@ -56,7 +69,41 @@ impl Config {
         for (text, service) in wire.services {
             config.add_service(&text, service, &mut mistakes);
         }
+        for (text, certificate) in wire.certificates {
+            match Name::parse(&text) {
+                Ok(name) => drop(config.unread.1.insert(name, certificate)),
+                Err(e) => mistakes.push(Mistake::new(&["certificates", &text], e.into())),
+            }
+        }
+        config.unread.0 = wire.tls;
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// Reads and understands what is said of TLS. A certificate that cannot be used is as good as none.
+    /// `old`: those that are there, for chains that come without their keys. `now`: refuses those that
+    /// have expired by then.
+    pub(crate) fn read_certificates(
+        &mut self,
+        old: &BTreeMap<Name, Arc<Certificate>>,
+        now: Option<i64>,
+    ) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        let (settings, certificates) = std::mem::take(&mut self.unread);
+        match tls::Settings::new(settings) {
+            Ok(settings) => self.tls = settings,
+            Err(error) => mistakes.push(Mistake::within(&["tls"], error.key(), error.into())),
+        }
+        for (name, wire) in certificates {
+            let read = tls::Material::read(&wire, old.get(&name).map(Arc::as_ref));
+            match read.and_then(|material| Certificate::new(wire, material, now)) {
+                Ok(certificate) => drop(self.certificates.insert(name, Arc::new(certificate))),
+                Err(error) => {
+                    let path = ["certificates", name.as_str()];
+                    mistakes.push(Mistake::within(&path, error.key(), error.into()));
+                }
+            }
+        }
+        mistakes
     }
 
     /// Reads the error pages that are files. One that cannot be read is as good as none.

@@ -14,6 +14,7 @@ use crate::route::{Key, NotAKey, NotARoute, Wrong};
 use crate::settings::BadSetting;
 use crate::state::{Full, Stale};
 use crate::target::NotAnAddress;
+use crate::tls::{NotACertificate, NotATicketSecret, NotATls};
 
 /// Why a control request is refused. Nothing has changed then.
 #[derive(Debug, Error)]
@@ -37,6 +38,14 @@ pub(crate) enum Failure {
     NotPaused(String),
     #[error("the service `{0}` is not under maintenance: `GET /state` shows which are")]
     NotMaintained(String),
+    #[error("there is no certificate `{0}`: `GET /state` lists them")]
+    NoCertificate(String),
+    #[error("{0}")]
+    Certificate(#[from] NotACertificate),
+    #[error("{0}")]
+    Tls(#[from] NotATls),
+    #[error("{0}")]
+    Tickets(#[from] NotATicketSecret),
     #[error("{0}")]
     Setting(#[from] BadSetting),
     #[error("{0}")]
@@ -83,6 +92,10 @@ impl Failure {
             Failure::NoTarget(..) => (StatusCode::NOT_FOUND, "unknown_target"),
             Failure::NotPaused(_) => (StatusCode::NOT_FOUND, "not_paused"),
             Failure::NotMaintained(_) => (StatusCode::NOT_FOUND, "not_maintained"),
+            Failure::NoCertificate(_) => (StatusCode::NOT_FOUND, "unknown_certificate"),
+            Failure::Certificate(_) => (StatusCode::BAD_REQUEST, "bad_certificate"),
+            Failure::Tls(_) => (StatusCode::BAD_REQUEST, "bad_tls"),
+            Failure::Tickets(_) => (StatusCode::BAD_REQUEST, "bad_tickets"),
             Failure::Setting(_) => (StatusCode::BAD_REQUEST, "bad_setting"),
             Failure::Front(_) => (StatusCode::BAD_REQUEST, "bad_front"),
             Failure::Key(NotAKey::Host(_)) => (StatusCode::BAD_REQUEST, "bad_host"),
@@ -118,7 +131,8 @@ impl Failure {
             Failure::Body(JsonRejection::BytesRejection(rejection))
                 if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE =>
             {
-                "the body is larger than 64 KiB, or than 64 MiB for `PUT /config`".to_owned()
+                "the body is larger than 64 KiB, or than 1 MiB for `PUT /tls` and 64 MiB for `/config`"
+                    .to_owned()
             }
             Failure::Body(rejection) => {
                 format!("the body is not what is expected here: {}", rejection.body_text())

@@ -5,9 +5,16 @@
 //! | `GET /state` | all there is, one consistent picture | 200 `State`, `ETag` |
 //! | `GET /config` | all that is wanted, as one document | 200 `Config`, `ETag` |
 //! | `PUT /config` | `Config`: all of it is replaced in one step; what is the same goes on undisturbed | 204, `ETag` |
+//! | `PATCH /config` | `Changes`: what it names is put, or taken away where it says `null`, in one step; targets that go are not waited for | 204, `ETag`, 409 full |
 //! | `GET /front` | settings of the whole process | 200 `Front` |
 //! | `PUT /front` | `Front`: all of them; what is left out has its default | 200 |
 //! | `PUT /door` | clients are let in, after `--wait`; it stays open | 204 |
+//! | `GET /tls` | how TLS connections are made | 200 `Tls` |
+//! | `PUT /tls` | `Tls`: all of it; what is left out has its default | 200 |
+//! | `PUT /tickets` | `Tickets`: what sessions are resumed by, the same in all proxies of a site | 204 |
+//! | `GET /certificates/:name` | one certificate, without its key | 200 `CertificateView`, 404 |
+//! | `PUT /certificates/:name` | `Certificate`: it is shown to whoever asks for one of its names | 201 new, 200 `CertificateView`, 409 full |
+//! | `DELETE /certificates/:name` | it is shown to nobody any more | 204, 404 |
 //! | `GET /routes/:host`, `/routes/:host/:prefix` | one route | 200 `Route`, 404 |
 //! | `PUT /routes/:host`, `/routes/:host/:prefix` | `Route`: what becomes of requests for the host, below the prefix | 201 new, 200, 409 full |
 //! | `DELETE /routes/:host`, `/routes/:host/:prefix` | the route is gone | 204, 404 |
@@ -28,6 +35,7 @@
 //! What only watches is told in [`monitor`]. With `If-Match: "GENERATION"` a change is made only at that generation, else 412. Errors are
 //! `ErrorBody`. A change is answered when every worker acts on it.
 
+mod certificate;
 mod change;
 mod config;
 mod door;
@@ -42,9 +50,9 @@ mod route;
 mod service;
 mod state;
 mod target;
+mod tls;
 
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -54,11 +62,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, put};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub(crate) use crate::control::monitor::Monitor;
 use crate::control::peer::Peer;
 use crate::limits;
 use crate::registry::Registry;
+use crate::worker::Phase;
 
 /// Creates the control socket, for its owner only. One that nobody listens on is replaced, and nothing
 /// else: whatever has another kind may be somebody's.
@@ -86,7 +97,8 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
 /// Serves the API to the end of the process: while it drains, targets come and go as before.
 pub(crate) fn run(
     listeners: Vec<UnixListener>,
-    monitors: Vec<TcpListener>,
+    monitors: Vec<Monitor>,
+    phases: &watch::Receiver<Phase>,
     registry: Arc<Registry>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -98,8 +110,8 @@ pub(crate) fn run(
             let app = app(Arc::clone(&registry)).into_make_service_with_connect_info::<Peer>();
             serving.spawn(async move { axum::serve(listener, app).await });
         }
-        for listener in monitors {
-            serving.spawn(monitor::serve(listener, Arc::clone(&registry)));
+        for monitor in monitors {
+            serving.spawn(monitor.serve(phases.clone(), Arc::clone(&registry)));
         }
         while let Some(served) = serving.join_next().await {
             served.map_err(io::Error::other)??;
@@ -113,10 +125,19 @@ fn app(registry: Arc<Registry>) -> Router {
         .route("/state", get(state::get))
         .route(
             "/config",
-            get(config::get).put(config::put).layer(DefaultBodyLimit::max(limits::CONFIG)),
+            get(config::get)
+                .put(config::put)
+                .patch(config::patch)
+                .layer(DefaultBodyLimit::max(limits::CONFIG)),
         )
         .route("/front", get(front::get).put(front::put))
         .route("/door", put(door::put))
+        .route("/tls", get(tls::get).put(tls::put).layer(DefaultBodyLimit::max(limits::PEM)))
+        .route("/tickets", put(tls::put_tickets))
+        .route(
+            "/certificates/{name}",
+            get(certificate::get).put(certificate::put).delete(certificate::delete),
+        )
         .route("/routes/{*key}", get(route::get).put(route::put).delete(route::delete))
         .route("/services/{service}", get(service::get).put(service::put).delete(service::delete))
         .route("/services/{service}/pause", put(pause::put).delete(pause::delete))

@@ -9,6 +9,9 @@
 //!
 //! It is served on the control socket, and to anybody on the listeners of `--monitor`: nothing can be
 //! changed here, and it tells no address of a client.
+//!
+//! A listener that was passed to this process may have been passed to its predecessor and its successor, too. Only
+//! the one that serves answers there.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -23,15 +26,16 @@ use axum::{Json, Router};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use proxyd_wire as wire;
-use tokio::spawn;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tokio::{select, spawn};
 
 use crate::control::failure::{self, Failure};
 use crate::control::metrics;
 use crate::limits;
 use crate::name::Name;
 use crate::registry::Registry;
+use crate::worker::Phase;
 
 pub(crate) fn routes() -> Router<Arc<Registry>> {
     Router::new()
@@ -41,9 +45,55 @@ pub(crate) fn routes() -> Router<Arc<Registry>> {
         .route("/ready/{service}", get(service_ready))
 }
 
+/// A listener for those who watch.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    listener: TcpListener,
+    /// Others may have it as well.
+    is_shared: bool,
+}
+
+impl Monitor {
+    /// One that nobody else has.
+    pub(crate) fn own(listener: TcpListener) -> Monitor {
+        Monitor { listener, is_shared: false }
+    }
+
+    /// One that was passed.
+    pub(crate) fn passed(listener: TcpListener) -> Monitor {
+        Monitor { listener, is_shared: true }
+    }
+
+    pub(crate) fn listener(&self) -> &TcpListener {
+        &self.listener
+    }
+
+    /// Answers there: to the end, or where others listen as well, while clients are let in.
+    pub(crate) async fn serve(
+        self,
+        mut phases: watch::Receiver<Phase>,
+        registry: Arc<Registry>,
+    ) -> std::io::Result<()> {
+        let Monitor { listener, is_shared } = self;
+        if !is_shared {
+            return serve(listener, registry).await;
+        }
+        let stopped = phases.wait_for(|phase| *phase != Phase::Serving);
+        let serving = async {
+            registry.door.opened().await;
+            serve(listener, Arc::clone(&registry)).await
+        };
+        select! {
+            // Without a sender the process ends.
+            _ = stopped => Ok(()),
+            served = serving => served,
+        }
+    }
+}
+
 /// Serves them, and nothing else. Anybody may ask, so nobody gets more than one answer a connection and
 /// a time to take it in: the descriptors are for clients.
-pub(crate) async fn serve(listener: TcpListener, registry: Arc<Registry>) -> std::io::Result<()> {
+async fn serve(listener: TcpListener, registry: Arc<Registry>) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let app = routes()

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant as StdInstant;
 
+use proxyd_wire as wire;
 use tokio::time::Instant;
 
 use super::{End, Exchange};
@@ -26,7 +27,8 @@ use crate::queue::Place;
 use crate::refusal::Refusal;
 use crate::relay::Relayed;
 use crate::service::{Asker, Hold, Service, Unclaimed};
-use crate::target::Address;
+use crate::socket::Socket;
+use crate::target::Target;
 use crate::upstream::Upstream;
 use crate::worker::{Claim, Found};
 
@@ -86,12 +88,14 @@ impl Exchange<'_> {
             course.attempts += 1;
             course.last = course.attempts >= rules.retry.attempts;
             self.target = Some(Arc::clone(&claim.target));
-            let idle = self.idle_line(&claim, &course);
-            let reused = idle.is_some();
+            let idle = self.idle_line(&claim, service, &course);
+            // What a shared connection did not take is tried once on one of its own.
+            let shares = rules.protocol == wire::Protocol::H2c && !course.fresh;
+            let reused = idle.is_some() || shares;
             let line = match idle {
                 Some(line) => line,
                 // On the heap, because most requests find one that is there.
-                None => match Box::pin(self.connect(&claim.target.address)).await {
+                None => match Box::pin(self.connect(&claim.target, service, course.fresh)).await {
                     Ok(upstream) => Line::new(upstream),
                     Err(error) => match course.after_no_connection(&error, service, &claim) {
                         Some(end) => return end,
@@ -132,27 +136,42 @@ impl Exchange<'_> {
         }
     }
 
-    /// Idle connections to targets are the descriptors that can be spared.
-    async fn connect(&self, address: &Address) -> io::Result<Upstream> {
-        match self.reach(address).await {
-            Err(error) if is_exhausted(&error) && !self.worker.pool.is_empty() => {
-                self.worker.pool.clear();
-                self.reach(address).await
+    async fn connect(
+        &self,
+        target: &Target,
+        service: &Service,
+        fresh: bool,
+    ) -> io::Result<Upstream> {
+        match self.reach(target, service, fresh).await {
+            Err(error) if is_exhausted(&error) && self.worker.make_room() => {
+                self.reach(target, service, fresh).await
             }
             connected => connected,
         }
     }
 
-    async fn reach(&self, address: &Address) -> io::Result<Upstream> {
+    async fn reach(&self, target: &Target, service: &Service, fresh: bool) -> io::Result<Upstream> {
         let place = self.worker.crowd.place()?;
-        Upstream::connect(address, self.bounds().connect, place).await
+        let within = self.bounds().connect;
+        match service.settings.wire.protocol {
+            wire::Protocol::Http1 => Upstream::connect(&target.address, within, place).await,
+            wire::Protocol::H2c => {
+                let times = (within, service.settings.pool_time);
+                self.worker.trunks.connect(target, times, fresh, place).await
+            }
+        }
     }
 
-    fn idle_line(&self, claim: &Claim, course: &Course) -> Option<Line> {
+    fn idle_line(&self, claim: &Claim, service: &Service, course: &Course) -> Option<Line> {
         if course.fresh {
             return None;
         }
-        self.worker.pool.take(&claim.target, self.asked, !course.repeatable)
+        match service.settings.wire.protocol {
+            wire::Protocol::Http1 => {
+                self.worker.pool.take(&claim.target, self.asked, !course.repeatable)
+            }
+            wire::Protocol::H2c => self.worker.trunks.idle(&claim.target).map(Line::new),
+        }
     }
 
     /// Keeps a connection for other requests, unless the rest of this one would come over it.
@@ -161,6 +180,9 @@ impl Exchange<'_> {
             let promised = self.tray.as_ref().and_then(|tray| tray.response.keep_alive_timeout);
             let now = Instant::now();
             self.ended = Some(now);
+            if matches!(line.upstream.socket, Socket::Strand(_)) {
+                return;
+            }
             self.worker.pool.put(&claim.target, line, promised, (&service.settings, now));
         }
     }

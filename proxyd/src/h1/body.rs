@@ -55,11 +55,36 @@ impl Body {
         }
     }
 
+    /// Bytes up to the next one that is framing, as far as is known; 0: the next one is.
+    pub(crate) fn payload_left(&self) -> u64 {
+        match self {
+            Body::Done => 0,
+            Body::Left(left) => *left,
+            Body::Chunks(chunks) => chunks.payload_left(),
+            Body::UntilClose => u64::MAX,
+        }
+    }
+
     /// The fields behind it, as they came: there are some only behind chunks.
     pub(crate) fn trailers(&self) -> &[u8] {
         match self {
             Body::Done | Body::Left(_) | Body::UntilClose => b"",
             Body::Chunks(chunks) => chunks.trailers(),
+        }
+    }
+
+    /// How much is still to come, where that is known; else 0.
+    pub(crate) fn left(&self) -> u64 {
+        if let Body::Left(left) = self { *left } else { 0 }
+    }
+
+    /// So much of what was left has been passed on without a look at it.
+    pub(crate) fn passed(&mut self, count: usize) {
+        if let Body::Left(left) = self {
+            *left = left.saturating_sub(count as u64);
+            if *left == 0 {
+                *self = Body::Done;
+            }
         }
     }
 

@@ -43,6 +43,11 @@ impl Chunks {
         self.at == At::Done
     }
 
+    /// What is left of the present chunk's data; 0 outside of it.
+    pub(crate) fn payload_left(&self) -> u64 {
+        if self.at == At::Data { self.left } else { 0 }
+    }
+
     /// The trailer fields as they came; all of them once the body is done.
     pub(crate) fn trailers(&self) -> &[u8] {
         &self.trailers

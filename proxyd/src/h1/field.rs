@@ -110,6 +110,23 @@ fn role(name: &[u8]) -> Role {
     }
 }
 
+/// Whether a field of this name, in lower case, is about the connection or how a message is framed on it.
+pub(crate) fn is_of_connection(name: &[u8]) -> bool {
+    match role(name) {
+        Role::Connection | Role::TransferEncoding | Role::Upgrade => true,
+        Role::Hop => matches!(name, b"keep-alive" | b"proxy-connection" | b"http2-settings"),
+        Role::End
+        | Role::Host
+        | Role::ContentLength
+        | Role::Expect
+        | Role::Te
+        | Role::Trailer
+        | Role::Referer
+        | Role::UserAgent
+        | Role::Forwarded => false,
+    }
+}
+
 /// Equal but for case and `_` instead of `-`.
 pub(super) fn like(name: &[u8], known: &str) -> bool {
     name.len() == known.len()

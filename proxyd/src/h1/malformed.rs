@@ -37,6 +37,10 @@ pub(crate) enum Malformed {
     HostRepeated,
     #[error("the host is not a name or an address")]
     Host,
+    #[error("the authority and the Host field differ")]
+    Authority,
+    #[error("a field is about the connection, which HTTP/2 has no fields for")]
+    ConnectionField,
     #[error("Content-Length is not a number")]
     Length,
     #[error("Content-Length is given twice")]

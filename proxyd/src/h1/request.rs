@@ -16,6 +16,7 @@ pub(crate) enum Progress {
 
 /// A request's head: places in the buffer that holds it, and what it means.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a request")]
 pub(crate) struct RequestHead {
     pub(crate) method: Span,
     /// As it is passed on: a path with its query, or `*`.
@@ -39,9 +40,16 @@ pub(crate) struct RequestHead {
     /// Bytes of the head, once it is complete.
     pub(crate) len: usize,
     at: usize,
+    /// It is the head of an HTTP/2 stream, written as this one is.
+    pub(crate) is_translated: bool,
 }
 
 impl RequestHead {
+    /// What comes is what our own side has made of an HTTP/2 stream.
+    pub(crate) fn translate(&mut self) {
+        self.is_translated = true;
+    }
+
     /// Forgets the last head; its memory is kept.
     pub(crate) fn clear(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
@@ -124,6 +132,7 @@ impl RequestHead {
         self.is_11 = match version {
             b"HTTP/1.1" => true,
             b"HTTP/1.0" => false,
+            b"HTTP/2.0" if self.is_translated => true,
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
                 if major.is_ascii_digit() && minor.is_ascii_digit() =>
             {

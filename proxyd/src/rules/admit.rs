@@ -18,6 +18,8 @@ pub(crate) struct Visitor<'a> {
     pub(crate) client: IpAddr,
     /// Who has sent it is believed where it came from.
     pub(crate) trusted: bool,
+    /// Its connection is TLS.
+    pub(crate) secured: bool,
     pub(crate) head: &'a [u8],
     pub(crate) request: &'a RequestHead,
     pub(crate) now: Instant,
@@ -32,11 +34,11 @@ impl<'a> Visitor<'a> {
         fields.next().is_none().then(|| field.value.of(self.head))
     }
 
-    /// Whether the client spoke https to the first of the proxies in front.
+    /// Whether the client spoke https to the first of the proxies in front, or to us.
     fn came_by_https(&self) -> bool {
         let told = self.trusted.then(|| self.field("x-forwarded-proto")).flatten();
         let first = told.and_then(|told| syntax::list(told).next());
-        first.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
+        first.map_or(self.secured, |scheme| scheme.eq_ignore_ascii_case(b"https"))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::settings::Settings;
 use crate::target::Target;
 
 impl State {
-    /// All that is wanted.
+    /// All that is wanted, private keys included.
     pub(crate) fn config(&self) -> wire::Config {
         let routes = self.routes.values().map(|r| (r.key.to_string(), r.wire.clone())).collect();
         let services = self.services.iter().map(|(name, wanted)| {
@@ -27,7 +27,25 @@ impl State {
             };
             (name.as_str().to_owned(), service)
         });
-        wire::Config { front: self.front.wire.clone(), routes, services: services.collect() }
+        let certificates = self.keyring.certificates().iter();
+        wire::Config {
+            front: self.front.wire.clone(),
+            routes,
+            services: services.collect(),
+            tls: self.keyring.settings.wire.clone(),
+            certificates: certificates
+                .map(|(name, certificate)| (name.as_str().to_owned(), certificate.wire.clone()))
+                .collect(),
+        }
+    }
+
+    /// The same as it may be shown: without private keys.
+    pub(crate) fn shown_config(&self) -> wire::Config {
+        let mut config = self.config();
+        for certificate in config.certificates.values_mut() {
+            certificate.key = None;
+        }
+        config
     }
 
     /// Wants this and nothing else, as one change. What is the same stays the same object: connections,
@@ -49,6 +67,16 @@ impl State {
 
     fn replace_each(&mut self, config: Config) -> Result<Vec<Arc<Target>>, Full> {
         self.put_front(config.front);
+        self.put_tls(config.tls);
+        let there = self.keyring.certificates().keys();
+        let gone = there.filter(|name| !config.certificates.contains_key(*name));
+        let gone: Vec<Name> = gone.cloned().collect();
+        for name in &gone {
+            self.delete_certificate(name);
+        }
+        for (name, certificate) in config.certificates {
+            self.put_certificate(&name, certificate)?;
+        }
         let gone = self.routes.keys().filter(|key| !config.routes.contains_key(*key));
         let gone: Vec<Key> = gone.cloned().collect();
         for key in &gone {
@@ -165,6 +193,7 @@ mod tests {
                     (format!("s{name}"), service)
                 })
                 .collect(),
+            ..wire::Config::default()
         })
     }
 

@@ -70,9 +70,24 @@ pub struct Front {
     /// The time over which `limits.body_rate` is measured (60000).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_window_ms: Option<u64>,
+    /// How HTTP/2 is spoken with clients.
+    #[serde(skip_serializing_if = "is_default")]
+    pub http2: Http2,
     /// What a route may set otherwise for itself.
     #[serde(skip_serializing_if = "is_default")]
     pub limits: Limits,
+}
+
+/// HTTP/2 with clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http2 {
+    /// Whether a connection without TLS may begin with it, to whoever knows beforehand.
+    #[serde(skip_serializing_if = "is_false")]
+    pub cleartext: bool,
+    /// Requests of one connection at a time, 1 to 1000 (100): more are refused, and may be sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<u32>,
 }
 
 /// What a request and its answer may cost. In a route: where it is otherwise than in front.

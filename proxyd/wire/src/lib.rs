@@ -9,6 +9,7 @@ mod config;
 mod front;
 mod hold;
 mod route;
+mod tls;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use balance::{Balance, Canary, Group, HashBy, SameSite, Sticky};
-pub use config::{Config, ServiceConfig};
-pub use front::{Front, Limits};
+pub use config::{Changes, Config, ServiceChanges, ServiceConfig};
+pub use front::{Front, Http2, Limits};
 pub use hold::{Maintenance, Pause};
 pub use route::{BasicAuth, ErrorPage, HeaderEdits, RateLimit, Redirect, Route};
+pub use tls::{Certificate, CertificateView, ClientAuth, Hsts, Tickets, Tls, TlsVersion};
 pub use trouble::{Eject, Health, Pool, Retry};
 
 /// What is as it is without a word is not written.
@@ -31,6 +33,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Service {
+    /// What is spoken with its targets.
+    #[serde(skip_serializing_if = "is_default")]
+    pub protocol: Protocol,
     /// Which target gets a request.
     #[serde(skip_serializing_if = "is_default")]
     pub balance: Balance,
@@ -60,6 +65,19 @@ pub struct Service {
     /// without: 30,000. Then a `WebSocket` is closed with 1001, and others are cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_grace_ms: Option<u32>,
+}
+
+/// What is spoken with targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, as gRPC has it: many requests share a connection, and `pool.idle_ms` is when one
+    /// that is not used is closed. An offer to switch to another protocol, such as a `WebSocket`, is not
+    /// passed on.
+    H2c,
 }
 
 /// A service as it stands.
@@ -166,6 +184,15 @@ pub struct State {
     pub routes: BTreeMap<String, Route>,
     /// By name.
     pub services: BTreeMap<String, ServiceView>,
+    /// How TLS connections are made.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tls: Tls,
+    /// By name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, CertificateView>,
+    /// Tells the secret of `PUT /tickets` from others, and nothing more of it. Empty before.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tickets: String,
 }
 
 fn yes() -> bool {

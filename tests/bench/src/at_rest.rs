@@ -22,9 +22,9 @@ pub fn measure() -> Vec<Row> {
         let site = sites::boot(folder.path(), apps, "");
         std::thread::sleep(SETTLE);
         rows.push(within(reload(&site), &format!("CPU of a reload of {apps} apps"), "ms", 20.0));
+        let memory = pss(supervisor(&site)) / 1024.0;
+        rows.push(within(memory, &format!("PSS with {apps} apps"), "MiB", 20.0));
         if apps == 100 {
-            let memory = pss(supervisor(&site)) / 1024.0;
-            rows.push(within(memory, "PSS with 100 apps", "MiB", 20.0));
             let status = |words: &[&str]| {
                 median((0..ROUNDS).map(|_| sites::command(&site, words)).collect())
             };

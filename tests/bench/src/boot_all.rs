@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jobinit_tests::bootctl::Site;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::client::{Client, request};
@@ -60,6 +61,9 @@ fn round() -> Result<(f64, f64, f64), String> {
     }
     let jobs: Vec<Value> =
         serde_json::from_str(&site.init.get("/jobs").body).map_err(|error| error.to_string())?;
+    // A thousand processes take their time to end.
+    site.init.signal(Signal::SIGTERM);
+    site.init.signal(Signal::SIGTERM);
     drop(site);
     std::fs::remove_file(folder.path().join("stamps")).map_err(|error| error.to_string())?;
     let of_apps =

@@ -4,6 +4,7 @@
 //! Proxies run on core 0, load and origin on core 1.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,10 +54,21 @@ fn takes_part(name: &str) -> bool {
 
 /// Starts them on core 0, and leaves this thread on core 1.
 pub fn line_up(figure: &str, setting: &Setting, who: &[(&'static str, Start)]) -> Vec<Subject> {
+    let ask = |address| load::run(setting, address, &Ask::small(), 1, 1);
+    line_up_by(figure, setting, who, ask)
+}
+
+/// The same for those that are to be asked in a way of their own.
+pub fn line_up_by(
+    figure: &str,
+    setting: &Setting,
+    who: &[(&'static str, Start)],
+    ask: impl Fn(SocketAddr) -> Result<(), String>,
+) -> Vec<Subject> {
     cpu::pin(0);
     let mut subjects = Vec::new();
     for (name, start) in who.iter().filter(|(name, _)| takes_part(name)) {
-        match start(setting).and_then(|peer| answering(setting, peer)) {
+        match start(setting).and_then(|peer| answering(peer, &ask)) {
             Ok(peer) => subjects.push(Subject { name, peer }),
             Err(why) => eprintln!("!!! {figure}: {name} is SKIPPED: {why}"),
         }
@@ -66,9 +78,9 @@ pub fn line_up(figure: &str, setting: &Setting, who: &[(&'static str, Start)]) -
 }
 
 /// Waits until it answers from behind: some listen before they know where to.
-fn answering(setting: &Setting, peer: Peer) -> Result<Peer, String> {
+fn answering(peer: Peer, ask: impl Fn(SocketAddr) -> Result<(), String>) -> Result<Peer, String> {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while let Err(why) = load::run(setting, peer.address, &Ask::small(), 1, 1) {
+    while let Err(why) = ask(peer.address) {
         if Instant::now() > deadline {
             return Err(why);
         }

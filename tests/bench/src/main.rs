@@ -13,8 +13,10 @@ mod cpu;
 mod crowd;
 mod deploys;
 mod flooded;
+mod http2;
 mod idle;
 mod idle_memory;
+mod images;
 mod inits;
 mod instructions;
 mod latency;
@@ -71,6 +73,7 @@ const FIGURES: &[Figure] = &[
     ("renewal", renewal::measure),
     ("proxied-request", proxied_request::of_64),
     ("proxied-request-1000", proxied_request::of_1000),
+    ("http2-100", http2::of_100_streams),
     ("body-1m", bodies::of_1_mib),
     ("body-100m", bodies::of_100_mib),
     ("new-connections", new_connections::measure),
@@ -83,6 +86,8 @@ const FIGURES: &[Figure] = &[
     ("rolling", rolling::measure),
     ("at-rest", at_rest::measure),
     ("replaced", replaced::measure),
+    ("images", images::sizes),
+    ("boot", images::boot),
 ];
 
 #[derive(Parser)]

@@ -24,16 +24,19 @@ const CLIENTS: [usize; 3] = [8, 0, 0];
 /// How much is answered between two restarts.
 const BETWEEN: u64 = 100;
 const HOST: &str = "node.test";
-/// As its documentation shows it, with what an app has to load: it listens after 200 ms.
+/// With what an app has to load, it listens after 200 ms; told to end, by whichever signal, it finishes what it has
+/// begun, as the documentation of all of them asks for.
 const APP: &str = r"
 const http = require('http');
-setTimeout(() => http.createServer((request, answer) => {
+const server = http.createServer((request, answer) => {
   request.resume();
   request.on('end', () => setTimeout(() => {
     answer.writeHead(200, {'Content-Length': SUM.length});
     answer.end(SUM);
   }, 2));
-}).listen(process.env.PORT, '127.0.0.1'), 200);
+});
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => server.close(() => process.exit(0)));
+setTimeout(() => server.listen(process.env.PORT, '127.0.0.1'), 200);
 ";
 
 /// A way to restart, and how to get there.

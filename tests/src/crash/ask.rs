@@ -24,10 +24,17 @@ pub enum Fate {
 }
 
 pub fn put(socket: &Path, path: &str) -> Fate {
+    put_with(socket, path, &[])
+}
+
+pub fn put_with(socket: &Path, path: &str, body: &[u8]) -> Fate {
     let Ok(mut stream) = UnixStream::connect(socket) else { return Fate::Unheard };
-    let request = format!("PUT {path} HTTP/1.1\r\nHost: bootctl\r\nConnection: close\r\n\r\n");
+    let length = body.len();
+    let request = format!(
+        "PUT {path} HTTP/1.1\r\nHost: bootctl\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
     drop(stream.set_read_timeout(Some(PATIENCE)));
-    if stream.write_all(request.as_bytes()).is_err() {
+    if stream.write_all(&[request.as_bytes(), body].concat()).is_err() {
         return Fate::CutOff;
     }
     let mut bytes = Vec::new();

@@ -25,6 +25,8 @@ pub struct Player {
 const STEADY: &[Verb] = &[Verb::Restart, Verb::Restart, Verb::Scale, Verb::Edit];
 const ANY: &[Verb] =
     &[Verb::Start, Verb::Start, Verb::Stop, Verb::Restart, Verb::Scale, Verb::Edit, Verb::Start];
+const SHIPPING: &[Verb] =
+    &[Verb::Ship, Verb::Ship, Verb::Back, Verb::Build, Verb::Scale, Verb::Restart, Verb::Edit];
 const COMING: &[Verb] = &[Verb::Add, Verb::Remove, Verb::Stop, Verb::Start, Verb::Scale];
 
 const PLAIN: Player = Player {
@@ -74,6 +76,14 @@ pub const CAST: &[Player] = &[
         ..PLAIN
     },
     Player {
+        name: "shipped.test",
+        lines: "[deploy]\nwatch = \"0s\"\nkeep = 3\nupdate = \"echo more >> BUILT\"\n\
+                rebuild = \"sleep 0.02\"\n",
+        verbs: SHIPPING,
+        counts: &[1, 2],
+        ..PLAIN
+    },
+    Player {
         name: "guest.test",
         instances: 1,
         verbs: COMING,
@@ -92,10 +102,19 @@ pub const CAST: &[Player] = &[
 ];
 
 impl Player {
+    /// Whether it runs from releases.
+    pub fn ships(&self) -> bool {
+        self.verbs.contains(&Verb::Ship)
+    }
+
     /// Its file.
     pub fn file(&self, programs: Programs<'_>, instances: u32, colour: u32) -> String {
         let Self { lines, env, .. } = self;
-        let exec = if self.loaded { programs.loaded } else { programs.moody };
+        let exec = match self {
+            player if player.ships() => "./run",
+            Self { loaded: true, .. } => programs.loaded,
+            Self { loaded: false, .. } => programs.moody,
+        };
         format!(
             "# {}\nexec = \"{exec}\"\ninstances = {instances} # so many\n{lines}[stop]\n\
              drain_streams = \"50ms\"\n[restart]\ndelay = \"10ms\"\nfactor = 1\n[env]\n{env}\

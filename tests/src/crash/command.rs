@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::ask::{self, Fate};
 use super::cast::{CAST, Player, Programs};
+use super::freight;
 use super::model::Made;
 use super::record::Record;
 use crate::random::Random;
@@ -24,7 +25,16 @@ pub enum Verb {
     /// The same with a file that was not there.
     Add,
     Remove,
+    /// The administrator deploys an archive.
+    Ship,
+    /// Goes back to the release before.
+    Back,
+    /// Has the commands of its file make a release, and perhaps deploys that.
+    Build,
 }
+
+/// What makes a release, or deploys one that was made.
+const BUILDS: &[&str] = &["update", "rebuild", "upgrade", "deploy", "deploy", "redeploy"];
 
 /// How long a command may wait, in milliseconds.
 const WAITS: &[u32] = &[0, 30, 200, 700];
@@ -46,6 +56,7 @@ pub struct Desk {
     /// Who changes a file, or has it changed, holds it: people do not edit over each other either.
     pub files: Vec<Mutex<()>>,
     pub colours: AtomicU32,
+    pub versions: AtomicU32,
 }
 
 impl Desk {
@@ -94,6 +105,23 @@ impl Desk {
             Verb::Restart => {
                 self.ask(client, &format!("/apps/{}/restart{query}", player.name));
             }
+            Verb::Ship => drop(self.ship(client, player, &query)),
+            Verb::Back | Verb::Build => {
+                let word = if verb == Verb::Back { "rollback" } else { random.pick(BUILDS) };
+                let begun = self.record.model().now();
+                let made = self.ask(client, &format!("/apps/{}/{word}{query}", player.name));
+                let known = self.versions.load(Ordering::SeqCst);
+                let mut model = self.record.model();
+                let ended = model.now();
+                if let Some(app) = model.apps.get_mut(player.name)
+                    && made != Made::Not
+                {
+                    // To which one, only the supervisor knows.
+                    for version in 0..=known {
+                        app.version.write(begun, ended, version, Made::Perhaps);
+                    }
+                }
+            }
             Verb::Scale => {
                 let _file = self.files[index].lock().expect("nobody panics");
                 let begun = {
@@ -132,6 +160,25 @@ impl Desk {
         }
     }
 
+    /// Has an app run from a release of its own.
+    pub fn ship(&self, client: usize, player: &Player, query: &str) -> Made {
+        let version = self.versions.fetch_add(1, Ordering::SeqCst) + 1;
+        let body = freight::archive(&self.moody, version);
+        let begun = {
+            let mut model = self.record.model();
+            model.touch(player.name);
+            model.now()
+        };
+        let path = format!("/apps/{}/release{query}", player.name);
+        let made = self.ask_with(client, &path, &body);
+        let mut model = self.record.model();
+        let ended = model.now();
+        if let Some(app) = model.apps.get_mut(player.name) {
+            app.version.write(begun, ended, version, made);
+        }
+        made
+    }
+
     /// As an editor does it that saves carefully.
     pub fn write(&self, client: usize, player: &Player, instances: u32) {
         let colour = self.colours.fetch_add(1, Ordering::SeqCst);
@@ -149,8 +196,12 @@ impl Desk {
     }
 
     fn ask(&self, client: usize, path: &str) -> Made {
+        self.ask_with(client, path, &[])
+    }
+
+    fn ask_with(&self, client: usize, path: &str, body: &[u8]) -> Made {
         self.record.note(&format!("client {client}: PUT {path}"));
-        let fate: Fate = ask::put(&self.socket, path);
+        let fate: Fate = ask::put_with(&self.socket, path, body);
         self.record.note(&format!("client {client}: PUT {path}: {}", fate.told()));
         fate.made()
     }

@@ -7,6 +7,7 @@
 mod ask;
 mod cast;
 mod command;
+mod freight;
 mod model;
 mod record;
 mod rest;
@@ -14,6 +15,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -36,10 +38,15 @@ use watch::Watch;
 /// The job that the supervisor is.
 pub const SUPERVISOR: &str = "supervisor";
 
+/// What tells the commands of an app from its instances.
+const COMMAND: &str = "BOOTCTL_COMMAND";
+
 /// How many administrators.
 const CLIENTS: usize = 3;
 /// How many kills there are before the next rest.
 const KILLS_A_ROUND: usize = 25;
+/// One round in so many begins with a release that is deployed in peace.
+const ROUNDS_A_RELEASE: usize = 2;
 /// One kill in so many is the proxy's as well.
 const PROXY_IN: usize = 15;
 /// Clients of the app that is under load: GETs, POSTs, `WebSocket`s.
@@ -64,6 +71,7 @@ pub fn run(programs: [&str; 2], kills: usize, seed: u64) {
         over: AtomicBool::new(false),
         files: CAST.iter().map(|_| Mutex::default()).collect(),
         colours: AtomicU32::new(0),
+        versions: AtomicU32::new(0),
     };
     let first = CAST.iter().filter(|player| player.first);
     let files: Vec<(String, String)> = first
@@ -78,6 +86,10 @@ pub fn run(programs: [&str; 2], kills: usize, seed: u64) {
     let site = Site::boot_as_job(SUPERVISOR, &files, proxy);
     desk.socket = site.socket();
     desk.apps = site.folder().join("conf/apps");
+    // What runs from no release starts beside its file.
+    let program = desk.apps.join(freight::PROGRAM);
+    fs::write(&program, freight::program(&desk.moody)).expect("written");
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let watch = Watch::start(site.init.api(), Arc::clone(&record));
     let mut pids = rest(&site, &desk, &BTreeMap::new());
     let loads: Vec<Load> = CAST
@@ -88,6 +100,15 @@ pub fn run(programs: [&str; 2], kills: usize, seed: u64) {
     let mut done = 0;
     let mut proxy_kills = Vec::new();
     while done < kills {
+        if done % (KILLS_A_ROUND * ROUNDS_A_RELEASE) == 0 {
+            // Few get so far while the supervisor is killed; what follows is to meet an app with releases.
+            for player in CAST.iter().filter(|player| player.ships()) {
+                let made = desk.ship(0, player, "?timeout_ms=20000");
+                if made != model::Made::Surely {
+                    record.violation(format!("{} is not deployed: {made:?}", player.name));
+                }
+            }
+        }
         let more = KILLS_A_ROUND.min(kills - done);
         desk.over.store(false, Ordering::SeqCst);
         thread::scope(|scope| {
@@ -118,7 +139,12 @@ pub fn run(programs: [&str; 2], kills: usize, seed: u64) {
         record.violation(format!("killed {done} times, and started again {respawns} times"));
     }
     record.check();
-    println!("{done} kills, {} of the proxy", proxy_kills.len());
+    let shipped = desk.versions.load(Ordering::SeqCst);
+    let proxies = proxy_kills.len();
+    println!(
+        "{done} kills, {proxies} of the proxy; {shipped} archives; at last {:?}",
+        found.versions
+    );
 }
 
 /// Waits for a supervisor that was not killed yet, lets it live a little, and kills it.
@@ -201,6 +227,9 @@ fn rest(
         if let Some(count) = found.instances.get(player.name) {
             app.instances.settle(*count);
             app.most = *count;
+        }
+        if let Some(version) = found.versions.get(player.name) {
+            app.version.settle(*version);
         }
         app.touched = false;
     }

@@ -57,6 +57,8 @@ impl<T: Ord + Copy> Register<T> {
 pub struct App {
     pub stopped: Register<bool>,
     pub instances: Register<u32>,
+    /// Of the release that it runs from; 0 is none.
+    pub version: Register<u32>,
     /// None while it has no file.
     pub file: Option<File>,
     /// The most that were possible since the last rest.
@@ -89,6 +91,7 @@ impl Model {
         let app = self.apps.entry(name.to_owned()).or_insert_with(|| App {
             stopped: Register::new(false),
             instances: Register::new(instances),
+            version: Register::new(0),
             file: None,
             most: instances,
             touched: true,

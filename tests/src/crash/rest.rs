@@ -8,9 +8,10 @@ use std::path::Path;
 use init_wire::{JobInfo, Status};
 use serde_json::Value;
 
-use super::SUPERVISOR;
 use super::cast::{CAST, Player};
+use super::freight::{PROGRAM, VERSION};
 use super::model::Model;
+use super::{COMMAND, SUPERVISOR};
 use crate::bootctl::Site;
 
 /// What is kept of the apps, and what their files say.
@@ -19,6 +20,12 @@ pub struct Found {
     revisions: BTreeMap<String, u64>,
     held: BTreeSet<String>,
     pub instances: BTreeMap<String, u32>,
+    /// Of the releases that apps run from.
+    pub versions: BTreeMap<String, u32>,
+    /// Their numbers.
+    releases: BTreeMap<String, u64>,
+    /// What is kept of releases, and is not as it has to be.
+    odd: Vec<String>,
     jobs: Vec<JobInfo>,
     proxy: proxyd_wire::State,
 }
@@ -45,6 +52,15 @@ impl Found {
             let count = count.ok_or_else(|| format!("{} says no number: {text}", player.name))?;
             instances.insert(player.name.to_owned(), count);
         }
+        let (mut versions, mut odd) = (BTreeMap::new(), Vec::new());
+        for player in CAST.iter().filter(|player| player.ships()) {
+            let record = &records.get(player.name).cloned().unwrap_or_default();
+            let shelf = site.folder().join("state/releases").join(player.name);
+            match version(record, &shelf) {
+                Ok(version) => drop(versions.insert(player.name.to_owned(), version)),
+                Err(why) => odd.push(format!("{}: {why}", player.name)),
+            }
+        }
         let jobs = site.init.get("/jobs").body;
         let jobs: Vec<JobInfo> = serde_json::from_str(&jobs).map_err(|error| error.to_string())?;
         let proxies = jobs.iter().filter(|job| job.id.starts_with("proxyd")).collect::<Vec<_>>();
@@ -65,6 +81,14 @@ impl Found {
                 .collect(),
             held: with("held").map(name).collect(),
             instances,
+            versions,
+            releases: records
+                .iter()
+                .filter_map(|(name, record)| {
+                    Some((name.clone(), record["releases"]["current"].as_u64()?))
+                })
+                .collect(),
+            odd,
             jobs,
             proxy,
         })
@@ -72,7 +96,7 @@ impl Found {
 
     /// All that is not as it has to be.
     pub fn wrongs(&self, site: &Site, model: &Model, mark: &str) -> Vec<String> {
-        let mut wrongs = Vec::new();
+        let mut wrongs = self.odd.clone();
         for player in CAST {
             let Some(app) = model.apps.get(player.name) else { continue };
             let name = player.name;
@@ -89,10 +113,16 @@ impl Found {
             {
                 wrongs.push(format!("{name}: instances = {count} is not what was answered"));
             }
+            if let Some(version) = self.versions.get(name)
+                && !app.version.possible().contains(version)
+            {
+                wrongs.push(format!("{name}: version {version} is not what was answered"));
+            }
             let colour = app.file.as_ref().map(|file| file.colour);
             let wanted = if stopped { 0 } else { declared.copied().unwrap_or(0) as usize };
             wrongs.extend(self.wrongs_of(player, wanted, colour));
         }
+        wrongs.extend(self.wrongs_of_commands());
         wrongs.extend(self.wrongs_of_processes(mark));
         wrongs.extend(self.wrongs_of_proxy());
         for folder in ["state", "conf", "conf/apps"] {
@@ -104,6 +134,12 @@ impl Found {
     fn jobs_of<'a>(&'a self, app: &'a str) -> impl Iterator<Item = &'a JobInfo> {
         let its = move |job: &&JobInfo| job.spec.envs.get("BOOTCTL_APP").is_some_and(|a| a == app);
         self.jobs.iter().filter(its)
+    }
+
+    /// Commands have come to their end.
+    fn wrongs_of_commands(&self) -> impl Iterator<Item = String> {
+        let commands = self.jobs.iter().filter(|job| job.spec.envs.contains_key(COMMAND));
+        commands.map(|job| format!("{} is there: {:?}", job.id, job.status))
     }
 
     fn wrongs_of(&self, player: &Player, wanted: usize, colour: Option<u32>) -> Vec<String> {
@@ -127,6 +163,10 @@ impl Found {
             let env = |key| job.spec.envs.get(key).and_then(|text| text.parse::<u64>().ok());
             if env("BOOTCTL_REVISION") != revision.copied() {
                 wrongs.push(format!("{} is not of revision {revision:?}", job.id));
+            }
+            let release = self.releases.get(name).copied().filter(|release| *release > 0);
+            if env("BOOTCTL_RELEASE") != release {
+                wrongs.push(format!("{} is not of release {release:?}", job.id));
             }
             if env("COLOUR") != colour.map(u64::from) {
                 wrongs.push(format!("{} is not of colour {colour:?}", job.id));
@@ -186,6 +226,39 @@ impl Found {
     pub fn supervisor_respawns(&self) -> u32 {
         self.jobs.iter().find(|job| job.id == SUPERVISOR).map_or(0, |job| job.respawn)
     }
+}
+
+/// The version that an app's record and its folder agree on.
+fn version(record: &Value, shelf: &Path) -> Result<u32, String> {
+    if !record["work"].is_null() {
+        return Err(format!("a command is under way: {}", record["work"]));
+    }
+    let releases = &record["releases"];
+    let none = serde_json::Map::new();
+    let kept = releases["kept"].as_object().unwrap_or(&none);
+    let kept: BTreeSet<String> = kept.keys().cloned().collect();
+    let entries = fs::read_dir(shelf).into_iter().flatten().flatten();
+    let there: BTreeSet<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    // A link for people leads to the current one.
+    let folders: BTreeSet<String> =
+        there.into_iter().filter(|name| !shelf.join(name).is_symlink()).collect();
+    if folders != kept {
+        return Err(format!("the releases are {folders:?}, and {kept:?} are known"));
+    }
+    for number in &kept {
+        for file in [PROGRAM, VERSION] {
+            if !shelf.join(number).join(file).is_file() {
+                return Err(format!("release {number} has no {file}"));
+            }
+        }
+    }
+    let Some(current) = releases["current"].as_u64().filter(|current| *current > 0) else {
+        return Ok(0);
+    };
+    let text = fs::read_to_string(shelf.join(current.to_string()).join(VERSION));
+    let text = text.map_err(|error| format!("release {current}: {error}"))?;
+    text.trim().parse().map_err(|_| format!("release {current} is of version {text:?}"))
 }
 
 fn address(job: &JobInfo) -> String {

@@ -8,8 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use init_wire::{JobEvent, JobInfo, Status};
 
-use super::SUPERVISOR;
 use super::record::Record;
+use super::{COMMAND, SUPERVISOR};
 
 /// What is seen.
 #[derive(Debug, Default)]
@@ -98,7 +98,10 @@ fn take(seen: &mut Seen, event: JobEvent, record: &Record) {
 
 fn judge(seen: &Seen, app: &str, record: &Record) {
     let its = seen.jobs.values().filter(|job| {
-        let live = matches!(job.status, Status::Starting | Status::Running | Status::Backoff);
+        // A command is none of its instances.
+        let is_command = job.spec.envs.contains_key(COMMAND);
+        let live = !is_command
+            && matches!(job.status, Status::Starting | Status::Running | Status::Backoff);
         live && job.spec.envs.get("BOOTCTL_APP").is_some_and(|its| its == app)
     });
     let live = its.count();

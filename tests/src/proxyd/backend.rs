@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use nix::sys::socket::{Backlog, listen};
+
 use super::DEADLINE;
 
 /// A request as it came out of the proxy.
@@ -79,6 +81,8 @@ impl Backend {
         F: Fn(Connection) + Send + Sync + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // A burst that finds no room in the queue comes again after seconds, and that would count as the proxy's.
+        listen(&listener, Backlog::new(4096).unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let record = Arc::new(Record::default());
         let (shared, serve) = (Arc::clone(&record), Arc::new(serve));

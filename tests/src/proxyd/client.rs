@@ -149,7 +149,7 @@ impl Client {
 }
 
 /// Takes one answer off the front, if it is there as a whole, or all there will be.
-fn take(bytes: &mut Vec<u8>, to_head: bool, ended: bool) -> Option<Answer> {
+pub(super) fn take(bytes: &mut Vec<u8>, to_head: bool, ended: bool) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();

@@ -93,13 +93,17 @@ pub struct Stop {
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { signal: SignalName::Name("TERM".into()), timeout_ms: 10_000 }
+        Self { signal: SignalName::Name(Self::SIGNAL.into()), timeout_ms: Self::TIMEOUT_MS }
     }
 }
 
 impl Stop {
+    const SIGNAL: &str = "TERM";
+    const TIMEOUT_MS: u64 = 10_000;
+
     pub(super) fn is_default(&self) -> bool {
-        *self == Self::default()
+        let is_term = matches!(&self.signal, SignalName::Name(name) if name == Self::SIGNAL);
+        is_term && self.timeout_ms == Self::TIMEOUT_MS
     }
 }
 

@@ -7,15 +7,20 @@ use std::process::Command;
 use super::{Peer, Setting, free, program, write};
 
 pub fn start(setting: &Setting) -> Result<Peer, String> {
-    with(setting, "")
+    with(setting, "", "")
+}
+
+/// It speaks HTTP/2 with its clients, and nothing else.
+pub fn over_http2(setting: &Setting) -> Result<Peer, String> {
+    with(setting, "", " proto h2")
 }
 
 /// It may move large bodies by pages, which it does not unless it is told.
 pub fn splicing(setting: &Setting) -> Result<Peer, String> {
-    with(setting, "  option splice-auto\n")
+    with(setting, "  option splice-auto\n", "")
 }
 
-fn with(setting: &Setting, options: &str) -> Result<Peer, String> {
+fn with(setting: &Setting, options: &str, spoken: &str) -> Result<Peer, String> {
     let binary = program(&["/usr/sbin/haproxy", "/usr/bin/haproxy"])?;
     let address = free();
     let path = setting.file(address, "haproxy.cfg");
@@ -26,7 +31,7 @@ fn with(setting: &Setting, options: &str) -> Result<Peer, String> {
          {options}\
          \x20 http-reuse always\n  timeout client 300s\n  timeout server 300s\n\
          \x20 timeout connect 5s\n  timeout http-keep-alive 300s\n  timeout tunnel 300s\n\
-         frontend front\n  bind {address} backlog 4096\n  option forwardfor\n\
+         frontend front\n  bind {address}{spoken} backlog 4096\n  option forwardfor\n\
          \x20 http-request set-header X-Forwarded-Proto http\n\
          \x20 http-request set-header X-Forwarded-Host %[req.hdr(host)]\n\
          \x20 default_backend origin\n\

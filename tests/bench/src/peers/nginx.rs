@@ -6,6 +6,15 @@ use std::process::Command;
 use super::{Peer, Setting, free, program, write};
 
 pub fn start(setting: &Setting) -> Result<Peer, String> {
+    with(setting, "")
+}
+
+/// It speaks HTTP/2 with its clients, and nothing else.
+pub fn over_http2(setting: &Setting) -> Result<Peer, String> {
+    with(setting, " http2")
+}
+
+fn with(setting: &Setting, spoken: &str) -> Result<Peer, String> {
     let binary = program(&["/usr/sbin/nginx", "/usr/bin/nginx"])?;
     let address = free();
     let path = setting.file(address, "nginx.conf");
@@ -26,7 +35,7 @@ pub fn start(setting: &Setting) -> Result<Peer, String> {
            proxy_http_version 1.1; proxy_read_timeout 300; proxy_request_buffering off;\n\
            proxy_buffers 8 64k; proxy_busy_buffers_size 256k; proxy_max_temp_file_size 0;\n\
            upstream origin {{ server {origin}; keepalive 1024; keepalive_requests 100000000; }}\n\
-           server {{ listen {address} backlog=4096;\n\
+           server {{ listen {address}{spoken} backlog=4096;\n\
              location / {{\n\
                proxy_pass http://origin;\n\
                proxy_set_header Connection \"\";\n\

@@ -16,6 +16,14 @@ pub fn to_unix(setting: &Setting) -> Result<Peer, String> {
     start(setting, &format!("unix:{}", setting.unix.display()))
 }
 
+/// It speaks HTTP/2 with its clients, too.
+pub fn over_http2(setting: &Setting) -> Result<Peer, String> {
+    let peer = to_tcp(setting)?;
+    let control = peer.control.as_deref().ok_or("has no control socket")?;
+    put(control, "/front", r#"{"http2":{"cleartext":true}}"#)?;
+    Ok(peer)
+}
+
 /// Where proxyd is.
 pub fn program() -> PathBuf {
     std::env::var_os("JOBINIT_BIN")
@@ -37,7 +45,7 @@ fn start(setting: &Setting, target: &str) -> Result<Peer, String> {
     Ok(peer)
 }
 
-/// Has the control API create something.
+/// Has the control API create or change something.
 pub fn put(control: &Path, path: &str, body: &str) -> Result<(), String> {
     let mut stream = UnixStream::connect(control).map_err(|error| error.to_string())?;
     let request = format!(
@@ -47,5 +55,5 @@ pub fn put(control: &Path, path: &str, body: &str) -> Result<(), String> {
     );
     stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
     let answer = std::io::read_to_string(stream).map_err(|error| error.to_string())?;
-    if answer.starts_with("HTTP/1.1 201") { Ok(()) } else { Err(answer) }
+    if answer.starts_with("HTTP/1.1 20") { Ok(()) } else { Err(answer) }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::client::Init;
+use crate::client::{Init, Then};
 
 const DEVICES: &str = "/dev/input";
 /// Two words of time, then type, code and value; as 64-bit kernels have it.
@@ -34,7 +34,7 @@ pub(crate) async fn heed(init: Init) {
     drop(pressed);
     while news.recv().await.is_some() {
         info!("the power button was pressed: powering off");
-        match init.power_off().await {
+        match init.end_machine(Then::Poweroff).await {
             // Who presses again is in a hurry, but a second request would kill at once.
             Ok(()) => return,
             Err(error) => warn!("cannot power off: {error}"),

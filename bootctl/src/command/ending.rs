@@ -1,0 +1,71 @@
+//! `bootctl poweroff`, `reboot`, `halt`: init ends everything in good order, and then the machine.
+//!
+//! Refuses where init is no machine's first process: there it would end an administrator's whole session, or a
+//! container, for a word that was meant for another terminal.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::boot::{BadAddress, init_address};
+use crate::cli::InitAt;
+use crate::client::{Init, InitError, Then};
+use crate::token::{Token, TokenError};
+
+/// What each of them takes.
+#[derive(Debug, Args)]
+pub(crate) struct Ending {
+    #[command(flatten)]
+    pub(crate) init: InitAt,
+}
+
+/// Why the machine goes on.
+#[derive(Debug, thiserror::Error)]
+enum EndingError {
+    #[error(transparent)]
+    Address(#[from] BadAddress),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Init(#[from] InitError),
+    #[error(
+        "init at {0} is not the first process of a machine, so nothing was done; stop the container, \
+         or the process of init"
+    )]
+    NoMachine(SocketAddr),
+    #[error("the event loop cannot be set up: {0}")]
+    Runtime(io::Error),
+}
+
+pub(super) fn run(ending: &Ending, then: Then) -> ExitCode {
+    match tell(ending, then) {
+        Ok(()) => {
+            let what = match then {
+                Then::Poweroff => "powered off",
+                Then::Reboot => "booted again",
+                Then::Halt | Then::Exit => "halted",
+            };
+            super::print(&format!("all apps are being stopped, then the machine is {what}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bootctl: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Done when init has begun to end all.
+fn tell(ending: &Ending, then: Then) -> Result<(), EndingError> {
+    let address = init_address(ending.init.address)?;
+    let init = Init::at(address, Token::of_init()?.as_ref());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(EndingError::Runtime)?.block_on(async {
+        if !init.is_machine().await? {
+            return Err(EndingError::NoMachine(address));
+        }
+        Ok(init.end_machine(then).await?)
+    })
+}

@@ -1,0 +1,149 @@
+//! `bootctl exec APP -- COMMAND…`: a command that runs as an app does, and speaks here.
+//!
+//! It is a job of its own beside the app's instances, cleared when it has ended.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use init_wire::{Channel, JobInfo, JobSpec, Log, Ready, Restart, Stdio, WhenFull};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::JobError;
+use crate::app::{ENV_APP, ENV_INSTANCE};
+use crate::cli::InitAt;
+use crate::client::{Init, Output};
+use crate::command::attach::{self, DetachKey};
+
+/// How much of what it writes waits for this command to read it; then it waits.
+const HELD: u32 = 1 << 20;
+
+/// Run a command as an app runs: its user, environment, folder, limits
+///
+/// With this terminal, if it is one; else with its input, output and errors apart.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: that of the command; 128 and the signal's number if one has ended it.
+
+Examples:
+  bootctl exec shop.example -- bash
+  bootctl exec shop.example -- node scripts/migrate.js < answers.txt
+  bootctl exec shop.example.2 -- env")]
+pub(crate) struct Exec {
+    /// The app's name, or one of its instances'
+    app: String,
+
+    /// The command
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+
+    #[command(flatten)]
+    init: InitAt,
+}
+
+pub(in crate::command) fn run(exec: &Exec) -> ExitCode {
+    super::run(&exec.init, async |init| {
+        let like = super::meant(&init, &exec.app).await?.swap_remove(0);
+        let screen = io::stdin().is_terminal() && io::stdout().is_terminal();
+        let id = format!("exec-{}.{}", std::process::id(), exec.app);
+        init.put(&id, &spec(&like, &exec.command, screen)).await?;
+        let end =
+            if screen { on_screen(&init, &id).await } else { Box::pin(apart(&init, &id)).await };
+        let job = init.job(&id).await?;
+        if !job.status.is_live() {
+            init.forget(&id).await?;
+        }
+        end?;
+        Ok(ExitCode::from(attach::code(job.last_exit.as_ref())))
+    })
+}
+
+fn spec(like: &JobInfo, command: &[String], screen: bool) -> JobSpec {
+    let mut spec = like.spec.clone();
+    let mut words = command.iter().cloned();
+    spec.exec = words.next().unwrap_or_default();
+    spec.args = words.collect();
+    (spec.arg0, spec.adopt, spec.watchdog_ms) = (None, None, None);
+    (spec.fds, spec.fd_store_max) = (Vec::new(), 0);
+    (spec.ready, spec.restart) = (Ready::Exec, Restart::default());
+    // It is no instance, and nothing of what it says belongs into the app's log.
+    for name in [ENV_APP, ENV_INSTANCE] {
+        spec.envs.remove(name);
+    }
+    if let Ok(kind) = std::env::var("TERM")
+        && screen
+    {
+        spec.envs.insert("TERM".into(), kind);
+    }
+    spec.tty = screen;
+    spec.log = Log { bytes: HELD, when_full: WhenFull::Wait };
+    // A terminal is all three.
+    (spec.stdin, spec.stdout, spec.stderr) = if screen {
+        (Stdio::Null, Stdio::Inherit, Stdio::Inherit)
+    } else {
+        (Stdio::Pipe, Stdio::Log, Stdio::Log)
+    };
+    spec
+}
+
+/// This terminal is the command's.
+async fn on_screen(init: &Init, id: &str) -> Result<(), JobError> {
+    attach::until_its_end(init, id, DetachKey::USUAL).await
+}
+
+/// Its streams are those of this command, one by one.
+async fn apart(init: &Init, id: &str) -> Result<(), JobError> {
+    let out = init.open_stream(id, Channel::Stdout, "follow&from=0").await?;
+    let err = init.open_stream(id, Channel::Stderr, "follow&from=0").await?;
+    let mut keys = attach::typed();
+    let input = async {
+        while let Some(bytes) = keys.recv().await {
+            // What has ended reads nothing any more.
+            if init.write_input(id, bytes).await.is_err() {
+                break;
+            }
+        }
+        drop(init.end_input(id).await);
+        std::future::pending::<()>().await;
+    };
+    let both = async {
+        tokio::try_join!(
+            copy(init, id, Channel::Stdout, out, io::stdout()),
+            copy(init, id, Channel::Stderr, err, io::stderr()),
+        )
+    };
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let interrupted = async {
+        while interrupt.recv().await.is_some() {
+            drop(init.signal(id, "INT").await);
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        done = both => done.map(drop),
+        () = input => Ok(()),
+        () = interrupted => Ok(()),
+    }
+}
+
+async fn copy(
+    init: &Init,
+    id: &str,
+    channel: Channel,
+    mut output: Output,
+    mut to: impl Write,
+) -> Result<(), JobError> {
+    loop {
+        match output.next().await {
+            Some(Ok(bytes)) => {
+                // It goes on, as it would in a pipe that it does not write to.
+                drop(to.write_all(&bytes).and_then(|()| to.flush()));
+            }
+            None => return Ok(()),
+            Some(Err(_)) => {
+                let from = format!("follow&from={}", output.at());
+                output = init.open_stream(id, channel, &from).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `bootctl jobs`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use init_wire::{JobInfo, LastExit};
+
+use crate::cli::InitAt;
+use crate::command::print;
+use crate::table::columns;
+
+const HEAD: [&str; 6] = ["JOB", "STATUS", "PID", "RESTARTS", "LAST EXIT", "WHY"];
+
+/// Show all jobs of init: apps' instances, the proxy, and whatever else was started
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    /// For programs
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    init: InitAt,
+}
+
+pub(in crate::command) fn run(jobs: &Jobs) -> ExitCode {
+    super::run(&jobs.init, async |init| {
+        let all = init.jobs().await?;
+        if jobs.json {
+            print(&serde_json::to_string_pretty(&all).unwrap_or_default());
+        } else {
+            let head = HEAD.map(str::to_owned).to_vec();
+            let rows: Vec<_> = std::iter::once(head).chain(all.iter().map(row)).collect();
+            print(&columns(&rows));
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn row(job: &JobInfo) -> Vec<String> {
+    let dash = || "-".to_owned();
+    vec![
+        job.id.clone(),
+        word(job),
+        job.pid.map_or_else(dash, |pid| pid.to_string()),
+        job.respawn.to_string(),
+        job.last_exit.as_ref().map_or_else(dash, exit),
+        job.why.clone(),
+    ]
+}
+
+/// Its status in a word.
+pub(super) fn word(job: &JobInfo) -> String {
+    serde_json::to_value(job.status)
+        .ok()
+        .and_then(|word| word.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn exit(exit: &LastExit) -> String {
+    match exit {
+        LastExit::Code(code) => code.to_string(),
+        LastExit::Signal(name) => name.clone(),
+    }
+}

@@ -1,0 +1,216 @@
+//! The root as it is wanted, the disks of `/etc/fstab` where they belong, and the folder of the config.
+//!
+//! Disks are looked over before they are mounted, by `fsck.KIND`, which runs as a job of init. One that is not
+//! there, or not well, is told and left: the machine comes up without it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use init_wire::{JobSpec, LastExit};
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use super::device::{Device, Volume};
+use super::mount_table::{self, Entry, What};
+use super::windows::is_mounted;
+use super::words::{Access, Source};
+use crate::client::Init;
+
+const TABLE: &str = "/etc/fstab";
+/// Where the config is.
+const CONFIG: &str = "/etc/bootctl";
+/// How long disks may take to show up, all together, but for those whose line says another time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one may take to be mounted, with its journal.
+const LONGEST_MOUNT: Duration = Duration::from_mins(1);
+/// How long one may be looked over.
+const LONGEST_CHECK: Duration = Duration::from_mins(30);
+/// Where programs are that look disks over.
+const FOLDERS: [&str; 4] = ["/sbin", "/usr/sbin", "/bin", "/usr/bin"];
+
+/// Why a disk is not where it belongs.
+#[derive(Debug, thiserror::Error)]
+enum DiskError {
+    #[error("it has not shown up within {} s", .0.as_secs())]
+    Missing(Duration),
+    #[error("what is on it is not known; write its kind instead of `auto`")]
+    UnknownKind,
+    #[error("it is damaged, and {program} could not mend it ({outcome}); look at it by hand")]
+    Damaged { program: String, outcome: String },
+    #[error("the folder cannot be made: {0}")]
+    Folder(std::io::Error),
+    #[error("{}", .0.desc())]
+    Refused(Errno),
+    #[error("it does not answer")]
+    Hangs,
+}
+
+/// Makes the root what the command line says, and mounts the rest of the table.
+pub(super) async fn mount_all(init: &Init, root: Option<Access>) {
+    let begun = Instant::now();
+    let table = fs::read_to_string(TABLE).unwrap_or_default();
+    let mut entries = Vec::new();
+    for entry in mount_table::read(&table) {
+        match entry {
+            Ok(entry) => entries.push(entry),
+            Err(mistake) => error!("{mistake}"),
+        }
+    }
+    let of_root = entries.iter().find(|entry| entry.place == Path::new("/"));
+    remount_root(root, of_root.map(|entry| (entry.flags, entry.options.as_str())));
+    for entry in entries.iter().filter(|entry| entry.place != Path::new("/")) {
+        if is_mounted(&entry.place.to_string_lossy()) {
+            continue;
+        }
+        if let Err(error) = mount_entry(init, entry, begun).await {
+            let name = match &entry.what {
+                What::Device(device) => device.to_string(),
+                What::Virtual(name) => name.clone(),
+            };
+            let place = entry.place.display();
+            error!(
+                "{name} is not mounted at {place}: {error}; what is written there now is not on it"
+            );
+        }
+    }
+}
+
+/// By the command line, else by the table; else it stays as the kernel has it.
+fn remount_root(word: Option<Access>, line: Option<(MsFlags, &str)>) {
+    let (mut flags, options) = line.unwrap_or((MsFlags::empty(), ""));
+    match word {
+        Some(Access::ReadOnly) => flags.insert(MsFlags::MS_RDONLY),
+        Some(Access::ReadWrite) => flags.remove(MsFlags::MS_RDONLY),
+        None if line.is_none() => return,
+        None => {}
+    }
+    let none = None::<&str>;
+    let options = Some(options).filter(|options| !options.is_empty());
+    if let Err(errno) = mount(none, "/", none, flags | MsFlags::MS_REMOUNT, options) {
+        let what = if flags.contains(MsFlags::MS_RDONLY) { "read-only" } else { "writable" };
+        error!("the root cannot be made {what}: {}", errno.desc());
+    }
+}
+
+async fn mount_entry(init: &Init, entry: &Entry, begun: Instant) -> Result<(), DiskError> {
+    let (source, kind) = match &entry.what {
+        What::Virtual(name) => (PathBuf::from(name), entry.kind.clone()),
+        What::Device(device) => {
+            let (path, volume) = find(device, begun, entry.patience.unwrap_or(PATIENCE)).await?;
+            let kind = match entry.kind.as_str() {
+                "auto" => volume.ok_or(DiskError::UnknownKind)?.kind.to_owned(),
+                kind => kind.to_owned(),
+            };
+            if entry.is_checked {
+                look_over(init, &path, &kind).await?;
+            }
+            (path, kind)
+        }
+    };
+    mount_there(source, entry.place.clone(), kind, entry.flags, entry.options.clone()).await
+}
+
+async fn find(
+    device: &Device,
+    begun: Instant,
+    patience: Duration,
+) -> Result<(PathBuf, Option<Volume>), DiskError> {
+    let device = device.clone();
+    let patience = patience.min(LONGEST_MOUNT);
+    let within = patience.saturating_add(LONGEST_MOUNT);
+    let found = timeout(within, spawn_blocking(move || device.find(begun + patience))).await;
+    let found = found.map_err(|_| DiskError::Hangs)?;
+    found.ok().flatten().ok_or(DiskError::Missing(patience))
+}
+
+/// In a thread: a disk may be dead, and the machine is not to wait for it.
+async fn mount_there(
+    source: PathBuf,
+    place: PathBuf,
+    kind: String,
+    flags: MsFlags,
+    options: String,
+) -> Result<(), DiskError> {
+    let work = spawn_blocking(move || {
+        fs::create_dir_all(&place).map_err(DiskError::Folder)?;
+        let options = Some(options.as_str()).filter(|options| !options.is_empty());
+        mount(Some(&source), &place, Some(kind.as_str()), flags, options)
+            .map_err(DiskError::Refused)
+    });
+    match timeout(LONGEST_MOUNT, work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) | Err(_) => Err(DiskError::Hangs),
+    }
+}
+
+/// Has a disk looked over and mended, as far as that needs no questions.
+async fn look_over(init: &Init, disk: &Path, kind: &str) -> Result<(), DiskError> {
+    let name = format!("fsck.{kind}");
+    let programs = FOLDERS.iter().map(|folder| format!("{folder}/{name}"));
+    let Some(program) = programs.into_iter().find(|path| Path::new(path).exists()) else {
+        info!("{} is not looked over: there is no {name}", disk.display());
+        return Ok(());
+    };
+    let file = disk.file_name().unwrap_or_default().to_string_lossy();
+    let id = format!("fsck.{}", file.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    let spec = JobSpec {
+        args: vec!["-a".to_owned(), disk.to_string_lossy().into_owned()],
+        envs: [("PATH".to_owned(), FOLDERS.join(":"))].into(),
+        ..JobSpec::new(program.clone())
+    };
+    let outcome = match init.run(&id, &spec, LONGEST_CHECK).await {
+        // 1: mended; 2: mended, and only a root would have to be booted anew.
+        Ok(Some(Some(LastExit::Code(0..=3)))) => return Ok(()),
+        Ok(Some(Some(LastExit::Code(code)))) => format!("exit code {code}"),
+        Ok(Some(Some(LastExit::Signal(signal)))) => signal,
+        Ok(Some(None)) => "it has not run".to_owned(),
+        Ok(None) => format!("more than {} min", LONGEST_CHECK.as_secs() / 60),
+        Err(error) => {
+            warn!("{} is not looked over: {error}", disk.display());
+            return Ok(());
+        }
+    };
+    Err(DiskError::Damaged { program, outcome })
+}
+
+/// Puts the config where it is looked for: a disk of its own, or another folder.
+pub(super) async fn place_config(source: &Source) {
+    if is_mounted(CONFIG) {
+        return;
+    }
+    let placed = match source {
+        Source::Folder(folder) => {
+            let nothing = String::new();
+            mount_there(folder.clone(), CONFIG.into(), nothing.clone(), MsFlags::MS_BIND, nothing)
+                .await
+        }
+        Source::Device(device) => place_disk(device).await,
+    };
+    let name = match source {
+        Source::Folder(folder) => folder.display().to_string(),
+        Source::Device(device) => device.to_string(),
+    };
+    match placed {
+        Ok(()) => info!("the config is that of {name}"),
+        Err(error) => error!("bootctl.config={name}: {error}; the config is that of the image"),
+    }
+}
+
+async fn place_disk(device: &Device) -> Result<(), DiskError> {
+    let (path, volume) = find(device, Instant::now(), PATIENCE).await?;
+    let kind = volume.ok_or(DiskError::UnknownKind)?.kind;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let mount =
+        |flags| mount_there(path.clone(), CONFIG.into(), kind.to_owned(), flags, String::new());
+    match mount(flags).await {
+        // It cannot be written, as a CD.
+        Err(DiskError::Refused(Errno::EROFS | Errno::EACCES)) => {
+            mount(flags | MsFlags::MS_RDONLY).await
+        }
+        result => result,
+    }
+}

@@ -1,0 +1,41 @@
+//! Certificates that are shown only to whoever asks by `acme-tls/1` (RFC 8737): proof, to an authority,
+//! that a name is ours. Whoever obtains certificates puts one here for each name, and takes it away
+//! afterwards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustls::server::ClientHello;
+use rustls::sign::CertifiedKey;
+
+/// The protocol that such a client offers, and nothing beside it.
+pub(super) const ALPN: &[u8] = b"acme-tls/1";
+
+/// By name, in lower case.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Challenges(BTreeMap<String, Arc<CertifiedKey>>);
+
+impl Challenges {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[expect(dead_code, reason = "for whoever obtains certificates")]
+    pub(crate) fn put(&mut self, name: &str, proof: Arc<CertifiedKey>) {
+        self.0.insert(name.to_ascii_lowercase(), proof);
+    }
+
+    #[expect(dead_code, reason = "as above")]
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.remove(&name.to_ascii_lowercase());
+    }
+
+    /// Whether a client asks for a proof.
+    pub(super) fn are_asked_by(hello: &ClientHello<'_>) -> bool {
+        hello.alpn().is_some_and(|mut offered| offered.any(|offer| offer == ALPN))
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        self.0.get(name).cloned()
+    }
+}

@@ -1,0 +1,47 @@
+//! The handshake, bounded in time. A client has its place among the others before it begins.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::session::Session;
+use super::{Protocol, Secured, client};
+use crate::buffer::Desk;
+use crate::socket::Socket;
+use crate::timer::Timer;
+use crate::worker::Worker;
+
+/// Makes a TLS connection of a TCP connection. `ahead`: what came of it already. `None`: nothing came of
+/// it, and the client has been told what there is to tell.
+pub(crate) async fn handshake(
+    worker: &Worker,
+    socket: Socket,
+    ahead: Option<Box<Desk>>,
+    timer: &mut Timer,
+) -> Option<(Socket, Secured)> {
+    let Socket::Tcp(stream) = socket else { return None };
+    let tls = worker.tls();
+    let config = Arc::clone(tls.config.as_ref()?);
+    let came = ahead.as_ref().map_or(&b""[..], |desk| desk.incoming.data());
+    let session = Session::new(stream, config, Rc::clone(&worker.scratch), came).ok()?;
+    if let Some(desk) = ahead {
+        worker.spare.put_desk(desk);
+    }
+    timer.set_after(tls.handshake_time);
+    poll_fn(|cx| match session.poll_handshake(cx) {
+        Poll::Ready(result) => Poll::Ready(result.ok()),
+        Poll::Pending => timer.poll(cx).map(|()| None),
+    })
+    .await?;
+    let secured = session.with_connection(|connection| Secured {
+        protocol: Protocol::of(connection.alpn_protocol()),
+        client: connection
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .map(|certificate| client::line(certificate))
+            .unwrap_or_default(),
+        hsts: Arc::clone(&tls.hsts),
+    });
+    Some((Socket::Tls(Box::new(session)), secured))
+}

@@ -1,0 +1,214 @@
+//! A machine's early boot, and what goes wrong at boot: it comes up, and says what is wrong.
+
+use std::path::Path;
+use std::process::Command;
+
+use jobinit_tests::machine::{Machine, Setup, disk};
+use jobinit_tests::{image, tools};
+use serde_json::json;
+use tempfile::TempDir;
+
+const RELAY: &str = include_str!("../../images/vm/apps/relay.toml");
+
+/// Takes the place of the disk checker: the disk called `bad` is beyond repair.
+const FSCK: &str = "#!/usr/bin/busybox sh
+export PATH=/usr/bin
+echo \"$@\" >>/run/checked
+busybox dd if=$2 bs=1 skip=1144 count=3 2>/dev/null | busybox grep -q bad && exit 4
+exit 1
+";
+
+/// What its console says of all that is wrong.
+const TOLD: &[&str] = &[
+    "\"bootctl.ip=\" of the command line is ignored",
+    "\"ip=nonsense\" of the command line is ignored",
+    "\"bootctl.runlevel=9\" of the command line is ignored",
+    "\"bootctl.shell=\" of the command line is ignored",
+    "\"bootctl.token=secret\" of the command line is ignored",
+    "\"bootctl.unknown\" of the command line is ignored: bootctl knows no such word",
+    "\"bootctl.hostname=-x\" of the command line is ignored",
+    "runlevel 3 is asked for",
+    "cannot set no.such to \"1\"",
+    "line 3 of /etc/sysctl.d/10.conf: a setting is written KEY = VALUE",
+    "line 4 of /etc/fstab is ignored",
+    "LABEL=bad is not mounted at /bad: it is damaged, and /sbin/fsck.ext4 could not mend it (exit code 4)",
+    "UUID=none is not mounted at /missing: it has not shown up within 0 s",
+    "the clock was at 97",
+    "the config is that of LABEL=conf",
+    "whoever is at ttyS1 has a shell",
+    "eth0 has 10.0.2.15/24 for",
+    "broken.toml",
+    "/no/such/app",
+];
+
+/// Puts a file onto a disk that is not mounted.
+fn put(disk: &Path, name: &str, text: &str) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, text).unwrap();
+    let mut debugfs = Command::new("/usr/sbin/debugfs");
+    let parent = Path::new(name).parent().unwrap().display().to_string();
+    let script = format!("mkdir {parent}\nwrite {} {name}\n", file.display());
+    let commands = folder.path().join("commands");
+    std::fs::write(&commands, script).unwrap();
+    let output = debugfs.arg("-w").arg("-f").arg(commands).arg(disk).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn images_vm_b03_early_boot_does_what_it_is_told_and_no_mistake_stops_it() {
+    if !tools::present(&["/usr/sbin/mkfs.ext4", "/usr/sbin/debugfs"]) {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let disks = ["conf", "data", "bad"].map(|label| {
+        let path = folder.path().join(label);
+        disk(&path, label);
+        path
+    });
+    put(&disks[0], "apps/relay.toml", RELAY);
+    put(&disks[0], "apps/broken.toml", "exec = ");
+    put(&disks[0], "apps/gone.toml", "exec = \"/no/such/app\"\n");
+    put(&disks[0], "x/y", "");
+    // Mistakes, duplicates, and as much as the kernel takes.
+    let kernel = format!(
+        "bootctl.ip= ip=nonsense ip=:::::::::: ip=dhcp bootctl.config=/nowhere bootctl.config=LABEL=conf \
+         bootctl.runlevel=9 bootctl.runlevel=3 bootctl.shell= bootctl.token=secret bootctl.unknown \
+         bootctl.hostname=-x sysctl.kernel.panic=7 sysctl.no.such=1 sysctl.. bootctl.shell=ttyS1 a={}",
+        "x".repeat(900)
+    );
+    let files = [
+        ("etc/hostname", "from-the-file\n"),
+        ("etc/sysctl.d/10.conf", "kernel.panic = 3\nvm/swappiness = 11\nnonsense\n"),
+        (
+            "etc/fstab",
+            "LABEL=data /var/lib/bootctl ext4 noatime,nofail 0 2\nLABEL=bad /bad ext4 defaults 0 2\n\
+             UUID=none /missing auto x-systemd.device-timeout=0 0 0\nnonsense\ntmpfs /scratch tmpfs size=1m 0 0\n",
+        ),
+        ("sbin/fsck.ext4", FSCK),
+    ];
+    let serial = folder.path().join("ttyS1").display().to_string();
+    let serial = format!("file:{serial}");
+    let qemu = ["-rtc", "base=2001-01-01", "-serial", serial.as_str()];
+    let setup = Setup {
+        shell: true,
+        kernel: Some(&kernel),
+        files: &files,
+        disks: &[&disks[0], &disks[1], &disks[2]],
+        qemu: &qemu,
+        ..Setup::default()
+    };
+    let Some(machine) = Machine::boot(&setup) else { return };
+    // The relay is an app of the config's disk, behind an address that was lent.
+    machine.first_answer(machine.api, "127.0.0.1", "/job/init");
+
+    let says = |script: &str| machine.says(script).trim().to_owned();
+    assert_eq!(says("hostname"), "from-the-file");
+    assert_eq!(says("cat /proc/sys/kernel/panic /proc/sys/vm/swappiness"), "7\n11");
+    let id = says("cat /etc/machine-id");
+    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    let mounts = says("cut -d' ' -f2,3 /proc/mounts");
+    for mount in [
+        "/proc proc",
+        "/sys sysfs",
+        "/sys/fs/cgroup cgroup2",
+        "/dev devtmpfs",
+        "/dev/pts devpts",
+        "/dev/shm tmpfs",
+        "/run tmpfs",
+        "/tmp tmpfs",
+        "/var/lib/bootctl ext4",
+        "/scratch tmpfs",
+        "/etc/bootctl ext4",
+    ] {
+        assert_eq!(mounts.lines().filter(|line| *line == mount).count(), 1, "{mount}: {mounts}");
+    }
+    assert!(!mounts.contains("/bad") && !mounts.contains("/missing"), "{mounts}");
+    assert_eq!(says("sort /run/checked"), "-a /dev/vdb\n-a /dev/vdc");
+    let controllers = says("cat /sys/fs/cgroup/cgroup.subtree_control");
+    for controller in ["cpu", "io", "memory", "pids"] {
+        assert!(controllers.split(' ').any(|name| name == controller), "{controllers}");
+    }
+    assert_eq!(
+        says("wc -c </var/lib/bootctl/random-seed; stat -c %a /var/lib/bootctl/random-seed"),
+        "64\n600"
+    );
+    assert!(says("date +%Y").parse::<u32>().unwrap() >= 2026, "the clock was in 2001");
+    assert_eq!(says("cat /etc/resolv.conf"), "nameserver 10.0.2.3");
+    assert!(says("ip -4 addr show dev eth0; ip route").contains("10.0.2.15/24"));
+    // By the router that QEMU has.
+    assert!(says("for i in $(seq 50); do grep fec0 /proc/net/if_inet6 && exit; usleep 100000; done; exit 1").contains("eth0"));
+    // A bootctl that is started again boots no second time, and keeps what it has.
+    machine.run("kill -9 $(pidof bootctl)", &json!({}));
+    machine.shows("lent by", 2);
+    assert_eq!(says("cut -d' ' -f2,3 /proc/mounts"), mounts);
+
+    let console = machine.console();
+    for told in TOLD {
+        assert!(console.contains(told), "{told} in {console}");
+    }
+    assert_eq!(console.matches("early boot").count(), 1, "{console}");
+    assert!(!console.contains("panic") && !console.contains("Oops"), "{console}");
+    let shell = std::fs::read_to_string(folder.path().join("ttyS1")).unwrap();
+    assert!(shell.contains('#'), "a shell waits: {shell:?}");
+
+    // By the administrator's own word.
+    // What it says goes to the console: the relay ends with the machine, and with it this side's connections.
+    machine.begin("exec >/dev/console 2>&1; usleep 300000; exec bootctl poweroff");
+    let (status, console) = machine.wait();
+    assert!(console.contains("then the machine is powered off"), "{console}");
+    assert!(status.success() && console.contains("Power down"), "{console}");
+}
+
+/// What the kernel starts: one after the other is wrong, then all is well.
+const BOOTS: &str = "#!/usr/bin/busybox sh
+export PATH=/usr/bin:/sbin
+read -r boots </boots.count || vm-relay 0.0.0.0:81 127.0.0.1:1 &
+read -r boots </boots.count
+echo x$boots >/boots.count
+case $boots in
+'') exec /usr/bin/no-such-bootctl boot ;;
+x) exec busybox sh -c 'kill -SEGV $$' ;;
+xx) exec bootctl boot --config /nowhere ;;
+xxx) echo 'nonsense =' >/etc/bootctl/bootctl.toml; exec bootctl boot ;;
+*) echo >/etc/bootctl/bootctl.toml; exec bootctl boot ;;
+esac
+";
+
+#[test]
+fn images_vm_b04_whatever_fails_at_boot_is_told_and_tried_again() {
+    let files = [("boots", BOOTS)];
+    let setup = Setup { words: Some("/boots"), shell: true, files: &files, ..Setup::default() };
+    let Some(machine) = Machine::boot(&setup) else { return };
+    // From the first moment on, whatever becomes of what is booted.
+    let init = machine.first_answer(machine.api, "127.0.0.1", "/job/init").json();
+    assert_eq!(init["machine"], true, "{init}");
+    let page = machine.first_answer(machine.proxy, "hello.localhost", "/");
+    assert!(page.body.contains("app: hello.localhost\n"), "{page:?}");
+    let console = machine.console();
+    let mut rest = console.as_str();
+    for told in ["no-such-bootctl: not found", "SIGSEGV", "/nowhere", "bootctl.toml"] {
+        let at = rest.find(told).unwrap_or_else(|| panic!("{told} in its turn in {console}"));
+        rest = &rest[at..];
+    }
+    assert!(!console.contains("panic"), "{console}");
+}
+
+#[test]
+fn images_vm_b04_a_machine_without_its_disk_comes_up() {
+    if !tools::present(&["/usr/sbin/mkfs.ext4"]) {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let mut assemble = image::script("vm/disk");
+    assemble.env("JOBINIT_VM", folder.path()).env("DISK_SIZE", "64M");
+    image::run(assemble);
+    // No file system is on it.
+    std::fs::write(folder.path().join("disk"), vec![0; 1 << 20]).unwrap();
+    let setup = Setup { root: Some(folder.path()), ..Setup::default() };
+    let Some(machine) = Machine::boot(&setup) else { return };
+    machine.shows("threshold: cannot mount /dev/vda as ext4", 1);
+    let console = machine.shows("listening on 127.0.0.1:1", 1);
+    assert!(console.contains("`bootctl` is no option, and no program"), "{console}");
+    assert!(!console.contains("panic"), "{console}");
+}
