@@ -23,8 +23,9 @@ pub(crate) const HEAD_FIRST: usize = 4 * 1024;
 pub(crate) const BODY_BUFFER: usize = 256 * 1024;
 /// A body up to this size is copied behind its head, so that both are one plain write.
 pub(crate) const COALESCE: usize = 16 * 1024;
-/// What a pipe between two sockets holds, where so much is allowed.
-pub(crate) const PIPE: usize = 1 << 20;
+/// What a pipe between two sockets holds, where so much is allowed. A larger one is dearer: whoever is given a whole
+/// MiB at once goes to sleep before the next, and has to be woken.
+pub(crate) const PIPE: usize = 256 * 1024;
 /// A body of known length that has so much left goes through a pipe, too; a shorter one is copied.
 pub(crate) const PASSED: u64 = 64 * 1024;
 /// What an answer is read with at first: what follows of a large one need not be copied.

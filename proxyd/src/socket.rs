@@ -157,6 +157,11 @@ impl Socket {
         matches!(self, Socket::Tcp(_) | Socket::Unix(_))
     }
 
+    /// Whether what comes from it lies in whole pages, which a pipe can take as they are.
+    pub(crate) fn has_pages(&self) -> bool {
+        matches!(self, Socket::Tcp(_))
+    }
+
     /// Returns once what is waited for may be so, or the socket has come to its end.
     pub(crate) async fn ready(&self, interest: Interest) {
         // An error is an end, too.

@@ -200,7 +200,7 @@ impl Way {
                 return Poll::Ready(Ok(()));
             }
             ready!(self.poll_fill(cx, &mut from, spare))?;
-            self.is_bulk &= from.splices() && to.splices();
+            self.is_bulk &= from.has_pages() && to.splices();
         }
     }
 
