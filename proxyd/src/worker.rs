@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxyd_wire as wire;
+use tokio::runtime::LocalOptions;
 use tokio::select;
 use tokio::sync::{Notify, watch};
-use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
 use crate::access_log::{AccessLog, Line};
@@ -391,9 +392,9 @@ pub(crate) fn run(
     mut phase: watch::Receiver<Phase>,
     accepts: impl FnOnce(),
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async move {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
         let worker = Rc::new(worker);
         let mut changes = worker.registry.subscribe();
         spawn_local({

@@ -1,7 +1,7 @@
 //! One field of a head, and which fields a proxy must not pass on.
 
 use super::malformed::Malformed;
-use super::syntax;
+use super::{syntax, words};
 use crate::limits;
 
 /// A part of a head, by its place in the buffer.
@@ -58,54 +58,63 @@ pub(crate) struct Field {
 impl Field {
     /// Reads a line without its CR LF and without controls; `base` is where it starts in the head.
     pub(crate) fn parse(line: &[u8], base: usize) -> Result<Field, Malformed> {
-        if let [b' ' | b'\t', ..] = line {
-            return Err(Malformed::Folded);
-        }
-        let colon = syntax::token_len(line);
-        let Some((name, [b':', rest @ ..])) = line.split_at_checked(colon) else {
-            return Err(Malformed::FieldName);
+        Field::read(line, syntax::token_len(line), base)
+    }
+
+    /// The same of a line that is known to begin with a token of so many bytes.
+    #[expect(clippy::inline_always, reason = "so it is not moved on its way into its list")]
+    #[inline(always)]
+    pub(super) fn read(line: &[u8], token: usize, base: usize) -> Result<Field, Malformed> {
+        let Some((name @ [_, ..], [b':', rest @ ..])) = line.split_at_checked(token) else {
+            return Err(match line {
+                [b' ' | b'\t', ..] => Malformed::Folded,
+                _ => Malformed::FieldName,
+            });
         };
-        if name.is_empty() {
-            return Err(Malformed::FieldName);
+        let (role, colon) = (role(name), base + token);
+        let name = Span { start: base, end: colon };
+        // As it mostly is: one space, and none behind the value.
+        if let [b' ', value @ ..] = rest
+            && value.first().is_some_and(|&first| first > b' ')
+            && value.last().is_some_and(|&last| last > b' ')
+        {
+            let value = Span { start: colon + 2, end: base + line.len() };
+            return Ok(Field { role, name, value, plain: true });
         }
         let value = syntax::trim(rest);
         let plain = rest.len() == value.len() + 1 && rest.first() == Some(&b' ');
-        Ok(Field {
-            role: role(name),
-            name: Span { start: base, end: base + colon },
-            value: Span::within(line, value, base),
-            plain,
-        })
+        Ok(Field { role, name, value: Span::within(line, value, base), plain })
     }
 }
 
-/// What to do with a field of this name. Length first: most names are decided by it.
+/// What to do with a field of this name. Length and first letter first: most names are decided by them.
+#[inline]
 fn role(name: &[u8]) -> Role {
-    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-    match name.len() {
-        2 if is("te") => Role::Te,
-        4 if is("host") => Role::Host,
+    let is = |known: &str| words::same(name, known.as_bytes());
+    match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
+        (2, b't') if is("te") => Role::Te,
+        (4, b'h') if is("host") => Role::Host,
         // A CGI-style app reads it as the address of its own proxy.
-        5 if is("proxy") => Role::Hop,
-        6 if is("expect") => Role::Expect,
-        7 if is("upgrade") => Role::Upgrade,
-        7 if is("referer") => Role::Referer,
-        7 if is("trailer") => Role::Trailer,
-        9 if is("forwarded") => Role::Forwarded,
+        (5, b'p') if is("proxy") => Role::Hop,
+        (6, b'e') if is("expect") => Role::Expect,
+        (7, b'u') if is("upgrade") => Role::Upgrade,
+        (7, b'r') if is("referer") => Role::Referer,
+        (7, b't') if is("trailer") => Role::Trailer,
+        (9, b'f') if is("forwarded") => Role::Forwarded,
         // `_` too: a CGI-style app cannot tell it from `-`.
-        9 if like(name, "x-real-ip") => Role::Forwarded,
-        10 if is("connection") => Role::Connection,
-        10 if is("keep-alive") => Role::Hop,
-        10 if is("user-agent") => Role::UserAgent,
-        14 if is("content-length") => Role::ContentLength,
-        // Part of an upgrade that is never passed on.
-        14 if is("http2-settings") => Role::Hop,
-        16 if is("proxy-connection") => Role::Hop,
-        17 if is("transfer-encoding") => Role::TransferEncoding,
+        (9, b'x') if like(name, "x-real-ip") => Role::Forwarded,
+        (10, b'c') if is("connection") => Role::Connection,
+        (10, b'k') if is("keep-alive") => Role::Hop,
+        (10, b'u') if is("user-agent") => Role::UserAgent,
+        (14, b'c') if is("content-length") => Role::ContentLength,
+        // Part of an upgrade that is never passed on. It has a digit.
+        (14, b'h') if name.eq_ignore_ascii_case(b"http2-settings") => Role::Hop,
+        (16, b'p') if is("proxy-connection") => Role::Hop,
+        (17, b't') if is("transfer-encoding") => Role::TransferEncoding,
         // `_` for `-` in the names that frame a message: two readers could disagree.
-        14 if like(name, "content-length") => Role::Hop,
-        17 if like(name, "transfer-encoding") => Role::Hop,
-        13.. if starts_like(name, "x-forwarded-") => Role::Forwarded,
+        (14, b'c') if like(name, "content-length") => Role::Hop,
+        (17, b't') if like(name, "transfer-encoding") => Role::Hop,
+        (13.., b'x') if starts_like(name, "x-forwarded-") => Role::Forwarded,
         _ => Role::End,
     }
 }
@@ -128,6 +137,7 @@ pub(crate) fn is_of_connection(name: &[u8]) -> bool {
 }
 
 /// Equal but for case and `_` instead of `-`.
+#[cold]
 pub(super) fn like(name: &[u8], known: &str) -> bool {
     name.len() == known.len()
         && name.iter().zip(known.bytes()).all(|(&byte, known)| {

@@ -63,8 +63,8 @@ impl RequestHead {
     pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<Progress, Malformed> {
         loop {
             let rest = bytes.get(self.at..).unwrap_or_default();
-            let line = match syntax::line(rest) {
-                Line::Whole(line) => line,
+            let (line, token) = match syntax::line(rest) {
+                Line::Whole(line, token) => (line, token),
                 Line::Partial => {
                     self.check_partial(rest, bytes.len())?;
                     return Ok(Progress::Partial);
@@ -82,9 +82,9 @@ impl RequestHead {
             }
             if !line.is_empty() {
                 if self.line == Span::default() {
-                    self.start_line(line, start)?;
+                    self.start_line(line, token, start)?;
                 } else {
-                    self.field(bytes, line, start)?;
+                    self.field(bytes, Field::read(line, token, start)?)?;
                 }
             } else if self.line != Span::default() {
                 self.len = self.at;
@@ -115,25 +115,26 @@ impl RequestHead {
         }
     }
 
-    fn start_line(&mut self, line: &[u8], start: usize) -> Result<(), Malformed> {
+    /// `token`: how many bytes at its front may be a method.
+    fn start_line(&mut self, line: &[u8], token: usize, start: usize) -> Result<(), Malformed> {
         // Also where it comes in one piece: how it comes must never matter.
         if line.len() >= limits::TARGET + 256 {
             return Err(Malformed::TargetTooLong);
         }
-        let mut words = line.split(|&byte| byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
+        let Some((method @ [_, ..], [b' ', rest @ ..])) = line.split_at_checked(token) else {
             return Err(Malformed::RequestLine);
         };
-        if !syntax::is_token(method) {
-            return Err(Malformed::RequestLine);
-        }
+        let clean = syntax::target_len(rest);
+        let end = match rest.get(clean) {
+            Some(b' ') => clean,
+            _ => syntax::find(b' ', rest).ok_or(Malformed::RequestLine)?,
+        };
+        let (target, version) = rest.split_at_checked(end).ok_or(Malformed::RequestLine)?;
         self.is_11 = match version {
-            b"HTTP/1.1" => true,
-            b"HTTP/1.0" => false,
-            b"HTTP/2.0" if self.is_translated => true,
-            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            b" HTTP/1.1" => true,
+            b" HTTP/1.0" => false,
+            b" HTTP/2.0" if self.is_translated => true,
+            [b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
                 if major.is_ascii_digit() && minor.is_ascii_digit() =>
             {
                 return Err(Malformed::Version);
@@ -150,7 +151,7 @@ impl RequestHead {
         if matches!(method, b"CONNECT" | b"TRACE") {
             return Err(Malformed::Method);
         }
-        if !syntax::is_target(target) {
+        if target.is_empty() || clean < end {
             return Err(Malformed::Target);
         }
         self.method = Span::within(line, method, start);
@@ -167,8 +168,8 @@ impl RequestHead {
         Ok(())
     }
 
-    fn field(&mut self, head: &[u8], line: &[u8], start: usize) -> Result<(), Malformed> {
-        let field = Field::parse(line, start)?;
+    #[inline]
+    fn field(&mut self, head: &[u8], field: Field) -> Result<(), Malformed> {
         if self.fields.len() >= limits::FIELDS {
             return Err(Malformed::TooManyFields);
         }

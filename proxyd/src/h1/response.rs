@@ -40,8 +40,8 @@ impl ResponseHead {
     pub(crate) fn advance(&mut self, bytes: &[u8], to_head: bool) -> Result<Progress, Malformed> {
         loop {
             let rest = bytes.get(self.at..).unwrap_or_default();
-            let line = match syntax::line(rest) {
-                Line::Whole(line) => line,
+            let (line, token) = match syntax::line(rest) {
+                Line::Whole(line, token) => (line, token),
                 Line::Partial if bytes.len() >= limits::HEAD => {
                     return Err(Malformed::HeadTooLarge);
                 }
@@ -65,7 +65,7 @@ impl ResponseHead {
                 if self.fields.len() >= limits::FIELDS {
                     return Err(Malformed::TooManyFields);
                 }
-                let field = Field::parse(line, start)?;
+                let field = Field::read(line, token, start)?;
                 match field.role {
                     Role::Connection => self.connection.add(bytes, field.value)?,
                     Role::Upgrade => self.upgrade = Some(field.value),

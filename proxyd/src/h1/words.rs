@@ -7,20 +7,53 @@ const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH: u64 = ONES << 7;
 const LOW: u64 = !HIGH;
 
-/// Where the first byte is that a look is for.
-pub(super) fn find(eights: &[[u8; 8]], look: impl Fn(u64) -> u64) -> Option<usize> {
-    for (at, eight) in eights.iter().enumerate() {
+/// Where from `at` on the first byte is that a look is for, or else where fewer than eight are left.
+#[inline]
+pub(super) fn find(bytes: &[u8], mut at: usize, look: impl Fn(u64) -> u64) -> Result<usize, usize> {
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    while let Some((eight, behind)) = rest.split_first_chunk() {
         let found = look(u64::from_le_bytes(*eight));
         if found != 0 {
-            return Some(8 * at + found.trailing_zeros() as usize / 8);
+            return Ok(at + found.trailing_zeros() as usize / 8);
         }
+        (at, rest) = (at + 8, behind);
     }
-    None
+    Err(at)
+}
+
+/// Whether a token is, but for case, a known one of letters and `-`, of which each has the bit that
+/// tells lower case: no other byte of a token becomes one of them by it.
+#[inline]
+pub(super) fn same(token: &[u8], known: &[u8]) -> bool {
+    token.len() == known.len()
+        && match known.len() {
+            4..=7 => ends::<4>(token) == ends(known),
+            8..=16 => ends::<8>(token) == ends(known),
+            _ => token.eq_ignore_ascii_case(known),
+        }
+}
+
+/// The first bytes and the last ones, in lower case.
+fn ends<const N: usize>(name: &[u8]) -> Option<([u8; N], [u8; N])> {
+    let lower = |bytes: &[u8; N]| bytes.map(|byte| byte | 0x20);
+    Some((lower(name.first_chunk()?), lower(name.last_chunk()?)))
 }
 
 /// Control characters, tabs among them.
 pub(super) fn controls(word: u64) -> u64 {
-    below(word, b' ') | equal(word, 0x7f)
+    // One more, so that 0x7f is beyond all others; then no byte carries over, nor borrows.
+    let next = (word & LOW) + ONES;
+    !(((next | HIGH) - ONES * u64::from(b' ' + 1)) | word) & HIGH
+}
+
+/// What is no visible ASCII, and `#`.
+pub(super) fn no_target(word: u64) -> u64 {
+    controls(word) | (word & HIGH) | equal(word, b' ') | equal(word, b'#')
+}
+
+/// One byte.
+pub(super) fn byte(byte: u8) -> impl Fn(u64) -> u64 {
+    move |word| equal(word, byte)
 }
 
 /// What is no letter and no `-`, of which most names of fields are.
@@ -51,13 +84,33 @@ fn equal(word: u64, byte: u8) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::syntax;
     use super::*;
 
     fn first(bytes: [u8; 8], look: impl Fn(u64) -> u64) -> Option<usize> {
-        find(&[bytes], look)
+        find(&bytes, 0, look).ok()
     }
 
     proptest! {
+        /// Whatever byte of a token stands in for one of a known name.
+        #[test]
+        fn a_name_is_known_by_its_letters_alone(
+            known in "te|host|proxy|expect|upgrade|connection|content-length|proxy-connection|transfer-encoding",
+            place: usize,
+            byte in (0x21..0x7f_u8).prop_filter("of a token", |&byte| syntax::is_token_byte(byte)),
+        ) {
+            let mut token = known.clone().into_bytes();
+            let place = place % token.len();
+            token[place] = byte;
+            let is_known = token.eq_ignore_ascii_case(known.as_bytes());
+            prop_assert_eq!(same(&token, known.as_bytes()), is_known);
+            token[place] = known.as_bytes()[place];
+            prop_assert!(same(&token, known.as_bytes()));
+            prop_assert!(same(&token.to_ascii_uppercase(), known.as_bytes()));
+            token.push(byte);
+            prop_assert!(!same(&token, known.as_bytes()));
+        }
+
         #[test]
         fn the_first_is_found(bytes: [u8; 8]) {
             let position = |is: fn(u8) -> bool| bytes.iter().position(|&byte| is(byte));
@@ -67,6 +120,9 @@ mod tests {
             prop_assert_eq!(first(bytes, no_letters), position(letter));
             let odd = |byte: u8| !(b' '..0x7f).contains(&byte) || b"\"\\".contains(&byte);
             prop_assert_eq!(first(bytes, unquotable), position(odd));
+            let blank = |byte: u8| !byte.is_ascii_graphic() || byte == b'#';
+            prop_assert_eq!(first(bytes, no_target), position(blank));
+            prop_assert_eq!(first(bytes, byte(b' ')), position(|byte| byte == b' '));
         }
     }
 }
