@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::compression::Encoders;
 use crate::crowd::Crowd;
 use crate::h1::request::RequestHead;
 use crate::h1::response::ResponseHead;
@@ -183,6 +184,7 @@ pub(crate) struct Spare {
     trays: RefCell<Vec<Box<Tray>>>,
     large: RefCell<Vec<Buffer>>,
     pub(crate) pipes: Pipes,
+    pub(crate) encoders: Encoders,
 }
 
 impl Spare {

@@ -1,6 +1,7 @@
 //! One request and its answer, from the first byte of the one to the last of the other.
 
 mod ask;
+mod file;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::access_log::{KeptLine, Line};
 use crate::attempt::{Attempt, Attempted, Back};
 use crate::bounds::Bounds;
 use crate::buffer::{Desk, Tray};
+use crate::compression::Accepted;
 use crate::flow::{self, Stop};
 use crate::front::Front;
 use crate::h1::body::{Body, Framing};
@@ -22,7 +24,7 @@ use crate::host::Host;
 use crate::maintenance::Maintenance;
 use crate::meter::Meter;
 use crate::origin::{Origin, Peer};
-use crate::refusal::{Manner, Refusal, wants_json};
+use crate::refusal::{Manner, OwnAnswer, Refusal, wants_json};
 use crate::relay::{Ask, Judge, Sent};
 use crate::rules::{self, Rules, Visitor};
 use crate::socket::Socket;
@@ -60,6 +62,8 @@ enum End {
     Refused(Refusal),
     /// With that of whoever runs the site.
     Closed(Arc<Maintenance>),
+    /// It is in this place, on the same host.
+    Elsewhere(Vec<u8>),
     /// After part of the answer, or without anybody to answer to.
     Cut,
 }
@@ -251,6 +255,9 @@ impl Exchange<'_> {
                 Ok(user) => self.user = user,
                 Err(refusal) => return End::Refused(refusal),
             }
+            if let Some(folder) = rules.files() {
+                return Box::pin(self.serve_file(rules, folder)).await;
+            }
         }
         self.ask(found).await
     }
@@ -310,6 +317,10 @@ impl Exchange<'_> {
             self.worker.spare.put_tray(tray);
         }
         let Desk { incoming, request, outgoing } = &mut *self.desk;
+        let rules = self.found.as_ref().and_then(Found::rules);
+        let coding = rules
+            .filter(|rules| rules.compressed().is_some())
+            .and_then(|_| Accepted::read(incoming.data(), &request.fields).best());
         let ask = Ask {
             is_head: request.method.of(incoming.data()) == b"HEAD",
             is_11: request.is_11,
@@ -317,6 +328,7 @@ impl Exchange<'_> {
             trailers: request.takes_trailers,
             expects: request.expects_continue,
             keep_alive: request.keeps_alive(),
+            coding,
         };
         let back = Back {
             tray: &mut self.tray,
@@ -325,7 +337,7 @@ impl Exchange<'_> {
             sent: &self.sent,
             ask,
             judge,
-            rules: self.found.as_ref().and_then(Found::rules),
+            rules,
             cookies: &self.cookies,
             added: self.origin.added(self.front),
             bounds: self.own_bounds.as_deref().unwrap_or(&self.front.bounds),
@@ -379,6 +391,14 @@ impl Exchange<'_> {
                 };
                 self.answer(status, received, write).await
             }
+            End::Elsewhere(place) => {
+                let write = |to_head, connection: &[u8], out: &mut Vec<u8>| {
+                    let own = OwnAnswer { status: 301, content_type: "text/plain", body: b"" };
+                    let lines = [b"Location: ", &place[..], b"\r\n", connection];
+                    own.write(to_head, |out| out.extend_from_slice(&lines.concat()), out)
+                };
+                self.answer(301, received, write).await
+            }
             End::Cut => Next::Reset,
         }
     }
@@ -412,13 +432,8 @@ impl Exchange<'_> {
         write: impl FnOnce(bool, &[u8], &mut Vec<u8>) -> u64,
     ) -> Next {
         // What was to go to a target goes nowhere any more.
+        let (reuse, connection) = self.afterwards(complete);
         let Desk { incoming, request, outgoing: reply } = &mut *self.desk;
-        let reuse = complete && request.keeps_alive() && !self.worker.draining.get();
-        let connection: &[u8] = match (reuse, request.is_11) {
-            (false, _) => b"Connection: close\r\n",
-            (true, true) => b"",
-            (true, false) => b"Connection: keep-alive\r\n",
-        };
         let added = self.origin.added(self.front).lines;
         let with_added;
         let connection = if added.is_empty() {
@@ -440,6 +455,18 @@ impl Exchange<'_> {
             Ok(()) => Next::Linger,
             Err(_) => Next::Close,
         }
+    }
+
+    /// Whether the connection may be used again behind an answer of our own, and how it is told.
+    fn afterwards(&self, complete: bool) -> (bool, &'static [u8]) {
+        let request = &self.desk.request;
+        let reuse = complete && request.keeps_alive() && !self.worker.draining.get();
+        let connection: &[u8] = match (reuse, request.is_11) {
+            (false, _) => b"Connection: close\r\n",
+            (true, true) => b"",
+            (true, false) => b"Connection: keep-alive\r\n",
+        };
+        (reuse, connection)
     }
 
     fn meter(&self) -> Option<&Arc<Meter>> {

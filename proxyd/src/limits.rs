@@ -208,3 +208,29 @@ pub(crate) const H2_BYTES_A_FRAME: u32 = 512;
 /// Requests on one connection to a target that speaks HTTP/2, if it takes as many: for more there is
 /// another connection.
 pub(crate) const H2_TRUNK_STREAMS: usize = 100;
+
+/// The body of an answer that is compressed, where its length is known: a shorter one is not worth it.
+pub(crate) const COMPRESSED: u64 = 1024;
+/// Levels of compression: beyond these a worker would be slower than most clients' lines.
+pub(crate) const ZSTD_LEVEL: i32 = 3;
+pub(crate) const BROTLI_LEVEL: u32 = 4;
+pub(crate) const GZIP_LEVEL: u32 = 5;
+/// What zstd and brotli look back, as a power of two, and the tables that zstd finds it by: with them an encoder is at most
+/// some 1.5 MiB. One of gzip is some 300 KiB.
+pub(crate) const WINDOW: u32 = 17;
+pub(crate) const ZSTD_TABLE: u32 = 16;
+/// Encoders of a worker: an answer that finds none left is sent as it is.
+pub(crate) const ENCODERS: usize = 128;
+/// What has come out of an encoder is sent once it is so much, or when there is nothing to go on with.
+pub(crate) const ENCODED: usize = 16 * 1024;
+/// For what there is to go on with the rest is waited for: then what the encoder holds back is sent.
+pub(crate) const ENCODER_PAUSE: Duration = Duration::from_millis(5);
+/// Types that a route has compressed: more is 400 on the control API.
+pub(crate) const TYPES: usize = 100;
+
+/// A file that is sent with its head in one write; of a longer one the kernel sends the rest by itself, where it can.
+pub(crate) const SMALL_FILE: usize = 32 * 1024;
+/// What is sent of a file at a time, before others have their turn.
+pub(crate) const FILE_PIECE: usize = 1 << 20;
+/// The name of a file below its folder: a longer one is not there.
+pub(crate) const FILE_NAME: usize = 4096;

@@ -76,7 +76,7 @@ pub(crate) fn decode(step: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The byte that an escape stands for, and what follows it.
-fn escape(bytes: &[u8]) -> Option<(u8, &[u8])> {
+pub(crate) fn escape(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let [b'%', high, low, rest @ ..] = bytes else { return None };
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some((digit(*high)? << 4 | digit(*low)?, rest))

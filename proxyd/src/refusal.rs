@@ -42,7 +42,7 @@ pub(crate) enum Refusal {
     BadAnswer(Malformed),
     #[error("the app behind this site did not answer in time")]
     SlowAnswer,
-    #[error("the proxy has no file descriptor left for a connection to the app")]
+    #[error("the proxy has no file descriptor left for what this needs")]
     Exhausted,
     #[error("the app behind this site has as many requests as it takes, try again soon")]
     Busy,
@@ -64,6 +64,19 @@ pub(crate) enum Refusal {
     /// An answer of the service, in place of which the route has a page.
     #[error("the app behind this site says so")]
     Replaced(u16),
+    #[error("there is no file of this name here")]
+    NoFile,
+    #[error("this file is for nobody to read")]
+    ClosedFile,
+    #[error("this file cannot be read at the moment")]
+    UnreadableFile,
+    #[error("there are only files here, which can be got and nothing else")]
+    OnlyFiles,
+    #[error("this file is another one than the one that you know")]
+    OtherFile,
+    /// With the size of the file.
+    #[error("this file has no such part")]
+    NoPart(u64),
 }
 
 /// How an answer of our own is given.
@@ -118,7 +131,7 @@ impl Refusal {
             Refusal::LargeBody => 413,
             Refusal::LongTarget => 414,
             Refusal::LargeHead => 431,
-            Refusal::UnknownHost => 404,
+            Refusal::UnknownHost | Refusal::NoFile => 404,
             Refusal::NoTarget
             | Refusal::Exhausted
             | Refusal::Busy
@@ -129,7 +142,11 @@ impl Refusal {
             Refusal::Moved(status) | Refusal::Declined(status) | Refusal::Replaced(status) => {
                 status
             }
-            Refusal::Forbidden => 403,
+            Refusal::Forbidden | Refusal::ClosedFile => 403,
+            Refusal::OnlyFiles => 405,
+            Refusal::OtherFile => 412,
+            Refusal::NoPart(_) => 416,
+            Refusal::UnreadableFile => 500,
             Refusal::Unauthorized => 401,
             Refusal::Crowded | Refusal::TooOften(_) => 429,
         }
@@ -175,6 +192,19 @@ impl Refusal {
         out.extend_from_slice(b"Cache-Control: no-store\r\n");
         if let (Refusal::Unauthorized, Some(rules)) = (self, manner.rules) {
             out.extend_from_slice(rules.challenge().unwrap_or_default());
+        }
+        match self {
+            Refusal::OnlyFiles => {
+                out.extend_from_slice(b"Allow: GET, HEAD\r\n");
+                return;
+            }
+            Refusal::NoPart(size) => {
+                out.extend_from_slice(b"Content-Range: bytes */");
+                push_number(out, size);
+                out.extend_from_slice(b"\r\n");
+                return;
+            }
+            _ => {}
         }
         match self.status() {
             405 => {

@@ -3,6 +3,8 @@
 //!
 //! An answer that ends early is never made to look complete: the client's connection is cut.
 
+mod encoded;
+
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::IoSlice;
@@ -14,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::bounds::Bounds;
 use crate::buffer::Buffer;
+use crate::compression::{self, Coding};
 use crate::flow::{self, Stop, Wait};
 use crate::h1::body::{Body, Framing};
 use crate::h1::malformed::Malformed;
@@ -45,6 +48,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) expects: bool,
     /// The client's connection could take another request afterwards.
     pub(crate) keep_alive: bool,
+    /// What it likes best of how a body could be compressed, where the route has that done.
+    pub(crate) coding: Option<Coding>,
 }
 
 /// How an answer ended well.
@@ -201,30 +206,31 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
 
     async fn finish(&mut self) -> Result<Relayed, Broken> {
         let framing = self.head.framing;
+        let mut vary: &[u8] = b"";
+        if let Some(types) = self.rules.and_then(Rules::compressed)
+            && compression::concerns(types, self.buffer.data(), self.head, self.ask.is_head)
+        {
+            if let Some(coding) = self.ask.coding
+                && let Some(encoder) = self.claim.worker.spare.encoders.take(coding)
+            {
+                return Box::pin(self.finish_encoded(coding, encoder)).await;
+            }
+            vary = self.vary();
+        }
         let length_unknown = matches!(framing, Framing::Chunked | Framing::UntilClose);
         let reframed = match (length_unknown, self.ask.is_11) {
             (false, _) => framing,
             (true, true) => Framing::Chunked,
             (true, false) => Framing::UntilClose,
         };
-        // Early, nobody knows whether the body will be taken to its end. Told so, the client sends
-        // no further request behind it.
-        let reuse_client = self.ask.keep_alive
-            && reframed != Framing::UntilClose
-            && !self.sent.early.get()
-            && !self.claim.worker.draining.get();
-        let connection: &[u8] = match (reuse_client, self.ask.is_11) {
-            (false, _) => b"Connection: close\r\n",
-            (true, true) => b"",
-            (true, false) => b"Connection: keep-alive\r\n",
-        };
+        let (reuse_client, connection) = self.afterwards(reframed);
         let chunked = reframed == Framing::Chunked;
         let trailers = (chunked && self.ask.trailers)
             .then(|| Passing::new(&self.head.connection, self.buffer.data()))
             .map(|passing| passing.without(self.added.replaced));
         let is_events = length_unknown && self.head.is_event_stream(self.buffer.data());
         self.drop_replaced();
-        let own = [connection, self.added.lines, self.cookies];
+        let own = [connection, self.added.lines, self.cookies, vary];
         self.write_head(reframed, trailers.is_some(), &own);
         self.buffer.consume(self.head.len);
         let mut pace = Pace::new(self.bounds);
@@ -240,6 +246,31 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         }
         let reuse_upstream = self.may_ask_again() && self.buffer.is_empty();
         Ok(Relayed::Whole { reuse_upstream, reuse_client })
+    }
+
+    /// Whether the client's connection may be used again behind a body that is framed so, and how it is told.
+    fn afterwards(&self, framing: Framing) -> (bool, &'static [u8]) {
+        // Early, nobody knows whether the body will be taken to its end. Told so, the client sends
+        // no further request behind it.
+        let reuse_client = self.ask.keep_alive
+            && framing != Framing::UntilClose
+            && !self.sent.early.get()
+            && !self.claim.worker.draining.get();
+        let connection: &[u8] = match (reuse_client, self.ask.is_11) {
+            (false, _) => b"Connection: close\r\n",
+            (true, true) => b"",
+            (true, false) => b"Connection: keep-alive\r\n",
+        };
+        (reuse_client, connection)
+    }
+
+    /// What caches are told of an answer that could have another form.
+    fn vary(&self) -> &'static [u8] {
+        if compression::varies(self.buffer.data(), &self.head.fields) {
+            b""
+        } else {
+            compression::VARY
+        }
     }
 
     /// Whether the target would take another request. One that answered instead of giving the

@@ -124,14 +124,18 @@ pub(crate) enum NotARoute {
     Service(#[from] NotAName),
     #[error("{0}")]
     Limits(#[from] OutOfRange),
-    #[error("a route needs a `service` to go to, or a `redirect`")]
+    #[error("a route needs a `service` to go to, `files` to serve, or a `redirect`")]
     Nowhere,
+    #[error("a route has a `service` or `files`, and this one both: remove one of the two")]
+    ServiceAndFiles,
     #[error(
-        "a route has a `service` or a `redirect`, and this one both: remove one of the two, or add \
+        "a route has a `redirect` or a `service` or `files`, and this one both: remove one of the two, or add \
          unless_https = true to the redirect"
     )]
     Both,
-    #[error("redirect.unless_https needs a `service` for those who came by https: add one")]
+    #[error(
+        "redirect.unless_https needs a `service` or `files` for those who came by https: add one"
+    )]
     HttpsNowhere,
     #[error("{0}")]
     Rule(#[from] NotARule),
@@ -141,7 +145,9 @@ impl NotARoute {
     /// Which key of the route is wrong; none if it is the route as a whole.
     pub(crate) fn key(&self) -> Vec<String> {
         match self {
-            NotARoute::Service(_) | NotARoute::Both => vec!["service".to_owned()],
+            NotARoute::Service(_) => vec!["service".to_owned()],
+            NotARoute::Both => vec!["redirect".to_owned()],
+            NotARoute::ServiceAndFiles => vec!["files".to_owned()],
             NotARoute::Limits(error) => error.key(),
             NotARoute::HttpsNowhere => vec!["redirect".to_owned(), "unless_https".to_owned()],
             NotARoute::Nowhere => Vec::new(),
@@ -174,11 +180,15 @@ impl Route {
                 wrong.push(error.into());
                 None
             });
-        match (&wire.service, &wire.redirect) {
-            (None, None) => wrong.push(NotARoute::Nowhere),
-            (Some(_), Some(redirect)) if !redirect.unless_https => wrong.push(NotARoute::Both),
-            (None, Some(redirect)) if redirect.unless_https => wrong.push(NotARoute::HttpsNowhere),
-            (Some(_), _) | (None, Some(_)) => {}
+        if wire.service.is_some() && wire.files.is_some() {
+            wrong.push(NotARoute::ServiceAndFiles);
+        }
+        let serves = wire.service.is_some() || wire.files.is_some();
+        match (serves, &wire.redirect) {
+            (false, None) => wrong.push(NotARoute::Nowhere),
+            (true, Some(redirect)) if !redirect.unless_https => wrong.push(NotARoute::Both),
+            (false, Some(redirect)) if redirect.unless_https => wrong.push(NotARoute::HttpsNowhere),
+            (true, _) | (false, Some(_)) => {}
         }
         if let Some(Err(error)) = wire.limits.as_ref().map(Bounds::check) {
             wrong.push(error.into());

@@ -15,11 +15,13 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, connect, recv, send, shutdown,
     socket,
 };
 use nix::sys::uio::writev;
+use rustix::net::SendFlags;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -202,6 +204,23 @@ impl Socket {
     /// Empties a pipe as far as it goes.
     pub(crate) fn poll_empty(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize>> {
         self.poll_writing(cx, 0, || pipe.empty(&self.fd()?))
+    }
+
+    /// Writes what more comes behind at once: the kernel may wait for it.
+    pub(crate) fn poll_begin(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::MORE;
+        self.poll_writing(cx, bytes.len(), || Ok(rustix::net::send(self.fd()?, bytes, flags)?))
+    }
+
+    /// Has the kernel send at most so much of a file, from `at` on, which moves with it; 0 is the end of the file.
+    pub(crate) fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        file: &impl AsFd,
+        at: &mut i64,
+        most: usize,
+    ) -> Poll<Result<usize>> {
+        self.poll_writing(cx, 0, || Ok(sendfile(self.fd()?, file, Some(at), most)?))
     }
 
     /// Ready when there may be something to read, or the end.

@@ -89,6 +89,10 @@ impl Table {
         domains.into_iter().find_map(wild).or_else(|| self.sites.get(b"*".as_slice()))
     }
 
+    pub(crate) fn serves_files(&self) -> bool {
+        self.entries.iter().any(|entry| entry.route.wire.files.is_some())
+    }
+
     pub(crate) fn entry(&self, at: usize) -> Option<&Entry> {
         self.entries.get(at)
     }

@@ -194,9 +194,10 @@ impl Worker {
         pipes || lines
     }
 
-    /// Whether there is no target that a request could go to.
+    /// Whether there is no target that a request could go to, and no file to answer it with.
     pub(crate) fn has_no_target(&self) -> bool {
-        self.registry.table().live.is_empty()
+        let table = self.registry.table();
+        table.live.is_empty() && !table.serves_files()
     }
 
     /// Returns once it drains.
@@ -298,6 +299,11 @@ impl Found {
     /// What the route says beyond its service and its bounds.
     pub(crate) fn rules(&self) -> Option<&Rules> {
         self.route()?.rules.as_deref()
+    }
+
+    /// How many steps of a path are the route's own.
+    pub(crate) fn steps(&self) -> usize {
+        self.route().map_or(0, |route| route.key.steps())
     }
 
     /// Where its requests are counted.

@@ -1,7 +1,7 @@
 //! What a route says beyond where it goes. Most say nothing, and their requests pay for nothing here.
 //!
 //! ```text
-//!   request ─▶ admit: access ─▶ rate limit ─▶ redirect ─▶ password ─▶ the target is asked
+//!   request ─▶ admit: access ─▶ rate limit ─▶ redirect ─▶ password ─▶ the target is asked, or a file is opened
 //!                        403          429          3xx         401
 //! ```
 //!
@@ -36,6 +36,8 @@ use rate_limit::{NotALimit, RateLimit};
 use redirect::{NotARedirect, Redirect};
 use rewrite::{NotARewrite, Rewrite};
 
+use crate::compression::{NotAType, Types};
+use crate::files::{Folder, NotAFolder};
 use crate::route::Key;
 
 /// All that a route says, ready for use.
@@ -49,6 +51,8 @@ pub(crate) struct Rules {
     request: Option<Edits>,
     response: Option<Edits>,
     pages: Option<Pages>,
+    files: Option<Folder>,
+    compressed: Option<Types>,
 }
 
 /// What of it cannot be as it was put.
@@ -70,8 +74,16 @@ pub(crate) enum NotARule {
     RateLimit(#[from] NotALimit),
     #[error("error_pages.{0}")]
     Page(#[from] NotAPage),
+    #[error("{0}")]
+    Files(#[from] NotAFolder),
+    #[error("compress_types: {0}")]
+    Compressed(#[from] NotAType),
+    #[error("compress_types says nothing without compress: add compress = true, or remove it")]
+    NotCompressed,
     #[error("{0} says nothing for a redirect, which asks no service: remove it, or `redirect`")]
     BesideRedirect(&'static str),
+    #[error("{0} says nothing for files, which no service is asked for: remove it, or `files`")]
+    BesideFiles(&'static str),
 }
 
 impl NotARule {
@@ -89,7 +101,9 @@ impl NotARule {
             NotARule::Access(error) => error.key(),
             NotARule::RateLimit(error) => within("rate_limit", vec![error.key().to_owned()]),
             NotARule::Page(error) => within("error_pages", error.key()),
-            NotARule::BesideRedirect(key) => vec![(*key).to_owned()],
+            NotARule::Files(error) => within("files", vec![error.key().to_owned()]),
+            NotARule::Compressed(_) | NotARule::NotCompressed => vec!["compress_types".to_owned()],
+            NotARule::BesideRedirect(key) | NotARule::BesideFiles(key) => vec![(*key).to_owned()],
         }
     }
 }
@@ -126,15 +140,19 @@ impl Rules {
                 kept(edits.map_err(all(NotARule::Response)), &mut wrong).flatten()
             },
             pages: kept(Pages::new(&wire.error_pages), &mut wrong).flatten(),
+            files: wire.files.as_ref().and_then(|files| kept(Folder::new(files), &mut wrong)),
+            compressed: {
+                let types = Types::new(&wire.compress_types).map_err(|error| vec![error]);
+                kept(types, &mut wrong).filter(|_| wire.compress)
+            },
         };
+        if !wire.compress && !wire.compress_types.is_empty() {
+            wrong.push(NotARule::NotCompressed);
+        }
         if rules.redirect.as_ref().is_some_and(|redirect| !redirect.unless_https) {
-            let beside = [
-                ("strip_prefix", wire.strip_prefix),
-                ("rewrite", wire.rewrite.is_some()),
-                ("request_headers", rules.request.is_some()),
-            ];
-            let beside = beside.into_iter().filter(|(_, is_said)| *is_said);
-            wrong.extend(beside.map(|(key, _)| NotARule::BesideRedirect(key)));
+            wrong.extend(of_service(wire, &rules).map(NotARule::BesideRedirect));
+        } else if wire.files.is_some() {
+            wrong.extend(of_service(wire, &rules).map(NotARule::BesideFiles));
         }
         if wrong.is_empty() { Ok(Some(Box::new(rules))) } else { Err(wrong) }
     }
@@ -206,10 +224,30 @@ impl Rules {
         place
     }
 
+    /// What is served instead of asking a service.
+    pub(crate) fn files(&self) -> Option<&Folder> {
+        self.files.as_ref()
+    }
+
+    /// Which types of answers are compressed.
+    pub(crate) fn compressed(&self) -> Option<&Types> {
+        self.compressed.as_ref()
+    }
+
     /// How the client is asked for a password.
     pub(crate) fn challenge(&self) -> Option<&[u8]> {
         self.basic_auth.as_ref().map(|auth| auth.challenge())
     }
+}
+
+/// What is said of what a service is asked.
+fn of_service(wire: &wire::Route, rules: &Rules) -> impl Iterator<Item = &'static str> + use<> {
+    let said = [
+        ("strip_prefix", wire.strip_prefix),
+        ("rewrite", wire.rewrite.is_some()),
+        ("request_headers", rules.request.is_some()),
+    ];
+    said.into_iter().filter(|(_, is_said)| *is_said).map(|(key, _)| key)
 }
 
 /// What came of it, unless something is wrong with it.

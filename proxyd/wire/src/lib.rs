@@ -6,6 +6,7 @@
 
 mod balance;
 mod config;
+mod files;
 mod front;
 mod hold;
 mod route;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use balance::{Balance, Canary, Group, HashBy, SameSite, Sticky};
 pub use config::{Changes, Config, ServiceChanges, ServiceConfig};
+pub use files::Files;
 pub use front::{Front, Http2, Limits};
 pub use hold::{Maintenance, Pause};
 pub use route::{BasicAuth, ErrorPage, HeaderEdits, RateLimit, Redirect, Route};

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, is_default};
+use crate::{Files, Limits, is_default};
 
 /// `PUT /routes/:host` or `/routes/:host/:prefix`: what becomes of requests for a host, `*.` and a
 /// domain, or `*` for any, whose path begins with the prefix.
 ///
-/// It goes to a `service` or is a `redirect`; both where that is `unless_https`. What else is said is asked in this order: `allow` and
+/// It goes to a `service`, serves `files`, or is a `redirect`; that beside one of the others where it is
+/// `unless_https`. What else is said is asked in this order: `allow` and
 /// `deny`, `rate_limit`, `redirect`, `basic_auth`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +18,20 @@ pub struct Route {
     /// The name of the service that answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    /// What is served without a service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Files>,
+    /// Answers are compressed for clients that take them so: by zstd, br or gzip. Not those that are so
+    /// already, shorter than 1 KiB, of another type than `compress_types`, parts (206), or not to be changed
+    /// (`Cache-Control: no-transform`).
+    ///
+    /// Not for pages that show a secret beside what a stranger may put there: its length tells of it (BREACH).
+    #[serde(skip_serializing_if = "is_default")]
+    pub compress: bool,
+    /// Which types of content, as `application/json` or `text/*`; without: those of text, code, data and fonts
+    /// that are not packed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compress_types: Vec<String>,
     /// Where it is otherwise than in front.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -20,6 +21,21 @@ pub struct Peer {
 impl Peer {
     /// nginx with its defaults, but for a client that waits: he is refused after two seconds.
     pub fn nginx(program: &str, origin: SocketAddr) -> Peer {
+        Peer::nginx_with(
+            program,
+            &format!(
+                "proxy_pass http://{origin}; proxy_http_version 1.1; proxy_set_header Connection \"\";"
+            ),
+        )
+    }
+
+    /// nginx that serves the files of a folder.
+    pub fn nginx_of_files(program: &str, folder: &Path) -> Peer {
+        let said = format!("root {}; if_modified_since before;", folder.display());
+        Peer::nginx_with(program, &said)
+    }
+
+    fn nginx_with(program: &str, said: &str) -> Peer {
         let user = if geteuid().is_root() { "user root;" } else { "" };
         Peer::start(program, &["-c"], |address, here| {
             let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
@@ -29,10 +45,7 @@ impl Peer {
                  events {{}}
                  http {{
                    access_log off; client_header_timeout 2s; client_body_timeout 2s; {places}
-                   server {{ listen {address}; location / {{
-                     proxy_pass http://{origin}; proxy_http_version 1.1;
-                     proxy_set_header Connection \"\";
-                   }} }}
+                   server {{ listen {address}; location / {{ {said} }} }}
                  }}\n"
             )
         })
@@ -67,6 +80,10 @@ impl Peer {
             TcpStream::connect(address).ok()
         });
         Peer { address, child, _folder: folder }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What it answers to these bytes first; `None` if it closes without a word.
