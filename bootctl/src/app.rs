@@ -17,6 +17,7 @@ use crate::place::{Place, PlaceKind};
 use crate::release::Rules;
 use crate::runlevel::Levels;
 use crate::site::Site;
+use crate::tls::AppTls;
 
 /// The app's name in the environment of its instances.
 pub(crate) const ENV_APP: &str = "BOOTCTL_APP";
@@ -69,6 +70,8 @@ pub(crate) struct App {
     pub(crate) deploy: Rules,
     /// At which it runs.
     pub(crate) runlevels: Levels,
+    /// How it is reached by https.
+    pub(crate) tls: AppTls,
 }
 
 /// How long what is in flight may take.
@@ -161,6 +164,7 @@ pub(crate) fn sample(name: &str, instances: u32) -> App {
         patience: PATIENCE,
         deploy: Rules::default(),
         runlevels: Levels::default(),
+        tls: AppTls::default(),
     }
 }
 

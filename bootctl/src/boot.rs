@@ -50,6 +50,10 @@ pub(crate) struct Boot {
     #[arg(long, value_name = "ADDR:PORT", env = "BOOTCTL_PROXY_LISTEN", value_parser = listen)]
     pub(crate) proxy_listen: Option<SocketAddr>,
 
+    /// Where it listens for https, instead of what bootctl.toml says
+    #[arg(long, value_name = "ADDR:PORT", env = "BOOTCTL_PROXY_TLS_LISTEN", value_parser = listen)]
+    pub(crate) proxy_tls_listen: Option<SocketAddr>,
+
     /// Where the control sockets are
     #[arg(long, value_name = "DIR", env = "BOOTCTL_RUN_DIR", default_value = RUN_DIR)]
     pub(crate) run_dir: PathBuf,
@@ -169,6 +173,7 @@ fn supervise(boot: &Boot, early: Option<&Early>) -> Result<(), BootError> {
             collector,
             config: boot.config.path.clone(),
             listen: boot.proxy_listen,
+            tls_listen: boot.proxy_tls_listen,
             proxyd: boot.proxyd.as_ref().map(|path| path.to_string_lossy().into_owned()),
             runlevel: runlevel(&boot.words)
                 .or_else(|| early.and_then(Early::runlevel)?.parse().ok()),

@@ -70,6 +70,10 @@ pub(crate) enum Event {
     ConfigTouched,
     /// It is not watched any more.
     ConfigUnwatched(std::io::Error),
+    /// Files of certificates are watched, and something may have changed in them; or the time of one is over.
+    KeysTouched,
+    /// They are not watched any more.
+    KeysUnwatched(std::io::Error),
     /// A client has waited long enough.
     Expired(u64),
     /// SIGTERM or SIGINT.
@@ -116,7 +120,7 @@ pub(crate) enum Verb {
 /// What is answered.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    Status(StatusView),
+    Status(Box<StatusView>),
     App(AppView),
     Plan(PlanView),
     Releases(ReleasesView),

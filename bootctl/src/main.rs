@@ -65,6 +65,7 @@ mod supervise;
 mod table;
 mod takeover;
 mod telling;
+mod tls;
 mod token;
 mod touched;
 mod upload;

@@ -17,7 +17,7 @@ use crate::supervise::Supervisor;
 
 impl Supervisor {
     pub(crate) fn outlook(&self) -> Reply {
-        let config = match config::load(&self.fixed.config) {
+        let mut config = match config::load(&self.fixed.config) {
             Ok(config) => config,
             Err(error) => {
                 let message = format!("{error}; `bootctl reload` would change nothing");
@@ -31,16 +31,14 @@ impl Supervisor {
             let refusal = Refusal { problems, ..refusal("bad_config", message) };
             return Reply::Refused(StatusCode::UNPROCESSABLE_ENTITY, refusal);
         }
+        self.fixed.apply(&mut config.settings);
         let doubts = doubts::of(&self.fixed.config, &config);
         let warnings = doubts.iter().map(ToString::to_string).collect();
         Reply::Plan(PlanView { warnings, ..self.compare(config) })
     }
 
     fn compare(&self, config: Config) -> PlanView {
-        let Config { mut settings, apps, declared, .. } = config;
-        if let Some(listen) = self.fixed.listen {
-            settings.proxy.listen = listen;
-        }
+        let Config { settings, apps, declared, .. } = config;
         // Who reloads asks once more for what was given up.
         let asked = |wanted| match wanted {
             Wanted::Running(order) => Wanted::Running(Order { held: false, ..order }),
@@ -49,7 +47,8 @@ impl Supervisor {
         let wanted = apps.into_iter();
         let wanted = wanted.map(|(name, app)| (name.clone(), asked(self.as_recorded(&name, app))));
         let wanted: BTreeMap<AppName, Wanted> = wanted.collect();
-        let surroundings = self.surroundings_by(&settings, &wanted);
+        let ring = self.ring_by(&settings, &wanted);
+        let surroundings = self.surroundings_by(&settings, &wanted, &ring);
         let desired = self.desired_by(wanted.into(), &settings, surroundings);
         let preview = preview(&desired, &self.roster.observed());
         let names = self.wanted.keys().chain(desired.apps.keys());

@@ -14,7 +14,8 @@ use crate::config::{Proxy, Settings};
 use crate::generation::{ENV_MARK, Generation, WantedProxy};
 use crate::http::{Answer, HttpError, Server};
 use crate::name::InstanceId;
-use crate::plan::{Push, Table, key};
+use crate::plan::{Push, Table, certificate, key};
+use crate::tls;
 
 /// How long the proxy may take for what needs no waiting.
 const QUICK: Duration = Duration::from_secs(5);
@@ -34,7 +35,13 @@ pub(crate) enum ProxyError {
 }
 
 /// The proxy that the settings ask for. `build` tells one program of the same name from another.
-pub(crate) fn wanted(settings: &Settings, exec: &str, build: &str, run_dir: &Path) -> WantedProxy {
+/// `https` is where it listens for TLS.
+pub(crate) fn wanted(
+    settings: &Settings,
+    https: Option<SocketAddr>,
+    (exec, build): (&str, &str),
+    run_dir: &Path,
+) -> WantedProxy {
     let proxy = &settings.proxy;
     let seconds = |time: Duration| time.as_secs().to_string();
     let mut args = vec!["--access-log".to_owned(), proxy.access_log.clone(), "--wait".into()];
@@ -52,7 +59,7 @@ pub(crate) fn wanted(settings: &Settings, exec: &str, build: &str, run_dir: &Pat
         args,
         envs: [(ENV_MARK.to_owned(), build.to_owned())].into(),
         user: proxy.user.clone().or_else(unprivileged),
-        fds: listeners(proxy),
+        fds: listeners(proxy, https),
         stdout: Stdio::Log,
         stderr: Stdio::Log,
         // A line a request comes in bursts.
@@ -78,10 +85,11 @@ pub(crate) fn build(exec: &str) -> String {
 }
 
 /// All generations have the same, so none is closed while another one takes over.
-fn listeners(proxy: &Proxy) -> Vec<FdSpec> {
+fn listeners(proxy: &Proxy, https: Option<SocketAddr>) -> Vec<FdSpec> {
     let http = FdSpec::new("http", listen(proxy.listen));
+    let https = https.map(|address| FdSpec::new(tls::LISTENER, listen(address)));
     let monitor = proxy.monitor.map(|address| FdSpec::new("monitor", listen(address)));
-    [http].into_iter().chain(monitor).collect()
+    [http].into_iter().chain(https).chain(monitor).collect()
 }
 
 fn listen(address: SocketAddr) -> String {
@@ -111,8 +119,17 @@ impl Control {
     pub(crate) async fn table(&self) -> Result<Table, ProxyError> {
         let answer = self.ask(Method::GET, "/state", None::<&()>, QUICK).await?;
         let state: State = judged(answer)?.json()?;
-        let State { front, serving, routes, services, .. } = state;
-        let mut table = Table { front: Box::new(front), routes, serving, ..Table::default() };
+        let State { front, serving, routes, services, tls, certificates, tickets, .. } = state;
+        let known_by = certificates.into_iter().map(|(name, view)| (name, view.chain_fingerprint));
+        let mut table = Table {
+            front: Box::new(front),
+            routes,
+            serving,
+            tls: Box::new(tls),
+            certificates: known_by.collect(),
+            tickets,
+            ..Table::default()
+        };
         for (service, view) in services {
             for (target, view) in view.targets.into_iter().filter(|(_, view)| !view.retired) {
                 let TargetView { address, weight, max_in_flight, group, .. } = view;
@@ -162,6 +179,12 @@ impl Control {
             Push::NoTarget { service, target } => {
                 (format!("/services/{service}/targets/{target}?grace_ms=0"), None)
             }
+            Push::Tls(tls) => ("/tls".to_owned(), Some(json(tls)?)),
+            Push::Certificate { name, pair } => {
+                (format!("/certificates/{name}"), Some(json(&certificate(pair))?))
+            }
+            Push::NoCertificate { name } => (format!("/certificates/{name}"), None),
+            Push::Tickets(tickets) => ("/tickets".to_owned(), Some(json(&tickets.secret)?)),
             Push::Open => {
                 let answer = self.ask(Method::PUT, "/door", None::<&()>, QUICK).await?;
                 return judged(answer).map(drop);

@@ -58,7 +58,7 @@ fn failure(generation: Generation, job: &JobInfo, observed: &Observed) -> String
 
 /// The proxy as it is shown.
 pub(crate) fn proxy_view(
-    listen: String,
+    (listen, tls_listen): (String, Option<String>),
     roster: &Roster,
     observed: &Observed,
     standing: Standing,
@@ -78,7 +78,8 @@ pub(crate) fn proxy_view(
         Standing::Reached => None,
         Standing::Failed(why) | Standing::Working(why) => Some(why),
     };
-    ProxyView { state, pid: newest.and_then(|view| view.pid), listen, why, generations }
+    let pid = newest.and_then(|view| view.pid);
+    ProxyView { state, pid, listen, tls_listen, why, generations }
 }
 
 fn generation_view(generation: Generation, seen: &SeenProxy, roster: &Roster) -> GenerationView {

@@ -77,7 +77,7 @@ impl Supervisor {
             return Err(refused(StatusCode::SERVICE_UNAVAILABLE, "winding_down", message));
         }
         match verb {
-            Verb::Status => Err(Box::new(Reply::Status(self.status()))),
+            Verb::Status => Err(Box::new(Reply::Status(Box::new(self.status())))),
             Verb::Plan => Err(Box::new(self.outlook())),
             Verb::Show(app) => {
                 let name = self.known(&app)?;
@@ -133,7 +133,7 @@ impl Supervisor {
 
     /// A config with a problem is not taken over at all: what runs is what was good.
     fn reload(&mut self) -> Result<Goal, Box<Reply>> {
-        let config = config::load(&self.fixed.config).map_err(|error| {
+        let mut config = config::load(&self.fixed.config).map_err(|error| {
             let message = format!("{error}; nothing was changed");
             refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_config", message)
         })?;
@@ -143,6 +143,7 @@ impl Supervisor {
             let refusal = Refusal { problems, ..refusal("bad_config", message) };
             return Err(Box::new(Reply::Refused(StatusCode::UNPROCESSABLE_ENTITY, refusal)));
         }
+        self.fixed.apply(&mut config.settings);
         let doubts = config::doubts::of(&self.fixed.config, &config);
         let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
         // What was given up is tried again.
@@ -333,9 +334,10 @@ impl Supervisor {
             | Goal::Deployed(name, _)
             | Goal::Arrived(name, _)
             | Goal::Worked(name) => Reply::App(self.view(name)),
-            Goal::Proxy | Goal::Level(_) => Reply::Status(self.status()),
+            Goal::Proxy | Goal::Level(_) => Reply::Status(Box::new(self.status())),
             Goal::Everything => {
-                Reply::Status(StatusView { warnings: self.doubts.clone(), ..self.status() })
+                let warnings = self.doubts.clone();
+                Reply::Status(Box::new(StatusView { warnings, ..self.status() }))
             }
         }
     }
@@ -345,7 +347,9 @@ impl Supervisor {
         let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
         names.extend(observed.instances.keys().map(|id| id.app.clone()));
         let apps = names.iter().map(|name| self.view_of(name, &observed));
-        let listen = self.settings.proxy.listen.to_string();
+        let https = self.surroundings.https.address;
+        let listen =
+            (self.settings.proxy.listen.to_string(), https.map(|address| address.to_string()));
         StatusView {
             supervisor: SupervisorView {
                 version: env!("CARGO_PKG_VERSION").into(),
@@ -359,6 +363,7 @@ impl Supervisor {
             logs: Some(self.logs_view(&observed.collector)),
             admin: self.gate_view(),
             apps: apps.collect(),
+            certificates: self.certificate_views(),
             problems: self.all_problems(),
             warnings: Vec::new(),
         }
@@ -366,7 +371,8 @@ impl Supervisor {
 
     fn all_problems(&self) -> Vec<String> {
         let taken_over = self.problems.iter().cloned();
-        taken_over.chain(self.vigil.sentences()).chain(self.declined.sentences()).collect()
+        let watches = self.vigil.sentences().chain(self.keys.sentences());
+        taken_over.chain(watches).chain(self.declined.sentences()).collect()
     }
 
     fn logs_view(&self, collector: &Collector) -> LogsView {

@@ -162,6 +162,10 @@ impl Supervisor {
             | Push::Maintenance { .. }
             | Push::NoMaintenance { .. }
             | Push::NoTarget { .. }
+            | Push::Tls(_)
+            | Push::Certificate { .. }
+            | Push::NoCertificate { .. }
+            | Push::Tickets(_)
             | Push::Open => None,
         };
         let about: BTreeSet<InstanceId> = pushes.iter().filter_map(target).collect();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use proxyd_wire::{Maintenance, Redirect, Route, Service, Target};
 
 use crate::name::{AppName, Host};
+use crate::tls::{Coverage, PORT};
 
 /// Of one app.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,8 +23,8 @@ pub(crate) struct Site {
     pub(crate) redirects: Vec<Host>,
     /// With which status, if not the usual one.
     pub(crate) redirect_status: Option<u16>,
-    /// Whether clients that come by http are sent to https.
-    pub(crate) force_https: bool,
+    /// Whether clients that come by http are sent to https; without a word, where there is a certificate.
+    pub(crate) to_https: Option<bool>,
     /// What holds for all of its routes.
     pub(crate) rules: Route,
     pub(crate) service: Service,
@@ -35,26 +36,30 @@ pub(crate) struct Site {
 /// How clients reach the proxy, which redirects have to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
+    /// Somebody in front of it speaks TLS.
     pub(crate) is_https: bool,
     /// If it is not the usual one.
     pub(crate) port: Option<u16>,
+    /// Where it speaks TLS itself.
+    pub(crate) tls_port: Option<u16>,
 }
 
 impl Origin {
+    /// As a host is reached without more being known.
     fn of(self, host: &Host) -> String {
         let scheme = if self.is_https { "https" } else { "http" };
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
         format!("{scheme}://{host}{port}")
     }
-}
 
-impl Origin {
-    /// The same place by https.
+    /// A host and the beginning of a path, by https.
     fn secured(self, place: &str) -> String {
-        let port = self.port.filter(|_| self.is_https).map(|port| format!(":{port}"));
+        let own = self.tls_port.filter(|port| *port != PORT);
+        let port = if self.is_https { self.port } else { own };
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let at = place.find('/').unwrap_or(place.len());
         let (host, path) = place.split_at_checked(at).unwrap_or((place, ""));
-        format!("https://{host}{}{path}", port.unwrap_or_default())
+        format!("https://{host}{port}{path}")
     }
 }
 
@@ -65,13 +70,23 @@ impl Site {
         name: &AppName,
         hosts: impl Iterator<Item = &'a Host>,
         origin: Origin,
+        coverage: &Coverage,
     ) -> BTreeMap<String, Route> {
+        let is_secured = |place: &str| {
+            let host = place.split_once('/').map_or(place, |(host, _)| host);
+            let by_itself = origin.tls_port.is_some() && coverage.has(host);
+            self.to_https.unwrap_or(by_itself)
+        };
         let to_app = Route { service: Some(name.to_string()), ..self.rules.clone() };
         let (strip_prefix, rewrite) = (self.strip_prefix, self.rewrite.clone());
         let mounted = Route { strip_prefix, rewrite, ..to_app.clone() };
         let elsewhere = |status: Option<u16>| Route {
             redirect: Some(Redirect {
-                to: origin.of(name.host()),
+                to: if is_secured(name.as_str()) {
+                    origin.secured(name.as_str())
+                } else {
+                    origin.of(name.host())
+                },
                 status: status.unwrap_or(PERMANENT),
                 keep_path: true,
                 keep_query: true,
@@ -82,7 +97,7 @@ impl Site {
         let own = hosts.map(|host| (host.to_string(), &to_app));
         let mounts = self.mounts.iter().map(|mount| (mount.clone(), &mounted));
         let served = own.chain(mounts).map(|(place, to)| {
-            let secured = self.force_https.then(|| Redirect {
+            let secured = is_secured(&place).then(|| Redirect {
                 to: origin.secured(&place),
                 status: PERMANENT,
                 keep_path: true,
@@ -138,7 +153,8 @@ mod tests {
             ..Site::default()
         };
         let own = [host("shop.example")];
-        let routes = |origin| site.routes(&name(), own.iter(), origin);
+        let nobody = Coverage::default();
+        let routes = |origin| site.routes(&name(), own.iter(), origin, &nobody);
         let all = routes(Origin::default());
         assert_eq!(
             all.keys().collect::<Vec<_>>(),
@@ -151,18 +167,42 @@ mod tests {
             (to(Origin::default()).to.as_str(), to(Origin::default()).status),
             ("http://shop.example", 308)
         );
-        assert_eq!(to(Origin { is_https: true, port: Some(8443) }).to, "https://shop.example:8443");
-        let site = Site { force_https: true, ..site.clone() };
-        let all = site.routes(&name(), own.iter(), Origin::default());
+        let in_front = Origin { is_https: true, port: Some(8443), tls_port: None };
+        assert_eq!(to(in_front).to, "https://shop.example:8443");
+        let site = Site { to_https: Some(true), ..site.clone() };
+        let all = site.routes(&name(), own.iter(), Origin::default(), &nobody);
         let to = |place: &str| all[place].redirect.as_ref().map(|redirect| redirect.to.as_str());
         assert_eq!(to("shop.example"), Some("https://shop.example"));
         assert_eq!(to("www.example/shop"), Some("https://www.example/shop"));
         assert!(all["shop.example"].redirect.as_ref().is_some_and(|to| to.unless_https));
         for (origin, count) in
-            [(Origin::default(), 3), (Origin { is_https: true, port: Some(1) }, 3)]
+            [(Origin::default(), 3), (Origin { is_https: true, port: Some(1), tls_port: None }, 3)]
         {
             let owners = routes(origin).values().filter_map(owner).collect::<Vec<_>>();
             assert_eq!(owners, vec![name(); count]);
         }
+    }
+    #[test]
+    fn o17_where_there_is_a_certificate_http_leads_to_https() {
+        let host = |text| Host::parse(text).expect("a host");
+        let hosts = [host("shop.example"), host("www.shop.example")];
+        let coverage = Coverage::of(["shop.example"].iter());
+        let origin = |tls_port| Origin { tls_port, port: Some(8080), is_https: false };
+        let to = |to_https, tls_port| {
+            let redirects = vec![host("old.example")];
+            let site = Site { redirects, to_https, ..Site::default() };
+            let all = site.routes(&name(), hosts.iter(), origin(tls_port), &coverage);
+            ["shop.example", "www.shop.example", "old.example"]
+                .map(|place| all[place].redirect.as_ref().map(|redirect| redirect.to.clone()))
+        };
+        let text = |text: &str| Some(text.to_owned());
+        let (plain, secured) = (text("http://shop.example:8080"), text("https://shop.example"));
+        assert_eq!(to(None, None), [None, None, plain.clone()], "it speaks no TLS");
+        assert_eq!(to(None, Some(443)), [secured.clone(), None, secured.clone()]);
+        let odd = text("https://shop.example:8443");
+        assert_eq!(to(None, Some(8443)), [odd.clone(), None, odd]);
+        assert_eq!(to(Some(false), Some(443)), [None, None, plain]);
+        let www = text("https://www.shop.example");
+        assert_eq!(to(Some(true), Some(443)), [secured.clone(), www, secured]);
     }
 }

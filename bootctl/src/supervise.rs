@@ -31,6 +31,7 @@ use crate::roster::Roster;
 use crate::runlevel::{Level, Runlevel};
 use crate::snapshot;
 use crate::store::Store;
+use crate::tls::{Keys, Listen};
 use crate::verdict::Trials;
 use crate::vigil::Vigil;
 use crate::wanted::Apps;
@@ -45,10 +46,23 @@ const SHORT_TURN: Duration = Duration::from_millis(1);
 pub(crate) struct Fixed {
     pub(crate) config: PathBuf,
     pub(crate) listen: Option<std::net::SocketAddr>,
+    pub(crate) tls_listen: Option<std::net::SocketAddr>,
     pub(crate) proxyd: Option<String>,
     pub(crate) collector: collecting::Place,
     /// The one to boot into.
     pub(crate) runlevel: Option<Level>,
+}
+
+impl Fixed {
+    /// What the command line says of the proxy wins.
+    pub(crate) fn apply(&self, settings: &mut Settings) {
+        if let Some(listen) = self.listen {
+            settings.proxy.listen = listen;
+        }
+        if let Some(listen) = self.tls_listen {
+            settings.proxy.tls.listen = Listen::At(listen);
+        }
+    }
 }
 
 /// The supervisor.
@@ -82,6 +96,7 @@ pub(crate) struct Supervisor {
     /// What of it will most likely not work, if it was asked for.
     pub(crate) doubts: Vec<String>,
     pub(crate) vigil: Vigil,
+    pub(crate) keys: Keys,
     /// See [`WantedProxy::outdated`].
     pub(crate) proxy_outdated: Option<Generation>,
     pub(crate) begun: Instant,
@@ -125,6 +140,7 @@ impl Supervisor {
             declared: Declared::default(),
             doubts: Vec::new(),
             vigil: Vigil::default(),
+            keys: Keys::default(),
             proxy_outdated: None,
             begun: Instant::now(),
             untold: None,
@@ -250,6 +266,8 @@ impl Supervisor {
             Event::Ask(ask) => self.take_request(ask),
             Event::ConfigTouched => self.look_at_config(),
             Event::ConfigUnwatched(error) => self.lose_watch(&error),
+            Event::KeysTouched => self.look_at_keys(),
+            Event::KeysUnwatched(error) => self.lose_keys(&error),
             Event::Expired(number) => self.expire(number),
             Event::WindDown => {
                 info!("winding down: requests finish, then the apps are stopped, then the proxy");

@@ -3,10 +3,15 @@
 use std::fmt::Write;
 
 use crate::admin::client::quote;
-use crate::admin::wire::{AppView, InstanceState, InstanceView, RunlevelView, StatusView};
+use crate::admin::wire::{
+    AppView, CertificateView, InstanceState, InstanceView, RunlevelView, StatusView,
+};
+use crate::tls::day;
 
 const HEAD: [&str; 9] =
     ["APP", "INSTANCE", "STATE", "PID", "PORT", "UPTIME", "CPU", "MEMORY", "RESTARTS"];
+
+const CERTIFICATES: [&str; 5] = ["CERTIFICATE", "STATE", "HOSTS", "ISSUER", "UNTIL"];
 
 /// Everything.
 pub(crate) fn status(view: &StatusView) -> String {
@@ -22,7 +27,8 @@ pub(crate) fn status(view: &StatusView) -> String {
     );
     let proxy = &view.proxy;
     let pid = proxy.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-    let _ = write!(text, "proxy on {}: {}{pid}", proxy.listen, proxy.state.word());
+    let https = proxy.tls_listen.as_ref().map(|at| format!(", https on {at}")).unwrap_or_default();
+    let _ = write!(text, "proxy on {}{https}: {}{pid}", proxy.listen, proxy.state.word());
     if let Some(why) = &proxy.why {
         let _ = write!(text, ", {why}");
     }
@@ -50,10 +56,27 @@ pub(crate) fn status(view: &StatusView) -> String {
     } else {
         text = text + "\n" + &table(&view.apps);
     }
+    if !view.certificates.is_empty() {
+        text = text + "\n\n" + &certificates(&view.certificates);
+    }
     for problem in &view.problems {
         text = text + "\n" + problem;
     }
     text
+}
+
+/// Certificates, and what is to be done about them.
+fn certificates(all: &[CertificateView]) -> String {
+    let mut rows = vec![CERTIFICATES.map(str::to_owned)];
+    let dash = || "-".to_owned();
+    rows.extend(all.iter().map(|view| {
+        let hosts = if view.hosts.is_empty() { dash() } else { view.hosts.join(", ") };
+        let issuer = view.issuer.clone().unwrap_or_else(dash);
+        let end = view.not_after.map_or_else(dash, day);
+        [view.name.clone(), view.state.word().to_owned(), hosts, issuer, end]
+    }));
+    let why = all.iter().flat_map(|view| &view.why).map(|why| format!("\n{why}"));
+    columns(&rows) + &why.collect::<String>()
 }
 
 fn runlevel(view: &RunlevelView) -> String {
@@ -183,6 +206,35 @@ mod tests {
         {
             assert_eq!(span(ms), text);
         }
+    }
+
+    #[test]
+    fn o21_a_certificate_has_a_line_and_what_is_wrong_with_it_another() {
+        use crate::admin::wire::CertificateState;
+        let good = CertificateView {
+            name: "a.test".into(),
+            state: CertificateState::Valid,
+            hosts: vec!["a.test".into(), "www.a.test".into()],
+            issuer: Some("Somebody".into()),
+            not_after: Some(1_800_000_000),
+            why: Vec::new(),
+        };
+        let (hosts, why) = (Vec::new(), vec!["the certificate of b: it is missing".into()]);
+        let missing = CertificateView {
+            name: "b".into(),
+            state: CertificateState::Missing,
+            hosts,
+            issuer: None,
+            not_after: None,
+            why,
+        };
+        assert_eq!(
+            certificates(&[good, missing]),
+            "CERTIFICATE  STATE    HOSTS               ISSUER    UNTIL\n\
+             a.test       valid    a.test, www.a.test  Somebody  2027-01-15\n\
+             b            missing  -                   -         -\n\
+             the certificate of b: it is missing"
+        );
     }
 
     #[test]

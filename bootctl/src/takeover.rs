@@ -66,6 +66,6 @@ impl Supervisor {
         }
         info!("giving way to another bootctl; what runs goes on");
         self.is_giving_way = true;
-        Box::new(Reply::Status(self.status()))
+        Box::new(Reply::Status(Box::new(self.status())))
     }
 }

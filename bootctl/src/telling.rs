@@ -7,7 +7,7 @@ use proxyd_wire::{Changes, ServiceChanges};
 use tracing::warn;
 
 use crate::generation::Generation;
-use crate::plan::Push;
+use crate::plan::{Push, certificate};
 use crate::proxy::{Control, ProxyError};
 
 /// What has come of it.
@@ -26,8 +26,10 @@ pub(crate) async fn tell(
     mut pushes: Vec<Push>,
 ) -> Outcome {
     let mut outcome = Outcome::default();
+    let is_apart = |push: &mut Push| matches!(push, Push::Tickets(_) | Push::Open);
+    let mut apart: Vec<Push> = pushes.extract_if(.., is_apart).collect();
     // Clients come when all is there.
-    let opening: Vec<Push> = pushes.extract_if(.., |push| *push == Push::Open).collect();
+    apart.sort_by_key(|push| *push == Push::Open);
     if !pushes.is_empty() {
         match control.amend(&changes(&pushes)).await {
             Ok(()) => outcome.made = pushes,
@@ -38,7 +40,7 @@ pub(crate) async fn tell(
         }
     }
     if outcome.error.is_none() {
-        one_by_one(control, generation, opening, &mut outcome).await;
+        one_by_one(control, generation, apart, &mut outcome).await;
     }
     outcome
 }
@@ -89,7 +91,12 @@ fn changes(pushes: &[Push]) -> Changes {
             Push::NoTarget { service, target } => {
                 of(&mut changes, service).targets.insert(target.clone(), None);
             }
-            Push::Open => {}
+            Push::Tls(tls) => changes.tls = Some((**tls).clone()),
+            Push::Certificate { name, pair } => {
+                changes.certificates.insert(name.clone(), Some(certificate(pair)));
+            }
+            Push::NoCertificate { name } => drop(changes.certificates.insert(name.clone(), None)),
+            Push::Tickets(_) | Push::Open => {}
         }
     }
     changes
@@ -120,6 +127,8 @@ mod tests {
             Push::NoService { service: "b".into() },
             Push::Target { id, target: Target::at("unix:/a") },
             Push::NoTarget { service: "a".into(), target: "a.1".into() },
+            Push::Tls(Box::default()),
+            Push::NoCertificate { name: "a".into() },
             Push::Open,
         ];
         let told = serde_json::to_value(changes(&all)).expect("plain");
@@ -135,6 +144,8 @@ mod tests {
                 "b": null,
                 "c": {"maintenance": maintenance},
             },
+            "tls": {},
+            "certificates": {"a": null},
         });
         assert_eq!(told, wanted);
     }

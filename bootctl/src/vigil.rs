@@ -9,7 +9,8 @@ use std::io;
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
-use crate::config::{self, Config, lookout};
+use crate::config::lookout::{self, Watched};
+use crate::config::{self, Config};
 use crate::event::Event;
 use crate::name::AppName;
 use crate::plan::Wanted;
@@ -47,7 +48,7 @@ impl Supervisor {
         if self.settings.watch {
             let (folder, tell) = (self.fixed.config.clone(), self.hands.tell.clone());
             let task = tokio::spawn(async move {
-                let error = lookout::watch(&folder, &tell).await;
+                let error = lookout::watch(Watched::Config(folder), &tell).await;
                 drop(tell.send(Event::ConfigUnwatched(error)).await);
             });
             self.vigil.task = Some(task.abort_handle());
@@ -67,9 +68,7 @@ impl Supervisor {
         if !problems.is_empty() {
             return self.refuse_config(&problems);
         }
-        if let Some(listen) = self.fixed.listen {
-            config.settings.proxy.listen = listen;
-        }
+        self.fixed.apply(&mut config.settings);
         self.vigil.refused.clear();
         let changed = self.changed_apps(&config);
         if changed.is_empty() && config.settings == self.settings {

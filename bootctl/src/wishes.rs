@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use init_wire::JobSpec;
+use init_wire::{FdSpec, JobSpec};
 
 use crate::app::{App, DEFAULT_PATH};
 use crate::collecting;
@@ -16,6 +17,7 @@ use crate::plan::{Desired, Precedence, Wanted};
 use crate::proxy;
 use crate::record::Held;
 use crate::supervise::Supervisor;
+use crate::tls::{Https, Keyring, Tls};
 use crate::wanted::Apps;
 
 /// Below the runtime folder: the apps' sockets.
@@ -26,6 +28,8 @@ const SOCKETS: &str = "apps";
 pub(crate) struct Surroundings {
     proxy: Option<WantedProxy>,
     collector: Option<Arc<JobSpec>>,
+    pub(crate) https: Https,
+    pub(crate) tls: Option<Rc<Tls>>,
 }
 
 impl Supervisor {
@@ -34,9 +38,7 @@ impl Supervisor {
         let Config { mut settings, apps, broken, declared, problems, .. } = config;
         self.problems = problems.iter().map(ToString::to_string).collect();
         self.declared = declared;
-        if let Some(listen) = self.fixed.listen {
-            settings.proxy.listen = listen;
-        }
+        self.fixed.apply(&mut settings);
         if settings != self.settings {
             self.settings = settings;
             self.wanted.touch_all();
@@ -56,7 +58,12 @@ impl Supervisor {
             // What was refused is told once more.
             self.wanted.touch_all();
         }
-        self.surroundings = self.surroundings_by(&self.settings, &self.wanted);
+        self.keys.ring = self.ring_by(&self.settings, &self.wanted);
+        let surroundings = self.surroundings_by(&self.settings, &self.wanted, &self.keys.ring);
+        let tls = surroundings.tls.clone();
+        self.surroundings = Surroundings { tls: self.surroundings.tls.take(), ..surroundings };
+        self.take_tls(tls);
+        self.keep_keys();
         self.keep_watch();
     }
 
@@ -94,16 +101,17 @@ impl Supervisor {
         settings: &Settings,
         surroundings: Surroundings,
     ) -> Desired {
-        let Surroundings { proxy, collector } = surroundings;
+        let Surroundings { proxy, collector, https, tls } = surroundings;
         Desired {
             apps,
-            proxy: proxy.map(|proxy| WantedProxy { outdated: self.proxy_outdated, ..proxy }),
+            proxy: proxy.map(|proxy| self.as_it_stands(proxy, &https)),
             collector,
             first_port: Some(settings.first_port),
             sockets: self.hands.run_dir.join(SOCKETS),
             precedence: Precedence::new(),
             front: settings.proxy.front.clone(),
-            origin: settings.proxy.origin(),
+            origin: settings.proxy.origin(https.address),
+            tls,
         }
     }
 
@@ -112,18 +120,34 @@ impl Supervisor {
         &self,
         settings: &Settings,
         apps: &BTreeMap<AppName, Wanted>,
+        ring: &Keyring,
     ) -> Surroundings {
         let exec = self.program_of(settings);
         let build = proxy::build(&exec);
-        let proxy = proxy::wanted(settings, &exec, &build, &self.hands.run_dir);
+        let https = Https::of(settings, apps);
+        let run_dir = &self.hands.run_dir;
+        let proxy = proxy::wanted(settings, https.address, (&exec, &build), run_dir);
         let collector = collecting::wanted(&self.fixed.collector, &settings.logs, apps);
-        Surroundings { proxy: Some(proxy), collector: Some(Arc::new(collector)) }
+        let tls = self.tls_by(settings, apps, ring, &https);
+        Surroundings { proxy: Some(proxy), collector: Some(Arc::new(collector)), https, tls }
     }
 
     /// The proxy as long as nothing winds down.
     pub(crate) fn wanted_proxy(&self) -> Option<WantedProxy> {
         let proxy = self.surroundings.proxy.clone().filter(|_| !self.winding_down);
-        proxy.map(|proxy| WantedProxy { outdated: self.proxy_outdated, ..proxy })
+        proxy.map(|proxy| self.as_it_stands(proxy, &self.surroundings.https))
+    }
+
+    /// The proxy with what only those that are there can tell: since when it is outdated, and whether it has a listener
+    /// that is not to be closed by a mistake in some app's file.
+    fn as_it_stands(&self, mut proxy: WantedProxy, https: &Https) -> WantedProxy {
+        let observed = self.roster.observed();
+        let has = |fd: &&FdSpec| observed.proxies.values().any(|seen| seen.spec.fds.contains(fd));
+        if let Some(fd) = https.doubtful.as_ref().filter(has) {
+            let behind = proxy.spec.fds.len().min(1);
+            proxy.spec.fds.insert(behind, fd.clone());
+        }
+        WantedProxy { outdated: self.proxy_outdated, ..proxy }
     }
 
     /// Whom each app names.

@@ -63,7 +63,18 @@ impl Site {
     /// The same under an init with options.
     #[track_caller]
     pub fn boot_under(options: &[&str], apps: &[(&str, &str)], proxy_table: &str) -> Self {
-        let Plan { folder, proxy, words } = Plan::write(apps, proxy_table);
+        Self::boot_plan(options, Plan::write(unused_address(), apps, proxy_table))
+    }
+
+    /// The same at an address.
+    #[track_caller]
+    pub fn boot_at(proxy: SocketAddr, apps: &[(&str, &str)], proxy_table: &str) -> Self {
+        Self::boot_plan(&[], Plan::write(proxy, apps, proxy_table))
+    }
+
+    #[track_caller]
+    fn boot_plan(options: &[&str], plan: Plan) -> Self {
+        let Plan { folder, proxy, words } = plan;
         let before = options.iter().copied().chain(["--boot-exit", "respawn", "--"]);
         let words: Vec<&str> = before.chain(words.iter().map(String::as_str)).collect();
         let begun = Instant::now();
@@ -75,7 +86,7 @@ impl Site {
     /// The same with bootctl as a plain job of that name, which is started again at once when it ends.
     #[track_caller]
     pub fn boot_as_job(name: &'static str, apps: &[(&str, &str)], proxy_table: &str) -> Self {
-        let Plan { folder, proxy, mut words } = Plan::write(apps, proxy_table);
+        let Plan { folder, proxy, mut words } = Plan::write(unused_address(), apps, proxy_table);
         let init = Init::start(&[]);
         words.extend(["--init".to_owned(), init.api().to_string()]);
         let (exec, args) = words.split_first().expect("a program");
@@ -202,14 +213,14 @@ impl Site {
 
     /// The same of the generation that is this job, if it answers.
     pub fn proxy_state_of(&self, job: &str) -> Option<proxyd_wire::State> {
-        let socket = self.folder().join(format!("run/{job}.sock"));
-        let mut stream = UnixStream::connect(socket).ok()?;
-        let request = b"GET /state HTTP/1.1\r\nHost: proxyd\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).ok()?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).ok()?;
-        let answer = Answer::parse(&bytes)?;
+        let answer = ask(&self.folder().join(format!("run/{job}.sock")), "/state")?;
         Some(serde_json::from_str(&answer.body).expect("a state"))
+    }
+
+    /// What bootctl tells monitors.
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        ask(&self.socket(), "/metrics").expect("it answers").body
     }
 
     /// bootctl's own pid.
@@ -221,7 +232,7 @@ impl Site {
 
 impl Plan {
     #[track_caller]
-    fn write(apps: &[(&str, &str)], proxy_table: &str) -> Self {
+    fn write(proxy: SocketAddr, apps: &[(&str, &str)], proxy_table: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(folder.path(), open).expect("it is ours");
@@ -233,7 +244,6 @@ impl Plan {
         for (name, text) in apps {
             fs::write(conf.join("apps").join(name), text).expect("written");
         }
-        let proxy = unused_address();
         let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         let words = vec![
             text(&program("bootctl")),
@@ -253,6 +263,16 @@ impl Plan {
     }
 }
 
+/// A GET over a unix socket.
+fn ask(socket: &Path, path: &str) -> Option<Answer> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    Answer::parse(&bytes)
+}
+
 /// A command's output as text.
 pub fn said(output: Output) -> Said {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -267,7 +287,7 @@ fn first_port() -> u32 {
 }
 
 /// An address that nobody listens on.
-fn unused_address() -> SocketAddr {
+pub fn unused_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
     listener.local_addr().expect("it is bound")
 }

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::proxyd::websocket::{GOING_AWAY, UPGRADE, frame, read_frame};
-use crate::proxyd::{Random, checksum, noise};
+use crate::proxyd::{Random, SecureClient, Trust, checksum, noise};
 
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -69,15 +69,24 @@ pub struct Load {
 impl Load {
     /// So many clients of each kind, in the order of [`Kind`].
     pub fn start(to: SocketAddr, host: &str, counts: [usize; 3]) -> Load {
+        Load::start_with(to, host, counts, None)
+    }
+
+    /// The same over TLS, by clients that believe somebody.
+    pub fn start_secure(to: SocketAddr, host: &str, counts: [usize; 3], trust: &Trust) -> Load {
+        Load::start_with(to, host, counts, Some(trust))
+    }
+
+    fn start_with(to: SocketAddr, host: &str, counts: [usize; 3], trust: Option<&Trust>) -> Load {
         let fates = Arc::new(Fates::default());
         let mut clients = Vec::new();
         for (kind, count) in [Kind::Get, Kind::Post, Kind::WebSocket].into_iter().zip(counts) {
             for number in 0..count {
                 let fates = Arc::clone(&fates);
-                let host = host.to_owned();
+                let (host, trust) = (host.to_owned(), trust.cloned());
                 let random = Random(number as u64 + 1);
                 clients.push(thread::spawn(move || {
-                    Client { to, host, kind, random, fates, connection: None }.run();
+                    Client { to, host, trust, kind, random, fates, connection: None }.run();
                 }));
             }
         }
@@ -107,10 +116,63 @@ impl Load {
 struct Client {
     to: SocketAddr,
     host: String,
+    trust: Option<Trust>,
     kind: Kind,
     random: Random,
     fates: Arc<Fates>,
-    connection: Option<(TcpStream, Instant)>,
+    connection: Option<(Stream, Instant)>,
+}
+
+/// Plain, or over TLS.
+enum Stream {
+    Plain(TcpStream),
+    Secure(Box<SecureClient>),
+}
+
+impl Stream {
+    fn connect(to: SocketAddr, host: &str, trust: Option<&Trust>) -> io::Result<Stream> {
+        let stream = TcpStream::connect(to)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        match trust {
+            None => Ok(Stream::Plain(stream)),
+            Some(trust) => Ok(Stream::Secure(Box::new(trust.over(stream, host)?))),
+        }
+    }
+
+    /// Whether the other side has closed it, as far as is known here.
+    fn has_ended(&mut self) -> bool {
+        match self {
+            Stream::Plain(stream) => has_ended(stream),
+            Stream::Secure(client) => client.has_ended(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.read(buffer),
+            Stream::Secure(client) => client.stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.write(bytes),
+            Stream::Secure(client) => client.stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(stream) => stream.flush(),
+            Stream::Secure(client) => client.stream.flush(),
+        }
+    }
 }
 
 impl Client {
@@ -134,16 +196,13 @@ impl Client {
 
     /// One request with its answer, or one message with its echo.
     fn one(&mut self) -> io::Result<()> {
-        if self.connection.as_ref().is_some_and(|(stream, _)| has_ended(stream)) {
+        if self.connection.as_mut().is_some_and(|(stream, _)| stream.has_ended()) {
             self.fates.closed_idle.fetch_add(1, Ordering::SeqCst);
             self.connection = None;
         }
         let is_new = self.connection.is_none();
         if is_new {
-            let stream = TcpStream::connect(self.to)?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            let stream = Stream::connect(self.to, &self.host, self.trust.as_ref())?;
             self.connection = Some((stream, Instant::now()));
         }
         let Some((stream, _)) = &mut self.connection else { return Ok(()) };
@@ -206,7 +265,7 @@ fn other(why: &str) -> io::Error {
 }
 
 /// Sends a message, and reads its echo. `false`: the other side was going away, and was answered.
-fn message(stream: &mut TcpStream, text: &[u8]) -> io::Result<bool> {
+fn message(stream: &mut Stream, text: &[u8]) -> io::Result<bool> {
     let sent = stream.write_all(&frame(2, text, true));
     let read = |count| {
         let mut bytes = vec![0; count];
@@ -225,7 +284,7 @@ fn message(stream: &mut TcpStream, text: &[u8]) -> io::Result<bool> {
     }
 }
 
-fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+fn read_head(stream: &mut Stream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -236,7 +295,7 @@ fn read_head(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 /// Reads an answer that has to say this sum; whether the connection goes on.
-fn read_answer(stream: &mut TcpStream, sum: u64) -> io::Result<bool> {
+fn read_answer(stream: &mut Stream, sum: u64) -> io::Result<bool> {
     let head = read_head(stream)?;
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
     let length = length.and_then(|text| text.parse().ok()).unwrap_or(0);

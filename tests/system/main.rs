@@ -22,6 +22,7 @@ mod bootctl_roll;
 mod bootctl_runlevel;
 mod bootctl_site;
 mod bootctl_socket;
+mod bootctl_tls;
 mod bootctl_upgrade;
 mod bootctl_watch;
 mod bootctl_wind_down;

@@ -68,6 +68,52 @@ fn o21_the_right_certificate_for_each_name() {
 }
 
 #[test]
+fn o21_a_certificate_comes_and_goes_with_other_changes_as_one() {
+    let site = Site::start(Backend::saying("ok"), &[]);
+    let (proxyd, authority) = (&site.proxyd, &site.authority);
+    let (pair, other) = (authority.pair(&["shop.example"]), authority.pair(&["other.example"]));
+    let change = |certificate: serde_json::Value, hsts: u64| {
+        let change = serde_json::json!({
+            "routes": {"shop.example": {"service": "app"}},
+            "certificates": {"shop": certificate},
+            "tls": {"hsts": {"max_age": hsts}},
+        });
+        proxyd.control(
+            "PATCH",
+            "/config",
+            "Content-Type: application/json\r\n",
+            &change.to_string(),
+        )
+    };
+    let is_shown = || {
+        let client = authority.trust().connect(proxyd.secure_address(), "shop.example");
+        client.is_ok_and(|client| client.was_shown(&pair))
+    };
+    let wrong = serde_json::json!({"chain": pair.chain, "key": other.key});
+    let refused = change(wrong, 1);
+    assert!(
+        refused.error().message.contains("certificates.shop: `key` is not the key of"),
+        "{refused:?}"
+    );
+    assert_eq!(
+        proxyd.control("GET", "/routes/shop.example", "", "").status,
+        404,
+        "nothing of it is done"
+    );
+    let good = serde_json::json!({"chain": pair.chain, "key": pair.key});
+    assert_eq!(change(good, 7).status, 204);
+    assert!(is_shown());
+    let mut client = authority.trust().connect(proxyd.secure_address(), "shop.example").unwrap();
+    let told = client.get("shop.example", "/").field("strict-transport-security");
+    assert_eq!(told.as_deref(), Some("max-age=7"));
+    let state = proxyd.state();
+    let view = &state.certificates["shop"];
+    assert_eq!((view.chain_fingerprint.len(), view.issuer.as_str()), (64, "CN=test authority"));
+    assert_eq!(change(serde_json::Value::Null, 7).status, 204);
+    assert!(!is_shown());
+}
+
+#[test]
 fn o21_what_targets_and_clients_are_told() {
     let backend = Backend::start(|seen, out| {
         let more =

@@ -18,7 +18,10 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use tokio::sync::oneshot;
 
-use super::wire::{AppState, AppView, InstanceState, LogsState, ProxyState, StatusView};
+use super::wire::{
+    AppState, AppView, CertificateState, CertificateView, InstanceState, LogsState, ProxyState,
+    StatusView,
+};
 use super::{Door, Usage, refused, whole};
 use crate::event::{Ask, Event, Reply, Verb};
 use crate::runlevel::Level;
@@ -40,7 +43,7 @@ async fn status(door: &Door) -> Result<StatusView, Response> {
     let ask = Ask { verb: Verb::Status, within: None, reply, steps: None };
     drop(door.send(Event::Ask(ask)).await);
     match answer.await {
-        Ok(Reply::Status(view)) => Ok(view),
+        Ok(Reply::Status(view)) => Ok(*view),
         other => Err(whole(other)),
     }
 }
@@ -154,9 +157,36 @@ fn text(view: &StatusView) -> String {
         let is_collected = logs.state == LogsState::Collected;
         page.single("logs_collected", "Whether logs are written.", u8::from(is_collected));
     }
+    certificates(&mut page, &view.certificates);
     apps(&mut page, &view.apps);
     instances(&mut page, &view.apps);
     page.0
+}
+
+fn certificates(page: &mut Page, all: &[CertificateView]) {
+    const STATES: [CertificateState; 4] = [
+        CertificateState::Missing,
+        CertificateState::Valid,
+        CertificateState::Expiring,
+        CertificateState::Expired,
+    ];
+    if all.is_empty() {
+        return;
+    }
+    page.family("certificate_state", "gauge", "Where a certificate stands.");
+    for view in all {
+        for state in STATES {
+            let labels = [("certificate", view.name.as_str()), ("state", state.word())];
+            page.row("certificate_state", &labels, u8::from(view.state == state));
+        }
+    }
+    page.family("certificate_expiry_timestamp_seconds", "gauge", "Until when it is valid.");
+    for view in all {
+        if let Some(end) = view.not_after {
+            let labels = [("certificate", view.name.as_str())];
+            page.row("certificate_expiry_timestamp_seconds", &labels, end);
+        }
+    }
 }
 
 /// A number that a page shows of each app.

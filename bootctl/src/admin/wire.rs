@@ -16,6 +16,9 @@ pub(crate) struct StatusView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) admin: Option<AdminView>,
     pub(crate) apps: Vec<AppView>,
+    /// What https clients are shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) certificates: Vec<CertificateView>,
     /// What was wrong with the config when it was last taken over, and why what is on the disk now is not.
     pub(crate) problems: Vec<String>,
     /// What will most likely not work, of a config that was just taken over.
@@ -55,6 +58,9 @@ pub(crate) struct ProxyView {
     pub(crate) state: ProxyState,
     pub(crate) pid: Option<u32>,
     pub(crate) listen: String,
+    /// Where it listens for https, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_listen: Option<String>,
     pub(crate) why: Option<String>,
     /// Its jobs, the oldest first: a new one comes before an old one goes.
     #[serde(default)]
@@ -69,6 +75,35 @@ pub(crate) struct GenerationView {
     pub(crate) state: ProxyState,
     pub(crate) pid: Option<u32>,
     pub(crate) why: String,
+}
+
+/// A certificate that the proxy shows, or is to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CertificateView {
+    /// The app's name; `proxyd` is that of `[proxy.tls]`.
+    pub(crate) name: String,
+    pub(crate) state: CertificateState,
+    /// Those that it is made out to.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) issuer: Option<String>,
+    /// Until when it is valid, in seconds since 1970.
+    pub(crate) not_after: Option<i64>,
+    /// What is to be done about it, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) why: Vec<String>,
+}
+
+/// Where a certificate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CertificateState {
+    /// There is none yet.
+    Missing,
+    Valid,
+    /// It is valid, and not for long.
+    Expiring,
+    Expired,
 }
 
 /// What becomes of what apps write.
@@ -330,6 +365,17 @@ impl AppState {
             Self::Stopped => "stopped",
             Self::Parked => "parked",
             Self::Held => "held",
+        }
+    }
+}
+
+impl CertificateState {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Valid => "valid",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
         }
     }
 }

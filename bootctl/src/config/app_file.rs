@@ -13,7 +13,7 @@ use init_wire::{Policy, Restart, SignalName, Stop};
 
 use super::problem::Fault;
 use super::reader::{Field, Reader, Section};
-use super::{deploy, health, limits, log_section, site_section, zist};
+use super::{deploy, health, limits, log_section, site_section, tls_section, zist};
 use crate::app::{App, DEFAULT_PATH, Drain, PATIENCE};
 use crate::name::{AppName, Port};
 use crate::place::{ENV_PORT, ENV_SOCKET, PlaceKind};
@@ -42,7 +42,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
     root.expect();
     zist::check_name(root, &name);
     let socket = socket(root);
-    let in_deploy = root.section("deploy");
+    let (in_deploy, in_tls) = (root.section("deploy"), root.section("tls"));
     let env = environment(&root.section("env"));
     let (stop, drain) = stop(&root.section("stop"));
     let names = |key| {
@@ -72,13 +72,14 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         stop,
         drain,
         confinement: limits::read(root),
-        site: site_section::read(root, surroundings.folder),
+        site: site_section::read(root, &in_tls, surroundings.folder),
         log: log_section::one(&root.section("log")),
         after: names("after"),
         requires: names("requires"),
         patience: in_deploy.get("timeout", Field::duration).unwrap_or(PATIENCE),
         deploy: deploy::read(root, &in_deploy),
         runlevels: root.get("runlevels", runlevels).unwrap_or_default(),
+        tls: tls_section::of_app(&in_tls, surroundings.folder),
         exec: exec?,
     })
 }
@@ -86,7 +87,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
 fn socket(root: &Section<'_>) -> PlaceKind {
     let web = zist::instead(root, "web", "Web").or_else(|| root.field("web"));
     if web.and_then(|field| field.bool()) == Some(false) {
-        let of_sites = ["socket", "port", "alias", "redirect", "proxy"];
+        let of_sites = ["socket", "port", "alias", "redirect", "proxy", "tls"];
         for field in of_sites.iter().filter_map(|key| root.field(key)) {
             field.report_key(Fault::Excludes { other: "web = false" });
         }

@@ -4,7 +4,9 @@
 //!
 //! Relative paths are not judged: they may start in a release that is still to come.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +16,9 @@ use toml_edit::{Document, Item};
 use super::problem::{self, Fault, Problem};
 use super::{Config, app_path, main_file, shown, text};
 use crate::app::App;
-use crate::name::nearest;
+use crate::name::{AppName, nearest};
 use crate::release::Cwd;
+use crate::tls::{self, Keyring, Listen, Part, Unfit};
 
 const USERS: &str = "/etc/passwd";
 const GROUPS: &str = "/etc/group";
@@ -39,6 +42,13 @@ pub(crate) enum Doubt {
     NoFolder(PathBuf),
     #[error("is {}, and its folder is not there; create it, or name another", .0.display())]
     NoFolderOf(PathBuf),
+    #[error("{0}")]
+    Unfit(Box<Unfit>),
+    #[error(
+        "says what https clients are shown, and the proxy does not listen for them: it listens on {listen}, so say where \
+         with proxy.tls.listen"
+    )]
+    NoHttps { listen: SocketAddr },
 }
 
 fn advice(nearest: Option<&str>) -> String {
@@ -63,9 +73,46 @@ pub(crate) fn of(folder: &Path, config: &Config) -> Vec<Problem> {
     {
         main.push(Some(("proxy.access_log", None, Doubt::NoFolderOf(log.to_owned()))));
     }
+    let certificates = of_certificates(config);
+    main.extend(certificates.get(&None).into_iter().flatten().cloned().map(Some));
     tell(&main_file(folder), main.into_iter().flatten().collect(), &mut all);
     for app in config.apps.values() {
-        tell(&app_path(folder, &app.name), of_app(app, &accounts), &mut all);
+        let its = certificates.get(&Some(&app.name)).into_iter().flatten().cloned();
+        let said = of_app(app, &accounts).into_iter().chain(its).collect();
+        tell(&app_path(folder, &app.name), said, &mut all);
+    }
+    all
+}
+
+/// What is wrong with the files of certificates, by the app that names them.
+fn of_certificates(config: &Config) -> BTreeMap<Option<&AppName>, Vec<Said>> {
+    let settings = &config.settings;
+    let sources = tls::sources(settings, config.apps.values());
+    let ring = Keyring::default().read(sources, settings.proxy.tls.client_ca.as_deref());
+    let mut all: BTreeMap<Option<&AppName>, Vec<Said>> = BTreeMap::new();
+    if let Some(unfit) = ring.client_ca_unfit() {
+        let said = ("proxy.tls.client_ca", None, Doubt::Unfit(unfit.clone().into()));
+        all.entry(None).or_default().push(said);
+    }
+    let proxy = &settings.proxy;
+    let is_unheard = !ring.held().is_empty()
+        && proxy.tls.address(proxy.listen, true).is_none()
+        && proxy.tls.listen != Listen::Off;
+    for held in ring.held().values() {
+        let app = held.source.app.as_ref();
+        let app = app.and_then(|name| config.apps.get_key_value(name)).map(|(name, _)| name);
+        let said = all.entry(app).or_default();
+        let (certificate, key) = match app {
+            Some(_) => ("tls.certificate", "tls.key"),
+            None => ("proxy.tls.certificate", "proxy.tls.key"),
+        };
+        for unfit in held.doubts(tls::unix_time()) {
+            let key = if unfit.part() == Part::Key { key } else { certificate };
+            said.push((key, None, Doubt::Unfit(unfit.into())));
+        }
+        if is_unheard {
+            said.push((certificate, None, Doubt::NoHttps { listen: proxy.listen }));
+        }
     }
     all
 }

@@ -1,4 +1,4 @@
-//! The config folder, watched: it is told when its files may say something else. What they say is not read here.
+//! The config folder, or some files, watched: it is told when they may say something else. What they say is not read here.
 //!
 //! Every folder on the way to a file is watched for the next step of that way, through links too: so it is seen when a
 //! file is written, replaced or linked elsewhere, and also when the folder as a whole is. Files that
@@ -46,17 +46,48 @@ enum Heard {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Interests(BTreeMap<PathBuf, Interest>);
 
+/// What is watched.
+#[derive(Clone, Debug)]
+pub(crate) enum Watched {
+    /// A config folder.
+    Config(PathBuf),
+    /// The files of certificates.
+    Files(BTreeSet<PathBuf>),
+}
+
+impl Watched {
+    fn interests(&self) -> io::Result<Interests> {
+        match self {
+            Self::Config(folder) => Ok(Interests::of(&std::path::absolute(folder)?)),
+            Self::Files(files) => {
+                let mut all = Interests::default();
+                for file in files {
+                    all.follow(&std::path::absolute(file)?, LINKS);
+                }
+                Ok(all)
+            }
+        }
+    }
+
+    fn news(&self) -> Event {
+        match self {
+            Self::Config(_) => Event::ConfigTouched,
+            Self::Files(_) => Event::KeysTouched,
+        }
+    }
+}
+
 /// Who watches.
 struct Lookout {
-    folder: PathBuf,
+    what: Watched,
     inotify: Inotify,
     ready: AsyncFd<OwnedFd>,
     watched: BTreeMap<WatchDescriptor, Interest>,
 }
 
 /// Tells of every change, and of one at once: something may have changed before. Returns why it cannot watch.
-pub(crate) async fn watch(folder: &Path, tell: &Sender<Event>) -> io::Error {
-    match Lookout::begin(folder) {
+pub(crate) async fn watch(what: Watched, tell: &Sender<Event>) -> io::Error {
+    match Lookout::begin(what) {
         Ok(mut lookout) => match lookout.go_on(tell).await {
             Ok(never) => match never {},
             Err(error) => error,
@@ -66,18 +97,17 @@ pub(crate) async fn watch(folder: &Path, tell: &Sender<Event>) -> io::Error {
 }
 
 impl Lookout {
-    fn begin(folder: &Path) -> io::Result<Self> {
-        let folder = std::path::absolute(folder)?;
+    fn begin(what: Watched) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let descriptor = inotify.as_fd().try_clone_to_owned()?;
-        Ok(Self { folder, inotify, ready: readiness(descriptor)?, watched: BTreeMap::new() })
+        Ok(Self { what, inotify, ready: readiness(descriptor)?, watched: BTreeMap::new() })
     }
 
     async fn go_on(&mut self, tell: &Sender<Event>) -> io::Result<std::convert::Infallible> {
         loop {
             // Before anybody looks, so that nothing happens unseen after that.
             self.arm()?;
-            if tell.send(Event::ConfigTouched).await.is_err() {
+            if tell.send(self.what.news()).await.is_err() {
                 std::future::pending::<()>().await;
             }
             let mut calm = Calm::Calm;
@@ -142,7 +172,7 @@ impl Lookout {
             | AddWatchFlags::IN_ATTRIB
             | AddWatchFlags::IN_ONLYDIR;
         let mut watched: BTreeMap<WatchDescriptor, Interest> = BTreeMap::new();
-        for (folder, interest) in Interests::of(&self.folder).0 {
+        for (folder, interest) in self.what.interests()?.0 {
             match self.inotify.add_watch(&folder, what) {
                 // Two ways may lead to the same folder.
                 Ok(wd) => watched.entry(wd).or_default().join(interest),

@@ -9,13 +9,14 @@ use proxyd_wire::Front;
 use super::problem::Problem;
 use super::reader::{Field, Reader, Section};
 use super::site_section::{limits, millis};
-use super::{admin_section, hook_section, log_section};
+use super::{admin_section, hook_section, log_section, tls_section};
 use crate::custom::Custom;
 use crate::gate::Admin;
 use crate::logs::keeping::AllLogs;
 use crate::name::Port;
 use crate::runlevel::{Hook, Level};
 use crate::site::Origin;
+use crate::tls::ProxyTls;
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,16 +60,21 @@ pub(crate) struct Proxy {
     pub(crate) access_log_format: String,
     /// Where anybody may watch it.
     pub(crate) monitor: Option<SocketAddr>,
+    pub(crate) tls: ProxyTls,
 }
 
 impl Proxy {
-    /// How clients reach it.
-    pub(crate) fn origin(&self) -> Origin {
+    /// How clients reach it. `https` is where it listens for TLS.
+    pub(crate) fn origin(&self, https: Option<SocketAddr>) -> Origin {
         let port = self.public_port.unwrap_or(self.listen.port());
         let usual = if self.is_https { 443 } else { 80 };
         // Whoever speaks TLS in front of it is at the usual port if nothing else is said.
         let told = !self.is_https || self.public_port.is_some();
-        Origin { is_https: self.is_https, port: Some(port).filter(|port| told && *port != usual) }
+        Origin {
+            is_https: self.is_https,
+            port: Some(port).filter(|port| told && *port != usual),
+            tls_port: https.map(|address| self.tls.public_port.unwrap_or(address.port())),
+        }
     }
 }
 
@@ -89,6 +95,7 @@ impl Default for Settings {
             access_log: "-".into(),
             access_log_format: "combined".into(),
             monitor: None,
+            tls: ProxyTls::default(),
         };
         let (logs, admin) = (AllLogs::default(), Admin::default());
         Self {
@@ -132,6 +139,7 @@ fn settings(root: &Section<'_>) -> Settings {
             access_log: proxy.get("access_log", access_log).unwrap_or_default(),
             access_log_format: proxy.get("access_log_format", Field::choice).unwrap_or_default(),
             monitor: proxy.get("monitor", address),
+            tls: tls_section::of_proxy(&proxy),
         },
         first_port: root
             .section("ports")
@@ -173,7 +181,7 @@ fn front(proxy: &Section<'_>) -> Front {
         uri_bytes: size("uri_size"),
         half_closed: proxy.get("half_closed", Field::bool).unwrap_or_default(),
         limits: limits(&proxy.section("limits")).unwrap_or_default(),
-        ..Front::default()
+        http2: tls_section::http2(proxy),
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tls_keys;
+mod tls_section;
 mod units;
 pub(crate) mod write;
 mod zist;

@@ -9,6 +9,7 @@ use super::app_keys::APP;
 use super::main_keys::MAIN;
 use super::service_keys::SERVICE;
 use super::site_keys::SITE;
+use super::tls_keys::{APP_TLS, MAIN_TLS};
 use super::units::{shown_size, shown_time};
 
 /// One key.
@@ -120,8 +121,8 @@ pub(crate) enum Schema {
 impl Schema {
     pub(crate) fn keys(self) -> impl Iterator<Item = &'static Key> {
         let parts: &'static [&'static [Key]] = match self {
-            Self::Main => &[MAIN],
-            Self::App => &[APP, SITE, SERVICE],
+            Self::Main => &[MAIN, MAIN_TLS],
+            Self::App => &[APP, SITE, SERVICE, APP_TLS],
         };
         parts.iter().copied().flatten()
     }

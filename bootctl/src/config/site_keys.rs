@@ -49,8 +49,15 @@ pub(super) const SITE: &[Key] = &[
         Flag,
         "false",
         "true",
-        "Whether clients that come by http are sent to https. Who came by https is what a trusted proxy \
-         in front says.",
+        "The same as `tls.redirect = true`, also where nothing but a trusted proxy in front speaks TLS: it says who came by \
+         https.",
+    ),
+    key(
+        "proxy.protocol",
+        Choice(&["http1", "h2c"]),
+        "\"http1\"",
+        "\"h2c\"",
+        "What is spoken with its instances: `h2c` is HTTP/2 without TLS, as gRPC has it.",
     ),
     key(
         "proxy.request_headers.set.*",

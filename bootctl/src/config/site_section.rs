@@ -9,14 +9,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use proxyd_wire::{
-    Balance, BasicAuth, ErrorPage, HashBy, HeaderEdits, Limits, Maintenance, RateLimit, Route,
-    SameSite, Service, Sticky,
+    Balance, BasicAuth, ErrorPage, HashBy, HeaderEdits, Limits, Maintenance, Protocol, RateLimit,
+    Route, SameSite, Service, Sticky,
 };
 
 use super::problem::Fault;
 use super::reader::{Field, Section};
 use super::service_section::{eject, pool, retry};
-use super::text;
+use super::{text, tls_section};
 use crate::name::Host;
 use crate::site::Site;
 
@@ -24,7 +24,7 @@ use crate::site::Site;
 const MOST_PAGES: usize = 48 << 10;
 
 /// Reads all of it. Pages are looked for where the file is.
-pub(super) fn read(root: &Section<'_>, folder: &Path) -> Site {
+pub(super) fn read(root: &Section<'_>, tls: &Section<'_>, folder: &Path) -> Site {
     let proxy = root.section("proxy");
     Site {
         mounts: proxy.get("mount", mounts).unwrap_or_default(),
@@ -32,7 +32,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> Site {
         rewrite: proxy.get("rewrite", |field| rewrite(field, &proxy)),
         redirects: root.get("redirect", Field::hosts).unwrap_or_default(),
         redirect_status: proxy.get("redirect_status", redirect_status),
-        force_https: proxy.get("force_https", Field::bool).unwrap_or_default(),
+        to_https: tls_section::to_https(tls, &proxy),
         rules: rules(&proxy, folder),
         service: service(&proxy),
         maintenance: maintenance(&proxy.section("maintenance"), folder),
@@ -264,6 +264,10 @@ fn service(proxy: &Section<'_>) -> Service {
         retry: retry(&proxy.section("retry")),
         eject: eject(&proxy.section("eject")),
         pool: pool(&proxy.section("pool")),
+        protocol: match proxy.get("protocol", Field::choice).as_deref() {
+            Some("h2c") => Protocol::H2c,
+            Some(_) | None => Protocol::Http1,
+        },
         queue: proxy.get("queue", Field::number).unwrap_or_default(),
         queue_ms: proxy
             .get("queue_time", Field::duration)

@@ -77,6 +77,13 @@ fn with_example(schema: Schema, key: &schema::Key) -> String {
         Schema::Main if key.path == "admin.key" => {
             "[admin]\nlisten = \"0.0.0.0:8443\"\ncertificate = \"/c\"\n"
         }
+        Schema::Main if key.path.starts_with("proxy.tls.hsts.") => {
+            "[proxy.tls.hsts]\nmax_age = \"365d\"\nsubdomains = true\n"
+        }
+        Schema::Main if key.path == "proxy.tls.client_auth" => "[proxy.tls]\nclient_ca = \"/ca\"\n",
+        Schema::Main if key.path.starts_with("proxy.tls.") => {
+            "[proxy.tls]\ncertificate = \"/c\"\nkey = \"/k\"\n"
+        }
         Schema::Main => "",
         Schema::App if key.path.starts_with("proxy.rate_limit.") => {
             "exec = \"node\"\n[proxy.rate_limit]\nrequests = 1\n"
@@ -85,6 +92,9 @@ fn with_example(schema: Schema, key: &schema::Key) -> String {
             "exec = \"node\"\n[proxy.sticky]\ncookie = \"c\"\n"
         }
         Schema::App if key.path.starts_with("proxy.basic_auth.") => USERS,
+        Schema::App if key.path.starts_with("tls.") => {
+            "exec = \"node\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n"
+        }
         Schema::App if key.path == "health.watchdog" => {
             "exec = \"node\"\n[health]\nnotify = true\n"
         }
@@ -672,7 +682,10 @@ fn o10_what_the_proxy_does_with_instances_is_read_from_an_apps_file() {
             },
         })
     );
-    let routes = app.site.routes(&app.name, app.hosts(), crate::site::Origin::default());
+    let routes = {
+        let nobody = crate::tls::Coverage::default();
+        app.site.routes(&app.name, app.hosts(), crate::site::Origin::default(), &nobody)
+    };
     assert_eq!(
         (routes["www/a"].rewrite.as_deref(), routes["a"].rewrite.as_deref()),
         (Some("/v2"), None)
@@ -707,5 +720,79 @@ fn o10_what_the_proxy_takes_from_clients_is_read_from_the_main_file() {
             "body_ms": 1000, "write_ms": 2000, "rate_window_ms": 3000, "head_bytes": 8192, "fields": 64,
             "uri_bytes": 2048, "half_closed": true, "limits": {"body_rate": 0},
         })
+    );
+}
+
+#[test]
+fn o21_what_is_said_of_https_is_told_to_the_proxy() {
+    let (folder, config) = loaded(&[
+        (
+            "bootctl.toml",
+            "[proxy]\nlisten = \"[::]:80\"\n[proxy.tls]\ncertificate = \"/c\"\nkey = \"/k\"\n\
+             unknown_names = \"answer\"\nmin_version = \"1.3\"\nclient_ca = \"/ca\"\n\
+             client_auth = \"optional\"\n[proxy.tls.hsts]\nmax_age = \"1d\"\n[proxy.http2]\nstreams = 7\n",
+        ),
+        ("apps/a.toml", "exec = \"x\"\n[tls]\ncertificate = \"a.pem\"\nkey = \"/a.key\"\n"),
+        ("apps/b.toml", "exec = \"x\"\n[proxy]\nprotocol = \"h2c\"\n[tls]\nredirect = true\n"),
+    ]);
+    assert_eq!(told(folder.path(), &config), [""; 0]);
+    let proxy = &config.settings.proxy;
+    let settings = serde_json::to_value(&proxy.tls.settings).expect("plain");
+    let wanted = serde_json::json!({
+        "min_version": "1.3", "default_certificate": "proxyd", "client_auth": "optional",
+        "hsts": {"max_age": 86400},
+    });
+    assert_eq!((settings, proxy.front.http2.streams), (wanted, Some(7)));
+    assert_eq!(proxy.tls.client_ca.as_deref(), Some(Path::new("/ca")));
+    let app = |name: &str| config.apps.get(name).expect("it is good");
+    let files = app("a").tls.files.clone().expect("they are named");
+    let folder = folder.path().canonicalize().expect("it is there");
+    assert_eq!(files.certificate, folder.join("apps/a.pem"));
+    assert_eq!(files.key, Path::new("/a.key"));
+    assert_eq!((app("a").site.to_https, app("b").site.to_https), (None, Some(true)));
+    assert_eq!(app("b").site.service.protocol, proxyd_wire::Protocol::H2c);
+}
+
+#[test]
+fn o21_mistakes_of_https_name_their_keys() {
+    assert_eq!(
+        problems("exec = \"x\"\n[tls]\ncertificate = \"c\"\n"),
+        ["apps/a.toml: `tls.key` is missing; a certificate and its key are named together"]
+    );
+    assert_eq!(
+        problems("exec = \"x\"\n[tls]\nredirect = false\n[proxy]\nforce_https = true\n"),
+        ["apps/a.toml:3:1: `tls.redirect` excludes `proxy.force_https`; keep one of the two"]
+    );
+    assert_eq!(
+        problems("exec = \"x\"\nweb = false\n[tls]\nredirect = false\n"),
+        ["apps/a.toml:3:2: `tls` excludes `web = false`; keep one of the two"]
+    );
+    let main = |text: &str| {
+        let (folder, config) = loaded(&[("bootctl.toml", text)]);
+        told(folder.path(), &config)
+    };
+    assert_eq!(
+        main("[proxy.tls]\nlisten = \"443\"\ncertificate = \"c\"\nkey = \"/k\"\n"),
+        [
+            "bootctl.toml:3:15: `proxy.tls.certificate` is \"c\"; write an absolute path, such as \
+             \"/etc/ssl/example.pem\"",
+            "bootctl.toml:2:10: `proxy.tls.listen` is \"443\"; write a numeric address and a port, such as \
+             \"[::]:443\", or \"off\"",
+        ]
+    );
+    assert_eq!(
+        main("[proxy.tls]\nunknown_names = \"answer\"\nclient_auth = \"optional\"\n"),
+        [
+            "bootctl.toml:2:1: `proxy.tls.unknown_names` has a meaning only with proxy.tls.certificate, which is what \
+             would be shown",
+            "bootctl.toml:3:1: `proxy.tls.client_auth` has a meaning only with proxy.tls.client_ca",
+        ]
+    );
+    assert_eq!(
+        main("[proxy.tls.hsts]\nmax_age = \"1d\"\npreload = true\n"),
+        [
+            "bootctl.toml:3:1: `proxy.tls.hsts.preload` has a meaning only with subdomains = true and a max_age of a \
+             year or more"
+        ]
     );
 }

@@ -18,6 +18,7 @@ mod proxy;
 mod push;
 #[cfg(test)]
 mod tests;
+mod tls;
 #[cfg(test)]
 mod world;
 
@@ -37,6 +38,7 @@ use crate::name::{AppName, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::place::{Place, PlaceKind};
 use crate::site::Origin;
+use crate::tls::Tls;
 use crate::touched::Touched;
 use crate::wanted::Apps;
 
@@ -47,6 +49,7 @@ use precedence::waiting;
 pub(crate) use precedence::{Precedence, Waiting, see_waiting, widen};
 pub(crate) use preview::{Preview, preview};
 pub(crate) use push::{Push, Table};
+pub(crate) use tls::certificate;
 
 /// What the administrator wants.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +70,8 @@ pub(crate) struct Desired {
     pub(crate) front: Front,
     /// How clients reach it.
     pub(crate) origin: Origin,
+    /// What it is to know of TLS; none where that is to stay as it is.
+    pub(crate) tls: Option<Rc<Tls>>,
 }
 
 /// What is wanted of one app.

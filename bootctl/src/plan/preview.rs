@@ -70,7 +70,14 @@ fn is_of_the_config(push: &Push) -> bool {
         | Push::NoRoute { .. }
         | Push::Service { .. }
         | Push::Maintenance { .. }
-        | Push::NoMaintenance { .. } => true,
-        Push::Target { .. } | Push::NoTarget { .. } | Push::NoService { .. } | Push::Open => false,
+        | Push::NoMaintenance { .. }
+        | Push::Tls(_)
+        | Push::Certificate { .. }
+        | Push::NoCertificate { .. } => true,
+        Push::Target { .. }
+        | Push::NoTarget { .. }
+        | Push::NoService { .. }
+        | Push::Tickets(_)
+        | Push::Open => false,
     }
 }

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use proxyd_wire::{Maintenance, Route, Service, Target};
 
 use super::{
-    Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, instances_in, instances_of, key,
+    Desired, Life, Observed, Proxy, Push, Seen, Table, Wanted, instances_in, instances_of, key, tls,
 };
 use crate::health::Health;
 use crate::name::{AppName, InstanceId};
 use crate::place::{Place, PlaceKind};
 use crate::site::owner;
+use crate::tls::Coverage;
 use crate::touched::Touched;
 
 /// The changes that make `table` what is wanted, about the apps that were touched: what is added comes before
@@ -30,6 +31,7 @@ pub(super) fn pushes(
     if *table.front != desired.front {
         puts.push(Push::Front(Box::new(desired.front.clone())));
     }
+    tls::pushes(desired, table, touched, &mut puts, &mut removals);
     services(desired, observed, table, touched, &mut puts, &mut removals);
     let routes = routes(desired, observed, touched);
     for (route, to) in &routes {
@@ -173,9 +175,11 @@ fn as_it_is(name: &AppName, observed: &Observed) -> (Service, Option<Maintenance
 /// Those of an app whose file is broken stay as any generation has them.
 fn routes(desired: &Desired, observed: &Observed, touched: &Touched) -> BTreeMap<String, Route> {
     let mut routes = BTreeMap::new();
+    let nobody = Coverage::default();
+    let coverage = desired.tls.as_ref().map_or(&nobody, |tls| &tls.coverage);
     for (name, wanted) in touched.among(&desired.apps) {
         if let Some(app) = wanted.app() {
-            routes.extend(app.site.routes(name, app.hosts(), desired.origin));
+            routes.extend(app.site.routes(name, app.hosts(), desired.origin, coverage));
             continue;
         }
         let all = tables(observed).flat_map(|table| &table.routes);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use proxyd_wire::{Front, Maintenance, Route, Service, Target};
+use proxyd_wire::{Front, Maintenance, Route, Service, Target, Tls};
 
 use super::key;
 use crate::name::{AppName, InstanceId};
+use crate::tls::{GENERAL, Pair, Tickets};
 
 /// What a generation of the proxy has been told, as far as that is ours to tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,12 @@ pub(crate) struct Table {
     pub(crate) maintenance: BTreeMap<String, Maintenance>,
     /// Those that take requests, by service and name.
     pub(crate) targets: BTreeMap<(String, String), Target>,
+    /// How TLS connections are made.
+    pub(crate) tls: Box<Tls>,
+    /// What each certificate is known by, by name.
+    pub(crate) certificates: BTreeMap<String, String>,
+    /// What the secret is known by that sessions are resumed by.
+    pub(crate) tickets: String,
     /// Whether it lets clients in.
     pub(crate) serving: bool,
 }
@@ -58,6 +66,15 @@ pub(crate) enum Push {
         service: String,
         target: String,
     },
+    Tls(Box<Tls>),
+    Certificate {
+        name: String,
+        pair: Arc<Pair>,
+    },
+    NoCertificate {
+        name: String,
+    },
+    Tickets(Arc<Tickets>),
     /// It knows all that it has to: clients may come.
     Open,
 }
@@ -75,6 +92,16 @@ impl fmt::Display for Push {
             Self::NoMaintenance { service } => write!(f, "that {service} answers again"),
             Self::Target { id, .. } => write!(f, "the target {id}"),
             Self::NoTarget { target, .. } => write!(f, "that {target} is no target any more"),
+            Self::Tls(_) => f.write_str("how TLS is spoken"),
+            Self::Certificate { name, .. } if name == GENERAL => {
+                f.write_str("the certificate for all")
+            }
+            Self::Certificate { name, .. } => write!(f, "the certificate of {name}"),
+            Self::NoCertificate { name } if name == GENERAL => {
+                f.write_str("that there is no certificate for all any more")
+            }
+            Self::NoCertificate { name } => write!(f, "that {name} has no certificate any more"),
+            Self::Tickets(_) => f.write_str("what sessions are resumed by"),
             Self::Open => f.write_str("to let clients in"),
         }
     }
@@ -93,6 +120,10 @@ impl Push {
             | Self::NoService { .. }
             | Self::Maintenance { .. }
             | Self::NoMaintenance { .. }
+            | Self::Tls(_)
+            | Self::Certificate { .. }
+            | Self::NoCertificate { .. }
+            | Self::Tickets(_)
             | Self::Open => None,
         }
     }
@@ -124,6 +155,12 @@ impl Table {
             Push::NoMaintenance { service } => drop(self.maintenance.remove(&service)),
             Push::Target { id, target } => drop(self.targets.insert(key(&id), target)),
             Push::NoTarget { service, target } => drop(self.targets.remove(&(service, target))),
+            Push::Tls(tls) => self.tls = tls,
+            Push::Certificate { name, pair } => {
+                self.certificates.insert(name, pair.fingerprint.clone());
+            }
+            Push::NoCertificate { name } => drop(self.certificates.remove(&name)),
+            Push::Tickets(tickets) => self.tickets.clone_from(&tickets.name),
             Push::Open => self.serving = true,
         }
     }

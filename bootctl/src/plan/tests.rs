@@ -25,6 +25,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => any::<(bool, bool)>().prop_map(|(after, requires)| Happening::Name(after, requires)),
         1 => (n.clone(), kind()).prop_map(|(n, kind)| Happening::Move(n, kind)),
         2 => (n.clone(), 0..4_u32).prop_map(|(n, kind)| Happening::Site(n, kind)),
+        1 => (0..5_u32).prop_map(Happening::Tls),
         1 => n.clone().prop_map(Happening::ProxyCrash),
         1 => n.clone().prop_map(Happening::ProxyEnd),
         4 => n.clone().prop_map(Happening::ProxyTells),

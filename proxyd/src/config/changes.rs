@@ -1,6 +1,7 @@
 //! What is to be otherwise of all that is wanted: checked as a whole, as a document is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proxyd_wire as wire;
 
@@ -11,6 +12,7 @@ use crate::name::Name;
 use crate::route::{Key, Route};
 use crate::settings::Settings;
 use crate::target::Address;
+use crate::tls::{self, Certificate};
 
 /// Changes that can be. `None` takes away.
 #[derive(Debug, Default)]
@@ -18,6 +20,11 @@ pub(crate) struct Changes {
     pub(crate) front: Option<Front>,
     pub(crate) routes: BTreeMap<Key, Option<Route>>,
     pub(crate) services: BTreeMap<Name, Option<ServiceChanges>>,
+    pub(crate) tls: Option<tls::Settings>,
+    pub(crate) certificates: BTreeMap<Name, Option<Arc<Certificate>>>,
+    /// What was said of TLS and not read yet: see [`Changes::read_certificates`].
+    unread: Config,
+    has_tls: bool,
 }
 
 /// What is to be otherwise of a service.
@@ -31,17 +38,29 @@ pub(crate) struct ServiceChanges {
 
 impl Changes {
     pub(crate) fn new(wire: wire::Changes) -> Result<Changes, Vec<Mistake>> {
-        let wire::Changes { front, routes, services } = wire;
+        let wire::Changes { front, routes, services, tls, certificates } = wire;
         let mut changes = Changes::default();
         let mut mistakes = Vec::new();
         let has_front = front.is_some();
+        changes.has_tls = tls.is_some();
         // What is put is looked at as a document would be, and by the same rules.
-        let mut put = wire::Config { front: front.unwrap_or_default(), ..wire::Config::default() };
+        let mut put = wire::Config {
+            front: front.unwrap_or_default(),
+            tls: tls.unwrap_or_default(),
+            ..wire::Config::default()
+        };
         for (text, route) in routes {
             match (route, Key::parse(&text)) {
                 (Some(route), _) => drop(put.routes.insert(text, route)),
                 (None, Ok(key)) => drop(changes.routes.insert(key, None)),
                 (None, Err(error)) => mistakes.push(Mistake::key(&text, error)),
+            }
+        }
+        for (text, certificate) in certificates {
+            match (certificate, Name::parse(&text)) {
+                (Some(certificate), _) => drop(put.certificates.insert(text, certificate)),
+                (None, Ok(name)) => drop(changes.certificates.insert(name, None)),
+                (None, Err(e)) => mistakes.push(Mistake::new(&["certificates", &text], e.into())),
             }
         }
         for (text, service) in services {
@@ -73,11 +92,27 @@ impl Changes {
         mistakes
     }
 
+    /// Reads and understands what is said of TLS; see [`Config::read_certificates`].
+    pub(crate) fn read_certificates(
+        &mut self,
+        old: &BTreeMap<Name, Arc<Certificate>>,
+        now: Option<i64>,
+    ) -> Vec<Mistake> {
+        let mut read = std::mem::take(&mut self.unread);
+        let mistakes = read.read_certificates(old, now);
+        self.tls = self.has_tls.then_some(read.tls);
+        let put =
+            read.certificates.into_iter().map(|(name, certificate)| (name, Some(certificate)));
+        self.certificates.extend(put);
+        mistakes
+    }
+
     /// The same with what is put.
-    fn with(mut self, config: Config, has_front: bool) -> Changes {
-        self.front = has_front.then_some(config.front);
-        self.routes.extend(config.routes.into_iter().map(|(key, route)| (key, Some(route))));
-        for (name, service) in config.services {
+    fn with(mut self, mut config: Config, has_front: bool) -> Changes {
+        self.front = has_front.then_some(std::mem::take(&mut config.front));
+        let routes = std::mem::take(&mut config.routes);
+        self.routes.extend(routes.into_iter().map(|(key, route)| (key, Some(route))));
+        for (name, service) in std::mem::take(&mut config.services) {
             let Some(Some(change)) = self.services.get_mut(&name) else { continue };
             // A document declares a service with nothing to it, too; a change does not.
             change.settings = change.settings.take().and(service.settings);
@@ -87,6 +122,7 @@ impl Changes {
             let targets = service.targets.into_iter().map(|(name, put)| (name, Some(put)));
             change.targets.extend(targets);
         }
+        self.unread = config;
         self
     }
 }

@@ -56,7 +56,10 @@ pub(crate) async fn patch(
     let wanted = demanded_generation(&headers)?;
     let Json(wire) = body.map_err(Failure::Body)?;
     let mut changes = Changes::new(wire).map_err(Failure::Config)?;
-    let unreadable = changes.read_pages();
+    let old = registry.look(|state| state.keyring().certificates().clone());
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let mut unreadable = changes.read_pages();
+    unreadable.extend(changes.read_certificates(&old, Some(now)));
     if !unreadable.is_empty() {
         return Err(Failure::Config(unreadable));
     }

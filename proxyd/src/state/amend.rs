@@ -20,6 +20,15 @@ impl State {
         if let Some(front) = changes.front {
             self.put_front(front);
         }
+        if let Some(settings) = changes.tls {
+            self.put_tls(settings);
+        }
+        for (name, certificate) in changes.certificates {
+            match certificate {
+                Some(certificate) => drop(self.put_certificate(&name, certificate)?),
+                None => _ = self.delete_certificate(&name),
+            }
+        }
         for (name, service) in changes.services {
             match service {
                 Some(service) => self.amend_service(&name, service)?,
@@ -61,6 +70,12 @@ impl State {
         let put = changes.routes.iter().filter(|(_, route)| route.is_some());
         let routes = put.filter(|(key, _)| !self.routes.contains_key(*key)).count();
         let is_full = |there: usize, new: usize| there.saturating_add(new) > limits::OBJECTS;
+        let there = self.keyring.certificates();
+        let put = changes.certificates.iter().filter(|(_, certificate)| certificate.is_some());
+        let certificates = put.filter(|(name, _)| !there.contains_key(*name)).count();
+        if is_full(there.len(), certificates) {
+            return Err(Full("certificates"));
+        }
         if is_full(self.services.len(), services) {
             return Err(Full("services"));
         }
@@ -125,6 +140,7 @@ mod tests {
                     (format!("s{name}"), change)
                 })
                 .collect(),
+            ..wire::Changes::default()
         })
     }
 

@@ -27,6 +27,7 @@ pub(crate) struct Certificate {
     /// The names that it is for, in lower case; `*.` before a name stands for one label.
     pub(crate) names: Vec<Box<str>>,
     pub(crate) fingerprint: String,
+    pub(crate) issuer: String,
     pub(crate) not_before: i64,
     pub(crate) not_after: i64,
     pub(crate) signed: Arc<CertifiedKey>,
@@ -221,13 +222,14 @@ impl Certificate {
         }
         let not_before = leaf.validity().not_before.timestamp();
         let fingerprint = chain.first().map(|leaf| fingerprint(leaf)).unwrap_or_default();
+        let issuer = leaf.issuer().to_string();
         let signed = CertifiedKey::new(chain, signing);
         match signed.keys_match() {
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(error) => return Err(NotACertificate::Damaged(1, error.to_string())),
         }
         let signed = Arc::new(signed);
-        Ok(Certificate { wire, names, fingerprint, not_before, not_after, signed })
+        Ok(Certificate { wire, names, fingerprint, issuer, not_before, not_after, signed })
     }
 
     /// Reads its files, and looks at it as of now.
@@ -244,6 +246,14 @@ impl Certificate {
         self.wire == other.wire && self.signed.cert == other.signed.cert
     }
 
+    fn chain_fingerprint(&self) -> String {
+        let mut all = digest::Context::new(&digest::SHA256);
+        for certificate in &self.signed.cert {
+            all.update(certificate);
+        }
+        hex(all.finish().as_ref())
+    }
+
     /// When it ends.
     pub(super) fn last_day(&self) -> String {
         day(self.not_after)
@@ -256,6 +266,8 @@ impl Certificate {
             key_file: self.wire.key_file.clone(),
             names: self.names.iter().map(ToString::to_string).collect(),
             fingerprint: self.fingerprint.clone(),
+            chain_fingerprint: self.chain_fingerprint(),
+            issuer: self.issuer.clone(),
             not_before: self.not_before,
             not_after: self.not_after,
         }

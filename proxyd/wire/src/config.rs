@@ -40,6 +40,12 @@ pub struct Changes {
     /// By name. One that is taken away loses its targets, too.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, Option<ServiceChanges>>,
+    /// All of how TLS connections are made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// By name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, Option<Certificate>>,
 }
 
 /// What is to be otherwise of a service.

@@ -192,7 +192,8 @@ pub struct State {
     /// By name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, CertificateView>,
-    /// Tells the secret of `PUT /tickets` from others, and nothing more of it. Empty before.
+    /// Tells the secret of `PUT /tickets` from others, and nothing more of it: the first 8 bytes of the HMAC-SHA256
+    /// of `name` with the secret as its key, in hexadecimal digits. Empty before.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tickets: String,
 }

@@ -67,6 +67,12 @@ pub struct CertificateView {
     pub names: Vec<String>,
     /// SHA-256 of the certificate, in hexadecimal digits.
     pub fingerprint: String,
+    /// The same of all that is shown: the certificate, and those of its issuers behind it.
+    #[serde(default)]
+    pub chain_fingerprint: String,
+    /// Who has issued it, as it says itself.
+    #[serde(default)]
+    pub issuer: String,
     /// From when on it is valid, in seconds since 1970.
     pub not_before: i64,
     /// Until when.

@@ -66,6 +66,16 @@ impl Authority {
         self.signed(params, &names[0])
     }
 
+    /// The same, valid until a second since 1970.
+    pub fn pair_until_second(&self, names: &[&str], second: i64) -> Pair {
+        let all: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(all).unwrap();
+        params.not_after =
+            date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(second.unsigned_abs());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.signed(params, names[0])
+    }
+
     /// A certificate for a client.
     pub fn client(&self, name: &str) -> Pair {
         let mut params = CertificateParams::default();
@@ -200,6 +210,39 @@ impl SecureClient {
     pub fn was_shown(&self, pair: &Pair) -> bool {
         let leaf = CertificateDer::from_pem_slice(pair.chain.as_bytes()).unwrap();
         self.stream.conn.peer_certificates().is_some_and(|chain| chain[0] == leaf)
+    }
+
+    /// Whether the other side has closed it, as far as is known here.
+    pub fn has_ended(&mut self) -> bool {
+        let StreamOwned { conn, sock } = &mut self.stream;
+        if sock.set_nonblocking(true).is_err() {
+            return true;
+        }
+        // What has come before the end is still to be read.
+        let mut ended = false;
+        let is_over = |conn: &mut ClientConnection, count: usize| {
+            let state = conn.process_new_packets();
+            state.map_or(true, |state| {
+                let closed = count == 0 || state.peer_has_closed();
+                closed && state.plaintext_bytes_to_read() == 0
+            })
+        };
+        loop {
+            match conn.read_tls(sock) {
+                Ok(count) => {
+                    ended = is_over(conn, count);
+                    if ended || count == 0 {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        self.stream.sock.set_nonblocking(false).is_err() || ended
     }
 
     pub fn is_resumed(&self) -> bool {

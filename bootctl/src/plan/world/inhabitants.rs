@@ -42,6 +42,8 @@ pub(in crate::plan) enum Happening {
     Remove(usize),
     /// Or changes what the proxy is told of it.
     Site(usize, u32),
+    /// Or changes which certificates there are.
+    Tls(u32),
     /// The n-th generation of the proxy dies and comes back with an empty table.
     ProxyCrash(usize),
     /// It dies and does not come back.

@@ -12,7 +12,8 @@ use crate::place::{Place, PlaceKind};
 use crate::plan::{
     Action, Desired, Life, Observed, ProxyLife, Seen, Table, Wanted, key, proxy_serves, serves,
 };
-use crate::site::{Origin, owner};
+use crate::site::owner;
+use crate::tls::Coverage;
 use crate::verdict::earlier;
 
 impl World {
@@ -40,7 +41,7 @@ impl World {
                     assert!(mine.len() <= order.app.instances as usize + 1, "{name}: {mine:#?}");
                 }
                 (File::Fine, true) if mine.is_empty() && self.waits(&order.app) => {
-                    check_site(&order.app, table);
+                    check_site(&order.app, &self.desired(), table);
                 }
                 (File::Fine, true) if is_held(&order, &observed) => {
                     let most = (order.app.instances as usize).max(1);
@@ -58,11 +59,11 @@ impl World {
                             "{id} is current"
                         );
                     }
-                    check_site(&order.app, table);
+                    check_site(&order.app, &self.desired(), table);
                 }
                 (File::Fine, false) => {
                     assert!(mine.is_empty(), "{name} is stopped");
-                    check_site(&order.app, table);
+                    check_site(&order.app, &self.desired(), table);
                 }
                 (File::Broken, _) => {}
                 (File::Removed, _) => {
@@ -73,6 +74,13 @@ impl World {
                     assert!(!table.maintenance.contains_key(name.as_str()), "{name} is removed");
                 }
             }
+        }
+        if let Some(tls) = &self.tls {
+            assert_eq!(*table.tls, tls.settings, "how TLS is spoken");
+            let known = table.certificates.iter().filter(|(name, _)| !tls.kept.contains(*name));
+            let known: BTreeMap<_, _> = known.collect();
+            let wanted = tls.certificates.iter().map(|(name, pair)| (name, &pair.fingerprint));
+            assert_eq!(known, wanted.collect(), "certificates");
         }
         let ready = |(id, seen): (&InstanceId, &Seen)| {
             let is_target =
@@ -140,8 +148,10 @@ impl World {
 }
 
 /// The proxy knows all of an app, and no more.
-pub(super) fn check_site(app: &App, table: &Table) {
-    let wanted = app.site.routes(&app.name, app.hosts(), Origin::default());
+pub(super) fn check_site(app: &App, desired: &Desired, table: &Table) {
+    let nobody = Coverage::default();
+    let coverage = desired.tls.as_ref().map_or(&nobody, |tls| &tls.coverage);
+    let wanted = app.site.routes(&app.name, app.hosts(), desired.origin, coverage);
     let its = table.routes.iter().filter(|(_, route)| owner(route).as_ref() == Some(&app.name));
     let its = its.map(|(route, to)| (route.clone(), to.clone()));
     assert_eq!(its.collect::<BTreeMap<_, _>>(), wanted, "{}", app.name);

@@ -6,6 +6,8 @@ mod laws;
 mod narrowing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use init_wire::JobSpec;
@@ -26,7 +28,8 @@ use crate::health::Health;
 use crate::name::{AppName, Host, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::place::Place;
-use crate::site::Site;
+use crate::site::{Origin, Site};
+use crate::tls::{Coverage, Pair, Tls};
 use crate::touched::Touched;
 use crate::verdict::{Trials, give_up};
 
@@ -44,6 +47,7 @@ pub(super) struct World {
     doing: Vec<Action>,
     apps: BTreeMap<AppName, Declared>,
     wanted_proxy: WantedProxy,
+    tls: Option<Rc<Tls>>,
     now: Instant,
     trials: Trials,
     /// Orders that are to be given up when it is heard why.
@@ -77,6 +81,7 @@ impl World {
             doing: Vec::new(),
             apps: apps.collect(),
             wanted_proxy: generation::sample(),
+            tls: None,
             now: Instant::now(),
             trials: Trials::default(),
             hearing: Vec::new(),
@@ -146,6 +151,7 @@ impl World {
             }
             Happening::Remove(n) => self.app(n).file = File::Removed,
             Happening::Site(n, kind) => self.app(n).order.app.site = site(n, kind),
+            Happening::Tls(kind) => self.tls = tls(kind).map(Rc::new),
             Happening::ProxyCrash(n) => {
                 if let Some(proxyd) = self.nth_proxy(n) {
                     proxyd.table = Table::default();
@@ -352,7 +358,7 @@ impl World {
         (count > 0).then(|| ours.swap_remove(n % count)).map(|(id, p)| (id.clone(), p))
     }
 
-    fn desired(&self) -> Desired {
+    pub(super) fn desired(&self) -> Desired {
         let wanted = |declared: &Declared| match (declared.file, declared.runs) {
             (File::Fine, true) => Some(Wanted::Running(declared.wanted())),
             (File::Fine, false) => Some(Wanted::Stopped(declared.order.app.clone())),
@@ -365,6 +371,8 @@ impl World {
             proxy: Some(self.wanted_proxy.clone()),
             collector: None,
             first_port: Port::new(FIRST_PORT),
+            origin: Origin { tls_port: self.tls.as_ref().map(|_| 443), ..Origin::default() },
+            tls: self.tls.clone(),
             ..Desired::default()
         }
     }
@@ -468,11 +476,17 @@ impl World {
             Push::NoService { service } => {
                 assert!(!table.targets.keys().any(|(of, _)| of == service), "{service}");
             }
+            Push::NoCertificate { name } => {
+                assert!(table.certificates.contains_key(name), "{name}");
+            }
             Push::Front(_)
             | Push::Route { .. }
             | Push::Service { .. }
             | Push::Maintenance { .. }
             | Push::Target { .. }
+            | Push::Tls(_)
+            | Push::Certificate { .. }
+            | Push::Tickets(_)
             | Push::Open => {}
         }
         table.apply(push.clone());
@@ -496,6 +510,30 @@ fn site(n: usize, kind: u32) -> Site {
         _ => site.maintenance = Some(Maintenance::default()),
     }
     site
+}
+
+/// What the files of certificates may come to.
+fn tls(kind: u32) -> Option<Tls> {
+    let pair = |host: &str, fingerprint: &str| Pair {
+        chain: String::new(),
+        key: String::new(),
+        names: vec![host.to_owned()],
+        issuer: String::new(),
+        not_after: i64::MAX,
+        fingerprint: fingerprint.to_owned(),
+    };
+    let all = match kind {
+        0 => return None,
+        1 => vec![pair(APPS[0], "1")],
+        2 => vec![pair(APPS[0], "2"), pair(APPS[1], "1")],
+        _ => Vec::new(),
+    };
+    let kept = (kind == 3).then(|| APPS[0].to_owned()).into_iter().collect();
+    let names = all.iter().flat_map(|pair| pair.names.clone());
+    let coverage = Coverage::of(names);
+    let by_name = all.into_iter().map(|pair| (pair.names.concat(), Arc::new(pair)));
+    let settings = proxyd_wire::Tls { http2: kind != 2, ..proxyd_wire::Tls::default() };
+    Some(Tls { settings, certificates: by_name.collect(), kept, tickets: None, coverage })
 }
 
 fn seen_proxy(proxyd: &Proxyd) -> SeenProxy {

@@ -24,6 +24,9 @@ pub(super) fn scope(
 }
 
 fn touched_by_wish(before: &Desired, desired: &Desired) -> Touched {
+    if before.tls != desired.tls {
+        return Touched::All;
+    }
     let mut touched = Touched::default();
     let all = before.apps.keys().chain(desired.apps.keys());
     for name in all.cloned().collect::<BTreeSet<_>>() {
