@@ -5,12 +5,12 @@ STATIC  := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --targ
 # init at a fixed address: nothing to relocate, which is an eighth of its start.
 FIXED   := RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --locked --target $(TARGET)
 BIN     := target/bin
-SCRIPTS := .ci/run tests/fuzz tests/in-the-open tests/install-deps $(addprefix images/,oci/bundle oci/crun oci/examples/podman oci/layout oci/run vm/disk vm/initramfs vm/kernel vm/run vm/tree)
+SCRIPTS := .ci/run tests/fuzz tests/in-the-open tests/install-deps $(addprefix images/,dist/archive dist/debian/postinst dist/debian/postrm dist/debian/prerm dist/epoch dist/notices dist/package dist/sbom dist/stage oci/bundle oci/crun oci/examples/podman oci/layout oci/run vm/disk vm/initramfs vm/kernel vm/run vm/tree)
 # Held in the tree that they are built from, so that a test never meets another's binaries.
 export JOBINIT_BIN ?= $(CURDIR)/$(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-check vm-image vm oci-image oci check test fuzz deps bench
+.PHONY: help build demo demo-check demo-deploy vm-image vm oci-image oci dist check test fuzz deps bench
 
 help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: build ## Starts the demo: init, bootctl, the proxy and two apps, until Ctr
 demo-check: build ## Starts the demo, tries all that it shows, and looks for remains
 	@$(BIN)/demo --check
 
+demo-deploy: build ## Starts the demo and deploys while clients ask, told live with the count
+	@$(BIN)/demo --deploy
+
 vm-image: build ## Assembles virtual machines: kernel and initramfs, and a disk that lasts
 	images/vm/kernel
 	images/vm/initramfs
@@ -43,6 +46,15 @@ oci-image: build ## Assembles an OCI image, target/oci/image, and the demo's bun
 oci: oci-image ## Runs the OCI bundle with crun, init as PID 1 (root)
 	@images/oci/run
 
+dist: build ## Packs a release into target/dist: archive, Debian package, what they are made of, checksums
+	@command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx
+	rm -rf target/dist
+	images/dist/notices
+	images/dist/sbom
+	images/dist/archive
+	images/dist/package
+	cd target/dist && sha256sum -- *.* NOTICES >SHA256SUMS && cat SHA256SUMS
+
 check: ## Format, lints, shell scripts, licences and sources of dependencies
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -55,6 +67,7 @@ deps: ## Installs what tests need, from Debian and crates.io, where it is missin
 	@tests/install-deps
 	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx
 
 test: deps check build ## All checks and tests
 	images/vm/kernel

@@ -59,6 +59,13 @@ impl Init {
         judge(&answer)?;
         answer.json().map_err(|error| self.unreachable(error))
     }
+
+    /// Has it become the program that is on the disk; answers what it is then.
+    pub(crate) async fn renew(&self) -> Result<InitInfo, InitError> {
+        let answer = self.ask(Method::PUT, "/job/init/restart", None::<&()>, QUICK).await?;
+        judge(&answer)?;
+        answer.json().map_err(|error| self.unreachable(error))
+    }
 }
 
 impl Collected {

@@ -19,6 +19,7 @@ mod plan;
 mod progress;
 mod releases;
 mod reload;
+mod renew;
 mod restart;
 mod rollback;
 mod scale;
@@ -59,6 +60,7 @@ use self::log::Log;
 use self::plan::Plan;
 use self::releases::Releases;
 use self::reload::Reload;
+use self::renew::Renew;
 use self::restart::Restart;
 use self::rollback::Rollback;
 use self::scale::Scale;
@@ -114,6 +116,7 @@ pub(crate) enum Command {
     Log(Log),
     Install(Install),
     Uninstall(Uninstall),
+    Renew(Renew),
     Completions(Completions),
     /// Stop all apps in good order, then switch the machine off
     Poweroff(Ending),
@@ -170,6 +173,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Log(log) => log::run(&log),
         Command::Install(install) => install::run(&install),
         Command::Uninstall(uninstall) => install::undo(&uninstall),
+        Command::Renew(renew) => renew::run(&renew),
         Command::Completions(completions) => completions::run(&completions),
         Command::Poweroff(end) => ending::run(&end, Then::Poweroff),
         Command::Reboot(end) => ending::run(&end, Then::Reboot),

@@ -20,6 +20,13 @@ pub(crate) enum Ask {
         /// The verb and what it is about.
         words: Vec<String>,
     },
+    /// A call of the demo itself.
+    Demo {
+        /// The program.
+        program: PathBuf,
+        /// What it is to show.
+        words: Vec<String>,
+    },
 }
 
 /// What came of it: an HTTP status or an exit code, and the text.
@@ -40,14 +47,17 @@ impl Ask {
                 Ok(Reply { code: answer.status.into(), text: answer.body })
             }
             Self::Bootctl { program, socket, words } => {
-                let mut command = Command::new(program);
-                let output = command.args(words).env("BOOTCTL_SOCKET", socket).output();
-                let output = output.map_err(|e| format!("{self}: {e}"))?;
-                let text = [output.stdout, output.stderr].concat();
-                let code = output.status.code().unwrap_or(-1);
-                Ok(Reply { code, text: String::from_utf8_lossy(&text).into_owned() })
+                self.run(Command::new(program).args(words).env("BOOTCTL_SOCKET", socket))
             }
+            Self::Demo { program, words } => self.run(Command::new(program).args(words)),
         }
+    }
+
+    fn run(&self, command: &mut Command) -> Result<Reply, String> {
+        let output = command.output().map_err(|e| format!("{self}: {e}"))?;
+        let text = [output.stdout, output.stderr].concat();
+        let code = output.status.code().unwrap_or(-1);
+        Ok(Reply { code, text: String::from_utf8_lossy(&text).into_owned() })
     }
 }
 
@@ -58,6 +68,9 @@ impl fmt::Display for Ask {
             Self::Bootctl { program, socket, words } => {
                 let (program, socket) = (program.display(), socket.display());
                 write!(f, "BOOTCTL_SOCKET={socket} {program} {}", words.join(" "))
+            }
+            Self::Demo { program, words } => {
+                write!(f, "{} {}", program.display(), words.join(" "))
             }
         }
     }

@@ -22,6 +22,7 @@ pub(crate) fn take_the_tour(tour: &Tour) -> Result<(), String> {
     visitor.kills_an_instance()?;
     visitor.kills_bootctl()?;
     visitor.runs_a_job()?;
+    visitor.deploys_under_load()?;
     visitor.has_tried_every_line()
 }
 
@@ -92,6 +93,11 @@ impl Visitor<'_> {
         self.expect(&self.tour.start_nap(), 201, "\"nap\"")?;
         self.expect(&self.tour.stop_nap(), 200, "")?;
         self.expect(&self.tour.clear_nap(), 204, "")
+    }
+
+    fn deploys_under_load(&self) -> Result<(), String> {
+        self.expect(&self.tour.deploys(), 0, " requests, 0 failed")?;
+        self.expect(&self.tour.page(APP), 200, "hello from demo-hello in blue")
     }
 
     fn has_tried_every_line(&self) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! `make demo`: init boots bootctl, which starts the proxy and two apps; this program prints what
 //! to try, and on Ctrl-C ends it all without a trace. `--check` tries everything by itself;
-//! `--plain` makes no namespace.
+//! `--plain` makes no namespace; `--deploy` deploys while clients ask, to a demo of its own or to the tree whose
+//! init and proxy have these ports.
 //!
 //! ```text
 //! demo ──▶ (new pid namespace, when it may) init ──▶ bootctl boot ──▶ proxyd, apps
@@ -8,8 +9,10 @@
 
 mod ask;
 mod check;
+mod deploying;
 mod enclosure;
 mod http;
+mod load;
 mod ports;
 mod remains;
 mod scene;
@@ -29,12 +32,17 @@ fn main() -> ExitCode {
         [] => show(Enclosure::best()),
         ["--plain"] => show(Enclosure::Subreaper),
         ["--check"] => check(Enclosure::best()),
+        ["--deploy"] => deploy(Enclosure::best()),
+        ["--deploy", api, proxy] => match (api.parse(), proxy.parse()) {
+            (Ok(api), Ok(proxy)) => deploying::show(api, proxy),
+            (_, _) => Err(format!("{api} and {proxy} are to be port numbers")),
+        },
         ["--check", "--plain"] => check(Enclosure::Subreaper),
         [enclosure::FIRST, ids, program, args @ ..] => {
             Err(enclosure::become_first(ids, program, args))
         }
         [enclosure::PROBE, kind] => enclosure::probe(kind),
-        _ => Err("usage: demo [--check] [--plain]".into()),
+        _ => Err("usage: demo [--check] [--plain] | demo --deploy [API_PORT PROXY_PORT]".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +59,15 @@ fn show(enclosure: Enclosure) -> Result<(), String> {
     stage.wait_until_ready()?;
     stage.tour().print()?;
     stage.wait_for_the_end()?;
+    stage.end()
+}
+
+/// The demo of a deploy: as much of the rest as it needs.
+fn deploy(enclosure: Enclosure) -> Result<(), String> {
+    let mut stage = Stage::start(enclosure)?;
+    stage.wait_until_ready()?;
+    let [api, proxy] = stage.tour().ports();
+    deploying::show(api, proxy)?;
     stage.end()
 }
 

@@ -110,6 +110,11 @@ fn apps(config: &Path) -> io::Result<BTreeSet<String>> {
 fn copy_without_node(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to.join("apps"))?;
     fs::copy(from.join("bootctl.toml"), to.join("bootctl.toml"))?;
+    for release in ["blue", "green"].map(|name| format!("releases/{name}")) {
+        fs::create_dir_all(to.join(&release))?;
+        let file = format!("{release}/greeting");
+        fs::copy(from.join(&file), to.join(&file))?;
+    }
     for app in apps(from)?.iter().filter(|app| *app != NODE) {
         let file = format!("apps/{app}.toml");
         fs::copy(from.join(&file), to.join(&file))?;

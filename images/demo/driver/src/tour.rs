@@ -17,6 +17,7 @@ pub(crate) struct Tour {
     api: SocketAddr,
     proxy: SocketAddr,
     bootctl: PathBuf,
+    demo: PathBuf,
     socket: PathBuf,
     apps: Vec<String>,
 }
@@ -28,9 +29,15 @@ impl Tour {
             api,
             proxy,
             bootctl: scene.bin.join("bootctl"),
+            demo: scene.bin.join("demo"),
             socket: scene.run_dir().join("bootctl.sock"),
             apps,
         }
+    }
+
+    /// The ports of init and of the proxy.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        [self.api, self.proxy].map(|address| address.port())
     }
 
     /// The hosts that answer.
@@ -80,6 +87,13 @@ impl Tour {
         self.api("DELETE", "/job/nap", None)
     }
 
+    /// Deploys under load, told live.
+    pub(crate) fn deploys(&self) -> Ask {
+        let ports = self.ports().map(|port| port.to_string());
+        let words = ["--deploy".to_owned()].into_iter().chain(ports).collect();
+        Ask::Demo { program: self.demo.clone(), words }
+    }
+
     /// What the API lists.
     pub(crate) fn jobs(&self) -> Result<Vec<JobInfo>, String> {
         let reply = self.list().ask()?;
@@ -111,6 +125,7 @@ impl Tour {
             ("an instance that is killed comes back", vec![self.kill(&format!("{APP}.1"))]),
             ("bootctl too, and the apps do not notice", vec![self.kill("boot")]),
             ("a job of your own", vec![self.start_nap(), self.stop_nap(), self.clear_nap()]),
+            ("three deploys while clients ask, and no request is lost", vec![self.deploys()]),
         ]
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::time::Duration;
-use std::{env, process, thread};
+use std::{env, fs, process, thread};
 
 use crate::request::Request;
 
@@ -31,8 +31,12 @@ pub(crate) fn answer(request: &Request, last: bool) -> Vec<u8> {
 
 fn about(request: &Request) -> String {
     let env = |name| env::var(name).unwrap_or_else(|_| "-".into());
+    // A release may have brought one.
+    let greeting = fs::read_to_string("greeting").unwrap_or_default();
+    let greeting = greeting.lines().next().unwrap_or("hello from demo-hello");
     let mut text = format!(
-        "hello from demo-hello\napp: {}\ninstance: {}\npid: {}\n",
+        "{greeting}\nrelease: {}\napp: {}\ninstance: {}\npid: {}\n",
+        env("BOOTCTL_RELEASE"),
         env("BOOTCTL_APP"),
         env("BOOTCTL_INSTANCE"),
         process::id(),
