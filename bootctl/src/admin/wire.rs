@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `GET /status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StatusView {
     pub(crate) supervisor: SupervisorView,
@@ -28,6 +29,7 @@ pub(crate) struct StatusView {
 
 /// bootctl itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SupervisorView {
     pub(crate) version: String,
@@ -40,6 +42,7 @@ pub(crate) struct SupervisorView {
 
 /// The runlevel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RunlevelView {
     pub(crate) level: u8,
@@ -53,6 +56,7 @@ pub(crate) struct RunlevelView {
 
 /// The proxy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProxyView {
     pub(crate) state: ProxyState,
@@ -69,6 +73,7 @@ pub(crate) struct ProxyView {
 
 /// One generation of the proxy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GenerationView {
     pub(crate) job: String,
@@ -108,6 +113,7 @@ pub(crate) enum CertificateState {
 
 /// What becomes of what apps write.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LogsView {
     pub(crate) state: LogsState,
@@ -117,6 +123,7 @@ pub(crate) struct LogsView {
 
 /// How it stands with that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogsState {
     Collected,
@@ -128,6 +135,7 @@ pub(crate) enum LogsState {
 
 /// The admin API over the network.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AdminView {
     pub(crate) state: AdminState,
@@ -139,6 +147,7 @@ pub(crate) struct AdminView {
 
 /// How it stands with that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AdminState {
     Open,
@@ -158,6 +167,7 @@ impl AdminState {
 
 /// Where the proxy stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ProxyState {
     Ready,
@@ -169,6 +179,7 @@ pub(crate) enum ProxyState {
 
 /// `GET /apps/:app`, and the answer to what is done to one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AppView {
     pub(crate) app: String,
@@ -193,6 +204,9 @@ pub(crate) struct AppView {
     /// What has become of the last command that was run for one, if it has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) notice: Option<String>,
+    /// Requests that the proxy has answered for it since it was started; told to whoever asks with `?requests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) requests: Option<u64>,
     /// Whether the proxy answers instead of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) maintenance: bool,
@@ -201,6 +215,7 @@ pub(crate) struct AppView {
 
 /// Where an app stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AppState {
     /// All as wanted.
@@ -221,6 +236,7 @@ pub(crate) enum AppState {
 
 /// One instance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InstanceView {
     pub(crate) instance: u32,
@@ -246,6 +262,7 @@ pub(crate) struct InstanceView {
 
 /// Where an instance stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum InstanceState {
     /// It is not ready yet.
@@ -266,6 +283,7 @@ pub(crate) enum InstanceState {
 
 /// `GET /plan`: what a reload would change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PlanView {
     /// Whether all is as the config says.
@@ -285,6 +303,7 @@ pub(crate) struct PlanView {
 
 /// What would become of one app.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AppPlan {
     pub(crate) app: String,
@@ -300,6 +319,7 @@ pub(crate) struct AppPlan {
 
 /// A key with its old and its new value as TOML; those of secrets are not shown.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct KeyChangeView {
     pub(crate) key: String,
     pub(crate) from: Option<String>,
@@ -308,6 +328,7 @@ pub(crate) struct KeyChangeView {
 
 /// The body of every error answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Refusal {
     /// A stable word for programs.
     pub(crate) error: String,
