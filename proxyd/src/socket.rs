@@ -17,11 +17,10 @@ use std::task::{Context, Poll, ready};
 
 use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, connect, recv, send, shutdown,
-    socket,
+    AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, connect, shutdown, socket,
 };
 use nix::sys::uio::writev;
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -70,8 +69,9 @@ impl Socket {
         let mut short = None;
         let read = self.try_reading(|| {
             let space = space();
-            let count = recv(self.fd()?.as_raw_fd(), space, MsgFlags::empty())?;
-            note_short(count, space.len(), &mut short)
+            let whole = space.len();
+            let (_, count) = recv(self.fd()?, space, RecvFlags::empty())?;
+            note_short(count, whole, &mut short)
         });
         short.map_or(read, Ok)
     }
@@ -128,8 +128,8 @@ impl Socket {
 
     /// The same, asked of the kernel at this moment.
     pub(crate) fn is_silent_now(&self) -> bool {
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        let peek = |fd: BorrowedFd<'_>| Ok(recv(fd.as_raw_fd(), &mut [0], flags)?);
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peek = |fd: BorrowedFd<'_>| Ok(recv(fd, &mut [0_u8], flags)?.1);
         would_block(&self.fd().and_then(peek))
     }
 
@@ -364,8 +364,8 @@ impl AsyncWrite for &Socket {
             Socket::Strand(strand) => return strand.poll_write(cx, &[IoSlice::new(bytes)]),
             Socket::Tcp(_) | Socket::Unix(_) => {}
         }
-        let fd = self.fd()?.as_raw_fd();
-        self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, MsgFlags::MSG_NOSIGNAL)?))
+        let fd = self.fd()?;
+        self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, SendFlags::NOSIGNAL)?))
     }
 
     fn poll_write_vectored(
