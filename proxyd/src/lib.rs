@@ -20,6 +20,7 @@ mod budget;
 mod buffer;
 mod canary;
 mod cli;
+mod clock;
 mod compression;
 mod config;
 mod connection;

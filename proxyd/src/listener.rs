@@ -14,8 +14,8 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
 
+use crate::clock::sleep;
 use crate::connection;
 use crate::limits;
 use crate::say::say;
