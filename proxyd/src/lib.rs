@@ -37,6 +37,7 @@ mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod gauges;
+mod guest;
 mod h1;
 mod h2;
 mod headers;

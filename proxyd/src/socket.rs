@@ -27,6 +27,7 @@ use tokio::net::TcpStream;
 use tokio::task::coop::poll_proceed;
 
 use crate::buffer::Reads;
+use crate::guest::Guest;
 use crate::h2::Strand;
 use crate::pipe::Pipe;
 use crate::tls::Session;
@@ -36,6 +37,8 @@ use crate::tls::Session;
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(Unix),
+    /// A client's, as it comes.
+    Guest(Guest),
     /// A client's, after its handshake.
     Tls(Box<Session>),
     /// A stream of an HTTP/2 connection.
@@ -119,6 +122,11 @@ impl Socket {
         }
     }
 
+    /// Whether nobody has waited for it, so that nothing is known of it.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        matches!(self, Socket::Guest(guest) if !guest.is_watched())
+    }
+
     /// Whether nothing has come, as far as the last wait for events told. Costs no system call unless
     /// there is something to tell.
     pub(crate) fn is_silent(&self) -> bool {
@@ -149,6 +157,7 @@ impl Socket {
         match self {
             // Where it cannot be one, it is a close.
             Socket::Tcp(stream) => drop(stream.set_zero_linger()),
+            Socket::Guest(guest) => guest.reset(),
             Socket::Unix(_) | Socket::Strand(_) => {}
             Socket::Tls(session) => session.reset(),
         }
@@ -156,7 +165,7 @@ impl Socket {
 
     /// Whether what moves through a pipe is what it carries.
     pub(crate) fn splices(&self) -> bool {
-        matches!(self, Socket::Tcp(_) | Socket::Unix(_))
+        matches!(self, Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_))
     }
 
     /// Whether what comes from it lies in whole pages, which a pipe can take as they are.
@@ -170,6 +179,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => drop(stream.ready(interest).await),
             Socket::Unix(unix) => drop(unix.fd.ready(interest).await),
+            Socket::Guest(guest) => guest.ready(interest).await,
             Socket::Tls(session) => session.ready(interest).await,
             // Whoever has one asks it itself.
             Socket::Strand(_) => pending().await,
@@ -228,6 +238,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.poll_read_ready(cx),
             Socket::Unix(unix) => unix.fd.poll_read_ready(cx).map_ok(drop),
+            Socket::Guest(guest) => guest.poll_readable(cx),
             Socket::Tls(session) => session.poll_readable(cx),
             Socket::Strand(strand) => strand.poll_readable(cx),
         }
@@ -238,6 +249,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.try_io(Interest::READABLE, read),
             Socket::Unix(unix) => unix.fd.try_io(Interest::READABLE, |_| read()),
+            Socket::Guest(guest) => guest.try_reading(read),
             // It reads and writes by itself.
             Socket::Tls(_) => Err(ErrorKind::Unsupported.into()),
             Socket::Strand(_) => read(),
@@ -248,6 +260,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.try_io(Interest::WRITABLE, write),
             Socket::Unix(unix) => unix.try_writing(write),
+            Socket::Guest(guest) => guest.try_writing(write),
             Socket::Tls(_) => Err(ErrorKind::Unsupported.into()),
             Socket::Strand(_) => write(),
         }
@@ -258,6 +271,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => Ok(stream.as_fd()),
             Socket::Unix(unix) => Ok(unix.fd.get_ref().as_fd()),
+            Socket::Guest(guest) => Ok(guest.fd()),
             Socket::Tls(session) => Ok(session.as_fd()),
             Socket::Strand(_) => Err(ErrorKind::Unsupported.into()),
         }
@@ -282,6 +296,7 @@ impl Socket {
             ready!(match self {
                 Socket::Tcp(stream) => stream.poll_write_ready(cx),
                 Socket::Unix(unix) => unix.poll_writable(cx),
+                Socket::Guest(guest) => guest.poll_writable(cx),
                 Socket::Tls(_) => Poll::Ready(Err(ErrorKind::Unsupported.into())),
                 Socket::Strand(_) => return Poll::Ready(Err(ErrorKind::Unsupported.into())),
             })?;
@@ -293,7 +308,7 @@ impl Socket {
     deprecated,
     reason = "an owned descriptor stays what it is, as its unsafe successor asks for"
 )]
-pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch<F: AsRawFd + AsFd>(fd: F, interest: Interest) -> Result<AsyncFd<F>> {
     AsyncFd::with_interest(fd, interest)
 }
 
@@ -362,7 +377,7 @@ impl AsyncWrite for &Socket {
         match *self {
             Socket::Tls(session) => return session.poll_write(cx, &[IoSlice::new(bytes)]),
             Socket::Strand(strand) => return strand.poll_write(cx, &[IoSlice::new(bytes)]),
-            Socket::Tcp(_) | Socket::Unix(_) => {}
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => {}
         }
         let fd = self.fd()?;
         self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, SendFlags::NOSIGNAL)?))
@@ -376,7 +391,7 @@ impl AsyncWrite for &Socket {
         match *self {
             Socket::Tls(session) => return session.poll_write(cx, parts),
             Socket::Strand(strand) => return strand.poll_write(cx, parts),
-            Socket::Tcp(_) | Socket::Unix(_) => {}
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => {}
         }
         let whole = parts.iter().map(|part| part.len()).sum();
         self.poll_writing(cx, whole, || Ok(writev(self.fd()?, parts)?))
