@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::access_log::{KeptLine, Line};
+use crate::acme::Proofs;
 use crate::attempt::{Attempt, Attempted, Back};
 use crate::bounds::Bounds;
 use crate::buffer::{Desk, Tray};
@@ -60,6 +61,8 @@ enum End {
     Ended,
     /// With an answer of our own.
     Refused(Refusal),
+    /// With what an authority has asked for.
+    Proved(String),
     /// With that of whoever runs the site.
     Closed(Arc<Maintenance>),
     /// It is in this place, on the same host.
@@ -226,6 +229,11 @@ impl Exchange<'_> {
         if host.is_none() && (request.is_11 || !request.host.of(head).is_empty()) {
             return End::Refused(Refusal::BadRequest(Malformed::Host));
         }
+        if Proofs::may_be_asked_by(request.target.of(head))
+            && let Some(proof) = self.proof(host.as_ref())
+        {
+            return End::Proved(proof);
+        }
         let find = |host: &Host<'_>| self.worker.find(host, request.target.of(head));
         let found = host.as_ref().map_or(Err(NotFound::Unknown), find);
         if let Ok(found) = &found {
@@ -260,6 +268,15 @@ impl Exchange<'_> {
             }
         }
         self.ask(found).await
+    }
+
+    /// What an authority is answered: before any route, and only where nothing comes behind the head.
+    #[cold]
+    fn proof(&self, host: Option<&Host<'_>>) -> Option<String> {
+        let (head, request) = (self.desk.incoming.data(), &self.desk.request);
+        let asks = matches!(request.method.of(head), b"GET" | b"HEAD");
+        let is_bare = Body::new(request.framing).is_done() && request.upgrade.is_none();
+        if asks && is_bare { self.worker.proof(host?, request.target.of(head)) } else { None }
     }
 
     /// Asks the rules of the route.
@@ -384,6 +401,14 @@ impl Exchange<'_> {
             End::Whole { reuse_client: false } | End::Switched => Next::Close,
             End::Ended => Next::Linger,
             End::Refused(refusal) => Box::pin(self.refuse(refusal, received)).await,
+            End::Proved(proof) => {
+                let write = |to_head, connection: &[u8], out: &mut Vec<u8>| {
+                    let (content_type, body) = ("application/octet-stream", proof.as_bytes());
+                    let fields = |out: &mut Vec<u8>| out.extend_from_slice(connection);
+                    OwnAnswer { status: 200, content_type, body }.write(to_head, fields, out)
+                };
+                self.answer(200, received, write).await
+            }
             End::Closed(maintenance) => {
                 let status = maintenance.wire.status;
                 let write = |to_head, connection: &[u8], out: &mut Vec<u8>| {

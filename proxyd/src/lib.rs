@@ -1,7 +1,7 @@
 //! The reverse proxy: hosts to app instances.
 //!
 //! It knows routes, targets and connections. It does not know processes, or where a target came
-//! from; it needs neither root nor a writable directory.
+//! from; it needs no root, and no writable directory unless it obtains certificates.
 //!
 //! ```text
 //!   listener ─▶ connection ─▶ exchange ─▶ attempt ─▶ upstream (pool) ─▶ target
@@ -13,6 +13,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod access_log;
+mod acme;
 mod attempt;
 mod balance;
 mod bounds;

@@ -241,3 +241,32 @@ pub(crate) const SMALL_FILE: usize = 32 * 1024;
 pub(crate) const FILE_PIECE: usize = 1 << 20;
 /// The name of a file below its folder: a longer one is not there.
 pub(crate) const FILE_NAME: usize = 4096;
+
+/// Authorities that certificates are obtained from: more are 400 on the control API.
+pub(crate) const ACME_AUTHORITIES: usize = 16;
+/// Names of one such certificate: more are 400 on the control API, and more than authorities take.
+pub(crate) const ACME_NAMES: usize = 100;
+/// Certificates that are obtained at a time: more wait.
+pub(crate) const ACME_ORDERS: usize = 4;
+/// From a request to an authority to the end of its answer: more counts as none.
+pub(crate) const ACME_ANSWER_TIME: Duration = Duration::from_secs(30);
+/// The answer: more counts as none.
+pub(crate) const ACME_ANSWER: usize = 1024 * 1024;
+/// What is kept of a certificate or an account: more is refused.
+pub(crate) const ACME_RECORD: usize = 4 * 1024 * 1024;
+/// An authority looks at proofs, or makes a certificate, in this time: more is a failure.
+pub(crate) const ACME_PROOF_TIME: Duration = Duration::from_mins(2);
+/// Whoever places records has so long: more is a failure.
+pub(crate) const ACME_RECORD_TIME: Duration = Duration::from_mins(10);
+/// From the beginning of an order to its end: more is a failure.
+pub(crate) const ACME_ORDER_TIME: Duration = Duration::from_mins(20);
+/// Times that an order goes on after the authority has refused three nonces: then it is a failure.
+pub(crate) const ACME_NONCES: usize = 8;
+/// A look whether a name resolves, and whether we answer for it.
+pub(crate) const ACME_LOOK_TIME: Duration = Duration::from_secs(5);
+/// Between two looks of who waits for another process to leave the folder to it, or for the folder to be well.
+pub(crate) const ACME_LOCK_LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at a clock that may be set: times of certificates are by the calendar.
+pub(crate) const ACME_CLOCK_LOOK: Duration = Duration::from_hours(1);
+/// How long `GET /acme?after=…` may wait for news.
+pub(crate) const ACME_NEWS_TIME: Duration = Duration::from_mins(1);

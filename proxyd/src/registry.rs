@@ -11,6 +11,7 @@ use proxyd_wire as wire;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::acme::Board;
 use crate::door::Door;
 use crate::gauges::Gauges;
 use crate::limits;
@@ -25,16 +26,18 @@ pub(crate) struct Registry {
     state: Mutex<State>,
     /// The picture that was asked for last.
     table: Mutex<Arc<Table>>,
-    /// The state's generation, to be compared without the lock.
-    generation: AtomicU64,
+    /// The state's version, to be compared without the lock.
+    version: AtomicU64,
     changed: watch::Sender<u64>,
-    /// By worker, the generation for which it has closed what it no longer needs.
+    /// By worker, the version for which it has closed what it no longer needs.
     seen: Vec<AtomicU64>,
     /// A worker has seen a change, or a retired target is drained.
     moved: Notify,
     /// Whether clients are let in.
     pub(crate) door: Door,
     pub(crate) gauges: Arc<Gauges>,
+    /// How certificates stand that are obtained.
+    pub(crate) acme: Board,
     /// Of requests that no route is for.
     pub(crate) unrouted: Meter,
     pub(crate) begun: Instant,
@@ -45,12 +48,13 @@ impl Registry {
         Registry {
             state: Mutex::default(),
             table: Mutex::default(),
-            generation: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             changed: watch::Sender::new(0),
             seen: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             moved: Notify::new(),
             door: Door::new(workers, open),
             gauges: Arc::default(),
+            acme: Board::default(),
             unrouted: Meter::default(),
             begun: Instant::now(),
         }
@@ -69,9 +73,9 @@ impl Registry {
         let mut state = self.lock();
         let result = change(&mut state);
         state.forget_drained();
-        let generation = state.generation();
-        if self.generation.swap(generation, Ordering::AcqRel) != generation {
-            self.changed.send_replace(generation);
+        let version = state.version();
+        if self.version.swap(version, Ordering::AcqRel) != version {
+            self.changed.send_replace(version);
         }
         let waited_for = state.waited_for();
         drop(state);
@@ -81,14 +85,19 @@ impl Registry {
         result
     }
 
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// That of what is wanted.
     pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.lock().generation()
     }
 
     /// The present picture. It is made once, by the worker who asks first.
     pub(crate) fn table(&self) -> Arc<Table> {
         let mut last = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.generation != self.generation() {
+        if last.version != self.version() {
             *last = Arc::new(self.lock().table());
         }
         Arc::clone(&last)
@@ -98,10 +107,10 @@ impl Registry {
         self.changed.subscribe()
     }
 
-    /// A worker holds nothing any more of what this generation gave up.
-    pub(crate) fn saw(&self, worker: usize, generation: u64) {
+    /// A worker holds nothing any more of what this version gave up.
+    pub(crate) fn saw(&self, worker: usize, version: u64) {
         if let Some(seen) = self.seen.get(worker) {
-            seen.fetch_max(generation, Ordering::AcqRel);
+            seen.fetch_max(version, Ordering::AcqRel);
         }
         self.moved.notify_waiters();
     }
@@ -111,9 +120,9 @@ impl Registry {
         self.moved.notify_waiters();
     }
 
-    /// Waits until every worker saw this generation; `false` if some did not in time.
-    pub(crate) async fn seen_by_all(&self, generation: u64, within: Duration) -> bool {
-        let seen = || self.seen.iter().all(|seen| seen.load(Ordering::Acquire) >= generation);
+    /// Waits until every worker saw this version; `false` if some did not in time.
+    pub(crate) async fn seen_by_all(&self, version: u64, within: Duration) -> bool {
+        let seen = || self.seen.iter().all(|seen| seen.load(Ordering::Acquire) >= version);
         self.wait_until(seen, within).await
     }
 

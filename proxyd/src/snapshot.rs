@@ -20,6 +20,7 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use crate::acme::Known;
 use crate::config::{Config, Mistake};
 use crate::limits;
 use crate::registry::Registry;
@@ -157,6 +158,7 @@ fn understand(text: &[u8]) -> Result<Understood, Unusable> {
     for mistake in config.read_certificates(&BTreeMap::new(), None) {
         say!("proxyd: {mistake}; it is left out for now");
     }
+    config.take_obtained(&Known::default());
     Ok(Understood { config, generation, open, tickets })
 }
 

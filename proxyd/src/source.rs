@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::{self, CannotRead};
 use crate::registry::Registry;
 use crate::say::say;
+use crate::state::State;
 
 /// The file, and where what it says goes.
 #[derive(Debug)]
@@ -21,7 +22,8 @@ impl Source {
 
     /// Makes what the file says what is wanted. A file that is wrong changes nothing.
     pub(crate) fn read(&self) -> Result<(), CannotRead> {
-        let config = config::read(&self.path, None)?;
+        let mut config = config::read(&self.path, None)?;
+        config.take_obtained(&self.registry.look(State::known));
         // Too many objects are a mistake that has been told by now.
         let _ = self.registry.change(|state| state.replace(config));
         Ok(())

@@ -19,6 +19,7 @@ use std::time::Duration;
 use proxyd_wire as wire;
 use thiserror::Error;
 
+use crate::acme::{Known, Obtained, Proofs, Stored, Wanted as WantedAcme};
 use crate::front::Front;
 use crate::ledger::Ledger;
 use crate::limits;
@@ -31,7 +32,9 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::table::{Entry, Table};
 use crate::target::{Address, Target};
-use crate::tls::{Certificate, Keyring, Secret as TicketSecret, Settings as TlsSettings};
+use crate::tls::{
+    Certificate, Challenges, Keyring, Secret as TicketSecret, Settings as TlsSettings,
+};
 
 /// What a `PUT` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +64,15 @@ pub(crate) struct Stale {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     generation: u64,
+    /// Changes that nobody asked for, of what is obtained and proved.
+    own_changes: u64,
     front: Arc<Front>,
     routes: BTreeMap<Key, Arc<Route>>,
     services: BTreeMap<Name, Wanted>,
     keyring: Keyring,
+    acme: Arc<WantedAcme>,
+    /// What authorities are answered.
+    proofs: Arc<Proofs>,
     /// Retired, and perhaps still in use.
     draining: Vec<(Name, Name, Placed)>,
     /// Where requests may wait for services that are gone.
@@ -121,6 +129,11 @@ impl State {
         self.generation
     }
 
+    /// Grows with each change of the picture, also with those that nobody asked for.
+    pub(crate) fn version(&self) -> u64 {
+        self.generation + self.own_changes
+    }
+
     /// Refuses if the caller has decided by another picture than the present one.
     pub(crate) fn expect_generation(&self, wanted: Option<u64>) -> Result<(), Stale> {
         match wanted {
@@ -170,6 +183,56 @@ impl State {
         let deleted = self.keyring.delete(name);
         self.generation += u64::from(deleted);
         deleted
+    }
+
+    /// Which certificates are to be obtained.
+    pub(crate) fn acme(&self) -> &Arc<WantedAcme> {
+        &self.acme
+    }
+
+    /// What was obtained and is shown.
+    pub(crate) fn known(&self) -> Known {
+        let names = self.keyring.obtained().keys().cloned().collect();
+        Known { folder: self.acme.wire.folder.clone(), names }
+    }
+
+    /// `stored`: what of it was obtained before.
+    pub(crate) fn put_acme(&mut self, wanted: WantedAcme, stored: Stored) -> Put {
+        if self.acme.wire == wanted.wire {
+            return Put::Unchanged;
+        }
+        let proofs = Arc::make_mut(&mut self.proofs);
+        proofs.set_hosts(wanted.certificates.values().flatten());
+        if let Some(thumbprint) = &stored.thumbprint {
+            proofs.set_thumbprint(thumbprint);
+        }
+        self.keyring.keep_obtained(|name| wanted.certificates.contains_key(name));
+        self.acme = Arc::new(wanted);
+        for (name, obtained) in stored.certificates {
+            self.put_obtained(&name, obtained);
+        }
+        self.generation += 1;
+        Put::Changed
+    }
+
+    /// Shows a certificate, if it is still wanted.
+    pub(crate) fn put_obtained(&mut self, name: &Name, obtained: Obtained) {
+        let is_there = self.keyring.obtained().get(name);
+        let is_same = is_there.is_some_and(|old| old.certificate.is_like(&obtained.certificate));
+        if self.acme.certificates.contains_key(name) && !is_same {
+            self.keyring.put_obtained(name.clone(), obtained);
+            self.own_changes += 1;
+        }
+    }
+
+    pub(crate) fn change_proofs(&mut self, change: impl FnOnce(&mut Proofs)) {
+        change(Arc::make_mut(&mut self.proofs));
+        self.own_changes += 1;
+    }
+
+    pub(crate) fn change_challenges(&mut self, change: impl FnOnce(&mut Challenges)) {
+        self.keyring.change_challenges(change);
+        self.own_changes += 1;
     }
 
     /// All workers have the same keys, and all of them from now on.
@@ -427,9 +490,10 @@ impl State {
         let live = self.services.values().flat_map(|wanted| wanted.targets.values());
         let live = live.map(|placed| placed.target.number).collect();
         let entries = self.routes.values().map(entry).collect();
-        let mut table = Table::new(self.generation, entries, live);
+        let mut table = Table::new(self.version(), entries, live);
         table.front = Arc::clone(&self.front);
         table.tls = self.keyring.picture();
+        table.proofs = Arc::clone(&self.proofs);
         table
     }
 
@@ -475,6 +539,7 @@ impl State {
                     (name.as_str().to_owned(), view)
                 })
                 .collect(),
+            acme: self.acme.wire.clone(),
             tickets: self.keyring.tickets().name(),
         }
     }

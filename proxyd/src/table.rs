@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use crate::acme::Proofs;
 use crate::front::Front;
 use crate::path;
 use crate::route::Route;
@@ -36,12 +37,13 @@ pub(crate) enum NotFound {
     Ambiguous,
 }
 
-/// The picture of one generation.
+/// The picture of one version of the state.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    pub(crate) generation: u64,
+    pub(crate) version: u64,
     pub(crate) front: Arc<Front>,
     pub(crate) tls: Arc<Tls>,
+    pub(crate) proofs: Arc<Proofs>,
     /// By host; those of a host are neighbours, each before those that its prefix begins.
     entries: Vec<Entry>,
     sites: HashMap<Box<[u8]>, Site, RandomState>,
@@ -52,7 +54,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// From routes in the order of their keys.
-    pub(crate) fn new(generation: u64, entries: Vec<Entry>, live: HashSet<u64>) -> Table {
+    pub(crate) fn new(version: u64, entries: Vec<Entry>, live: HashSet<u64>) -> Table {
         let mut sites: HashMap<Box<[u8]>, Site, RandomState> = HashMap::default();
         for (at, entry) in entries.iter().enumerate() {
             let key = &entry.route.key;
@@ -62,7 +64,7 @@ impl Table {
             site.reads_paths |= key.prefix != "/" || entry.route.rewrites();
         }
         let has_wildcards = sites.keys().any(|host| host.starts_with(b"*"));
-        Table { generation, entries, sites, has_wildcards, live, ..Table::default() }
+        Table { version, entries, sites, has_wildcards, live, ..Table::default() }
     }
 
     /// Which entry is for a request: of the most particular host the longest prefix.

@@ -21,7 +21,7 @@ use crate::buffer::Spare;
 use crate::clock::{Bell, sleep};
 use crate::crowd::Crowd;
 use crate::front::Front;
-use crate::gauges::Client;
+use crate::gauges::{Client, Handshakes};
 use crate::h2::Trunks;
 use crate::health::Sight;
 use crate::host::Host;
@@ -109,6 +109,11 @@ impl Worker {
         self.registry.gauges.client()
     }
 
+    /// Where handshakes are counted.
+    pub(crate) fn handshakes(&self) -> &Handshakes {
+        &self.registry.gauges.handshakes
+    }
+
     /// Counts a request that has ended, for its route if there was one.
     pub(crate) fn count(&self, meter: Option<&Arc<Meter>>, line: &Line<'_>) {
         let meter = meter.map_or(&self.registry.unrouted, Arc::as_ref);
@@ -118,16 +123,22 @@ impl Worker {
     /// How handshakes are made, as of now.
     pub(crate) fn tls(&self) -> Arc<Tls> {
         let mut table = self.table.borrow_mut();
-        if table.0.generation != self.registry.generation() {
+        if table.0.version != self.registry.version() {
             *table = self.picture(self.registry.table());
         }
         Arc::clone(&table.0.tls)
     }
 
+    /// What an authority is answered that asks a host for a proof, as of now.
+    pub(crate) fn proof(&self, host: &Host<'_>, target: &[u8]) -> Option<String> {
+        self.tls();
+        self.table.borrow().0.proofs.answer(host.as_bytes(), target)
+    }
+
     /// What is to become of a request, as of now.
     pub(crate) fn find(&self, host: &Host<'_>, path: &[u8]) -> Result<Found, NotFound> {
         let mut table = self.table.borrow_mut();
-        if table.0.generation != self.registry.generation() {
+        if table.0.version != self.registry.version() {
             *table = self.picture(self.registry.table());
         }
         let at = table.0.find(host.as_bytes(), path)?;
@@ -242,9 +253,9 @@ impl Worker {
         let table = self.registry.table();
         self.pool.keep(|number| table.live.contains(&number));
         self.trunks.keep(|number| table.live.contains(&number));
-        let generation = table.generation;
+        let version = table.version;
         *self.table.borrow_mut() = self.picture(table);
-        self.registry.saw(self.number, generation);
+        self.registry.saw(self.number, version);
     }
 }
 

@@ -64,6 +64,7 @@ mod init_stdin;
 mod init_store;
 mod init_tree;
 mod init_tty;
+mod proxyd_acme;
 mod proxyd_agreement;
 mod proxyd_answers;
 mod proxyd_api_md;

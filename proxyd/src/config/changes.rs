@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proxyd_wire as wire;
 
 use super::{Config, Mistake};
+use crate::acme;
 use crate::front::Front;
 use crate::maintenance::Maintenance;
 use crate::name::Name;
@@ -25,6 +26,7 @@ pub(crate) struct Changes {
     /// What was said of TLS and not read yet: see [`Changes::read_certificates`].
     unread: Config,
     has_tls: bool,
+    pub(crate) acme: Option<(acme::Wanted, acme::Stored)>,
 }
 
 /// What is to be otherwise of a service.
@@ -38,15 +40,16 @@ pub(crate) struct ServiceChanges {
 
 impl Changes {
     pub(crate) fn new(wire: wire::Changes) -> Result<Changes, Vec<Mistake>> {
-        let wire::Changes { front, routes, services, tls, certificates } = wire;
+        let wire::Changes { front, routes, services, tls, certificates, acme } = wire;
         let mut changes = Changes::default();
         let mut mistakes = Vec::new();
-        let has_front = front.is_some();
+        let (has_front, has_acme) = (front.is_some(), acme.is_some());
         changes.has_tls = tls.is_some();
         // What is put is looked at as a document would be, and by the same rules.
         let mut put = wire::Config {
             front: front.unwrap_or_default(),
             tls: tls.unwrap_or_default(),
+            acme: acme.unwrap_or_default(),
             ..wire::Config::default()
         };
         for (text, route) in routes {
@@ -75,7 +78,7 @@ impl Changes {
             changes.services.insert(name, change);
         }
         match Config::new(put) {
-            Ok(config) if mistakes.is_empty() => Ok(changes.with(config, has_front)),
+            Ok(config) if mistakes.is_empty() => Ok(changes.with(config, has_front, has_acme)),
             Ok(_) => Err(mistakes),
             Err(more) => Err(mistakes.into_iter().chain(more).collect()),
         }
@@ -107,9 +110,17 @@ impl Changes {
         mistakes
     }
 
+    /// Takes what was obtained before, and is not shown yet, from where it is kept.
+    pub(crate) fn take_obtained(&mut self, known: &acme::Known) {
+        if let Some((wanted, stored)) = &mut self.acme {
+            *stored = acme::take_new(wanted, known);
+        }
+    }
+
     /// The same with what is put.
-    fn with(mut self, mut config: Config, has_front: bool) -> Changes {
+    fn with(mut self, mut config: Config, has_front: bool, has_acme: bool) -> Changes {
         self.front = has_front.then_some(std::mem::take(&mut config.front));
+        self.acme = has_acme.then(|| (std::mem::take(&mut config.acme), acme::Stored::default()));
         let routes = std::mem::take(&mut config.routes);
         self.routes.extend(routes.into_iter().map(|(key, route)| (key, Some(route))));
         for (name, service) in std::mem::take(&mut config.services) {

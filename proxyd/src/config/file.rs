@@ -207,8 +207,10 @@ fn dangling(wire: &wire::Config) -> Vec<Mistake> {
     }
     if let Some(name) = &wire.tls.default_certificate
         && !wire.certificates.contains_key(name)
+        && !wire.acme.certificates.contains_key(name)
     {
-        let why = Why::no_certificate(name, wire.certificates.keys().map(String::as_str));
+        let known = wire.certificates.keys().chain(wire.acme.certificates.keys());
+        let why = Why::no_certificate(name, known.map(String::as_str));
         mistakes.push(Mistake::within(&["tls"], vec!["default_certificate".to_owned()], why));
     }
     mistakes

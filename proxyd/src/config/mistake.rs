@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::acme::NotAcme;
 use crate::front::NotAFront;
 use crate::name::NotAName;
 use crate::route::{NotAKey, NotARoute};
@@ -38,6 +39,8 @@ pub(crate) enum Why {
     Certificate(#[from] NotACertificate),
     #[error("{0}")]
     Tls(#[from] NotATls),
+    #[error("{0}")]
+    Acme(#[from] NotAcme),
     #[error("address: {0}")]
     Address(#[from] NotAnAddress),
     #[error("it means `{0}`, which is there in another spelling: remove one of the two")]

@@ -13,6 +13,7 @@ pub(crate) use changes::{Changes, ServiceChanges};
 pub(crate) use file::{CannotRead, check, read};
 pub(crate) use mistake::{Mistake, Why};
 
+use crate::acme;
 use crate::front::Front;
 use crate::limits;
 use crate::maintenance::Maintenance;
@@ -30,6 +31,9 @@ pub(crate) struct Config {
     pub(crate) services: BTreeMap<Name, Service>,
     pub(crate) tls: tls::Settings,
     pub(crate) certificates: BTreeMap<Name, Arc<Certificate>>,
+    pub(crate) acme: acme::Wanted,
+    /// What of that was obtained before: see [`Config::take_obtained`].
+    pub(crate) stored: acme::Stored,
     /// What was said of TLS and not read yet: see [`Config::read_certificates`].
     unread: (wire::Tls, BTreeMap<Name, wire::Certificate>),
 }
@@ -75,6 +79,10 @@ impl Config {
                 Err(e) => mistakes.push(Mistake::new(&["certificates", &text], e.into())),
             }
         }
+        match acme::Wanted::new(wire.acme) {
+            Ok(wanted) => config.acme = wanted,
+            Err(error) => mistakes.push(Mistake::within(&["acme"], error.key(), error.into())),
+        }
         config.unread.0 = wire.tls;
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
@@ -104,6 +112,11 @@ impl Config {
             }
         }
         mistakes
+    }
+
+    /// Takes what was obtained before, and is not shown yet, from where it is kept.
+    pub(crate) fn take_obtained(&mut self, known: &acme::Known) {
+        self.stored = acme::take_new(&self.acme, known);
     }
 
     /// Reads the error pages that are files. One that cannot be read is as good as none.

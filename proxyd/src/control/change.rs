@@ -46,7 +46,7 @@ pub(crate) async fn make<R>(
 
 /// Waits until the change that was just made is what every worker acts on.
 pub(crate) async fn settle(registry: &Registry) {
-    if !registry.seen_by_all(registry.generation(), limits::CHANGE_SEEN_TIME).await {
+    if !registry.seen_by_all(registry.version(), limits::CHANGE_SEEN_TIME).await {
         say!("proxyd: a worker has not acted on a change for {:?}", limits::CHANGE_SEEN_TIME);
     }
 }

@@ -41,6 +41,7 @@ pub(crate) async fn put(
     if !unreadable.is_empty() {
         return Err(Failure::Config(unreadable));
     }
+    config.take_obtained(&registry.look(crate::state::State::known));
     let generation = change::make(&registry, wanted, |state| {
         state.replace(config)?;
         Ok(state.generation())
@@ -63,6 +64,7 @@ pub(crate) async fn patch(
     if !unreadable.is_empty() {
         return Err(Failure::Config(unreadable));
     }
+    changes.take_obtained(&registry.look(crate::state::State::known));
     let generation = change::make(&registry, wanted, |state| {
         state.amend(changes)?;
         Ok(state.generation())

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use proxyd_wire::ErrorBody;
 use thiserror::Error;
 
+use crate::acme::{NotAcme, NotPlaced};
 use crate::config::Mistake;
 use crate::front::NotAFront;
 use crate::name::NotAName;
@@ -40,6 +41,16 @@ pub(crate) enum Failure {
     NotMaintained(String),
     #[error("there is no certificate `{0}`: `GET /state` lists them")]
     NoCertificate(String),
+    #[error("no certificate `{0}` is to be obtained: `GET /acme` lists those that are")]
+    NoAcmeCertificate(String),
+    #[error("{0}")]
+    Acme(#[from] NotAcme),
+    #[error("{0}")]
+    NotPlaced(#[from] NotPlaced),
+    #[error(
+        "the query is not what is expected here: {0}; only after=REVISION and wait_ms=MILLISECONDS are known"
+    )]
+    AcmeQuery(QueryRejection),
     #[error("{0}")]
     Certificate(#[from] NotACertificate),
     #[error("{0}")]
@@ -92,7 +103,12 @@ impl Failure {
             Failure::NoTarget(..) => (StatusCode::NOT_FOUND, "unknown_target"),
             Failure::NotPaused(_) => (StatusCode::NOT_FOUND, "not_paused"),
             Failure::NotMaintained(_) => (StatusCode::NOT_FOUND, "not_maintained"),
-            Failure::NoCertificate(_) => (StatusCode::NOT_FOUND, "unknown_certificate"),
+            Failure::NoCertificate(_) | Failure::NoAcmeCertificate(_) => {
+                (StatusCode::NOT_FOUND, "unknown_certificate")
+            }
+            Failure::Acme(_) => (StatusCode::BAD_REQUEST, "bad_acme"),
+            Failure::NotPlaced(NotPlaced::Unknown(_)) => (StatusCode::NOT_FOUND, "unknown_record"),
+            Failure::NotPlaced(NotPlaced::Changed(_)) => (StatusCode::CONFLICT, "changed"),
             Failure::Certificate(_) => (StatusCode::BAD_REQUEST, "bad_certificate"),
             Failure::Tls(_) => (StatusCode::BAD_REQUEST, "bad_tls"),
             Failure::Tickets(_) => (StatusCode::BAD_REQUEST, "bad_tickets"),
@@ -112,7 +128,7 @@ impl Failure {
             Failure::Full(_) => (StatusCode::CONFLICT, "full"),
             Failure::Precondition(_) => (StatusCode::BAD_REQUEST, "bad_if_match"),
             Failure::Stale(_) => (StatusCode::PRECONDITION_FAILED, "generation"),
-            Failure::Query(_) => (StatusCode::BAD_REQUEST, "bad_query"),
+            Failure::Query(_) | Failure::AcmeQuery(_) => (StatusCode::BAD_REQUEST, "bad_query"),
             Failure::Body(JsonRejection::MissingJsonContentType(_)) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json")
             }
@@ -131,11 +147,17 @@ impl Failure {
             Failure::Body(JsonRejection::BytesRejection(rejection))
                 if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE =>
             {
-                "the body is larger than 64 KiB, or than 1 MiB for `PUT /tls` and 64 MiB for `/config`"
+                "the body is larger than 64 KiB, or than 1 MiB for `PUT /tls` and 64 MiB for `/config` and `/acme`"
                     .to_owned()
             }
             Failure::Body(rejection) => {
                 format!("the body is not what is expected here: {}", rejection.body_text())
+            }
+            Failure::AcmeQuery(rejection) => {
+                format!(
+                    "{}; only after=REVISION and wait_ms=MILLISECONDS are known here",
+                    rejection.body_text()
+                )
             }
             Failure::Query(rejection) => {
                 format!(

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proxyd_wire as wire;
 
@@ -22,8 +22,43 @@ pub(crate) fn text(registry: &Registry) -> String {
     of_routes(&routes, &mut out);
     let state = registry.look(crate::state::State::view);
     of_services(&state, &mut out);
+    of_tls(registry, &mut out);
     of_process(registry, state.generation, &mut out);
     out
+}
+
+fn of_tls(registry: &Registry, out: &mut String) {
+    let ends = registry.look(|state| {
+        let keyring = state.keyring();
+        let given = keyring.certificates().iter().map(|(name, c)| (name, "given", c.not_after));
+        let obtained = keyring.obtained().iter();
+        let obtained = obtained.map(|(name, o)| (name, "acme", o.certificate.not_after));
+        let ends = given.chain(obtained);
+        ends.map(|(name, source, end)| (name.as_str().to_owned(), source, end)).collect::<Vec<_>>()
+    });
+    let name = "proxyd_certificate_expiry_timestamp_seconds";
+    head(name, "gauge", "When a certificate ends, in seconds since 1970.", out);
+    for (certificate, source, end) in ends {
+        line(name, &[("certificate", &certificate), ("source", source)], end, out);
+    }
+    let name = "proxyd_acme_orders_total";
+    head(name, "counter", "Orders of certificates that have ended.", out);
+    for (result, count) in [("issued", &registry.acme.issued), ("failed", &registry.acme.failed)] {
+        line(name, &[("result", result)], count.load(Ordering::Relaxed), out);
+    }
+    let handshakes = &registry.gauges.handshakes;
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (full, resumed) = (count(&handshakes.full), count(&handshakes.resumed));
+    let name = "proxyd_tls_handshakes_total";
+    head(name, "counter", "Handshakes of TLS that have ended.", out);
+    let failed = count(&handshakes.failed);
+    for (result, count) in [("full", full), ("resumed", resumed), ("failed", failed)] {
+        line(name, &[("result", result)], count, out);
+    }
+    let name = "proxyd_tls_handshake_seconds";
+    head(name, "summary", "From a connection's first byte to the end of its handshake.", out);
+    line(&format!("{name}_sum"), &[], seconds(count(&handshakes.micros)), out);
+    line(&format!("{name}_count"), &[], full + resumed, out);
 }
 
 fn of_routes(routes: &[(String, Counts)], out: &mut String) {

@@ -15,6 +15,13 @@
 //! | `GET /certificates/:name` | one certificate, without its key | 200 `CertificateView`, 404 |
 //! | `PUT /certificates/:name` | `Certificate`: it is shown to whoever asks for one of its names | 201 new, 200 `CertificateView`, 409 full |
 //! | `DELETE /certificates/:name` | it is shown to nobody any more | 204, 404 |
+//! | `GET /acme` | which certificates are obtained, and how each stands; with `?after=REVISION&wait_ms=N` once that is another revision | 200 `AcmeView` |
+//! | `PUT /acme` | `Acme`: all of it; what is left out has its default | 200 |
+//! | `PUT /acme/certificates/:name` | `AcmeCertificate`: it is obtained, and kept up to date | 201 new, 200 |
+//! | `DELETE /acme/certificates/:name` | it is shown no longer; what is stored of it stays | 204, 404 |
+//! | `PUT /acme/certificates/:name/renew` | it is ordered now, whenever it would be | 202, 404 |
+//! | `GET /acme/challenges` | records that have to be in a zone now | 200, by record `AcmeRecord` |
+//! | `PUT /acme/challenges/:record` | `AcmePlaced`: it is there, or cannot be | 204, 404, 409 changed |
 //! | `GET /routes/:host`, `/routes/:host/:prefix` | one route | 200 `Route`, 404 |
 //! | `PUT /routes/:host`, `/routes/:host/:prefix` | `Route`: what becomes of requests for the host, below the prefix | 201 new, 200, 409 full |
 //! | `DELETE /routes/:host`, `/routes/:host/:prefix` | the route is gone | 204, 404 |
@@ -35,6 +42,7 @@
 //! What only watches is told in [`monitor`]. With `If-Match: "GENERATION"` a change is made only at that generation, else 412. Errors are
 //! `ErrorBody`. A change is answered when every worker acts on it.
 
+mod acme;
 mod certificate;
 mod change;
 mod config;
@@ -138,6 +146,14 @@ fn app(registry: Arc<Registry>) -> Router {
             "/certificates/{name}",
             get(certificate::get).put(certificate::put).delete(certificate::delete),
         )
+        .route("/acme", get(acme::get).put(acme::put).layer(DefaultBodyLimit::max(limits::CONFIG)))
+        .route(
+            "/acme/certificates/{name}",
+            put(acme::put_certificate).delete(acme::delete_certificate),
+        )
+        .route("/acme/certificates/{name}/renew", put(acme::renew))
+        .route("/acme/challenges", get(acme::get_challenges))
+        .route("/acme/challenges/{record}", put(acme::put_challenge))
         .route("/routes/{*key}", get(route::get).put(route::put).delete(route::delete))
         .route("/services/{service}", get(service::get).put(service::put).delete(service::delete))
         .route("/services/{service}/pause", put(pause::put).delete(pause::delete))

@@ -29,6 +29,9 @@ impl State {
                 None => _ = self.delete_certificate(&name),
             }
         }
+        if let Some((acme, stored)) = changes.acme {
+            self.put_acme(acme, stored);
+        }
         for (name, service) in changes.services {
             match service {
                 Some(service) => self.amend_service(&name, service)?,
@@ -116,6 +119,7 @@ mod tests {
         let services = prop::collection::vec((0..3_u8, service), size());
         (routes, services).prop_map(|(routes, services)| wire::Changes {
             front: None,
+            acme: None,
             routes: routes
                 .into_iter()
                 .map(|(host, to)| {

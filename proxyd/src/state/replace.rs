@@ -36,6 +36,7 @@ impl State {
             certificates: certificates
                 .map(|(name, certificate)| (name.as_str().to_owned(), certificate.wire.clone()))
                 .collect(),
+            acme: self.acme.wire.clone(),
         }
     }
 
@@ -68,6 +69,7 @@ impl State {
     fn replace_each(&mut self, config: Config) -> Result<Vec<Arc<Target>>, Full> {
         self.put_front(config.front);
         self.put_tls(config.tls);
+        self.put_acme(config.acme, config.stored);
         let there = self.keyring.certificates().keys();
         let gone = there.filter(|name| !config.certificates.contains_key(*name));
         let gone: Vec<Name> = gone.cloned().collect();

@@ -255,7 +255,7 @@ impl Certificate {
     }
 
     /// When it ends.
-    pub(super) fn last_day(&self) -> String {
+    pub(crate) fn last_day(&self) -> String {
         day(self.not_after)
     }
 

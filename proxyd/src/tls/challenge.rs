@@ -5,11 +5,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, CustomExtension, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::server::ClientHello;
 use rustls::sign::CertifiedKey;
 
+use super::provider::provider;
+
 /// The protocol that such a client offers, and nothing beside it.
 pub(super) const ALPN: &[u8] = b"acme-tls/1";
+
+/// What proves a name: a certificate for it, with a digest that the authority expects. `None`: nobody gave us
+/// anything to make a key from.
+pub(crate) fn proof(name: &str, digest: &[u8]) -> Option<Arc<CertifiedKey>> {
+    let mut params = CertificateParams::new([name.to_owned()]).ok()?;
+    params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
+    let key = KeyPair::generate().ok()?;
+    let certificate = params.self_signed(&key).ok()?;
+    let signing = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let signing = provider().key_provider.load_private_key(signing).ok()?;
+    Some(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signing)))
+}
 
 /// By name, in lower case.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +36,10 @@ impl Challenges {
         self.0.is_empty()
     }
 
-    #[expect(dead_code, reason = "for whoever obtains certificates")]
     pub(crate) fn put(&mut self, name: &str, proof: Arc<CertifiedKey>) {
         self.0.insert(name.to_ascii_lowercase(), proof);
     }
 
-    #[expect(dead_code, reason = "as above")]
     pub(crate) fn remove(&mut self, name: &str) {
         self.0.remove(&name.to_ascii_lowercase());
     }

@@ -5,6 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use rustls::HandshakeKind;
+use tokio::time::Instant;
+
 use super::session::Session;
 use super::{Protocol, Secured, client};
 use crate::buffer::Desk;
@@ -28,12 +31,19 @@ pub(crate) async fn handshake(
     if let Some(desk) = ahead {
         worker.spare.put_desk(desk);
     }
+    let begun = Instant::now();
     timer.set_after(tls.handshake_time);
-    poll_fn(|cx| match session.poll_handshake(cx) {
+    let made = poll_fn(|cx| match session.poll_handshake(cx) {
         Poll::Ready(result) => Poll::Ready(result.ok()),
         Poll::Pending => timer.poll(cx).map(|()| None),
-    })
-    .await?;
+    });
+    let counts = worker.handshakes();
+    if made.await.is_none() {
+        counts.count_failed();
+        return None;
+    }
+    let kind = session.with_connection(|connection| connection.handshake_kind());
+    counts.count(kind == Some(HandshakeKind::Resumed), begun.elapsed());
     let secured = session.with_connection(|connection| Secured {
         protocol: Protocol::of(connection.alpn_protocol()),
         client: connection

@@ -18,6 +18,7 @@ use super::settings::Settings;
 use super::shelf::Shelf;
 use super::tickets::{Sealer, Tickets};
 use super::{challenge, lookout, tickets};
+use crate::acme::Obtained;
 use crate::limits;
 use crate::name::Name;
 
@@ -26,6 +27,8 @@ use crate::name::Name;
 pub(crate) struct Keyring {
     pub(crate) settings: Arc<Settings>,
     certificates: BTreeMap<Name, Arc<Certificate>>,
+    /// Those that nobody has put: of which that they are wanted was said.
+    obtained: BTreeMap<Name, Obtained>,
     challenges: Challenges,
     tickets: Arc<Tickets>,
     /// Made when it is asked for, and anew after a change.
@@ -45,6 +48,26 @@ pub(crate) struct Tls {
 impl Keyring {
     pub(crate) fn certificates(&self) -> &BTreeMap<Name, Arc<Certificate>> {
         &self.certificates
+    }
+
+    pub(crate) fn obtained(&self) -> &BTreeMap<Name, Obtained> {
+        &self.obtained
+    }
+
+    pub(crate) fn put_obtained(&mut self, name: Name, obtained: Obtained) {
+        self.obtained.insert(name, obtained);
+        self.picture = OnceLock::new();
+    }
+
+    /// Takes off those that are wanted no longer; whether there were any.
+    pub(crate) fn keep_obtained(&mut self, keep: impl Fn(&Name) -> bool) -> bool {
+        let before = self.obtained.len();
+        self.obtained.retain(|name, _| keep(name));
+        let changed = self.obtained.len() != before;
+        if changed {
+            self.picture = OnceLock::new();
+        }
+        changed
     }
 
     /// `true`: one more would be too many.
@@ -78,7 +101,6 @@ impl Keyring {
     }
 
     /// Certificates that prove a name to an authority, which are shown to nobody else.
-    #[expect(dead_code, reason = "for whoever obtains certificates")]
     pub(crate) fn change_challenges(&mut self, change: impl FnOnce(&mut Challenges)) {
         change(&mut self.challenges);
         self.picture = OnceLock::new();
@@ -122,10 +144,15 @@ impl Keyring {
             wire::TlsVersion::Tls12 => &[&TLS13, &TLS12],
             wire::TlsVersion::Tls13 => &[&TLS13],
         };
-        let default = self.settings.default.as_ref().and_then(|name| self.certificates.get(name));
+        let obtained = |name: &Name| self.obtained.get(name).map(|obtained| &obtained.certificate);
+        let default = self.settings.default.as_ref();
+        let default =
+            default.and_then(|name| self.certificates.get(name).or_else(|| obtained(name)));
         let challenges = self.challenges.clone();
         let has_challenges = !challenges.is_empty();
-        let by_name = Shelf::new(self.certificates.values(), default.cloned(), challenges);
+        let obtained = self.obtained.values().map(|obtained| &obtained.certificate);
+        let all = self.certificates.values().chain(obtained);
+        let by_name = Shelf::new(all, default.cloned(), challenges);
         let verify = match &self.settings.clients {
             Some((clients, _)) => Arc::clone(clients),
             None => Arc::new(NoClientAuth),

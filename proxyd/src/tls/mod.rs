@@ -24,15 +24,17 @@ mod shelf;
 mod tickets;
 
 pub(crate) use certificate::{Certificate, Material, NotACertificate};
+pub(crate) use challenge::{Challenges, proof};
 pub(crate) use handshake::handshake;
 pub(crate) use keyring::{Keyring, Tls};
 pub(crate) use lookout::start as watch_files;
+pub(crate) use provider::provider;
 pub(crate) use scratch::Scratch;
 pub(crate) use session::Session;
 pub(crate) use settings::{NotATls, Settings};
 pub(crate) use tickets::{NotATicketSecret, Secret};
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -9,6 +9,6 @@ use rustls::crypto::ring as own;
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(own::default_provider()));
 
-pub(super) fn provider() -> &'static Arc<CryptoProvider> {
+pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     &PROVIDER
 }

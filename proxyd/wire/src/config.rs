@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Certificate, Front, Maintenance, Pause, Route, Service, Target, Tls, is_default};
+use crate::{
+    Acme, Certificate, Front, Maintenance, Pause, Route, Service, Target, Tls, is_default,
+};
 
 /// `GET /config`, `PUT /config`, the config file and the snapshot: all that can be wanted, and nothing
 /// that only a running process knows.
@@ -25,6 +27,9 @@ pub struct Config {
     /// certificates that are there.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, Certificate>,
+    /// Which certificates are obtained.
+    #[serde(skip_serializing_if = "is_default")]
+    pub acme: Acme,
 }
 
 /// `PATCH /config`: what is to be otherwise. What is not named stays as it is; `null` takes away.
@@ -46,6 +51,9 @@ pub struct Changes {
     /// By name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, Option<Certificate>>,
+    /// All that is said of certificates that are obtained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<Acme>,
 }
 
 /// What is to be otherwise of a service.

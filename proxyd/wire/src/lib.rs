@@ -4,6 +4,7 @@
 //! addresses that answer for it. Each is an object of its own, put and deleted by itself, so that
 //! changing one disturbs no connection of another.
 
+mod acme;
 mod balance;
 mod config;
 mod files;
@@ -17,6 +18,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use acme::{
+    Acme, AcmeAuthority, AcmeBinding, AcmeCertificate, AcmeCertificateView, AcmeChallenge,
+    AcmeFailure, AcmePlaced, AcmeRecord, AcmeState, AcmeView,
+};
 pub use balance::{Balance, Canary, Group, HashBy, SameSite, Sticky};
 pub use config::{Changes, Config, ServiceChanges, ServiceConfig};
 pub use files::Files;
@@ -192,6 +197,9 @@ pub struct State {
     /// By name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, CertificateView>,
+    /// Which certificates are obtained: as it was put.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub acme: Acme,
     /// Tells the secret of `PUT /tickets` from others, and nothing more of it: the first 8 bytes of the HMAC-SHA256
     /// of `name` with the secret as its key, in hexadecimal digits. Empty before.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
 };
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -76,6 +76,13 @@ impl Authority {
         self.signed(params, names[0])
     }
 
+    /// A certificate for whoever asks for it in DER, with this one behind it.
+    pub fn sign_request(&self, request: &[u8]) -> String {
+        let mut request = CertificateSigningRequestParams::from_der(&request.into()).unwrap();
+        request.params.use_authority_key_identifier_extension = true;
+        request.signed_by(&self.0).unwrap().pem() + &self.pem()
+    }
+
     /// A certificate for a client.
     pub fn client(&self, name: &str) -> Pair {
         let mut params = CertificateParams::default();
@@ -124,6 +131,10 @@ impl Trust {
             }
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Trust(Arc::new(config))
+    }
+
+    pub fn of(config: ClientConfig) -> Trust {
         Trust(Arc::new(config))
     }
 
