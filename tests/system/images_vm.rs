@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 #[test]
-fn images_vm_b03_boots_serves_and_powers_off() {
+fn images_vm_b03_d04_boots_serves_and_powers_off_at_level_0() {
     let Some(machine) = Machine::boot(&Setup::default()) else { return };
 
     let jobs = machine.first_answer(machine.api, "127.0.0.1", "/jobs").json();
@@ -22,8 +22,11 @@ fn images_vm_b03_boots_serves_and_powers_off() {
     let page = machine.first_answer(machine.proxy, "hello.localhost", "/");
     assert!(page.body.contains("app: hello.localhost\n"), "{page:?}");
 
-    let end = http::request(machine.api, "PUT", "/job/init/stop?then=poweroff", "", "");
-    assert_eq!(end.status, 202, "{end:?}");
+    // Level 0: all apps are stopped, and then the machine is off.
+    let spec = json!({"exec": "bootctl", "args": ["telinit", "0"], "envs": boot["spec"]["envs"]});
+    let json = "Content-Type: application/json\r\n";
+    let end = http::request(machine.api, "PUT", "/job/level-0", json, &spec.to_string());
+    assert_eq!(end.status, 201, "{end:?}");
     let (status, console) = machine.wait();
     assert!(status.success(), "{status}");
     assert!(console.contains("Power down") && !console.contains("panic"), "{console}");

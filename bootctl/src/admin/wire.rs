@@ -84,6 +84,7 @@ pub(crate) struct GenerationView {
 
 /// A certificate that the proxy shows, or is to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CertificateView {
     /// The app's name; `proxyd` is that of `[proxy.tls]`.
@@ -101,6 +102,7 @@ pub(crate) struct CertificateView {
 
 /// Where a certificate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CertificateState {
     /// There is none yet.
