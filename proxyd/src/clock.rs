@@ -267,7 +267,7 @@ pub(crate) mod tests {
             assert_eq!(within(Duration::from_hours(1), async { 7 }).await, Some(7));
             assert_eq!(within(Duration::from_millis(1), pending::<()>()).await, None);
             let mut alarm = Alarm::new(Instant::now() + Duration::from_hours(1));
-            poll_fn(|cx| Poll::Ready(assert!(alarm.poll(cx).is_pending()))).await;
+            assert!(poll_fn(|cx| Poll::Ready(alarm.poll(cx).is_pending())).await);
             assert_eq!(waiting(), 1);
             // Nearer than what the bell is set for.
             alarm.set(Instant::now() + Duration::from_millis(5));
