@@ -36,6 +36,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct App {
     pub(crate) name: AppName,
+    /// Empty: it is files only, and nothing runs.
     pub(crate) exec: String,
     pub(crate) args: Vec<String>,
     pub(crate) cwd: Option<String>,
@@ -115,6 +116,11 @@ impl App {
         self.health.note(&mut spec);
         place.equip(&mut spec);
         spec
+    }
+
+    /// Whether the proxy answers for it by itself.
+    pub(crate) fn is_files(&self) -> bool {
+        self.exec.is_empty()
     }
 
     /// All apps that it waits for.

@@ -41,6 +41,7 @@ impl Supervisor {
 
     pub(crate) fn restart(&mut self, app: &str) -> Result<Goal, Box<Reply>> {
         let (name, app) = self.at_work(app)?;
+        check_program(&name, &app)?;
         if self.store.record(&name).stopped {
             let message = format!("{name} is stopped; start it with `bootctl start {name}`");
             return Err(refused(StatusCode::CONFLICT, "stopped", message));
@@ -77,7 +78,7 @@ impl Supervisor {
             );
             return Err(refused(StatusCode::CONFLICT, "other_level", message));
         }
-        if app.instances == 0 {
+        if app.instances == 0 && !app.is_files() {
             let message =
                 format!("{name} is parked; give it instances with `bootctl scale {name} 1`");
             return Err(refused(StatusCode::CONFLICT, "parked", message));
@@ -121,6 +122,16 @@ impl Supervisor {
             self.retire(&id);
         }
     }
+}
+
+/// There is something of an app to start again, or more of.
+pub(crate) fn check_program(name: &AppName, app: &App) -> Result<(), Box<Reply>> {
+    if app.is_files() {
+        let message =
+            format!("{name} is files only: nothing of it runs that could be restarted or scaled");
+        return Err(refused(StatusCode::CONFLICT, "files_only", message));
+    }
+    Ok(())
 }
 
 /// One that is no earlier restart's, also not that of one which was taken back and is still leaving.

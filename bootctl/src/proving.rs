@@ -46,6 +46,9 @@ impl Supervisor {
     fn tend_release(&mut self, name: &AppName, observed: &Observed) {
         let Some(Wanted::Running(order)) = self.wanted.get(name) else { return };
         let Some(probation) = self.store.record(name).releases.probation else { return };
+        if order.app.is_files() {
+            return self.tend_files(name, observed);
+        }
         if order.app.instances == 0 {
             return;
         }
@@ -66,6 +69,19 @@ impl Supervisor {
                 let why = format!("{id} {trouble} within {} s of the roll", window.as_secs());
                 self.begin_taking_back(name, Some(&id), why);
             }
+        }
+    }
+
+    /// Files prove themselves by being shown: nothing of them can die.
+    fn tend_files(&mut self, name: &AppName, observed: &Observed) {
+        if self.standing(name, observed) == Standing::Reached {
+            let reached = u64::try_from(now().as_millis()).unwrap_or(u64::MAX);
+            self.store.keep(name, |record| {
+                record.releases.reach(reached);
+                record.releases.pass()
+            });
+            self.point(name);
+            self.prune(name);
         }
     }
 

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 
 use crate::admin::wire::Refusal;
 use crate::app::App;
+use crate::changes::check_program;
 use crate::config::edit::{self, EditError};
 use crate::config::write::{self, Lock, WriteError};
 use crate::config::{self, MAX_INSTANCES};
@@ -21,6 +22,7 @@ use crate::supervise::Supervisor;
 impl Supervisor {
     pub(crate) fn scale(&mut self, app: &str, count: &str) -> Result<Goal, Box<Reply>> {
         let (name, known) = self.whole(app)?;
+        check_program(&name, &known)?;
         let count = parse(count).ok_or_else(|| {
             let message = format!(
                 "{name} cannot have {count:?} instances: use a whole number from 0, which parks it, \

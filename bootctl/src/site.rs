@@ -4,8 +4,9 @@
 //! None of it is in an instance's job: a change of it restarts nothing.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
-use proxyd_wire::{Maintenance, Redirect, Route, Service, Target};
+use proxyd_wire::{Files, HeaderEdits, Maintenance, Redirect, Route, Service, Target};
 
 use crate::name::{AppName, Host};
 use crate::tls::{Coverage, PORT};
@@ -31,6 +32,43 @@ pub(crate) struct Site {
     pub(crate) maintenance: Option<Maintenance>,
     /// How many requests an instance works on at once.
     pub(crate) max_in_flight: Option<u32>,
+    /// What the proxy serves by itself, by the beginning of the path.
+    pub(crate) folders: BTreeMap<String, Folder>,
+    /// What is shown in place of a file that is not there, with 200 or with 404.
+    pub(crate) fallback: Option<String>,
+    pub(crate) not_found: Option<String>,
+}
+
+/// A folder whose files the proxy serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Folder {
+    /// Where it is when the app runs from no release.
+    pub(crate) path: PathBuf,
+    /// Where it is in a release, if it is in each.
+    pub(crate) within: Option<PathBuf>,
+}
+
+impl Folder {
+    /// None where nothing is to be shown yet: the whole of a release is what `.` means, and not the folder of all
+    /// apps' files.
+    fn of(&self, release: Option<&Path>) -> Option<PathBuf> {
+        match (release, &self.within) {
+            (Some(release), Some(within)) => Some(release.join(within).components().collect()),
+            (None, Some(within)) if within.components().all(|step| step == Component::CurDir) => {
+                None
+            }
+            (Some(_) | None, _) => Some(self.path.clone()),
+        }
+    }
+}
+
+/// Whether an app's files are shown, and those of which release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown<'a> {
+    Not,
+    /// Those where the app's file is.
+    Own,
+    Release(&'a Path),
 }
 
 /// How clients reach the proxy, which redirects have to say.
@@ -71,6 +109,7 @@ impl Site {
         hosts: impl Iterator<Item = &'a Host>,
         origin: Origin,
         coverage: &Coverage,
+        shown: Shown<'_>,
     ) -> BTreeMap<String, Route> {
         let is_secured = |place: &str| {
             let host = place.split_once('/').map_or(place, |(host, _)| host);
@@ -96,7 +135,12 @@ impl Site {
         };
         let own = hosts.map(|host| (host.to_string(), &to_app));
         let mounts = self.mounts.iter().map(|mount| (mount.clone(), &mounted));
-        let served = own.chain(mounts).map(|(place, to)| {
+        let places: Vec<_> = own.chain(mounts).collect();
+        // Behind them, so that files of all paths are in their place.
+        let files = places.iter().flat_map(|(place, to)| self.files(name, (place, to), shown));
+        let files: Vec<_> = files.collect();
+        let files = files.iter().map(|(place, to)| (place.clone(), to));
+        let served = places.iter().cloned().chain(files).map(|(place, to)| {
             let secured = is_secured(&place).then(|| Redirect {
                 to: origin.secured(&place),
                 status: PERMANENT,
@@ -111,19 +155,64 @@ impl Site {
         served.chain(moved).collect()
     }
 
+    /// The routes to files below a place, from which `to` leads. What is not shown is the service's to answer: it says
+    /// that it is stopped, or under maintenance.
+    fn files(
+        &self,
+        name: &AppName,
+        (place, to): (&str, &Route),
+        shown: Shown<'_>,
+    ) -> Vec<(String, Route)> {
+        let route = |prefix: &String| {
+            let Some(folder) = self.folder_at(prefix, shown) else {
+                return (place_of(place, prefix), to.clone());
+            };
+            let files = Files {
+                fallback: self.fallback.clone(),
+                not_found: self.not_found.clone(),
+                ..Files::of(folder.to_string_lossy())
+            };
+            let to = Route {
+                files: Some(files),
+                owner: Some(name.to_string()),
+                // That is about what a program is asked.
+                request_headers: HeaderEdits::default(),
+                ..self.rules.clone()
+            };
+            (place_of(place, prefix), to)
+        };
+        self.folders.keys().map(route).collect()
+    }
+
+    /// The folder that is shown for a beginning of the path, if one is.
+    pub(crate) fn folder_at(&self, prefix: &str, shown: Shown<'_>) -> Option<PathBuf> {
+        let folder = self.folders.get(prefix).filter(|_| self.maintenance.is_none())?;
+        match shown {
+            Shown::Not => None,
+            Shown::Own => folder.of(None),
+            Shown::Release(path) => folder.of(Some(path)),
+        }
+    }
+
     /// An instance at an address.
     pub(crate) fn target(&self, address: String) -> Target {
         Target { max_in_flight: self.max_in_flight, ..Target::at(address) }
     }
 }
 
+/// Where the files of a beginning of the path are, at a host or below a mount.
+pub(crate) fn place_of(place: &str, prefix: &str) -> String {
+    format!("{place}{}", prefix.trim_end_matches('/'))
+}
+
 /// What keeps method and body.
 const PERMANENT: u16 = 308;
 
-/// The app that a route of ours is for: the service that it leads to, or the host that it sends to.
+/// The app that a route of ours is for: the one that it names, the service that it leads to, or the host that it sends to.
 pub(crate) fn owner(route: &Route) -> Option<AppName> {
-    let text = match (&route.service, &route.redirect) {
-        (Some(service), _) => service.as_str(),
+    let named = route.owner.as_ref().or(route.service.as_ref());
+    let text = match (named, &route.redirect) {
+        (Some(name), _) => name.as_str(),
         (None, Some(redirect)) => {
             let (_, rest) = redirect.to.split_once("://")?;
             rest.split_once(':').map_or(rest, |(host, _)| host)
@@ -154,7 +243,7 @@ mod tests {
         };
         let own = [host("shop.example")];
         let nobody = Coverage::default();
-        let routes = |origin| site.routes(&name(), own.iter(), origin, &nobody);
+        let routes = |origin| site.routes(&name(), own.iter(), origin, &nobody, Shown::Own);
         let all = routes(Origin::default());
         assert_eq!(
             all.keys().collect::<Vec<_>>(),
@@ -170,7 +259,7 @@ mod tests {
         let in_front = Origin { is_https: true, port: Some(8443), tls_port: None };
         assert_eq!(to(in_front).to, "https://shop.example:8443");
         let site = Site { to_https: Some(true), ..site.clone() };
-        let all = site.routes(&name(), own.iter(), Origin::default(), &nobody);
+        let all = site.routes(&name(), own.iter(), Origin::default(), &nobody, Shown::Own);
         let to = |place: &str| all[place].redirect.as_ref().map(|redirect| redirect.to.as_str());
         assert_eq!(to("shop.example"), Some("https://shop.example"));
         assert_eq!(to("www.example/shop"), Some("https://www.example/shop"));
@@ -191,7 +280,7 @@ mod tests {
         let to = |to_https, tls_port| {
             let redirects = vec![host("old.example")];
             let site = Site { redirects, to_https, ..Site::default() };
-            let all = site.routes(&name(), hosts.iter(), origin(tls_port), &coverage);
+            let all = site.routes(&name(), hosts.iter(), origin(tls_port), &coverage, Shown::Own);
             ["shop.example", "www.shop.example", "old.example"]
                 .map(|place| all[place].redirect.as_ref().map(|redirect| redirect.to.clone()))
         };
@@ -204,5 +293,62 @@ mod tests {
         assert_eq!(to(Some(false), Some(443)), [None, None, plain]);
         let www = text("https://www.shop.example");
         assert_eq!(to(Some(true), Some(443)), [secured.clone(), www, secured]);
+    }
+
+    #[test]
+    fn files_have_routes_of_their_own_unless_nothing_is_shown() {
+        let folder = |path: &str, within: Option<&str>| Folder {
+            path: path.into(),
+            within: within.map(PathBuf::from),
+        };
+        let folders = [
+            ("/".to_owned(), folder("/conf/public", Some("public"))),
+            ("/docs".to_owned(), folder("/srv/docs", None)),
+        ];
+        let rules = Route { compress: true, ..Route::default() };
+        let site = Site {
+            folders: folders.into(),
+            fallback: Some("/index.html".into()),
+            to_https: Some(true),
+            rules,
+            ..Site::default()
+        };
+        let own = [Host::parse("shop.example").expect("a host")];
+        let nobody = Coverage::default();
+        let routes = |site: &Site, shown| {
+            site.routes(&name(), own.iter(), Origin::default(), &nobody, shown)
+        };
+        let folder_of = |all: &BTreeMap<String, Route>, place: &str| {
+            let files = all[place].files.clone().expect("files");
+            assert_eq!(files.fallback.as_deref(), Some("/index.html"));
+            files.folder
+        };
+        let all = routes(&site, Shown::Own);
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["shop.example", "shop.example/docs"]);
+        assert_eq!(folder_of(&all, "shop.example"), "/conf/public");
+        assert!(all.values().all(|route| {
+            route.compress
+                && route.service.is_none()
+                && owner(route) == Some(name())
+                && route.redirect.as_ref().is_some_and(|to| to.unless_https)
+        }));
+        let released = routes(&site, Shown::Release(Path::new("/r/3")));
+        assert_eq!(folder_of(&released, "shop.example"), "/r/3/public");
+        assert_eq!(folder_of(&released, "shop.example/docs"), "/srv/docs");
+        let whole = [("/".to_owned(), folder("/conf", Some("./")))];
+        let whole = Site { folders: whole.into(), ..site.clone() };
+        assert_eq!(routes(&whole, Shown::Own)["shop.example"].files, None, "not all apps' files");
+        assert_eq!(
+            folder_of(&routes(&whole, Shown::Release(Path::new("/r/3"))), "shop.example"),
+            "/r/3"
+        );
+        for all in [
+            routes(&site, Shown::Not),
+            routes(&Site { maintenance: Some(Maintenance::default()), ..site.clone() }, Shown::Own),
+        ] {
+            assert_eq!(all.keys().collect::<Vec<_>>(), ["shop.example", "shop.example/docs"]);
+            let to_app = |route: &Route| route.service.as_deref() == Some("shop.example");
+            assert!(all.values().all(to_app), "nobody is shown what is stopped");
+        }
     }
 }

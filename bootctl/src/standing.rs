@@ -1,5 +1,7 @@
 //! How near an app is to what is wanted of it, and how that is shown.
 
+use std::path::Path;
+
 use init_wire::LastExit;
 
 use crate::admin::wire::{AppState, AppView, InstanceState, InstanceView};
@@ -8,9 +10,10 @@ use crate::condition;
 use crate::job::JobInfo;
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::Order;
-use crate::plan::{Life, Observed, Seen, Waiting, Wanted, instances_of, serves};
+use crate::plan::{Life, Observed, Proxy, Seen, SeenProxy, Waiting, Wanted, instances_of, serves};
 use crate::record::Held;
 use crate::roster::Roster;
+use crate::site::place_of;
 
 /// How near.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +35,24 @@ pub(crate) fn standing(
     observed: &Observed,
     trouble: Option<String>,
 ) -> Standing {
+    match (of_instances(name, wanted, roster, observed, trouble), wanted) {
+        (Standing::Reached, Some(wanted)) => shown(name, wanted, observed),
+        (standing, _) => standing,
+    }
+}
+
+fn of_instances(
+    name: &AppName,
+    wanted: Option<&Wanted>,
+    roster: &Roster,
+    observed: &Observed,
+    trouble: Option<String>,
+) -> Standing {
     let order = match wanted {
         Some(Wanted::Running(order)) if order.app.instances > 0 => order,
+        Some(Wanted::Running(order)) if order.app.is_files() => {
+            return trouble.map_or(Standing::Reached, Standing::Failed);
+        }
         Some(Wanted::AsItIs) => return Standing::Reached,
         Some(Wanted::Running(_) | Wanted::Stopped(_)) | None => {
             let mut left = instances_of(name, observed).map(|(id, _)| id.to_string()).peekable();
@@ -54,6 +73,28 @@ pub(crate) fn standing(
         return waits(name, waiting);
     }
     running(order, roster, observed)
+}
+
+/// An app with files is there once every proxy knows where they are, or that they are not shown.
+fn shown(name: &AppName, wanted: &Wanted, observed: &Observed) -> Standing {
+    let Some(app) = wanted.app().filter(|app| !app.site.folders.is_empty()) else {
+        return Standing::Reached;
+    };
+    let knows = |seen: &SeenProxy| match &seen.table {
+        Proxy::Down => true,
+        Proxy::Unknown => false,
+        Proxy::Known(table) => app.site.folders.keys().all(|prefix| {
+            let route = table.routes.get(&place_of(name.as_str(), prefix));
+            let there = route.and_then(|route| route.files.as_ref());
+            let folder = app.site.folder_at(prefix, wanted.shown());
+            there.map(|files| Path::new(&files.folder)) == folder.as_deref()
+        }),
+    };
+    if observed.proxies.values().all(knows) {
+        Standing::Reached
+    } else {
+        Standing::Working(format!("the proxy is being told of the files of {name}"))
+    }
 }
 
 /// Its first instances are not started yet.
@@ -118,7 +159,9 @@ pub(crate) fn app_view(
         (Standing::Failed(why), _) => (AppState::Failed, Some(why.clone())),
         (Standing::Working(why), _) => (AppState::Changing, Some(why.clone())),
         (Standing::Reached, Some(Wanted::Stopped(_))) => (AppState::Stopped, None),
-        (Standing::Reached, Some(Wanted::Running(order))) if order.app.instances == 0 => {
+        (Standing::Reached, Some(Wanted::Running(order)))
+            if order.app.instances == 0 && !order.app.is_files() =>
+        {
             (AppState::Parked, None)
         }
         (Standing::Reached, Some(Wanted::Running(_))) => (AppState::Running, None),

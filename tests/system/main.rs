@@ -11,6 +11,7 @@ mod bootctl_deploy;
 mod bootctl_detach;
 mod bootctl_edit;
 mod bootctl_faults;
+mod bootctl_files;
 mod bootctl_health;
 mod bootctl_install;
 mod bootctl_jobs;

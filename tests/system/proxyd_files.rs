@@ -488,6 +488,28 @@ fn a_proxy_that_goes_lets_a_download_come_to_its_end() {
 }
 
 #[test]
+fn a_download_has_the_time_of_a_stream_and_no_more() {
+    let (_around, site) = site();
+    let whole = 256 << 20;
+    File::create(site.join("large.bin")).unwrap().set_len(whole).unwrap();
+    let mut proxyd = Proxyd::start_with(&["--grace", "0", "--stream-grace", "1"]);
+    put(&proxyd, "app.test", &site, &json!({}), &json!({}));
+    let mut client = proxyd.client();
+    client.send("GET /large.bin HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    client.read_exact(100_000);
+    proxyd.signal(Signal::SIGTERM);
+    let mut came = 0;
+    let mut piece = vec![0; 1 << 20];
+    // As fast as a line that would take ten times as long as there is time.
+    while let Ok(count @ 1..) = client.stream.read(&mut piece) {
+        came += count as u64;
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(came < whole - 100_000, "it was cut");
+    assert!(proxyd.wait().success());
+}
+
+#[test]
 fn requests_come_one_behind_the_other() {
     let (_around, site) = site();
     fs::write(site.join("large.txt"), "x".repeat(100_000)).unwrap();

@@ -348,8 +348,11 @@ pub(crate) struct Refusal {
 }
 
 impl AppView {
-    /// Its instances with their places.
+    /// Its instances with their places; of one that is files only there is none.
     pub(crate) fn places(&self) -> String {
+        if self.instances.is_empty() && self.state == AppState::Running {
+            return "its files are served by the proxy".into();
+        }
         let all = self.instances.iter().map(|i| format!("{} on {}", i.job, i.place()));
         all.collect::<Vec<_>>().join(", ")
     }

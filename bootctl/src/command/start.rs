@@ -9,6 +9,5 @@ pub(super) async fn run(change: &Change) -> Result<String, ClientError> {
     let path = format!("/apps/{}/start", crate::http::segment(&change.app));
     let client = Client::at(&change.at.socket());
     let app: AppView = progress::change(&client, &path, &change.wait).await?;
-    let places = app.instances.iter().map(|i| format!("{} on {}", i.job, i.place()));
-    Ok(format!("{} runs: {}", app.app, places.collect::<Vec<_>>().join(", ")))
+    Ok(format!("{} runs: {}", app.app, app.places()))
 }

@@ -49,17 +49,15 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         let hosts = root.get(key, Field::hosts).unwrap_or_default();
         hosts.into_iter().map(AppName::of).collect()
     };
-    let exec = zist::instead(root, "exec", "Path");
-    let advice = "name the program to run, such as exec = \"node\"";
-    let exec = exec.or_else(|| root.required("exec", advice));
-    let exec = exec.and_then(|field| program(&field, &env, surroundings));
+    let exec = exec(root, &env, surroundings);
+    let is_files = exec.as_ref().is_some_and(String::is_empty);
     Some(App {
         name,
         args: zist::args(root),
         cwd: root.get("cwd", |field| absolute(field, surroundings.folder)),
         user: root.get("user", Field::account),
         group: root.get("group", Field::account),
-        instances: root.get("instances", Field::number).unwrap_or_default(),
+        instances: root.get("instances", Field::number).filter(|_| !is_files).unwrap_or_default(),
         alias: root.get("alias", Field::hosts).unwrap_or_default(),
         port: root
             .get("port", Field::number)
@@ -84,10 +82,25 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
     })
 }
 
+/// The program; empty for an app that is files only.
+fn exec(
+    root: &Section<'_>,
+    env: &BTreeMap<String, String>,
+    surroundings: &Surroundings<'_>,
+) -> Option<String> {
+    let field = zist::instead(root, "exec", "Path").or_else(|| root.field("exec"));
+    if field.is_none() && root.section("files").field("/").is_some() {
+        return Some(String::new());
+    }
+    let advice = "name the program to run, such as exec = \"node\"";
+    let field = field.or_else(|| root.required("exec", advice))?;
+    program(&field, env, surroundings)
+}
+
 fn socket(root: &Section<'_>) -> PlaceKind {
     let web = zist::instead(root, "web", "Web").or_else(|| root.field("web"));
     if web.and_then(|field| field.bool()) == Some(false) {
-        let of_sites = ["socket", "port", "alias", "redirect", "proxy", "tls"];
+        let of_sites = ["socket", "port", "alias", "redirect", "proxy", "tls", "files"];
         for field in of_sites.iter().filter_map(|key| root.field(key)) {
             field.report_key(Fault::Excludes { other: "web = false" });
         }

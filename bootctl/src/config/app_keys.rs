@@ -39,6 +39,16 @@ pub(super) const APP: &[Key] = &[
         "\"/var/www/shop\"",
         "The folder that it works in. A relative one starts at the file's folder, or at its release's.",
     ),
+    key(
+        "files.*",
+        Text,
+        "",
+        "\"public\"",
+        "A folder of which the proxy serves the files by itself, by the beginning of the path that they are \
+         below: `\"/static\" = \"public\"`. A relative one starts at the file's folder, or at its release's. \
+         `\".\"` is all of a release. The proxy's user has to be able to read it. With `\"/\"` and without `exec` the app is files only, \
+         and nothing runs.",
+    ),
     key("user", Account, "", "\"www\"", "Whom it runs as; without, as bootctl does."),
     key("group", Account, "", "\"www\"", "Its group; without, that of its user."),
     key(

@@ -128,7 +128,7 @@ fn of_app(app: &App, accounts: &Accounts) -> Vec<Said> {
     for (index, group) in app.confinement.groups.iter().flatten().enumerate() {
         all.extend(accounts.group("groups", Some(index), group));
     }
-    if app.deploy.home.exec.is_none() {
+    if app.deploy.home.exec.is_none() && !app.is_files() {
         all.extend(program("exec", &app.exec, app.env.get("PATH")));
     }
     if let Some(cwd) = app.cwd.as_ref().map(PathBuf::from)

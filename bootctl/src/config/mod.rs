@@ -12,6 +12,7 @@ mod deploy;
 pub(crate) mod doubts;
 pub(crate) mod edit;
 pub(crate) mod entry;
+mod files_section;
 pub(crate) mod guess;
 mod health;
 mod hook_section;

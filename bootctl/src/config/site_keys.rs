@@ -38,6 +38,36 @@ pub(super) const SITE: &[Key] = &[
         "The path that it is asked for instead of the beginning that a mount has.",
     ),
     key(
+        "proxy.fallback",
+        Text,
+        "",
+        "\"/index.html\"",
+        "The file that is shown, with 200, in place of one of `[files]` that is not there: a path below its \
+         folder.",
+    ),
+    key(
+        "proxy.not_found",
+        Text,
+        "",
+        "\"/404.html\"",
+        "The file that is shown, with 404, in place of one of `[files]` that is not there.",
+    ),
+    key(
+        "proxy.compress",
+        Flag,
+        "false",
+        "true",
+        "Whether answers are compressed for clients that take them so. Not for pages that show a secret \
+         beside what a stranger may put there.",
+    ),
+    key(
+        "proxy.compress_types",
+        Texts,
+        "[]",
+        "[\"text/*\", \"application/json\"]",
+        "Which types of content; without, text, code, data and fonts that are not packed.",
+    ),
+    key(
         "proxy.redirect_status",
         Whole { least: 301, most: 308 },
         "308",

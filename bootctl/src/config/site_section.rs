@@ -13,6 +13,7 @@ use proxyd_wire::{
     Route, SameSite, Service, Sticky,
 };
 
+use super::files_section;
 use super::problem::Fault;
 use super::reader::{Field, Section};
 use super::service_section::{eject, pool, retry};
@@ -37,6 +38,9 @@ pub(super) fn read(root: &Section<'_>, tls: &Section<'_>, folder: &Path) -> Site
         service: service(&proxy),
         maintenance: maintenance(&proxy.section("maintenance"), folder),
         max_in_flight: proxy.get("max_in_flight", Field::number),
+        folders: files_section::read(root, folder),
+        fallback: proxy.get("fallback", |field| shown_instead(field, root)),
+        not_found: proxy.get("not_found", |field| shown_instead(field, root)),
     }
 }
 
@@ -75,6 +79,21 @@ fn rewrite(field: &Field<'_>, proxy: &Section<'_>) -> Option<String> {
     Some(path)
 }
 
+fn shown_instead(field: &Field<'_>, root: &Section<'_>) -> Option<String> {
+    if root.field("files").is_none() {
+        field.report_key(Fault::Needs("with `[files]`"));
+    }
+    let path = field.string()?;
+    let rest = path.strip_prefix('/').unwrap_or_default();
+    if rest.is_empty()
+        || path.contains('\0')
+        || rest.split('/').any(|s| matches!(s, "" | "." | ".."))
+    {
+        field.form(&path, "write a path below the folder, such as /index.html");
+    }
+    Some(path)
+}
+
 fn redirect_status(field: &Field<'_>) -> Option<u16> {
     let status = u16::try_from(field.number()?).ok()?;
     if matches!(status, 304..=306) {
@@ -93,8 +112,32 @@ fn rules(proxy: &Section<'_>, folder: &Path) -> Route {
         deny: proxy.get("deny", Field::networks).unwrap_or_default(),
         rate_limit: rate_limit(&proxy.section("rate_limit")),
         error_pages: error_pages(proxy, folder),
+        compress: proxy.get("compress", Field::bool).unwrap_or_default(),
+        compress_types: proxy
+            .get("compress_types", |field| types(field, proxy))
+            .unwrap_or_default(),
         ..Route::default()
     }
+}
+
+fn types(field: &Field<'_>, proxy: &Section<'_>) -> Option<Vec<String>> {
+    let types = field.strings()?;
+    if !types.is_empty() && proxy.get("compress", Field::bool) != Some(true) {
+        field.report_key(Fault::Needs("with `compress = true`"));
+    }
+    for (index, text) in types.iter().enumerate() {
+        let good = text.split_once('/').is_some_and(|(kind, sort)| {
+            is_token(kind)
+                && !kind.contains('*')
+                && (sort == "*" || (is_token(sort) && !sort.contains('*')))
+        });
+        if !good {
+            let instead =
+                "write a type of content such as application/json, or text/* for all of a kind";
+            field.report_element(index, Fault::Form { value: text.clone(), instead });
+        }
+    }
+    Some(types)
 }
 
 /// What the proxy is told where the file says something.

@@ -63,7 +63,11 @@ fn o09_defaults_are_those_of_the_types_they_become() {
 
 /// A file that says no more than it must, and one key by its example.
 fn with_example(schema: Schema, key: &schema::Key) -> String {
-    let name = if key.path.starts_with("proxy.error_pages") { "5xx" } else { NAME };
+    let name = match key.path {
+        "files.*" => "/static",
+        path if path.starts_with("proxy.error_pages") => "5xx",
+        _ => NAME,
+    };
     let path: Vec<_> = key.path.split('.').map(|part| part.replace('*', name)).collect();
     let value = key.example.parse().expect("an example is TOML");
     let least = match schema {
@@ -87,6 +91,12 @@ fn with_example(schema: Schema, key: &schema::Key) -> String {
         Schema::Main => "",
         Schema::App if key.path.starts_with("proxy.rate_limit.") => {
             "exec = \"node\"\n[proxy.rate_limit]\nrequests = 1\n"
+        }
+        Schema::App if matches!(key.path, "proxy.fallback" | "proxy.not_found") => {
+            "exec = \"node\"\n[files]\n\"/static\" = \"public\"\n"
+        }
+        Schema::App if key.path == "proxy.compress_types" => {
+            "exec = \"node\"\n[proxy]\ncompress = true\n"
         }
         Schema::App if key.path.starts_with("proxy.sticky.") => {
             "exec = \"node\"\n[proxy.sticky]\ncookie = \"c\"\n"
@@ -683,8 +693,8 @@ fn o10_what_the_proxy_does_with_instances_is_read_from_an_apps_file() {
         })
     );
     let routes = {
-        let nobody = crate::tls::Coverage::default();
-        app.site.routes(&app.name, app.hosts(), crate::site::Origin::default(), &nobody)
+        let (nobody, origin) = (crate::tls::Coverage::default(), crate::site::Origin::default());
+        app.site.routes(&app.name, app.hosts(), origin, &nobody, crate::site::Shown::Own)
     };
     assert_eq!(
         (routes["www/a"].rewrite.as_deref(), routes["a"].rewrite.as_deref()),
@@ -795,4 +805,37 @@ fn o21_mistakes_of_https_name_their_keys() {
              year or more"
         ]
     );
+}
+
+#[test]
+fn an_app_can_be_files_only() {
+    let site = app(
+        "[files]\n\"/\" = \"public\"\n\"/a/b\" = \"/srv/b\"\n[proxy]\nfallback = \"/x.html\"\n",
+    );
+    assert!(site.is_files() && site.instances == 0);
+    let (prefix, folder) = site.site.folders.first_key_value().expect("two");
+    assert!(prefix == "/" && folder.path.ends_with("apps/public"), "{folder:?}");
+    assert_eq!(folder.within.as_deref(), Some(Path::new("public")));
+    assert_eq!(site.site.folders["/a/b"].within, None);
+    for (text, place) in [
+        ("exec = \"a\"\n[files]\n\"/\" = \"x\"\n", "3:1: `files./` excludes `exec`"),
+        (
+            "instances = 2\n[files]\n\"/\" = \"x\"\n",
+            "1:1: `instances` has a meaning only with `exec`",
+        ),
+        ("[files]\n\"/a\" = \"x\"\n", ": `exec` is missing"),
+        ("[files]\n\"/\" = \"../x\"\n", "2:7: `files./` is \"../x\""),
+        ("[files]\n\"/\" = \"x\"\n\"a/\" = \"x\"\n", "3:1: `files.a/` is \"a/\""),
+        (
+            "exec = \"a\"\n[proxy]\nfallback = \"/x\"\n",
+            "3:1: `proxy.fallback` has a meaning only with `[files]`",
+        ),
+        (
+            "exec = \"a\"\n[proxy]\ncompress_types = [\"a/b\"]\n",
+            "3:1: `proxy.compress_types` has a meaning only with",
+        ),
+    ] {
+        let told = problems(text);
+        assert!(told.iter().any(|told| told.contains(place)), "{text} {told:?}");
+    }
 }

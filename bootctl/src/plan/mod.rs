@@ -37,7 +37,7 @@ use crate::health::Health;
 use crate::name::{AppName, InstanceId, Port};
 use crate::order::{Digest, Order};
 use crate::place::{Place, PlaceKind};
-use crate::site::Origin;
+use crate::site::{Origin, Shown};
 use crate::tls::Tls;
 use crate::touched::Touched;
 use crate::wanted::Apps;
@@ -92,6 +92,17 @@ impl Wanted {
             Self::Running(order) => Some(&order.app),
             Self::Stopped(app) => Some(app),
             Self::AsItIs => None,
+        }
+    }
+
+    /// Which of its files the proxy shows.
+    pub(crate) fn shown(&self) -> Shown<'_> {
+        match self {
+            Self::Running(order) => match &order.release {
+                Some(release) => Shown::Release(&release.path),
+                None => Shown::Own,
+            },
+            Self::Stopped(_) | Self::AsItIs => Shown::Not,
         }
     }
 }

@@ -113,6 +113,7 @@ fn footing(
     let order = match desired.apps.get(name) {
         None => return Footing::Hopeless("is not there"),
         Some(Wanted::Stopped(_)) => return Footing::Hopeless("is stopped"),
+        Some(Wanted::Running(order)) if order.app.is_files() => return Footing::Ready,
         Some(Wanted::Running(order)) if order.app.instances == 0 => {
             return Footing::Hopeless("is parked");
         }

@@ -179,7 +179,8 @@ fn routes(desired: &Desired, observed: &Observed, touched: &Touched) -> BTreeMap
     let coverage = desired.tls.as_ref().map_or(&nobody, |tls| &tls.coverage);
     for (name, wanted) in touched.among(&desired.apps) {
         if let Some(app) = wanted.app() {
-            routes.extend(app.site.routes(name, app.hosts(), desired.origin, coverage));
+            let (origin, shown) = (desired.origin, wanted.shown());
+            routes.extend(app.site.routes(name, app.hosts(), origin, coverage, shown));
             continue;
         }
         let all = tables(observed).flat_map(|table| &table.routes);

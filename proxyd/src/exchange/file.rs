@@ -39,19 +39,33 @@ struct Shown {
     coding: Option<Coding>,
 }
 
-/// A body that does not go at once: the proxy waits for it as for a stream.
-struct Long<'a>(&'a Worker);
+/// A body that does not go at once, counted: a proxy that drains waits for it for as long as for a stream.
+struct Long<'a> {
+    worker: &'a Worker,
+    until: Option<Instant>,
+}
 
 impl<'a> Long<'a> {
     fn of(worker: &'a Worker) -> Long<'a> {
         worker.begin_stream();
-        Long(worker)
+        Long { worker, until: None }
+    }
+
+    /// Lets others have their turn before the next piece, unless it has to end.
+    async fn pause(&mut self) -> Result<(), Stop> {
+        yield_now().await;
+        if !self.worker.draining.get() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let until = *self.until.get_or_insert(now + self.worker.stream_grace);
+        if until <= now { Err(Stop::TimedOut) } else { Ok(()) }
     }
 }
 
 impl Drop for Long<'_> {
     fn drop(&mut self) {
-        self.0.end_stream();
+        self.worker.end_stream();
     }
 }
 
@@ -193,7 +207,7 @@ impl Exchange<'_> {
 
     /// Has the kernel send it. A file that has become shorter is a cut, as it is whenever less comes than was said.
     async fn send_file(&mut self, opened: &Opened, first: u64, size: u64) -> Result<(), Stop> {
-        let _long = Long::of(self.worker);
+        let mut long = Long::of(self.worker);
         let bounds = self.own_bounds.as_deref().unwrap_or(&self.front.bounds);
         let (time, mut pace) = (bounds.write, Pace::new(bounds));
         let reply = self.desk.outgoing.as_slice();
@@ -231,7 +245,7 @@ impl Exchange<'_> {
             left = left.saturating_sub(sent);
             self.sent.bytes.set(self.sent.bytes.get() + sent);
             if left > 0 {
-                yield_now().await;
+                long.pause().await?;
             }
         }
         Ok(())
@@ -239,7 +253,7 @@ impl Exchange<'_> {
 
     /// The same where it has to be read.
     async fn send_read(&mut self, opened: &Opened, first: u64, size: u64) -> Result<(), Stop> {
-        let _long = Long::of(self.worker);
+        let mut long = Long::of(self.worker);
         let bounds = self.own_bounds.as_deref().unwrap_or(&self.front.bounds);
         let (time, mut pace) = (bounds.write, Pace::new(bounds));
         let mut buffer = self.worker.spare.large();
@@ -256,7 +270,7 @@ impl Exchange<'_> {
             buffer.consume(count);
             at += count as u64;
             if at < end {
-                yield_now().await;
+                long.pause().await?;
             }
         }
         self.worker.spare.put_large(buffer);
@@ -270,7 +284,7 @@ impl Exchange<'_> {
         mut encoder: Encoder,
         chunked: bool,
     ) -> Result<(), Stop> {
-        let _long = Long::of(self.worker);
+        let mut long = Long::of(self.worker);
         let mut buffer = self.worker.spare.large();
         let (mut at, end) = (0, shown.opened.size);
         while at < end {
@@ -283,7 +297,7 @@ impl Exchange<'_> {
                     let piece = std::mem::take(encoder.out());
                     self.send_piece(&piece, chunked, false).await?;
                 }
-                yield_now().await;
+                long.pause().await?;
             }
         }
         self.worker.spare.put_large(buffer);

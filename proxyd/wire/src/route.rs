@@ -32,6 +32,9 @@ pub struct Route {
     /// that are not packed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub compress_types: Vec<String>,
+    /// Whose it is, in the words of whoever puts it: proxyd only keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// Where it is otherwise than in front.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,

@@ -40,6 +40,12 @@ impl Ask {
         Ask { head, download: size, ..Ask::small() }
     }
 
+    /// A file of that name and size.
+    pub fn file(name: &str, size: usize) -> Ask {
+        let head = head(&format!("GET /{name}"), "bench.test", "");
+        Ask { head, download: size, ..Ask::small() }
+    }
+
     pub fn upload(size: usize) -> Ask {
         let length = format!("Content-Length: {size}\r\n");
         Ask { head: head("POST /upload", "bench.test", &length), upload: size, ..Ask::small() }

@@ -45,6 +45,7 @@ mod silent;
 mod sites;
 mod spin;
 mod start;
+mod static_files;
 mod supervisors;
 mod tiny;
 
@@ -76,6 +77,8 @@ const FIGURES: &[Figure] = &[
     ("http2-100", http2::of_100_streams),
     ("body-1m", bodies::of_1_mib),
     ("body-100m", bodies::of_100_mib),
+    ("static-1m", static_files::of_1_mib),
+    ("static-16k", static_files::of_16_kib),
     ("new-connections", new_connections::measure),
     ("routes", many_routes::measure),
     ("idle-memory", idle_memory::measure),

@@ -12,7 +12,7 @@ use crate::place::{Place, PlaceKind};
 use crate::plan::{
     Action, Desired, Life, Observed, ProxyLife, Seen, Table, Wanted, key, proxy_serves, serves,
 };
-use crate::site::owner;
+use crate::site::{Shown, owner};
 use crate::tls::Coverage;
 use crate::verdict::earlier;
 
@@ -151,7 +151,7 @@ impl World {
 pub(super) fn check_site(app: &App, desired: &Desired, table: &Table) {
     let nobody = Coverage::default();
     let coverage = desired.tls.as_ref().map_or(&nobody, |tls| &tls.coverage);
-    let wanted = app.site.routes(&app.name, app.hosts(), desired.origin, coverage);
+    let wanted = app.site.routes(&app.name, app.hosts(), desired.origin, coverage, Shown::Own);
     let its = table.routes.iter().filter(|(_, route)| owner(route).as_ref() == Some(&app.name));
     let its = its.map(|(route, to)| (route.clone(), to.clone()));
     assert_eq!(its.collect::<BTreeMap<_, _>>(), wanted, "{}", app.name);

@@ -53,6 +53,17 @@ impl Setting {
     }
 }
 
+/// Puts a file where those find it that serve files.
+pub fn write_site(setting: &Setting, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let site = site(setting);
+    std::fs::create_dir_all(&site)?;
+    std::fs::write(site.join(name), bytes)
+}
+
+fn site(setting: &Setting) -> PathBuf {
+    setting.folder().join("site")
+}
+
 /// A running proxy; dropping it ends it.
 pub struct Peer {
     pub address: SocketAddr,

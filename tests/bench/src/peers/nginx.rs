@@ -3,18 +3,27 @@
 
 use std::process::Command;
 
-use super::{Peer, Setting, free, program, write};
+use super::{Peer, Setting, free, program, site, write};
 
 pub fn start(setting: &Setting) -> Result<Peer, String> {
-    with(setting, "")
+    with(setting, "", "")
+}
+
+/// It serves files by itself, as its documentation tunes that.
+pub fn of_files(setting: &Setting) -> Result<Peer, String> {
+    let said = format!(
+        "location ~ \\.bin$ {{ root {}; sendfile on; tcp_nopush on; }}",
+        site(setting).display()
+    );
+    with(setting, "", &said)
 }
 
 /// It speaks HTTP/2 with its clients, and nothing else.
 pub fn over_http2(setting: &Setting) -> Result<Peer, String> {
-    with(setting, " http2")
+    with(setting, " http2", "")
 }
 
-fn with(setting: &Setting, spoken: &str) -> Result<Peer, String> {
+fn with(setting: &Setting, spoken: &str, files: &str) -> Result<Peer, String> {
     let binary = program(&["/usr/sbin/nginx", "/usr/bin/nginx"])?;
     let address = free();
     let path = setting.file(address, "nginx.conf");
@@ -44,6 +53,7 @@ fn with(setting: &Setting, spoken: &str) -> Result<Peer, String> {
                proxy_set_header X-Forwarded-Proto $scheme;\n\
                proxy_set_header X-Forwarded-Host $http_host;\n\
              }}\n\
+             {files}\n\
              location /socket {{\n\
                proxy_pass http://origin;\n\
                proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade;\n\

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Peer, Setting, free};
+use super::{Peer, Setting, free, site};
 use crate::report;
 
 pub fn to_tcp(setting: &Setting) -> Result<Peer, String> {
@@ -14,6 +14,15 @@ pub fn to_tcp(setting: &Setting) -> Result<Peer, String> {
 
 pub fn to_unix(setting: &Setting) -> Result<Peer, String> {
     start(setting, &format!("unix:{}", setting.unix.display()))
+}
+
+/// It serves files by itself.
+pub fn of_files(setting: &Setting) -> Result<Peer, String> {
+    let peer = to_tcp(setting)?;
+    let control = peer.control.as_deref().ok_or("has no control socket")?;
+    let files = format!(r#"{{"files":{{"folder":"{}"}}}}"#, site(setting).display());
+    put(control, "/routes/bench.test", &files)?;
+    Ok(peer)
 }
 
 /// It speaks HTTP/2 with its clients, too.
