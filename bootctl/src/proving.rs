@@ -78,7 +78,7 @@ impl Supervisor {
             let reached = u64::try_from(now().as_millis()).unwrap_or(u64::MAX);
             self.store.keep(name, |record| {
                 record.releases.reach(reached);
-                record.releases.pass()
+                record.releases.pass();
             });
             self.point(name);
             self.prune(name);

@@ -41,8 +41,8 @@ fn steps(text: &str) -> Vec<Step> {
             steps.push(Step { command: command.to_owned(), output: String::new() });
         } else if let (true, Some(step)) = (inside, steps.last_mut()) {
             match line.strip_prefix("> ") {
-                Some(more) => step.command += &format!("\n{more}"),
-                None => step.output += &format!("{line}\n"),
+                Some(more) => step.command.extend(["\n", more]),
+                None => step.output.extend([line, "\n"]),
             }
         }
     }
@@ -142,7 +142,7 @@ impl Tour {
     /// Runs a command; answers what a reader sees of it.
     fn run(&mut self, command: &str) -> String {
         if command.starts_with("export ") {
-            self.exports += &format!("{command}\n");
+            self.exports.extend([command, "\n"]);
             return String::new();
         }
         let script = self.here(&format!("{}{command}", self.exports));
@@ -192,7 +192,7 @@ fn readme_tour_is_what_happens() {
         for (step, output) in &seen {
             let command = format!("$ {}\n", step.command.replace('\n', "\n> "));
             let (front, back) = left.split_once(&command).expect("it was read from there");
-            done += &format!("{front}{command}{output}");
+            done.extend([front, command.as_str(), output.as_str()]);
             left = back.strip_prefix(step.output.as_str()).expect("so was this");
         }
         let tour = done + left;
