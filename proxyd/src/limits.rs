@@ -266,6 +266,8 @@ pub(crate) const ACME_NONCES: usize = 8;
 pub(crate) const ACME_LOOK_TIME: Duration = Duration::from_secs(5);
 /// Between two looks of who waits for another process to leave the folder to it, or for the folder to be well.
 pub(crate) const ACME_LOCK_LOOK: Duration = Duration::from_secs(1);
+/// Certificates that such a one reads of another process with each look: of more only with every second or third.
+pub(crate) const ACME_READ: usize = 200;
 /// Between two looks at a clock that may be set: times of certificates are by the calendar.
 pub(crate) const ACME_CLOCK_LOOK: Duration = Duration::from_hours(1);
 /// How long `GET /acme?after=…` may wait for news.

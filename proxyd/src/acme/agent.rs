@@ -41,6 +41,8 @@ struct Agent {
     wanted: Arc<Wanted>,
     store: Option<Arc<dyn Store>>,
     lock: Option<Box<dyn Lock>>,
+    /// How often was looked whether the folder is ours.
+    looks: usize,
     /// What was last said of the folder.
     trouble: Option<String>,
     /// What is under way.
@@ -73,6 +75,7 @@ impl Agent {
             wanted: Arc::default(),
             store: None,
             lock: None,
+            looks: 0,
             trouble: None,
             tasks: BTreeMap::new(),
             reports: mpsc::unbounded_channel(),
@@ -112,7 +115,12 @@ impl Agent {
                     }
                 }
                 () = sleep(limits::ACME_LOCK_LOOK), if is_second => {
-                    self.take_up();
+                    self.looks += 1;
+                    // Of very many not all are read each time.
+                    let each = 1 + self.wanted.certificates.len() / limits::ACME_READ;
+                    if self.looks.is_multiple_of(each) {
+                        self.take_up();
+                    }
                     self.begin();
                 }
                 () = sleep(pause) => self.step(Event::Woken),
@@ -147,6 +155,7 @@ impl Agent {
         let event = Event::Wanted {
             authorities: directories.collect(),
             certificates: self.wanted.certificates.clone(),
+            anew: !self.wanted.asks_like(&before),
         };
         self.open();
         self.step(event);
@@ -170,7 +179,8 @@ impl Agent {
     /// Lets somebody else obtain.
     fn give_up(&mut self) {
         self.step(Event::Active(false));
-        let nothing = Event::Wanted { authorities: Vec::new(), certificates: BTreeMap::new() };
+        let (authorities, certificates) = (Vec::new(), BTreeMap::new());
+        let nothing = Event::Wanted { authorities, certificates, anew: false };
         self.step(nothing);
         (self.lock, self.store) = (None, None);
         self.complain(None);

@@ -113,6 +113,15 @@ impl Wanted {
         Ok(Wanted { wire, certificates })
     }
 
+    /// Whether the same are asked, in the same way, for whatever.
+    pub(super) fn asks_like(&self, other: &Wanted) -> bool {
+        let (own, other) = (&self.wire, &other.wire);
+        own.authorities == other.authorities
+            && own.contacts == other.contacts
+            && own.challenges == other.challenges
+            && own.preflight == other.preflight
+    }
+
     /// The same with one certificate more, or another one of its name.
     pub(crate) fn with(
         &self,

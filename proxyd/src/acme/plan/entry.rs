@@ -172,11 +172,16 @@ impl Entry {
         self.past = Some(past);
     }
 
-    pub(super) fn succeed(&mut self) {
-        self.doing = Doing::Idle;
+    /// Nothing is known of tries that have failed.
+    pub(super) fn forget(&mut self) {
         self.past = None;
         self.rounds = 0;
         self.retry_at = None;
+    }
+
+    pub(super) fn succeed(&mut self) {
+        self.doing = Doing::Idle;
+        self.forget();
         self.is_asked_for = false;
         self.deferred.clear();
     }

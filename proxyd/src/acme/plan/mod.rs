@@ -56,10 +56,11 @@ pub(crate) struct Past {
 /// Something has happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// These are wanted, from these authorities, and no others.
+    /// These are wanted, from these authorities, and no others. `anew`: what has failed may succeed now.
     Wanted {
         authorities: Vec<String>,
         certificates: BTreeMap<Name, BTreeSet<Domain>>,
+        anew: bool,
     },
     /// What the storage has of one.
     Found {
@@ -177,8 +178,8 @@ impl Planner {
         self.now = now;
         let mut effects = Vec::new();
         match event {
-            Event::Wanted { authorities, certificates } => {
-                self.want(authorities, certificates, &mut effects);
+            Event::Wanted { authorities, certificates, anew } => {
+                self.want(authorities, certificates, anew, &mut effects);
             }
             Event::Found { name, held, past } => self.found(&name, held, past),
             Event::Active(active) => self.activate(active, &mut effects),
@@ -239,13 +240,15 @@ impl Planner {
         &mut self,
         authorities: Vec<String>,
         certificates: BTreeMap<Name, BTreeSet<Domain>>,
+        anew: bool,
         effects: &mut Vec<Effect>,
     ) {
         let closed_until = |directory: &String| {
             let old = self.authorities.iter().find(|old| old.directory == *directory);
             old.map_or(Time::MIN, |old| old.closed_until)
         };
-        let others = self.authorities.len() != authorities.len()
+        let others = anew
+            || self.authorities.len() != authorities.len()
             || self.authorities.iter().zip(&authorities).any(|(old, new)| old.directory != *new);
         self.authorities = authorities
             .into_iter()
@@ -271,8 +274,9 @@ impl Planner {
             let ask_at = self.now + self.random.below(60 * schedule::MINUTE);
             entry.hold(held, ask_at, &mut self.random);
         }
-        if let Some(past) = past {
-            entry.remember(past, self.now);
+        match past {
+            Some(past) => entry.remember(past, self.now),
+            None => entry.forget(),
         }
     }
 

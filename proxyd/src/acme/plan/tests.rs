@@ -20,6 +20,7 @@ fn wanted(authorities: &[&str], certificates: &[(&str, &[&str])]) -> Event {
     Event::Wanted {
         authorities: authorities.iter().map(ToString::to_string).collect(),
         certificates: certificates.iter().map(|(n, names)| (name(n), domains(names))).collect(),
+        anew: false,
     }
 }
 
@@ -291,6 +292,27 @@ fn tries_are_remembered_and_somebody_may_not_want_to_wait() {
     let (turn, ..) = order(&planner.step(START, checked(turn, &[])));
     planner.step(START, failed(turn, Cause::Dns, None));
     assert_eq!(planner.view(&name("a")).unwrap().failure.unwrap().tries, 5);
+    // Whoever obtains has had success, which those who look on learn from the storage.
+    planner.step(START, Event::Active(false));
+    planner.step(START, found("a", Some(held(&domains(&["a.test"]), CA[0], START, 90)), None));
+    let view = planner.view(&name("a")).unwrap();
+    assert_eq!((view.failure, view.next_try), (None, None));
+}
+
+#[test]
+fn other_settings_are_a_reason_to_try_at_once() {
+    let mut planner = planner(&["a.test"]);
+    planner.step(START, found("a", None, None));
+    let turn = planner.entries[&name("a")].turn().unwrap();
+    let (turn, ..) = order(&planner.step(START, checked(turn, &[])));
+    planner.step(START, failed(turn, Cause::Unauthorized, None));
+    let same = |anew| Event::Wanted {
+        authorities: CA.map(str::to_owned).to_vec(),
+        certificates: [(name("a"), domains(&["a.test"]))].into(),
+        anew,
+    };
+    assert_eq!(planner.step(START, same(false)), []);
+    check(&planner.step(START, same(true)));
 }
 
 #[test]
