@@ -1,13 +1,17 @@
 //! proxyd: many clients at once, and what becomes of more than there may be.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use jobinit_tests::proxyd::{Backend, Client, Proxyd, binary, wait_for};
+use jobinit_tests::tools;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// What a process has of memory for itself, in KiB.
 fn memory(pid: u32) -> u64 {
@@ -168,6 +172,47 @@ fn raise_limit(wanted: u64) {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     assert!(hard >= wanted, "this test needs {wanted} descriptors: raise `ulimit -Hn`");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+}
+
+/// Whether all threads of a process are traced.
+fn is_traced(pid: u32) -> bool {
+    fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten().all(|task| {
+        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+    })
+}
+
+#[test]
+fn who_asks_at_once_and_goes_is_not_watched() {
+    const COUNT: usize = 50;
+    if !tools::present(&["strace"]) {
+        return;
+    }
+    let backend = Backend::saying("ok");
+    let proxyd = Proxyd::with_target(&backend.target());
+    // The connections to the target are there then.
+    let ask = || {
+        let mut client = proxyd.client();
+        client.send("GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.answer().text(), "ok");
+        assert!(client.is_closed());
+    };
+    (0..20).for_each(|_| ask());
+    let folder = tempfile::tempdir().unwrap();
+    let calls = folder.path().join("calls");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=accept4,epoll_ctl", "-o"]).arg(&calls);
+    strace.args(["-p", &proxyd.pid().to_string()]).stderr(Stdio::null());
+    let mut strace = strace.spawn().unwrap();
+    wait_for("strace to be attached", || is_traced(proxyd.pid()).then_some(()));
+    (0..COUNT).for_each(|_| ask());
+    kill(Pid::from_raw(strace.id().cast_signed()), Signal::SIGTERM).unwrap();
+    strace.wait().unwrap();
+    let calls = fs::read_to_string(calls).unwrap();
+    let count = |call: &str| calls.matches(call).count();
+    assert!(count("accept4(") >= COUNT, "{calls}");
+    // Each that is watched takes two. Who was let in before he asked is, and who waits for long.
+    assert!(count("epoll_ctl(") < 2 * COUNT, "{calls}");
 }
 
 /// What an idle connection may cost, in bytes: with a release build it is 1,250.
