@@ -183,7 +183,7 @@ fn cpu(ms: u64) -> String {
 }
 
 /// A time in its two largest units.
-fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {

@@ -98,8 +98,10 @@ pub(crate) struct CertificateView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CertificateState {
-    /// There is none yet.
+    /// There is none.
     Missing,
+    /// There is none yet, and somebody is asked for it.
+    Obtaining,
     Valid,
     /// It is valid, and not for long.
     Expiring,
@@ -373,6 +375,7 @@ impl CertificateState {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Missing => "missing",
+            Self::Obtaining => "obtaining",
             Self::Valid => "valid",
             Self::Expiring => "expiring",
             Self::Expired => "expired",
