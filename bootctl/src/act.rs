@@ -60,13 +60,26 @@ impl Hands {
         });
     }
 
-    /// The proxy first, in each of these generations, so that no request finds the instance gone.
+    /// Makes a process that was let go of an instance again. Its socket is there.
+    pub(crate) fn take_back(&self, id: InstanceId, spec: Arc<JobSpec>) {
+        let Self { init, tell, .. } = self.clone();
+        info!("taking {id} back");
+        tokio::spawn(async move {
+            let result = init.start(&id.to_string(), &spec).await;
+            breathe(&id, &result).await;
+            report(&tell, Event::Started { id, result }).await;
+        });
+    }
+
+    /// The proxy first, in each of these generations, so that no request finds the instance gone. Then it is ended, or
+    /// let go of.
     pub(crate) fn retire(
         &self,
         id: InstanceId,
         spec: Arc<JobSpec>,
         processes: &[(Generation, u32)],
         drain: Drain,
+        lets_go: bool,
     ) {
         let Self { init, tell, .. } = self.clone();
         info!("retiring {id}");
@@ -92,8 +105,12 @@ impl Hands {
                 }
             }
             count.abort();
-            let result = init.end(&id.to_string(), &spec).await;
-            if result.is_ok() {
+            let result = if lets_go {
+                init.let_go(&id.to_string(), &spec).await
+            } else {
+                init.end(&id.to_string(), &spec).await
+            };
+            if result.is_ok() && !lets_go {
                 socket_file::remove_all(&spec);
             }
             breathe(&id, &result).await;

@@ -146,7 +146,9 @@ fn supervise(boot: &Boot, early: Option<&Early>) -> Result<(), BootError> {
             return Err(BootError::Settings(problem.clone()));
         }
         config::write::sweep(&boot.config.path);
-        let store = Store::open(&boot.state_dir)?;
+        // The gate is told of it, and works in another folder.
+        let state_dir = std::path::absolute(&boot.state_dir).unwrap_or(boot.state_dir.clone());
+        let store = Store::open(&state_dir)?;
         fs::create_dir_all(&boot.run_dir)
             .map_err(|source| BootError::Folder { path: boot.run_dir.clone(), source })?;
         let run_dir = absolute(&boot.run_dir)?;
@@ -158,10 +160,12 @@ fn supervise(boot: &Boot, early: Option<&Early>) -> Result<(), BootError> {
             warn!("the lock that tells the proxy of bootctl cannot be held: {error}");
         }
         let (tell, events) = mpsc::channel(QUEUE);
-        let (door, kept) = (tell.clone(), store.folder().to_owned());
-        let usage = admin::Usage::of(init.clone());
+        let door = tell.clone();
+        let state = store.folder().to_owned();
+        let folders = admin::Folders { state, config: boot.config.path.clone() };
+        let usage = admin::Usage::of(init.clone(), run_dir.clone());
         tokio::spawn(async move {
-            if let Err(error) = admin::serve(listener, door, usage, &kept).await {
+            if let Err(error) = admin::serve(listener, door, usage, folders).await {
                 error!("the control socket is out of service: {error}");
             }
         });
@@ -179,7 +183,7 @@ fn supervise(boot: &Boot, early: Option<&Early>) -> Result<(), BootError> {
                 .or_else(|| early.and_then(Early::runlevel)?.parse().ok()),
         };
         let hands = Hands { init, run_dir, tell };
-        for remains in Shelf::new(&boot.state_dir).remains() {
+        for remains in Shelf::new(&state_dir).remains() {
             info!("{} is removed: it was left half done", remains.display());
             tokio::task::spawn_blocking(move || drop(clear(&remains)));
         }

@@ -21,6 +21,7 @@ impl Supervisor {
         self.note(&name, |record| {
             record.stopped = false;
             record.held = None;
+            record.let_go.clear();
         })?;
         self.want(&name, app);
         self.clear_ended(&name);
@@ -32,6 +33,7 @@ impl Supervisor {
         self.note(&name, |record| {
             record.stopped = true;
             record.held = None;
+            record.let_go.clear();
         })?;
         self.want(&name, app);
         Ok(Goal::Stopped(name))
@@ -65,7 +67,7 @@ impl Supervisor {
     }
 
     /// The app of that name, which is to have instances when it runs.
-    fn at_work(&self, text: &str) -> Result<(AppName, App), Box<Reply>> {
+    pub(crate) fn at_work(&self, text: &str) -> Result<(AppName, App), Box<Reply>> {
         let (name, app) = self.whole(text)?;
         if !self.runlevel.has(app.runlevels) {
             let level = self.runlevel.level();

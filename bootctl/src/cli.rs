@@ -8,7 +8,7 @@ use clap::{Args, Parser};
 
 use crate::admin::socket::NAME as SOCKET;
 use crate::command::Command;
-use crate::remote::host::{Host, Way};
+use crate::remote::host::{Host, LOCAL, Way};
 
 /// Where the runtime files are unless told otherwise.
 pub(crate) const RUN_DIR: &str = "/run/bootctl";
@@ -68,13 +68,19 @@ pub(crate) struct Work {
 #[derive(Debug, Args)]
 pub(crate) struct ConfigDir {
     /// The config folder: bootctl.toml, apps/NAME.toml
-    #[arg(
-        long = "config",
-        value_name = "DIR",
-        env = "BOOTCTL_CONFIG",
-        default_value = "/etc/bootctl"
-    )]
+    #[arg(long = "config", value_name = "DIR", env = CONFIG_DIR, default_value = USUAL_CONFIG)]
     pub(crate) path: PathBuf,
+}
+
+const CONFIG_DIR: &str = "BOOTCTL_CONFIG";
+const USUAL_CONFIG: &str = "/etc/bootctl";
+
+impl ConfigDir {
+    /// Whether the command line names another one than is meant without a word.
+    pub(crate) fn is_told(&self) -> bool {
+        let usual = std::env::var_os(CONFIG_DIR).unwrap_or_else(|| USUAL_CONFIG.into());
+        self.path.as_os_str() != usual
+    }
 }
 
 /// Which init.
@@ -83,6 +89,16 @@ pub(crate) struct InitAt {
     /// Where init's job API is [default: `INIT_API`, else 127.0.0.1:1]
     #[arg(long = "init", value_name = "ADDR", env = "BOOTCTL_INIT")]
     pub(crate) address: Option<SocketAddr>,
+}
+
+/// Which init, of which machine.
+#[derive(Debug, Args)]
+pub(crate) struct InitOf {
+    #[command(flatten)]
+    pub(crate) init: InitAt,
+
+    #[command(flatten)]
+    pub(crate) host: Host,
 }
 
 /// Which supervisor.
@@ -101,6 +117,15 @@ pub(crate) struct At {
 }
 
 impl At {
+    /// Which machine it is on, for whoever asks init instead.
+    pub(crate) fn host_of(&self) -> Host {
+        let mut host = self.host.clone();
+        if self.socket.is_some() && host.machine.is_none() {
+            host.machine = Some(LOCAL.to_owned());
+        }
+        host
+    }
+
     /// The control socket of this machine's.
     pub(crate) fn own_socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| self.run_dir.join(SOCKET))

@@ -197,9 +197,8 @@ impl Init {
     /// All jobs there are, and then every change.
     pub(crate) async fn follow(&self) -> Result<Events, InitError> {
         let response = self.server.open("/jobs?follow").await.map_err(|e| self.unreachable(e))?;
-        let status = response.status();
-        if status != StatusCode::OK {
-            return Err(InitError::Trouble(status, "it does not tell about its jobs".into()));
+        if response.status() != StatusCode::OK {
+            return Err(self.refused(response).await);
         }
         Ok(Events { body: response.into_body(), partial: Vec::new(), ready: VecDeque::new() })
     }

@@ -103,6 +103,9 @@ pub(crate) enum Verb {
     Start(String),
     Stop(String),
     Restart(String),
+    /// Its instances go on without us.
+    LetGo(String),
+    TakeBack(String),
     /// This archive is to be a release.
     Receive(String, Archive),
     /// To the release before, or to the one that the text names.

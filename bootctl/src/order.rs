@@ -58,12 +58,29 @@ impl Order {
         let is_above = |from| seen.place.port().is_none_or(|port| port >= from);
         seen.place.kind() == self.app.socket
             && self.app.port.is_none_or(is_above)
-            && self.job(id.number, &seen.place) == *seen.spec
+            && is_same(self.job(id.number, &seen.place), &seen.spec)
     }
 
     pub(crate) fn digest(&self) -> Digest {
         Digest::of(self)
     }
+}
+
+/// Whether a job that there is has this spec. Of one that was adopted init knows more than it was told: what was left
+/// open is as it was with the process.
+fn is_same(mut wanted: JobSpec, there: &JobSpec) -> bool {
+    if there.adopt.is_some() {
+        wanted.adopt = there.adopt;
+        wanted.arg0 = wanted.arg0.or_else(|| there.arg0.clone());
+        wanted.cwd = wanted.cwd.or_else(|| there.cwd.clone());
+        wanted.umask = wanted.umask.or_else(|| there.umask.clone());
+        wanted.no_new_privs |= there.no_new_privs;
+        if wanted.user.is_none() && wanted.group.is_none() && wanted.groups.is_none() {
+            (wanted.user, wanted.group) = (there.user.clone(), there.group.clone());
+            wanted.groups.clone_from(&there.groups);
+        }
+    }
+    wanted == *there
 }
 
 impl Revision {

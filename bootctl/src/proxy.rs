@@ -1,5 +1,6 @@
 //! proxyd: the job it is, and its control API. Nobody else in bootctl knows the latter.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -165,6 +166,12 @@ impl Control {
         judged(self.ask(Method::PUT, &path, Some(placed), QUICK).await?).map(drop)
     }
 
+    /// How many requests each host has had since it was started.
+    pub(crate) async fn requests(&self) -> Result<BTreeMap<String, u64>, ProxyError> {
+        let answer = judged(self.ask(Method::GET, "/metrics", None::<&()>, QUICK).await?)?;
+        Ok(counted(&String::from_utf8_lossy(&answer.body)))
+    }
+
     /// How many requests and streams a target has begun and not ended.
     pub(crate) async fn in_flight(&self, id: &InstanceId) -> Result<u64, ProxyError> {
         let (service, target) = key(id);
@@ -259,4 +266,35 @@ fn judged(answer: Answer) -> Result<Answer, ProxyError> {
     }
     let message = answer.json::<ErrorBody>().map_or_else(|e| e.to_string(), |body| body.message);
     Err(ProxyError::Refused(answer.status, message))
+}
+
+/// What metrics tell of requests: `proxyd_requests_total{route="shop.example/admin",class="2xx"} 7`.
+fn counted(metrics: &str) -> BTreeMap<String, u64> {
+    let mut hosts = BTreeMap::new();
+    for line in metrics.lines() {
+        let Some(rest) = line.strip_prefix("proxyd_requests_total{route=\"") else { continue };
+        let (Some((route, _)), Some((_, count))) = (rest.split_once('"'), rest.rsplit_once(' '))
+        else {
+            continue;
+        };
+        let host = route.split('/').next().unwrap_or_default().to_owned();
+        *hosts.entry(host).or_default() += count.parse().unwrap_or(0);
+    }
+    hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_host() {
+        let metrics = "# HELP proxyd_requests_total x\n\
+                       proxyd_requests_total{route=\"a\",class=\"2xx\"} 7\n\
+                       proxyd_requests_total{route=\"a/admin\",class=\"5xx\"} 2\n\
+                       proxyd_requests_total{route=\"\",class=\"4xx\"} 1\n\
+                       proxyd_target_in_flight{service=\"a\",target=\"a.1\"} 3\n";
+        let hosts = counted(metrics);
+        assert_eq!((hosts.get("a"), hosts.get("b")), (Some(&9), None));
+    }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::letting_go::LetGo;
 use crate::name::{AppName, HostError};
 use crate::order::{Digest, Revision};
 use crate::release::History;
@@ -32,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) work: Option<Work>,
     /// What has become of the last of them, if it has failed.
     pub(crate) notice: Option<String>,
+    /// Instances that are let go of, or were.
+    pub(crate) let_go: Vec<LetGo>,
 }
 
 /// An order that failed while instances of earlier ones went on.
@@ -92,6 +95,8 @@ struct RecordShape {
     work: Option<Work>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     notice: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    let_go: Vec<LetGo>,
 }
 
 fn is_empty(releases: &History) -> bool {
@@ -141,15 +146,15 @@ pub(crate) fn write(records: &Records) -> Result<Vec<u8>, serde_json::Error> {
 
 impl From<RecordShape> for Record {
     fn from(shape: RecordShape) -> Self {
-        let RecordShape { stopped, revision, held, releases, work, notice } = shape;
-        Self { stopped, revision, held: held.map(Into::into), releases, work, notice }
+        let RecordShape { stopped, revision, held, releases, work, notice, let_go } = shape;
+        Self { stopped, revision, held: held.map(Into::into), releases, work, notice, let_go }
     }
 }
 
 impl From<Record> for RecordShape {
     fn from(record: Record) -> Self {
-        let Record { stopped, revision, held, releases, work, notice } = record;
-        Self { stopped, revision, held: held.map(Into::into), releases, work, notice }
+        let Record { stopped, revision, held, releases, work, notice, let_go } = record;
+        Self { stopped, revision, held: held.map(Into::into), releases, work, notice, let_go }
     }
 }
 

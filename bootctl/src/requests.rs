@@ -12,6 +12,7 @@ use crate::collecting;
 use crate::commands::work_job;
 use crate::config;
 use crate::event::{Ask, Event, Reply, Verb};
+use crate::letting_go::LetGo;
 use crate::name::{AppName, nearest};
 use crate::plan::{Collector, Observed, Wanted};
 use crate::progress::{Doing, Listener, doings};
@@ -86,6 +87,8 @@ impl Supervisor {
             Verb::Start(app) => self.start(&app),
             Verb::Stop(app) => self.stop(&app),
             Verb::Restart(app) => self.restart(&app),
+            Verb::LetGo(app) => self.let_go(&app),
+            Verb::TakeBack(app) => self.reclaim(&app),
             Verb::Receive(app, archive) => self.receive(&app, &archive),
             Verb::Rollback(app, to) => self.rollback(&app, to.as_deref()),
             Verb::Releases(app) => {
@@ -403,7 +406,7 @@ impl Supervisor {
             release: record.releases.current.release().map(|n| Base::Release(n).into()),
             staged: record.releases.staged.map(|n| Base::Release(n).into()),
             working: self.working(name),
-            notice: record.notice,
+            notice: record.notice.or_else(|| LetGo::told(&record.let_go, name)),
             ..view
         }
     }

@@ -146,9 +146,10 @@ impl Supervisor {
         };
         let knowing: Vec<_> = knowing.map(|(generation, _)| process(generation)).collect();
         drop(observed);
+        let lets_go = self.lets_go_of(id);
         self.roster.retiring(id);
         self.unwatch(id);
-        self.hands.retire(id.clone(), spec, &knowing, drain);
+        self.hands.retire(id.clone(), spec, &knowing, drain, lets_go);
     }
 
     fn push(&mut self, generation: Generation, pushes: Vec<Push>) {

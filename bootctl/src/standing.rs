@@ -143,6 +143,7 @@ pub(crate) fn app_view(
         staged: None,
         working: None,
         notice: None,
+        requests: None,
         maintenance: false,
         instances,
     }

@@ -272,6 +272,7 @@ mod tests {
             staged: None,
             working: None,
             notice: None,
+            requests: None,
             maintenance: false,
             instances,
         };

@@ -110,7 +110,7 @@ pub(crate) struct AccessLog {
     queue: SyncSender<Order>,
     gauges: Arc<Gauges>,
     format: LogFormat,
-    /// The second that was formatted last, and when it is over.
+    /// The second that was formatted last, with what is around it in a line, and when it is over.
     date: RefCell<String>,
     date_until: Cell<Option<Instant>>,
     begun: Notify,
@@ -158,19 +158,23 @@ impl AccessLog {
             self.date_until.set(Some(line.ended + left));
             let now = i64::try_from(now.as_secs()).ok();
             let date = now.and_then(|now| OffsetDateTime::from_unix_timestamp(now).ok());
-            let shape = if self.format == LogFormat::Json { RFC3339 } else { DATE };
+            let is_json = self.format == LogFormat::Json;
+            let shape = if is_json { RFC3339 } else { DATE };
             let date = date.and_then(|date| date.format(shape).ok());
-            *self.date.borrow_mut() = date.unwrap_or_else(|| "-".to_owned());
+            let date = date.unwrap_or_else(|| "-".to_owned());
+            *self.date.borrow_mut() = if is_json { date } else { format!(" [{date}] \"") };
         }
         if self.format == LogFormat::Json {
             return self.format_json(line, out);
         }
         out.extend_from_slice(line.client.as_bytes());
         out.extend_from_slice(b" - ");
-        escape_word(line.user.as_bytes(), out);
-        out.extend_from_slice(b" [");
+        if line.user.is_empty() {
+            out.push(b'-');
+        } else {
+            escape_word(line.user.as_bytes(), out);
+        }
         out.extend_from_slice(self.date.borrow().as_bytes());
-        out.extend_from_slice(b"] \"");
         escape(line.request, out);
         out.extend_from_slice(b"\" ");
         push_number(out, u64::from(line.status));

@@ -69,7 +69,7 @@ impl Attempt<'_> {
             Err(Stop::Failed) | Ok(()) => {}
         }
         let mut relay = pin!(back.run(upstream, stream, until));
-        let mut presence = Presence::of(stream, bounds);
+        let mut presence = Presence::of(stream, bounds, started);
         poll_fn(|cx| {
             if let Poll::Ready(result) = relay.as_mut().poll(cx) {
                 return Poll::Ready(match attempted(result, sent) {
@@ -87,7 +87,7 @@ impl Attempt<'_> {
 
     /// A request whose body is still coming. The answer may begin, and end, before it is there.
     pub(crate) async fn run_with_upload(&mut self, upload: &mut Upload) -> Attempted {
-        let Attempt { stream, upstream, outgoing, ref mut back, started: _ } = *self;
+        let Attempt { stream, upstream, outgoing, ref mut back, started } = *self;
         let (sent, bounds) = (back.sent, back.bounds);
         let (mut writer, mut from_client) = (upstream, stream);
         let spare = &back.claim.worker.spare;
@@ -124,7 +124,7 @@ impl Attempt<'_> {
             return attempted;
         }
         answer_due.set_after(bounds.answer);
-        let mut presence = Presence::of(stream, bounds);
+        let mut presence = Presence::of(stream, bounds, started);
         poll_fn(|cx| {
             if let Poll::Ready(result) = relay.as_mut().poll(cx) {
                 return Poll::Ready(attempted(result, sent));

@@ -179,6 +179,9 @@ impl Group {
     /// Two are picked at random by their weights, and the one that has less to do for its weight is
     /// taken. One that is not fit loses.
     fn less_loaded_of_two(&self, choice: &Choice<'_>) -> Option<usize> {
+        if let [_] = self.members.as_slice() {
+            return Some(0);
+        }
         let (one, other) = self.two(choice.random)?;
         let (first, second) = (self.members.get(one)?, self.members.get(other)?);
         let (look, other_look) = (first.target.look(), second.target.look());

@@ -20,13 +20,15 @@ pub(crate) fn write_request(
     origin: &Origin<'_>,
     out: &mut Vec<u8>,
 ) {
-    let host = request.host.of(head);
-    out.extend_from_slice(request.method.of(head));
-    out.push(b' ');
-    out.extend_from_slice(request.target.of(head));
-    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-    out.extend_from_slice(host);
-    out.extend_from_slice(b"\r\n");
+    let begun = request.beginning(head).unwrap_or_else(|| {
+        out.extend_from_slice(request.method.of(head));
+        out.push(b' ');
+        out.extend_from_slice(request.target.of(head));
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        out.extend_from_slice(request.host.of(head));
+        out.extend_from_slice(b"\r\n");
+        Span::default()
+    });
     let passes = |role| match role {
         Role::End | Role::Referer | Role::UserAgent => true,
         Role::Expect => request.expects_continue,
@@ -40,7 +42,7 @@ pub(crate) fn write_request(
         | Role::Hop
         | Role::Forwarded => false,
     };
-    copy_passing(head, &request.fields, &request.connection, passes, out);
+    copy_passing(head, begun, (&request.fields, &request.connection), passes, out);
     write_framing(request.framing, out);
     if let Some(protocol) = request.upgrade {
         write_upgrade(head, protocol, out);
@@ -62,11 +64,14 @@ pub(crate) fn write_response(
     own: &[&[u8]],
     out: &mut Vec<u8>,
 ) {
-    let status = response.status_text.of(head);
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status);
-    // The space stands without a reason, too.
-    out.extend_from_slice(if status.len() == 3 { b" \r\n" } else { b"\r\n" });
+    let begun = response.beginning().unwrap_or_else(|| {
+        let status = response.status_text.of(head);
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(status);
+        // The space stands without a reason, too.
+        out.extend_from_slice(if status.len() == 3 { b" \r\n" } else { b"\r\n" });
+        Span::default()
+    });
     let passes = |role| match role {
         Role::End | Role::Referer | Role::UserAgent | Role::Host | Role::Expect => true,
         Role::Trailer => trailers,
@@ -78,7 +83,7 @@ pub(crate) fn write_response(
         | Role::Hop
         | Role::Forwarded => false,
     };
-    copy_passing(head, &response.fields, &response.connection, passes, out);
+    copy_passing(head, begun, (&response.fields, &response.connection), passes, out);
     match (framing, response.length) {
         // To HEAD, and with 304: it tells of a body that is not here.
         (Framing::None, Some(length)) => write_framing(Framing::Length(length), out),
@@ -87,7 +92,7 @@ pub(crate) fn write_response(
     if let (101, Some(protocol)) = (response.status, response.upgrade) {
         write_upgrade(head, protocol, out);
     }
-    for lines in own {
+    for lines in own.iter().filter(|lines| !lines.is_empty()) {
         out.extend_from_slice(lines);
     }
     out.extend_from_slice(b"\r\n");

@@ -33,16 +33,16 @@ impl<'a> Host<'a> {
         }
         let name = name.strip_suffix(b".").unwrap_or(name);
         // A label without a character is in no name: a dot follows neither a dot nor nothing.
-        let mut before = b'.';
-        let mut follows = |&byte: &u8| {
-            let empty = byte == b'.' && before == b'.';
+        let (mut before, mut is_bad, mut is_upper) = (b'.', name.len() > MAX, false);
+        for &byte in name {
+            is_bad |= byte == b'.' && before == b'.';
+            is_upper |= byte.is_ascii_uppercase();
             before = byte;
-            !empty
-        };
-        if !name.iter().all(&mut follows) || before == b'.' || name.len() > MAX {
+        }
+        if is_bad || before == b'.' {
             return None;
         }
-        Some(Host(if name.iter().any(u8::is_ascii_uppercase) {
+        Some(Host(if is_upper {
             Cow::Owned(name.to_ascii_lowercase())
         } else {
             Cow::Borrowed(name)

@@ -21,6 +21,7 @@ mod budget;
 mod buffer;
 mod canary;
 mod cli;
+mod clock;
 mod compression;
 mod config;
 mod connection;
@@ -37,6 +38,7 @@ mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod gauges;
+mod guest;
 mod h1;
 mod h2;
 mod headers;

@@ -58,6 +58,13 @@ pub(crate) const BACKLOG: i32 = 4096;
 /// How long accepting rests when the limit above or the table of files is full, or the listener is broken.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What ends at a time ends at the first tick behind it: ends that are close to each other are one event.
+pub(crate) const TICK: Duration = Duration::from_millis(4);
+
+/// A client that asks as soon as it is let in is taken to wait for its answer for so long: whether it has gone
+/// is looked at only from then on.
+pub(crate) const UNWATCHED_TIME: Duration = Duration::from_millis(20);
+
 /// From the first byte of a head to its last: more is 408.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A client that sends nothing for so long after an answer gives back what its requests are worked on

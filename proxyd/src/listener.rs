@@ -14,9 +14,10 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
 
+use crate::clock::sleep;
 use crate::connection;
+use crate::guest::Guest;
 use crate::limits;
 use crate::say::say;
 use crate::socket::{Socket, watch};
@@ -67,9 +68,12 @@ pub(crate) async fn accept(listener: Listener, worker: Rc<Worker>) {
                     // A handshake that is refused says so only where it knows that it may write.
                     let plain = scheme == Scheme::Http;
                     let ahead = plain.then(|| connection::early(&worker, &stream)).flatten();
+                    let stream = match scheme {
+                        Scheme::Http => Ok(Socket::Guest(Guest::new(stream))),
+                        Scheme::Https => tokio::net::TcpStream::from_std(stream).map(Socket::Tcp),
+                    };
                     // One that cannot be waited for is closed.
-                    if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-                        let stream = Socket::Tcp(stream);
+                    if let Ok(stream) = stream {
                         connection::serve(worker, stream, peer, scheme, ahead).await;
                     }
                     drop((client, admission));

@@ -102,10 +102,10 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use tokio::runtime::Builder;
     use tokio::time::Instant;
 
     use super::*;
+    use crate::clock::tests::with_clock;
     use crate::crowd::Crowd;
     use crate::pace::Pace;
     use crate::timer::Timer;
@@ -128,8 +128,7 @@ mod tests {
     }
 
     fn run(test: impl AsyncFnOnce([Socket; 2], TcpStream, UnixStream)) {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(with_two(test));
+        with_clock(with_two(test));
     }
 
     #[test]

@@ -17,17 +17,17 @@ use std::task::{Context, Poll, ready};
 
 use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, connect, recv, send, shutdown,
-    socket,
+    AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, connect, shutdown, socket,
 };
 use nix::sys::uio::writev;
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::poll_proceed;
 
 use crate::buffer::Reads;
+use crate::guest::Guest;
 use crate::h2::Strand;
 use crate::pipe::Pipe;
 use crate::tls::Session;
@@ -37,6 +37,8 @@ use crate::tls::Session;
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(Unix),
+    /// A client's, as it comes.
+    Guest(Guest),
     /// A client's, after its handshake.
     Tls(Box<Session>),
     /// A stream of an HTTP/2 connection.
@@ -70,8 +72,9 @@ impl Socket {
         let mut short = None;
         let read = self.try_reading(|| {
             let space = space();
-            let count = recv(self.fd()?.as_raw_fd(), space, MsgFlags::empty())?;
-            note_short(count, space.len(), &mut short)
+            let whole = space.len();
+            let (_, count) = recv(self.fd()?, space, RecvFlags::empty())?;
+            note_short(count, whole, &mut short)
         });
         short.map_or(read, Ok)
     }
@@ -119,6 +122,11 @@ impl Socket {
         }
     }
 
+    /// Whether nobody has waited for it, so that nothing is known of it.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        matches!(self, Socket::Guest(guest) if !guest.is_watched())
+    }
+
     /// Whether nothing has come, as far as the last wait for events told. Costs no system call unless
     /// there is something to tell.
     pub(crate) fn is_silent(&self) -> bool {
@@ -128,8 +136,8 @@ impl Socket {
 
     /// The same, asked of the kernel at this moment.
     pub(crate) fn is_silent_now(&self) -> bool {
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        let peek = |fd: BorrowedFd<'_>| Ok(recv(fd.as_raw_fd(), &mut [0], flags)?);
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peek = |fd: BorrowedFd<'_>| Ok(recv(fd, &mut [0_u8], flags)?.1);
         would_block(&self.fd().and_then(peek))
     }
 
@@ -149,6 +157,7 @@ impl Socket {
         match self {
             // Where it cannot be one, it is a close.
             Socket::Tcp(stream) => drop(stream.set_zero_linger()),
+            Socket::Guest(guest) => guest.reset(),
             Socket::Unix(_) | Socket::Strand(_) => {}
             Socket::Tls(session) => session.reset(),
         }
@@ -156,7 +165,7 @@ impl Socket {
 
     /// Whether what moves through a pipe is what it carries.
     pub(crate) fn splices(&self) -> bool {
-        matches!(self, Socket::Tcp(_) | Socket::Unix(_))
+        matches!(self, Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_))
     }
 
     /// Whether what comes from it lies in whole pages, which a pipe can take as they are.
@@ -170,6 +179,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => drop(stream.ready(interest).await),
             Socket::Unix(unix) => drop(unix.fd.ready(interest).await),
+            Socket::Guest(guest) => guest.ready(interest).await,
             Socket::Tls(session) => session.ready(interest).await,
             // Whoever has one asks it itself.
             Socket::Strand(_) => pending().await,
@@ -228,6 +238,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.poll_read_ready(cx),
             Socket::Unix(unix) => unix.fd.poll_read_ready(cx).map_ok(drop),
+            Socket::Guest(guest) => guest.poll_readable(cx),
             Socket::Tls(session) => session.poll_readable(cx),
             Socket::Strand(strand) => strand.poll_readable(cx),
         }
@@ -238,6 +249,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.try_io(Interest::READABLE, read),
             Socket::Unix(unix) => unix.fd.try_io(Interest::READABLE, |_| read()),
+            Socket::Guest(guest) => guest.try_reading(read),
             // It reads and writes by itself.
             Socket::Tls(_) => Err(ErrorKind::Unsupported.into()),
             Socket::Strand(_) => read(),
@@ -248,6 +260,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.try_io(Interest::WRITABLE, write),
             Socket::Unix(unix) => unix.try_writing(write),
+            Socket::Guest(guest) => guest.try_writing(write),
             Socket::Tls(_) => Err(ErrorKind::Unsupported.into()),
             Socket::Strand(_) => write(),
         }
@@ -258,6 +271,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => Ok(stream.as_fd()),
             Socket::Unix(unix) => Ok(unix.fd.get_ref().as_fd()),
+            Socket::Guest(guest) => Ok(guest.fd()),
             Socket::Tls(session) => Ok(session.as_fd()),
             Socket::Strand(_) => Err(ErrorKind::Unsupported.into()),
         }
@@ -282,6 +296,7 @@ impl Socket {
             ready!(match self {
                 Socket::Tcp(stream) => stream.poll_write_ready(cx),
                 Socket::Unix(unix) => unix.poll_writable(cx),
+                Socket::Guest(guest) => guest.poll_writable(cx),
                 Socket::Tls(_) => Poll::Ready(Err(ErrorKind::Unsupported.into())),
                 Socket::Strand(_) => return Poll::Ready(Err(ErrorKind::Unsupported.into())),
             })?;
@@ -293,7 +308,7 @@ impl Socket {
     deprecated,
     reason = "an owned descriptor stays what it is, as its unsafe successor asks for"
 )]
-pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch<F: AsRawFd + AsFd>(fd: F, interest: Interest) -> Result<AsyncFd<F>> {
     AsyncFd::with_interest(fd, interest)
 }
 
@@ -362,10 +377,10 @@ impl AsyncWrite for &Socket {
         match *self {
             Socket::Tls(session) => return session.poll_write(cx, &[IoSlice::new(bytes)]),
             Socket::Strand(strand) => return strand.poll_write(cx, &[IoSlice::new(bytes)]),
-            Socket::Tcp(_) | Socket::Unix(_) => {}
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => {}
         }
-        let fd = self.fd()?.as_raw_fd();
-        self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, MsgFlags::MSG_NOSIGNAL)?))
+        let fd = self.fd()?;
+        self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, SendFlags::NOSIGNAL)?))
     }
 
     fn poll_write_vectored(
@@ -376,7 +391,7 @@ impl AsyncWrite for &Socket {
         match *self {
             Socket::Tls(session) => return session.poll_write(cx, parts),
             Socket::Strand(strand) => return strand.poll_write(cx, parts),
-            Socket::Tcp(_) | Socket::Unix(_) => {}
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => {}
         }
         let whole = parts.iter().map(|part| part.len()).sum();
         self.poll_writing(cx, whole, || Ok(writev(self.fd()?, parts)?))

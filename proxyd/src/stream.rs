@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::select;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
+use crate::clock::sleep;
 use crate::target::Target;
 use crate::worker::{Claim, Worker};
 

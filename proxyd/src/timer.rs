@@ -1,20 +1,17 @@
 //! A deadline that moves with every message and costs nothing while it only moves away.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::task::coop::has_budget_remaining;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
-/// One deadline. The runtime's timer behind it is armed anew only when the deadline comes nearer,
-/// or when it went off too early; and the clock is read only when there is something to wait for.
+use crate::clock::Alarm;
+
+/// One deadline. The alarm behind it is set anew only when the deadline comes nearer, or when it went off
+/// too early; and the clock is read only when there is something to wait for.
 #[derive(Debug)]
 pub(crate) struct Timer {
-    sleep: Pin<Box<Sleep>>,
-    armed: Instant,
-    /// The runtime's timer knows whom to wake. It is always the same: a timer is one task's.
-    watched: bool,
+    alarm: Alarm,
     deadline: Instant,
     /// The deadline is so long after the moment in which waiting begins.
     after: Option<Duration>,
@@ -22,15 +19,14 @@ pub(crate) struct Timer {
 
 impl Timer {
     pub(crate) fn new(deadline: Instant) -> Timer {
-        let sleep = Box::pin(sleep_until(deadline));
-        Timer { sleep, armed: deadline, watched: false, deadline, after: None }
+        Timer { alarm: Alarm::new(deadline), deadline, after: None }
     }
 
     pub(crate) fn set(&mut self, deadline: Instant) {
         self.after = None;
         self.deadline = deadline;
-        if deadline < self.armed {
-            self.arm();
+        if deadline < self.alarm.until() {
+            self.alarm.set(deadline);
         }
     }
 
@@ -39,28 +35,17 @@ impl Timer {
         self.after = Some(time);
     }
 
-    fn arm(&mut self) {
-        self.armed = self.deadline;
-        self.watched = false;
-        self.sleep.as_mut().reset(self.deadline);
-    }
-
     /// Ready when the deadline is over.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(time) = self.after {
             self.set(Instant::now() + time);
         }
-        if self.watched && !self.sleep.is_elapsed() {
-            return Poll::Pending;
-        }
-        while self.sleep.as_mut().poll(cx).is_ready() {
-            if self.deadline <= self.armed {
+        loop {
+            ready!(self.alarm.poll(cx));
+            if self.deadline <= self.alarm.until() {
                 return Poll::Ready(());
             }
-            self.arm();
+            self.alarm.set(self.deadline);
         }
-        // Out of turns, a task has not been noted down.
-        self.watched = has_budget_remaining();
-        Poll::Pending
     }
 }

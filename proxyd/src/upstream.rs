@@ -1,12 +1,12 @@
 //! A connection to a target, and making one.
 
-use std::io::{Error, ErrorKind, Result};
+use std::io::{ErrorKind, Result};
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
 
+use crate::clock::{self, sleep};
 use crate::crowd::Place;
 use crate::limits;
 use crate::socket::Socket;
@@ -41,8 +41,8 @@ impl Upstream {
                 Address::Unix(path) => connect_unix(path).await,
             }
         };
-        let connected = timeout(within, connect).await;
-        let socket = connected.map_err(|_| Error::from(ErrorKind::TimedOut))??;
+        let connected = clock::within(within, connect).await;
+        let socket = connected.ok_or(ErrorKind::TimedOut)??;
         Ok(Upstream { socket, _place: Some(place) })
     }
 }

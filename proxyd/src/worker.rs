@@ -14,10 +14,11 @@ use tokio::runtime::LocalOptions;
 use tokio::select;
 use tokio::sync::{Notify, watch};
 use tokio::task::{spawn_local, yield_now};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::access_log::{AccessLog, Line};
 use crate::buffer::Spare;
+use crate::clock::{Bell, sleep};
 use crate::crowd::Crowd;
 use crate::front::Front;
 use crate::gauges::{Client, Handshakes};
@@ -410,8 +411,9 @@ pub(crate) fn run(
     accepts: impl FnOnce(),
 ) -> io::Result<()> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build_local(LocalOptions::default())?;
+    let runtime = builder.enable_io().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
+        spawn_local(Bell::hang()?.ring());
         let worker = Rc::new(worker);
         let mut changes = worker.registry.subscribe();
         spawn_local({
@@ -468,8 +470,8 @@ pub(crate) fn run(
         worker.trunks.keep(|_| false);
         worker.registry.saw(worker.number, u64::MAX);
         worker.log.flush();
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Hands over log lines that would wait too long for their batch to be full.

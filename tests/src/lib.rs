@@ -17,5 +17,6 @@ pub mod pty;
 pub mod random;
 pub mod remote;
 pub mod serves;
+pub mod tmux;
 pub mod tools;
 pub mod wait;

@@ -30,8 +30,19 @@ impl Reached {
     /// The same with an address of its own.
     #[track_caller]
     pub fn boot_at(host: Ipv4Addr, apps: &[(&str, &str)]) -> Self {
+        Self::boot_all(host, apps, "")
+    }
+
+    /// The same with more in its bootctl.toml.
+    #[track_caller]
+    pub fn boot_saying(apps: &[(&str, &str)], more: &str) -> Self {
+        Self::boot_all(Ipv4Addr::LOCALHOST, apps, more)
+    }
+
+    #[track_caller]
+    fn boot_all(host: Ipv4Addr, apps: &[(&str, &str)], more: &str) -> Self {
         let address = unused(host);
-        let site = Site::boot_with(apps, &format!("[admin]\nlisten = \"{address}\"\n"));
+        let site = Site::boot_with(apps, &format!("[admin]\nlisten = \"{address}\"\n{more}"));
         let fingerprint = wait::until("the gate to be open", || {
             let status = site.status();
             let is_open = status["admin"]["state"] == "open";

@@ -88,7 +88,7 @@ fn z11_kill_reaches_a_job_an_app_and_the_supervisor_alone() {
     assert_eq!(pids(), before);
     let said = refused(&site.init, "kill", &["a.1", "--signal", "NOPE"]);
     assert!(said.contains("there is no signal `NOPE`"), "{said}");
-    let said = refused(&site.init, "detach", &["a"]);
+    let said = refused(&site.init, "detach", &["a.1"]);
     assert!(said.contains("a.1 is an instance of the app a"), "{said}");
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::bootctl_apps::{answers, kill};
 use crate::bootctl_roll::under_load;
 
-const NODE: &str = "
+pub(crate) const NODE: &str = "
 const server = require('http').createServer((request, response) => {
   response.end(`${process.env.BOOTCTL_APP} ${process.pid}`);
 });
@@ -44,7 +44,7 @@ server.serve_forever()
 ";
 
 /// A program and what makes it run this script.
-fn scripted(exec: &str, flag: &str, script: &str, more: &str) -> String {
+pub(crate) fn scripted(exec: &str, flag: &str, script: &str, more: &str) -> String {
     format!("exec = {exec:?}\nargs = [{flag:?}, {script:?}]\n{more}")
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the owner of a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Grant {
     /// See.

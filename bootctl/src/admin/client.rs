@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::steps::{JSON_LINES, Line, StepView};
 use super::wire::Refusal;
+use crate::command::JobError;
 use crate::http::{Answer, HttpError, Server};
 use crate::release::pack::PackError;
 use crate::remote::contexts::{ContextError, Contexts};
@@ -64,6 +65,8 @@ pub(crate) enum ClientError {
     Left(String),
     #[error("{0}; nothing was sent")]
     Source(#[from] PackError),
+    #[error(transparent)]
+    Job(#[from] Box<JobError>),
     #[error("the supervisor's answer makes no sense: {0}")]
     Odd(HttpError),
 }
@@ -119,7 +122,7 @@ impl Client {
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path, Duration::ZERO).await
+        self.ask(Method::GET, path, None::<&()>).await
     }
 
     /// Asks for a change, and hands over each line of its progress. `within` is what the supervisor is
@@ -261,21 +264,30 @@ impl Client {
 
     /// Asks for a change that takes no time.
     pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::PUT, path, Duration::ZERO).await
+        self.ask(Method::PUT, path, None::<&()>).await
+    }
+
+    /// The same with a body.
+    pub(crate) async fn put_value<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        value: &impl serde::Serialize,
+    ) -> Result<T, ClientError> {
+        self.ask(Method::PUT, path, Some(value)).await
     }
 
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::DELETE, path, Duration::ZERO).await
+        self.ask(Method::DELETE, path, None::<&()>).await
     }
 
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        within: Duration,
+        body: Option<&impl serde::Serialize>,
     ) -> Result<T, ClientError> {
         let server = self.server().await?;
-        let work = || server.ask(method.clone(), path, None::<&()>, within + SLACK);
+        let work = || server.ask(method.clone(), path, body, SLACK);
         Self::judge(&self.reach(work).await?)
     }
 

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::oneshot;
 
+use super::asked::Named;
 use super::audited::Outcome;
+use super::route::{Gives, Route, Takes};
 use super::steps::JSON_LINES;
 use super::{Door, Usage, refused, whole};
 use crate::client::{Init, InitError, Output};
@@ -29,7 +31,13 @@ use crate::event::{Ask, Event, Reply, Verb};
 use crate::exit::code;
 
 /// All that may be asked here.
-pub(super) const PATHS: &[&str] = &["PUT /custom/{name}"];
+pub(super) const ROUTES: &[Route] = &[Route::look(
+    "PUT /custom/{name}",
+    "runs `[custom.NAME]`, with the body `{\"args\": […]}` added to its arguments",
+    Gives::Custom,
+)
+.taking(Takes::Args)
+.refusing(&[404, 409, 422])];
 
 /// Pieces on their way to the client; when he does not read them, the command waits for its reader as ever.
 const QUEUE: usize = 64;
@@ -39,6 +47,7 @@ const LEFT: &str = "its client has left";
 
 /// A line of the answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(crate) enum CustomLine {
     Out {
@@ -58,6 +67,7 @@ pub(crate) enum CustomLine {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CustomArgs {
     #[serde(default)]
@@ -71,7 +81,7 @@ pub(super) fn routes() -> Router<Door> {
 async fn run(
     State(door): State<Door>,
     Extension(usage): Extension<Usage>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     body: Bytes,
 ) -> Response {
     let args =

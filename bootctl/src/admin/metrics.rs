@@ -11,13 +11,15 @@
 
 use std::fmt::{self, Write};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use tokio::sync::oneshot;
 
+use super::asked::Named;
+use super::route::{Gives, Route};
 use super::wire::{
     AppState, AppView, CertificateState, CertificateView, InstanceState, LogsState, ProxyState,
     StatusView,
@@ -27,7 +29,12 @@ use crate::event::{Ask, Event, Reply, Verb};
 use crate::runlevel::Level;
 
 /// All that may be asked here.
-pub(super) const PATHS: &[&str] = &["GET /metrics", "GET /probe", "GET /probe/{app}"];
+pub(super) const ROUTES: &[Route] = &[
+    Route::look("GET /metrics", "all figures, in the Prometheus text format", Gives::Text),
+    Route::look("GET /probe", "tells whether clients may be sent to this machine", Gives::Text)
+        .refusing(&[503]),
+    Route::look("GET /probe/{app}", "the same of one app", Gives::Text).refusing(&[503, 404]),
+];
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -65,7 +72,7 @@ async fn probe(State(door): State<Door>) -> Response {
     }
 }
 
-async fn probe_app(State(door): State<Door>, Path(name): Path<String>) -> Response {
+async fn probe_app(State(door): State<Door>, Named(name): Named<String>) -> Response {
     let view = match status(&door).await {
         Ok(view) => view,
         Err(response) => return response,

@@ -5,28 +5,36 @@
 //! | `GET /status` | shows everything | 200 `StatusView` |
 //! | `GET /apps/{app}` | shows one app | 200 `AppView`, 404 |
 //! | `PUT /apps/{app}/start` | wants it to run; answers when all instances are ready | 200 `AppView`, 404, 409 failed, 504 |
-//! | `PUT /apps/{app}/stop` | wants it stopped; answers when all instances are gone | 200 `AppView`, 404, 504 |
+//! | `PUT /apps/{app}/stop` | wants it stopped; answers when all instances are gone | 200 `AppView`, 404, 409 broken file, 504 |
 //! | `PUT /apps/{app}/restart` | replaces its instances one by one; answers when all of the new ones serve | 200 `AppView`, 404, 409 failed, 504 |
+//! | `PUT /apps/{app}/detach` | lets go of its instances alive; answers when nobody supervises them | 200 `AppView`, 404, 409 none runs, 504 |
+//! | `PUT /apps/{app}/adopt` | takes back what was let go of; answers when all instances are ready | 200 `AppView`, 404, 409 nothing was, or failed, 504 |
 //! | `PUT /apps/{app}/instances/{count}` | writes into its file how many there are to be, 0 to 1000; answers when there are | 200 `AppView`, 404, 409 broken, changed or failed, 422, 504 |
 //! | `PUT /proxy/restart` | a new generation of the proxy takes over; answers when it serves | 200 `StatusView`, 409 failed, 504 |
 //! | `GET /plan` | shows what a reload would change | 200 `PlanView`, 422 problems |
 //! | `PUT /take-over` | ends at once, and leaves all to the bootctl that asks | 200 `StatusView`, 403 not allowed |
 //! | `PUT /runlevel/{level}` | changes the runlevel; answers when it is reached, and its apps are | 200 `StatusView`, 409 busy or not reached, 422, 504 |
-//! | `PUT /reload` | reads the config anew; answers when all is as it says | 200 `StatusView`, 409, 422 problems, 504 |
+//! | `PUT /reload` | reads the config anew; answers when all is as it says | 200 `StatusView`, 409 failed, 422 problems, 504 |
+//! | `GET /openapi.json` | shows all of this API, for programs | 200 |
 //!
 //! Those about releases are in [`releases`], those about tokens in [`tokens`], those about
-//! commands in [`custom`], those for monitors in [`metrics`]. Each change has a line in the audit
-//! log, see [`crate::audit`].
+//! commands in [`custom`], those about the config's files in [`settings`], those for monitors in [`metrics`]; what is
+//! only answered from afar is in [`crate::gate`]. Each change has a line in the audit log, see [`crate::audit`].
 //!
 //! `?timeout_ms=N` bounds the wait of the PUTs; what was asked for goes on after it. With
 //! `Accept: application/jsonl` they tell their progress, see [`steps`]. Errors are `Refusal`. Nothing has changed when the status is 4xx other than 409.
 
+mod asked;
 mod audited;
 pub(crate) mod client;
 pub(crate) mod custom;
 mod metrics;
+#[cfg(test)]
+mod openapi;
 mod peer;
 pub(crate) mod releases;
+pub(crate) mod route;
+pub(crate) mod settings;
 pub(crate) mod socket;
 pub(crate) mod steps;
 pub(crate) mod tokens;
@@ -34,12 +42,12 @@ mod usage;
 pub(crate) mod wire;
 
 use std::io;
-use std::path::Path as FilePath;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Extension, Json, Router, middleware};
@@ -50,7 +58,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::Audit;
 use crate::event::{Ask, Event, Reply, Verb};
+use asked::{Asked, Named};
 use audited::Outcome;
+use route::{Gives, Key, Kind, Route, calls};
 use steps::Progress;
 pub(crate) use usage::Usage;
 use wire::Refusal;
@@ -59,54 +69,129 @@ use wire::Refusal;
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// All that may be asked here.
-const PATHS: &[&str] = &[
-    "GET /status",
-    "GET /apps/{app}",
-    "PUT /apps/{app}/start",
-    "PUT /apps/{app}/stop",
-    "PUT /apps/{app}/restart",
-    "PUT /apps/{app}/instances/{count}",
-    "PUT /proxy/restart",
-    "GET /plan",
-    "PUT /take-over",
-    "PUT /runlevel/{level}",
-    "PUT /reload",
+const ROUTES: &[Route] = &[
+    Route::look("GET /status", "shows everything", Gives::Status).asking(&[REQUESTS]),
+    Route::look("GET /apps/{app}", "shows one app", Gives::App).refusing(&[404]),
+    Route::change(
+        "PUT /apps/{app}/start",
+        "wants it to run; answers when all instances are ready",
+        Gives::App,
+        &[404, 409, 504],
+    ),
+    Route::change(
+        "PUT /apps/{app}/stop",
+        "wants it stopped; answers when all instances are gone",
+        Gives::App,
+        &[404, 409, 504],
+    ),
+    Route::change(
+        "PUT /apps/{app}/restart",
+        "replaces its instances one by one; answers when all of the new ones serve",
+        Gives::App,
+        &[404, 409, 504],
+    ),
+    Route::change(
+        "PUT /apps/{app}/detach",
+        "lets go of its instances alive; answers when nobody supervises them",
+        Gives::App,
+        &[404, 409, 504],
+    ),
+    Route::change(
+        "PUT /apps/{app}/adopt",
+        "takes back what was let go of; answers when all instances are ready",
+        Gives::App,
+        &[404, 409, 504],
+    ),
+    Route::change(
+        "PUT /apps/{app}/instances/{count}",
+        "writes into its file how many there are to be, 0 to 1000; answers when there are",
+        Gives::App,
+        &[404, 409, 422, 504],
+    ),
+    Route::change(
+        "PUT /proxy/restart",
+        "a new generation of the proxy takes over; answers when it serves",
+        Gives::Status,
+        &[409, 504],
+    ),
+    Route::look("GET /plan", "shows what a reload would change", Gives::Plan).refusing(&[422]),
+    Route::look(
+        "PUT /take-over",
+        "ends at once, and leaves all to the bootctl that asks",
+        Gives::Status,
+    )
+    .refusing(&[403]),
+    Route::change(
+        "PUT /runlevel/{level}",
+        "changes the runlevel; answers when it is reached, and its apps are",
+        Gives::Status,
+        &[409, 422, 504],
+    ),
+    Route::change(
+        "PUT /reload",
+        "reads the config anew; answers when all is as it says",
+        Gives::Status,
+        &[409, 422, 504],
+    ),
+    Route::look("GET /openapi.json", "shows all of this API, for programs", Gives::Document),
 ];
 
+const REQUESTS: Key =
+    Key { name: "requests", means: "also how many requests apps have had", kind: Kind::Flag };
+
+/// The whole table.
+pub(crate) const TABLES: [&[Route]; 6] =
+    [ROUTES, releases::ROUTES, tokens::ROUTES, custom::ROUTES, settings::ROUTES, metrics::ROUTES];
+
+/// The table for programs. A test writes it, and fails when it is another one.
+const DOCUMENT: &str = include_str!("../../openapi.json");
+
 type Door = mpsc::Sender<Event>;
+
+/// Where what is kept is, and what is declared.
+#[derive(Clone, Debug)]
+pub(crate) struct Folders {
+    pub(crate) state: PathBuf,
+    pub(crate) config: PathBuf,
+}
 
 /// Serves the API for as long as bootctl lives.
 pub(crate) async fn serve(
     listener: UnixListener,
     door: Door,
     usage: Usage,
-    state_dir: &FilePath,
+    folders: Folders,
 ) -> io::Result<()> {
-    let router = router(door, usage, state_dir);
+    let router = router(door, usage, folders);
     axum::serve(listener, router.into_make_service_with_connect_info::<peer::Peer>()).await
 }
 
-fn router(door: Door, usage: Usage, state_dir: &FilePath) -> Router {
-    let audit = Arc::new(Audit::kept(state_dir));
+fn router(door: Door, usage: Usage, Folders { state, config }: Folders) -> Router {
+    let audit = Arc::new(Audit::kept(&state));
     Router::new()
         .route("/status", get(status))
         .route("/apps/{app}", get(show))
         .route("/apps/{app}/start", put(start))
         .route("/apps/{app}/stop", put(stop))
         .route("/apps/{app}/restart", put(restart))
+        .route("/apps/{app}/detach", put(let_go))
+        .route("/apps/{app}/adopt", put(take_back))
         .route("/apps/{app}/instances/{count}", put(scale))
         .route("/proxy/restart", put(restart_proxy))
         .route("/plan", get(plan))
         .route("/reload", put(reload))
         .route("/runlevel/{level}", put(telinit))
+        .route("/openapi.json", get(document))
         .merge(releases::routes())
         .merge(tokens::routes())
         .merge(custom::routes())
+        .merge(settings::routes())
         .merge(metrics::routes())
         .route("/take-over", put(take_over))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .layer(Extension(tokens::Kept(state_dir.to_owned())))
+        .layer(Extension(tokens::Kept(state)))
+        .layer(Extension(settings::Declared(config)))
         .layer(middleware::from_fn_with_state(audit, audited::note))
         .layer(middleware::from_fn(peer::check))
         .layer(Extension(usage))
@@ -125,17 +210,29 @@ impl Wait {
     }
 }
 
-async fn status(State(door): State<Door>, Extension(usage): Extension<Usage>) -> Response {
+#[derive(Deserialize)]
+struct Detail {
+    requests: Option<String>,
+}
+
+async fn status(
+    State(door): State<Door>,
+    Extension(usage): Extension<Usage>,
+    Asked(detail): Asked<Detail>,
+) -> Response {
     let mut answer = put_to(&door, Verb::Status).await;
     if let Ok(Reply::Status(view)) = &mut answer {
         usage.fill(&mut view.apps).await;
+        if detail.requests.is_some() {
+            usage.count_requests(view).await;
+        }
     }
     whole(answer)
 }
 
 async fn show(
     State(door): State<Door>,
-    Path(app): Path<String>,
+    Named(app): Named<String>,
     Extension(usage): Extension<Usage>,
 ) -> Response {
     let mut answer = put_to(&door, Verb::Show(app)).await;
@@ -147,8 +244,8 @@ async fn show(
 
 async fn start(
     State(door): State<Door>,
-    Path(app): Path<String>,
-    Query(wait): Query<Wait>,
+    Named(app): Named<String>,
+    Asked(wait): Asked<Wait>,
     progress: Progress,
 ) -> Response {
     change(&door, Verb::Start(app), &wait, progress).await
@@ -156,8 +253,8 @@ async fn start(
 
 async fn stop(
     State(door): State<Door>,
-    Path(app): Path<String>,
-    Query(wait): Query<Wait>,
+    Named(app): Named<String>,
+    Asked(wait): Asked<Wait>,
     progress: Progress,
 ) -> Response {
     change(&door, Verb::Stop(app), &wait, progress).await
@@ -165,17 +262,35 @@ async fn stop(
 
 async fn restart(
     State(door): State<Door>,
-    Path(app): Path<String>,
-    Query(wait): Query<Wait>,
+    Named(app): Named<String>,
+    Asked(wait): Asked<Wait>,
     progress: Progress,
 ) -> Response {
     change(&door, Verb::Restart(app), &wait, progress).await
 }
 
+async fn let_go(
+    State(door): State<Door>,
+    Named(app): Named<String>,
+    Asked(wait): Asked<Wait>,
+    progress: Progress,
+) -> Response {
+    change(&door, Verb::LetGo(app), &wait, progress).await
+}
+
+async fn take_back(
+    State(door): State<Door>,
+    Named(app): Named<String>,
+    Asked(wait): Asked<Wait>,
+    progress: Progress,
+) -> Response {
+    change(&door, Verb::TakeBack(app), &wait, progress).await
+}
+
 async fn scale(
     State(door): State<Door>,
-    Path((app, count)): Path<(String, String)>,
-    Query(wait): Query<Wait>,
+    Named((app, count)): Named<(String, String)>,
+    Asked(wait): Asked<Wait>,
     progress: Progress,
 ) -> Response {
     change(&door, Verb::Scale(app, count), &wait, progress).await
@@ -187,7 +302,7 @@ async fn plan(State(door): State<Door>) -> Response {
 
 async fn reload(
     State(door): State<Door>,
-    Query(wait): Query<Wait>,
+    Asked(wait): Asked<Wait>,
     progress: Progress,
 ) -> Response {
     change(&door, Verb::Reload, &wait, progress).await
@@ -195,11 +310,15 @@ async fn reload(
 
 async fn telinit(
     State(door): State<Door>,
-    Path(level): Path<String>,
-    Query(wait): Query<Wait>,
+    Named(level): Named<String>,
+    Asked(wait): Asked<Wait>,
     progress: Progress,
 ) -> Response {
     change(&door, Verb::Telinit(level), &wait, progress).await
+}
+
+async fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT).into_response()
 }
 
 async fn take_over(State(door): State<Door>) -> Response {
@@ -208,7 +327,7 @@ async fn take_over(State(door): State<Door>) -> Response {
 
 async fn restart_proxy(
     State(door): State<Door>,
-    Query(wait): Query<Wait>,
+    Asked(wait): Asked<Wait>,
     progress: Progress,
 ) -> Response {
     change(&door, Verb::RestartProxy, &wait, progress).await
@@ -259,8 +378,7 @@ fn ending() -> Response {
 }
 
 async fn unknown() -> Response {
-    let all =
-        [PATHS, releases::PATHS, tokens::PATHS, custom::PATHS, metrics::PATHS].concat().join(", ");
+    let all = calls(TABLES);
     let message = format!("there is no such path; there are {all}");
     refused(StatusCode::NOT_FOUND, "unknown_path", &message)
 }
@@ -285,19 +403,46 @@ pub(crate) fn refused(status: StatusCode, error: &str, message: &str) -> Respons
 mod tests {
     use super::*;
 
-    /// The paths of the table that a module's own words begin with.
-    fn told(source: &str) -> Vec<String> {
+    /// The rows of the table that a module's own words begin with: what is asked, what that does, and the statuses.
+    pub(super) fn told(source: &str) -> Vec<(String, String, Vec<u16>)> {
         let rows = source.lines().filter_map(|line| line.strip_prefix("//! | `"));
-        let paths = rows.filter_map(|row| row.split_once('`')).map(|(path, _)| path.to_owned());
-        paths.collect()
+        let mut all: Vec<(String, String, Vec<u16>)> = Vec::new();
+        for row in rows {
+            let (call, rest) = row.split_once('`').expect("a call");
+            let cells: Vec<&str> = rest.split('|').map(str::trim).collect();
+            let [_, does, answers, ..] = cells.as_slice() else { panic!("{row}: three cells") };
+            let statuses = answers.split(|c: char| !c.is_ascii_digit()).filter(|n| n.len() == 3);
+            let mut statuses: Vec<u16> = statuses.map(|n| n.parse().expect("digits")).collect();
+            if *answers == "the same" {
+                statuses = all.last().expect("a row before").2.clone();
+            }
+            all.push((call.to_owned(), (*does).to_owned(), statuses));
+        }
+        all
+    }
+
+    /// The same of a table.
+    pub(super) fn rows(table: &[Route]) -> Vec<(String, String, Vec<u16>)> {
+        let row = |route: &Route| {
+            let first = match route.gives {
+                Gives::NewToken => 201,
+                Gives::Nothing => 204,
+                _ => 200,
+            };
+            let statuses = std::iter::once(first).chain(route.refuses.iter().copied()).collect();
+            (route.call.to_owned(), route.does.to_owned(), statuses)
+        };
+        table.iter().map(row).collect()
     }
 
     #[test]
-    fn the_paths_that_are_told_are_those_of_the_tables() {
-        assert_eq!(told(include_str!("mod.rs")), PATHS);
-        assert_eq!(told(include_str!("releases.rs")), releases::PATHS);
-        assert_eq!(told(include_str!("tokens.rs")), tokens::PATHS);
-        assert_eq!(told(include_str!("custom.rs")), custom::PATHS);
-        assert_eq!(told(include_str!("metrics.rs")), metrics::PATHS);
+    fn the_tables_are_told_as_they_are() {
+        assert_eq!(told(include_str!("mod.rs")), rows(ROUTES));
+        assert_eq!(told(include_str!("releases.rs")), rows(releases::ROUTES));
+        assert_eq!(told(include_str!("tokens.rs")), rows(tokens::ROUTES));
+        assert_eq!(told(include_str!("custom.rs")), rows(custom::ROUTES));
+        assert_eq!(told(include_str!("settings.rs")), rows(settings::ROUTES));
+        assert_eq!(told(include_str!("metrics.rs")), rows(metrics::ROUTES));
+        assert_eq!(told(include_str!("../gate/row.rs")), rows(&crate::gate::routes()));
     }
 }

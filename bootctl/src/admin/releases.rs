@@ -6,7 +6,7 @@
 //! | `PUT /apps/{app}/release` | makes the body, an archive, a release and rolls it; answers when it serves | 200 `AppView`, 404, 409 busy or failed, 422 no release, 504 |
 //! | `PUT /apps/{app}/rollback` | rolls the release before, or the one that `?to=N` names | 200 `AppView`, 404, 409 none, busy or failed, 504 |
 //! | `PUT /apps/{app}/update` | runs the command of that name; answers when it has ended | 200 `AppView`, 404, 409 off, busy or failed, 504 |
-//! | `PUT /apps/{app}/rebuild` | the same | the same |
+//! | `PUT /apps/{app}/rebuild` | the same with `rebuild` | the same |
 //! | `PUT /apps/{app}/upgrade` | runs both | the same |
 //! | `PUT /apps/{app}/deploy` | runs both and rolls what has come of it | the same |
 //! | `PUT /apps/{app}/redeploy` | rolls what was built last | the same |
@@ -14,11 +14,13 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{delete, get, put};
 use serde::{Deserialize, Serialize};
 
+use super::asked::{Asked, Named};
+use super::route::{Gives, Key, Kind, Route, TIMEOUT, Takes};
 use super::steps::Progress;
 use super::{Door, Wait, ask, change};
 use crate::arrival;
@@ -26,20 +28,49 @@ use crate::event::Verb;
 use crate::work::Task;
 
 /// All that may be asked about releases.
-pub(super) const PATHS: &[&str] = &[
-    "GET /apps/{app}/releases",
-    "PUT /apps/{app}/release",
-    "PUT /apps/{app}/rollback",
-    "PUT /apps/{app}/update",
-    "PUT /apps/{app}/rebuild",
-    "PUT /apps/{app}/upgrade",
-    "PUT /apps/{app}/deploy",
-    "PUT /apps/{app}/redeploy",
-    "DELETE /apps/{app}/work",
+pub(super) const ROUTES: &[Route] = &[
+    Route::look("GET /apps/{app}/releases", "shows an app's releases", Gives::Releases)
+        .refusing(&[404]),
+    Route::change(
+        "PUT /apps/{app}/release",
+        "makes the body, an archive, a release and rolls it; answers when it serves",
+        Gives::App,
+        &[404, 409, 422, 504],
+    )
+    .taking(Takes::Bytes),
+    Route::change(
+        "PUT /apps/{app}/rollback",
+        "rolls the release before, or the one that `?to=N` names",
+        Gives::App,
+        &[404, 409, 504],
+    )
+    .asking(&[TIMEOUT, TO]),
+    Route::change(
+        "PUT /apps/{app}/update",
+        "runs the command of that name; answers when it has ended",
+        Gives::App,
+        WORK,
+    ),
+    Route::change("PUT /apps/{app}/rebuild", "the same with `rebuild`", Gives::App, WORK),
+    Route::change("PUT /apps/{app}/upgrade", "runs both", Gives::App, WORK),
+    Route::change(
+        "PUT /apps/{app}/deploy",
+        "runs both and rolls what has come of it",
+        Gives::App,
+        WORK,
+    ),
+    Route::change("PUT /apps/{app}/redeploy", "rolls what was built last", Gives::App, WORK),
+    Route::look("DELETE /apps/{app}/work", "stops the command that runs", Gives::App)
+        .refusing(&[404, 409]),
 ];
+
+const WORK: &[u16] = &[404, 409, 504];
+const TO: Key =
+    Key { name: "to", means: "the number of a release", kind: Kind::Number(1, 999_999) };
 
 /// `GET /apps/:app/releases`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReleasesView {
     pub(crate) app: String,
@@ -53,6 +84,7 @@ pub(crate) struct ReleasesView {
 
 /// One release.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReleaseView {
     pub(crate) release: u32,
@@ -69,6 +101,7 @@ pub(crate) struct ReleaseView {
 
 /// What a release is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ReleaseState {
     /// The app runs from it.
@@ -98,8 +131,8 @@ pub(super) fn routes() -> Router<Door> {
     let task = |task: Task| {
         put(
             move |State(door): State<Door>,
-                  Path(app),
-                  Query(wait): Query<Wait>,
+                  Named(app),
+                  Asked(wait): Asked<Wait>,
                   progress: Progress| async move {
                 change(&door, Verb::Work(app, task), &wait, progress).await
             },
@@ -124,15 +157,15 @@ struct Back {
     timeout_ms: Option<u64>,
 }
 
-async fn list(State(door): State<Door>, Path(app): Path<String>) -> Response {
+async fn list(State(door): State<Door>, Named(app): Named<String>) -> Response {
     ask(&door, Verb::Releases(app)).await
 }
 
 /// The archive is read on while it is decided about: whoever sends it reads the answer only then.
 async fn receive(
     State(door): State<Door>,
-    Path(app): Path<String>,
-    Query(wait): Query<Wait>,
+    Named(app): Named<String>,
+    Asked(wait): Asked<Wait>,
     progress: Progress,
     body: Body,
 ) -> Response {
@@ -144,8 +177,8 @@ async fn receive(
 
 async fn rollback(
     State(door): State<Door>,
-    Path(app): Path<String>,
-    Query(back): Query<Back>,
+    Named(app): Named<String>,
+    Asked(back): Asked<Back>,
     progress: Progress,
 ) -> Response {
     let Back { to, timeout_ms } = back;
@@ -154,13 +187,13 @@ async fn rollback(
 
 async fn redeploy(
     State(door): State<Door>,
-    Path(app): Path<String>,
-    Query(wait): Query<Wait>,
+    Named(app): Named<String>,
+    Asked(wait): Asked<Wait>,
     progress: Progress,
 ) -> Response {
     change(&door, Verb::Redeploy(app), &wait, progress).await
 }
 
-async fn cancel(State(door): State<Door>, Path(app): Path<String>) -> Response {
+async fn cancel(State(door): State<Door>, Named(app): Named<String>) -> Response {
     ask(&door, Verb::Cancel(app)).await
 }

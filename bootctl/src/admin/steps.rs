@@ -31,6 +31,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "camelCase")]
 pub(crate) enum Line {
     /// Something is being done.
@@ -43,6 +44,7 @@ pub(crate) enum Line {
 
 /// A step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StepView {
     pub(crate) step: StepKind,
@@ -59,6 +61,7 @@ pub(crate) struct StepView {
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum StepKind {
     Starting,

@@ -8,23 +8,38 @@
 
 use std::path::PathBuf;
 
-use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 
+use super::asked::{Asked, Named};
+use super::route::{Gives, Key, Kind, Route};
 use super::{Door, refused};
 use crate::access::Grant;
 use crate::access::register::{Entry, Register, RegisterError};
 use crate::audit::now;
 
 /// All that may be asked here.
-pub(super) const PATHS: &[&str] = &["GET /tokens", "PUT /tokens/{name}", "DELETE /tokens/{name}"];
+pub(super) const ROUTES: &[Route] = &[
+    Route::look("GET /tokens", "shows which there are, not what they are", Gives::Tokens),
+    Route::look(
+        "PUT /tokens/{name}",
+        "makes one, `?grant=read` or `control`; it is in the answer and nowhere else",
+        Gives::NewToken,
+    )
+    .asking(&[GRANT])
+    .refusing(&[409, 422]),
+    Route::look("DELETE /tokens/{name}", "revokes one", Gives::Token).refusing(&[404]),
+];
+
+const GRANT: Key =
+    Key { name: "grant", means: "what it is good for", kind: Kind::Word(&["read", "control"]) };
 
 /// `GET /tokens`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TokensView {
     pub(crate) tokens: Vec<TokenView>,
@@ -32,6 +47,7 @@ pub(crate) struct TokensView {
 
 /// One of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TokenView {
     pub(crate) name: String,
@@ -70,8 +86,8 @@ async fn list(Extension(Kept(folder)): Extension<Kept>) -> Response {
 
 async fn make(
     Extension(Kept(folder)): Extension<Kept>,
-    Path(name): Path<String>,
-    Query(wish): Query<Wish>,
+    Named(name): Named<String>,
+    Asked(wish): Asked<Wish>,
 ) -> Response {
     // What is the least that helps is the default.
     let grant = wish.grant.unwrap_or(Grant::Read);
@@ -85,7 +101,7 @@ async fn make(
     }
 }
 
-async fn revoke(Extension(Kept(folder)): Extension<Kept>, Path(name): Path<String>) -> Response {
+async fn revoke(Extension(Kept(folder)): Extension<Kept>, Named(name): Named<String>) -> Response {
     match Register::open(&folder).and_then(|mut register| register.revoke(&name)) {
         Ok(entry) => Json(view(&entry, None)).into_response(),
         Err(error) => answered(&error),

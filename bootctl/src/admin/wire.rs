@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `GET /status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StatusView {
     pub(crate) supervisor: SupervisorView,
@@ -28,6 +29,7 @@ pub(crate) struct StatusView {
 
 /// bootctl itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SupervisorView {
     pub(crate) version: String,
@@ -40,6 +42,7 @@ pub(crate) struct SupervisorView {
 
 /// The runlevel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RunlevelView {
     pub(crate) level: u8,
@@ -53,6 +56,7 @@ pub(crate) struct RunlevelView {
 
 /// The proxy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProxyView {
     pub(crate) state: ProxyState,
@@ -69,6 +73,7 @@ pub(crate) struct ProxyView {
 
 /// One generation of the proxy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GenerationView {
     pub(crate) job: String,
@@ -79,6 +84,7 @@ pub(crate) struct GenerationView {
 
 /// A certificate that the proxy shows, or is to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CertificateView {
     /// The app's name; `proxyd` is that of `[proxy.tls]`.
@@ -96,6 +102,7 @@ pub(crate) struct CertificateView {
 
 /// Where a certificate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CertificateState {
     /// There is none.
@@ -110,6 +117,7 @@ pub(crate) enum CertificateState {
 
 /// What becomes of what apps write.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LogsView {
     pub(crate) state: LogsState,
@@ -119,6 +127,7 @@ pub(crate) struct LogsView {
 
 /// How it stands with that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogsState {
     Collected,
@@ -130,6 +139,7 @@ pub(crate) enum LogsState {
 
 /// The admin API over the network.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AdminView {
     pub(crate) state: AdminState,
@@ -141,6 +151,7 @@ pub(crate) struct AdminView {
 
 /// How it stands with that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AdminState {
     Open,
@@ -160,6 +171,7 @@ impl AdminState {
 
 /// Where the proxy stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ProxyState {
     Ready,
@@ -171,6 +183,7 @@ pub(crate) enum ProxyState {
 
 /// `GET /apps/:app`, and the answer to what is done to one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AppView {
     pub(crate) app: String,
@@ -195,6 +208,9 @@ pub(crate) struct AppView {
     /// What has become of the last command that was run for one, if it has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) notice: Option<String>,
+    /// Requests that the proxy has answered for it since it was started; told to whoever asks with `?requests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) requests: Option<u64>,
     /// Whether the proxy answers instead of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) maintenance: bool,
@@ -203,6 +219,7 @@ pub(crate) struct AppView {
 
 /// Where an app stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AppState {
     /// All as wanted.
@@ -223,6 +240,7 @@ pub(crate) enum AppState {
 
 /// One instance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InstanceView {
     pub(crate) instance: u32,
@@ -248,6 +266,7 @@ pub(crate) struct InstanceView {
 
 /// Where an instance stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum InstanceState {
     /// It is not ready yet.
@@ -268,6 +287,7 @@ pub(crate) enum InstanceState {
 
 /// `GET /plan`: what a reload would change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PlanView {
     /// Whether all is as the config says.
@@ -287,6 +307,7 @@ pub(crate) struct PlanView {
 
 /// What would become of one app.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AppPlan {
     pub(crate) app: String,
@@ -302,6 +323,7 @@ pub(crate) struct AppPlan {
 
 /// A key with its old and its new value as TOML; those of secrets are not shown.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct KeyChangeView {
     pub(crate) key: String,
     pub(crate) from: Option<String>,
@@ -310,6 +332,7 @@ pub(crate) struct KeyChangeView {
 
 /// The body of every error answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Refusal {
     /// A stable word for programs.
     pub(crate) error: String,

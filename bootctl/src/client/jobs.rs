@@ -5,7 +5,8 @@ use init_wire::{Channel, ErrorBody, JobInfo, JobSpec, JobStats};
 use serde::de::DeserializeOwned;
 
 use super::{Init, InitError, Output, QUICK, segment};
-use crate::http::Answer;
+use crate::errand::{Adoption, Errand};
+use crate::http::{Answer, Server};
 
 impl Init {
     /// Sends a signal to a job's main process.
@@ -24,6 +25,45 @@ impl Init {
     /// Lets go of a job's processes alive.
     pub(crate) async fn detach(&self, id: &str) -> Result<JobInfo, InitError> {
         self.read(Method::PUT, &format!("/job/{}/detach", segment(id)), None::<&()>).await
+    }
+
+    /// Lets go of a job alive; one that has no process any more is cleared. It is gone afterwards, also if it never was
+    /// there.
+    pub(crate) async fn let_go(&self, id: &str, spec: &JobSpec) -> Result<(), InitError> {
+        let Err(refused) = self.detach(id).await else { return Ok(()) };
+        let is_unknown = |error: &InitError| matches!(error, InitError::Refused(body) if body.error == "unknown_job");
+        match self.job(id).await {
+            Ok(job) if job.pid.is_none() => self.end(id, spec).await,
+            Err(error) if is_unknown(&error) => Ok(()),
+            Ok(_) | Err(_) => Err(refused),
+        }
+    }
+
+    /// Makes a running process a job. From afar, the gate says what else that one is.
+    pub(crate) async fn adopt(&self, id: &str, adoption: Adoption) -> Result<JobInfo, InitError> {
+        if self.is_remote() {
+            let path = format!("/job/{}/adopt", segment(id));
+            return self.read(Method::PUT, &path, Some(&adoption)).await;
+        }
+        self.put(id, &adoption.spec()).await
+    }
+
+    /// Runs a command as the job `like` runs. From afar, the gate sees to that.
+    pub(crate) async fn errand(
+        &self,
+        id: &str,
+        errand: &Errand,
+        like: &JobInfo,
+    ) -> Result<JobInfo, InitError> {
+        if self.is_remote() {
+            let path = format!("/job/{}/exec", segment(id));
+            return self.read(Method::PUT, &path, Some(errand)).await;
+        }
+        self.put(id, &errand.spec(like)).await
+    }
+
+    fn is_remote(&self) -> bool {
+        matches!(self.server, Server::Remote(..))
     }
 
     /// Starts a job, and answers how it stands.

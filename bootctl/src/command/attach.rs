@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
@@ -18,15 +17,10 @@ use terminal_size::{Height, Width, terminal_size};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::job::JobError;
-use crate::admin::client::{self, ClientError};
-use crate::boot::{BadAddress, init_address};
-use crate::cli::InitAt;
+use super::job::{self, JobError};
+use crate::cli::InitOf;
 use crate::client::{Init, InitError, Output};
 pub(super) use crate::exit::code;
-use crate::http::Server;
-use crate::remote::host::Host;
-use crate::token::{Token, TokenError};
 
 /// Make this terminal a job's: see what it writes, type what it reads
 ///
@@ -48,10 +42,7 @@ pub(crate) struct Attach {
     pub(crate) detach_key: DetachKey,
 
     #[command(flatten)]
-    pub(crate) init: InitAt,
-
-    #[command(flatten)]
-    pub(crate) host: Host,
+    pub(crate) at: InitOf,
 }
 
 /// Lines of what the job has written before that are shown.
@@ -65,11 +56,7 @@ const QUEUE: usize = 16;
 #[derive(Debug, thiserror::Error)]
 enum AttachError {
     #[error(transparent)]
-    Address(#[from] BadAddress),
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    #[error(transparent)]
-    Remote(#[from] Box<ClientError>),
+    Reach(#[from] Box<JobError>),
     #[error(transparent)]
     Init(#[from] InitError),
     #[error("this terminal cannot be used: {0}")]
@@ -108,26 +95,12 @@ fn try_to(attach: &Attach) -> Result<End, AttachError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AttachError::Runtime)?;
     let end = runtime.block_on(async {
-        let init = init(attach).await?;
+        let init = job::reach(&attach.at.init, &attach.at.host).await.map_err(Box::new)?;
         Box::pin(converse(&init, &attach.job, attach.detach_key)).await
     });
     // The thread that reads this terminal may wait for a key for ever.
     runtime.shutdown_background();
     end
-}
-
-/// init of this machine, or of the one that is meant.
-async fn init(attach: &Attach) -> Result<Init, AttachError> {
-    // Whoever says where init is means this machine.
-    let told = attach.init.address.map(|_| PathBuf::new());
-    let way = attach.host.way(told, PathBuf::new());
-    match client::server(&way, "/init").await.map_err(Box::new)? {
-        server @ Server::Remote(..) => Ok(Init::through(server)),
-        Server::Tcp(..) | Server::Unix(_) => {
-            let address = init_address(attach.init.address)?;
-            Ok(Init::at(address, Token::of_init()?.as_ref()))
-        }
-    }
 }
 
 /// Gives this terminal to a job, until that has ended or the user has left.
@@ -136,9 +109,7 @@ pub(super) async fn until_its_end(init: &Init, job: &str, key: DetachKey) -> Res
         Ok(End::Detached | End::Ended(_)) => Ok(()),
         Err(AttachError::Init(error)) => Err(error.into()),
         Err(AttachError::Terminal(error)) => Err(error.into()),
-        Err(AttachError::Address(error)) => Err(error.into()),
-        Err(AttachError::Token(error)) => Err(error.into()),
-        Err(AttachError::Remote(error)) => Err(JobError::Remote(error)),
+        Err(AttachError::Reach(error)) => Err(*error),
         Err(AttachError::Runtime(error)) => Err(JobError::Runtime(error)),
     }
 }

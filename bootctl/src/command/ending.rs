@@ -4,37 +4,33 @@
 //! container, for a word that was meant for another terminal.
 
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::boot::{BadAddress, init_address};
-use crate::cli::InitAt;
-use crate::client::{Init, InitError, Then};
-use crate::token::{Token, TokenError};
+use super::job::{self, JobError};
+use crate::cli::InitOf;
+use crate::client::{InitError, Then};
 
 /// What each of them takes.
 #[derive(Debug, Args)]
 pub(crate) struct Ending {
     #[command(flatten)]
-    pub(crate) init: InitAt,
+    pub(crate) at: InitOf,
 }
 
 /// Why the machine goes on.
 #[derive(Debug, thiserror::Error)]
 enum EndingError {
     #[error(transparent)]
-    Address(#[from] BadAddress),
-    #[error(transparent)]
-    Token(#[from] TokenError),
+    Reach(#[from] Box<JobError>),
     #[error(transparent)]
     Init(#[from] InitError),
     #[error(
-        "init at {0} is not the first process of a machine, so nothing was done; stop the container, \
+        "init is not the first process of a machine, so nothing was done; stop the container, \
          or the process of init"
     )]
-    NoMachine(SocketAddr),
+    NoMachine,
     #[error("the event loop cannot be set up: {0}")]
     Runtime(io::Error),
 }
@@ -59,12 +55,11 @@ pub(super) fn run(ending: &Ending, then: Then) -> ExitCode {
 
 /// Done when init has begun to end all.
 fn tell(ending: &Ending, then: Then) -> Result<(), EndingError> {
-    let address = init_address(ending.init.address)?;
-    let init = Init::at(address, Token::of_init()?.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(EndingError::Runtime)?.block_on(async {
+        let init = job::reach(&ending.at.init, &ending.at.host).await.map_err(Box::new)?;
         if !init.is_machine().await? {
-            return Err(EndingError::NoMachine(address));
+            return Err(EndingError::NoMachine);
         }
         Ok(init.end_machine(then).await?)
     })

@@ -7,8 +7,9 @@ use std::{env, fs, io};
 
 use clap::Args;
 
-use super::config::{ChangeError, apply, check};
+use super::config::apply;
 use crate::cli::{At, ConfigDir, Wait};
+use crate::config::entry::{ChangeError, check};
 use crate::config::guess::{self, Program};
 use crate::config::template::{NewApp, render};
 use crate::config::write::{self, Lock, WriteError};
@@ -84,6 +85,11 @@ enum InitError {
         .0.display()
     )]
     NoProgram(PathBuf),
+    #[error(
+        "the file would be written on this machine, but another one is meant; run `bootctl init` there, or write \
+         it here with --host local"
+    )]
+    Elsewhere,
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -106,6 +112,9 @@ pub(super) fn run(init: &Init) -> ExitCode {
 }
 
 fn create(init: &Init) -> Result<String, InitError> {
+    if init.at.socket().is_remote() {
+        return Err(InitError::Elsewhere);
+    }
     let name = host(&init.app, AppName::parse)?;
     let alias: Result<Vec<Host>, _> =
         init.alias.iter().map(|text| host(text, Host::parse)).collect();

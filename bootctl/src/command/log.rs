@@ -29,7 +29,6 @@ use crate::logs::since::Since;
 use crate::logs::view::View;
 use crate::logs::wish::Wish;
 use crate::name::nearest;
-use crate::remote::contexts::Contexts;
 use crate::remote::host::{Host, Way};
 use crate::token::{Token, TokenError};
 use crate::{collecting, config};
@@ -162,12 +161,7 @@ fn try_to(log: &Log) -> Result<(), LogError> {
     let told = log.folder.as_ref().map(|_| PathBuf::new());
     let way = log.host.way(told, PathBuf::new());
     let view = view(log);
-    let is_remote = match &way {
-        Way::Socket(_) => false,
-        Way::Usual(_) => Contexts::own().is_ok_and(|contexts| contexts.current().is_some()),
-        Way::Remote(_) => true,
-    };
-    if is_remote {
+    if way.is_remote() {
         return from_afar(log, view, &way);
     }
     let out = io::stdout().as_fd().try_clone_to_owned().map_err(LogError::Out)?;

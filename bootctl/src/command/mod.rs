@@ -28,6 +28,7 @@ mod status;
 mod stop;
 mod task;
 mod telinit;
+mod top;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ use self::gate::Gate;
 use self::generate::Generate;
 use self::init::Init;
 use self::install::{Install, Uninstall};
+pub(crate) use self::job::JobError;
 use self::job::adopt::{self, Adopt};
 use self::job::detach::{self, Detach};
 use self::job::events::{self, Events};
@@ -66,6 +68,7 @@ use self::rollback::Rollback;
 use self::scale::Scale;
 use self::status::Status;
 use self::telinit::Telinit;
+use self::top::Top;
 use crate::admin::client::ClientError;
 use crate::admin::wire::Refusal;
 use crate::boot::{self, Boot};
@@ -96,6 +99,7 @@ pub(crate) enum Command {
     /// Switch to what was built last; without releases, restart what is there
     Redeploy(Change),
     Status(Status),
+    Top(Top),
     Reload(Reload),
     Check(Check),
     Plan(Plan),
@@ -155,6 +159,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Redeploy(change) => change_done(&change.wait, task::redeploy(&change)),
         Command::Scale(scale) => change_done(&scale.wait, scale::run(&scale)),
         Command::Status(status) => ask(status::run(&status)),
+        Command::Top(top) => top::run(&top),
         Command::Reload(reload) => change_done(&reload.wait, reload::run(&reload)),
         Command::Check(check) => check::run(&check),
         Command::Plan(plan) => ask(plan::run(&plan)),
@@ -215,6 +220,7 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
         Err(error) => {
             eprintln!("bootctl: {error}");
             match error {
+                ClientError::Job(error) => error.code(),
                 ClientError::Unreachable { .. } | ClientError::RemoteUnreachable(_) => {
                     ExitCode::from(UNREACHABLE)
                 }

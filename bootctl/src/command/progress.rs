@@ -26,6 +26,25 @@ const LONG: Duration = Duration::from_hours(1);
 const GOES_ON: &str =
     "what was asked for goes on without this command: `bootctl status` shows how far it is";
 
+/// Shows nothing.
+pub(super) struct Silent;
+
+impl Progress for Silent {
+    fn raw(&mut self, _line: &str) {}
+
+    fn step(&mut self, _step: &StepView) {}
+
+    fn has_echoed(&self) -> bool {
+        false
+    }
+
+    fn next_look(&self) -> Duration {
+        LONG
+    }
+
+    fn look(&mut self) {}
+}
+
 /// Asks for a change and shows its progress.
 pub(super) async fn change<T: DeserializeOwned>(
     client: &Client,

@@ -13,6 +13,7 @@ pub(crate) mod declared;
 mod deploy;
 pub(crate) mod doubts;
 pub(crate) mod edit;
+pub(crate) mod entry;
 pub(crate) mod guess;
 mod health;
 mod hook_section;

@@ -10,13 +10,15 @@ use std::path::Path;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use http::StatusCode;
+use http::{StatusCode, header};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
 use crate::admin::refused;
+use crate::admin::steps::JSON_LINES;
 use crate::command::log::{self, Log, LogError};
+use crate::logs::view::View;
 
 /// How much is passed on at once.
 const PIECE: usize = 16 << 10;
@@ -28,6 +30,11 @@ pub(super) async fn answer(query: &str, clear: bool, folder: &Path, init: Socket
             return refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_query", &error.to_string());
         }
     };
+    let kind = match view {
+        View::Json => JSON_LINES,
+        View::Plain | View::Screen { .. } => "text/plain; charset=utf-8",
+    };
+    let head = [(header::CONTENT_TYPE, kind)];
     let (mut pipe, writer) = match pipe() {
         Ok(both) => both,
         Err(error) => {
@@ -49,10 +56,10 @@ pub(super) async fn answer(query: &str, clear: bool, folder: &Path, init: Socket
                 };
                 Some((Ok::<_, io::Error>(piece), (None, pipe)))
             });
-            Body::from_stream(rest).into_response()
+            (head, Body::from_stream(rest)).into_response()
         }
         None => match ended.await {
-            Ok(Ok(())) | Err(_) => StatusCode::OK.into_response(),
+            Ok(Ok(())) | Err(_) => (head, StatusCode::OK).into_response(),
             Ok(Err(error @ LogError::Unknown { .. })) => {
                 refused(StatusCode::NOT_FOUND, "unknown_app", &error.to_string())
             }

@@ -8,12 +8,16 @@
 pub(crate) mod certificate;
 mod crowd;
 pub(crate) mod door;
+mod errands;
 mod keeping;
 mod logs;
 mod pass;
+mod row;
 
 pub(crate) use keeping::Gate;
 pub(crate) use pass::{FROM, WHO};
+#[cfg(test)]
+pub(crate) use row::routes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

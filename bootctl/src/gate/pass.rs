@@ -1,10 +1,6 @@
 //! One request from afar: who it is from, whether he may, and who answers it.
 //!
-//! | path | who answers | what it takes |
-//! |---|---|---|
-//! | `/init/job/{id}`, `…/stdout`, `…/stdin`, `…/tty` | init, for `bootctl attach` | `control`, also to look: a job's environment is shown |
-//! | `/logs` | the gate itself, see [`super::logs`] | `read` for GET, `control` for DELETE |
-//! | all others | the supervisor, at its control socket | `read` for GET, `control` for the rest |
+//! What the gate answers itself, and what it has init answer, is in [`super::row`]; all else is the supervisor's.
 //!
 //! A token counts only in the `Authorization` header. Without a good one nothing is answered, whichever path it is,
 //! so nobody learns which ones there are.
@@ -27,12 +23,14 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::door::{Guest, Orders};
+use super::row::{Way, Whom, way};
 use crate::access::Grant;
 use crate::access::register::{self, Register, RegisterError};
 use crate::access::secret::Secret;
 use crate::access::tries::Tries;
 use crate::admin::{refused, socket};
 use crate::audit::{Asker, Audit, Line};
+use crate::client::Init;
 use crate::http::over;
 use crate::token::Token;
 
@@ -40,8 +38,6 @@ use crate::token::Token;
 pub(crate) const WHO: HeaderName = HeaderName::from_static("bootctl-who");
 pub(crate) const FROM: HeaderName = HeaderName::from_static("bootctl-from");
 
-/// What the gate answers itself.
-const LOGS: &str = "/logs";
 /// The beginning of the paths that init answers.
 const INIT: &str = "/init";
 /// A supervisor that does not listen is being started again.
@@ -87,14 +83,6 @@ struct Known {
     register: Register,
 }
 
-/// Who is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whom {
-    Supervisor,
-    Init,
-    Logs,
-}
-
 /// Why a request is not passed on.
 enum Stop {
     Barred(Duration),
@@ -124,8 +112,8 @@ impl Passage {
         guest: &Guest,
     ) -> Response {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let whom = whom(&method, &path);
-        let admitted = self.admit(&request, from, whom, guest);
+        let way = way(&method, &path);
+        let admitted = self.admit(&request, from, &way, guest);
         let asker = match admitted {
             Ok(asker) => asker,
             Err((stop, asker)) => {
@@ -138,12 +126,24 @@ impl Passage {
                 return response;
             }
         };
-        match whom {
-            Some(Whom::Init) => self.ask_init(request, &asker).await,
-            Some(Whom::Supervisor) => self.ask_supervisor(request, &asker).await,
-            Some(Whom::Logs) => self.show_logs(request, &asker).await,
-            None => {
+        match way {
+            Way::To(Whom::Supervisor, _) => self.ask_supervisor(request, &asker).await,
+            Way::To(Whom::Logs, _) => self.show_logs(request, &asker).await,
+            Way::To(Whom::Init, _) => {
+                let answer = self.ask_init(request).await;
+                self.note(&asker, (&method, &path), answer)
+            }
+            Way::To(whom @ (Whom::Adopts | Whom::Runs | Whom::EndsMachine), _) => {
+                let answer = super::errands::answer(self, whom, request).await;
+                self.note(&asker, (&method, &path), answer)
+            }
+            Way::Nowhere => {
                 refused(StatusCode::NOT_FOUND, "unknown_path", "init is not asked this from afar")
+            }
+            Way::With(methods) => {
+                let message = "this path is there, but not with this method; see the Allow header";
+                let refusal = refused(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message);
+                ([(header::ALLOW, methods.join(", "))], refusal).into_response()
             }
         }
     }
@@ -153,7 +153,7 @@ impl Passage {
         &self,
         request: &Request<Incoming>,
         from: SocketAddr,
-        whom: Option<Whom>,
+        way: &Way,
         guest: &Guest,
     ) -> Result<Asker, (Stop, Asker)> {
         let asker = |who: String| Asker { who, from: from.to_string() };
@@ -174,9 +174,10 @@ impl Passage {
         })?;
         let Some((name, grant)) = known else { return Err(failed("this token is not known here")) };
         let asker = asker(format!("token {name}"));
-        let is_look = matches!(*request.method(), Method::GET | Method::HEAD);
-        let is_open = matches!(whom, Some(Whom::Supervisor | Whom::Logs));
-        let needed = if is_look && is_open { Grant::Read } else { Grant::Control };
+        let needed = match way {
+            Way::To(_, grant) => *grant,
+            Way::Nowhere | Way::With(_) => Grant::Read,
+        };
         if !grant.covers(needed) {
             let message = format!("the token {name} may only look; this takes one with `control`");
             return Err((Stop::Refused(StatusCode::FORBIDDEN, "forbidden", message), asker));
@@ -258,9 +259,20 @@ impl Passage {
         }
     }
 
-    async fn ask_init(&self, request: Request<Incoming>, asker: &Asker) -> Response {
-        let is_look = matches!(*request.method(), Method::GET | Method::HEAD);
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    /// Tells of a change.
+    fn note(&self, asker: &Asker, (method, path): (&Method, &str), answer: Response) -> Response {
+        let is_typing = path.ends_with("/stdin") || path.ends_with("/tty");
+        let is_look = matches!(*method, Method::GET | Method::HEAD);
+        if !is_look && (!is_typing || self.is_news(asker, path)) {
+            let status = answer.status();
+            let result = if status.is_success() { "done" } else { "refused" };
+            let end = (Some(status.as_u16()), result);
+            self.audit.note(&Line::new(asker, method.as_str(), path, end));
+        }
+        answer
+    }
+
+    async fn ask_init(&self, request: Request<Incoming>) -> Response {
         let mut request = passed(request, &self.init.to_string(), INIT);
         if let Some(token) = &self.token {
             request.headers_mut().insert(header::AUTHORIZATION, token.authorization());
@@ -272,42 +284,13 @@ impl Passage {
                 return refused(StatusCode::SERVICE_UNAVAILABLE, "no_init", &message);
             }
         };
-        let answer = answered_by(answer, "init has ended in the middle of this");
-        if !is_look && self.is_news(asker, &path) {
-            let status = answer.status();
-            let result = if status.is_success() { "done" } else { "refused" };
-            let end = (Some(status.as_u16()), result);
-            self.audit.note(&Line::new(asker, method.as_str(), &path, end));
-        }
-        answer
+        answered_by(answer, "init has ended in the middle of this")
     }
-}
 
-/// Who answers a path: init only what `bootctl attach` asks.
-fn whom(method: &Method, path: &str) -> Option<Whom> {
-    if path == LOGS && matches!(*method, Method::GET | Method::DELETE) {
-        return Some(Whom::Logs);
+    /// init, to be asked something of the gate's own making.
+    pub(super) fn init(&self) -> Init {
+        Init::at(self.init, self.token.as_ref())
     }
-    let Some(rest) =
-        path.strip_prefix(INIT).filter(|rest| rest.is_empty() || rest.starts_with('/'))
-    else {
-        return Some(Whom::Supervisor);
-    };
-    let (id, what) = match rest.strip_prefix("/job/")?.split_once('/') {
-        Some((id, what)) => (id, Some(what)),
-        None => (rest.strip_prefix("/job/")?, None),
-    };
-    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    // init itself is no job that somebody attaches to.
-    if id.is_empty() || id == "init" || !id.bytes().all(is_id) {
-        return None;
-    }
-    let is_known = match what {
-        None | Some("stdout" | "stderr") => method == Method::GET,
-        Some("stdin" | "tty") => method == Method::PUT,
-        Some(_) => false,
-    };
-    is_known.then_some(Whom::Init)
 }
 
 /// The token that a request shows, in its header and nowhere else.
@@ -386,31 +369,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn z09_init_is_asked_nothing_but_what_attaching_takes() {
-        for (method, path, asked) in [
-            (Method::GET, "/status", Some(Whom::Supervisor)),
-            (Method::GET, "/logs", Some(Whom::Logs)),
-            (Method::PUT, "/initialise", Some(Whom::Supervisor)),
-            (Method::GET, "/init/job/a.1", Some(Whom::Init)),
-            (Method::GET, "/init/job/a.1/stdout", Some(Whom::Init)),
-            (Method::PUT, "/init/job/a.1/stdin", Some(Whom::Init)),
-            (Method::PUT, "/init/job/a.1/tty", Some(Whom::Init)),
-            (Method::PUT, "/init/job/a.1", None),
-            (Method::PUT, "/init/job/init/stop", None),
-            (Method::GET, "/init/job/init", None),
-            (Method::PUT, "/init/job/a.1/stop", None),
-            (Method::DELETE, "/init/job/a.1", None),
-            (Method::GET, "/init/jobs", None),
-            (Method::GET, "/init", None),
-            (Method::GET, "/init/job/", None),
-            (Method::PUT, "/init/job/%69nit/stop", None),
-            (Method::PUT, "/init/job/../job/init/stdin", None),
-        ] {
-            assert_eq!(whom(&method, path), asked, "{method} {path}");
-        }
-    }
 
     #[test]
     fn z09_a_token_is_shown_in_one_header() {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::contexts::Contexts;
 use crate::fingerprint::Fingerprint;
 
 /// What this machine is called.
@@ -50,6 +51,15 @@ impl Host {
 }
 
 impl Way {
+    /// Whether it leads to another machine.
+    pub(crate) fn is_remote(&self) -> bool {
+        match self {
+            Self::Socket(_) => false,
+            Self::Usual(_) => Contexts::own().is_ok_and(|contexts| contexts.current().is_some()),
+            Self::Remote(_) => true,
+        }
+    }
+
     /// Whether a supervisor of this machine can be expected.
     pub(crate) fn exists(&self) -> bool {
         match self {

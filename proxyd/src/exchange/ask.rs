@@ -261,8 +261,8 @@ impl Exchange<'_> {
         let soon = Instant::now() + limits::TRIAL_PAUSE;
         let again = again.map_or(until, |again| Instant::from_std(again).max(soon));
         self.timer.set(until.min(again));
-        let mut presence =
-            Presence::of(self.stream, self.own_bounds.as_deref().unwrap_or(&self.front.bounds));
+        let bounds = self.own_bounds.as_deref().unwrap_or(&self.front.bounds);
+        let mut presence = Presence::of(self.stream, bounds, self.started);
         poll_fn(|cx| {
             if place.poll_turn(cx).is_ready() {
                 return Poll::Ready(Waited::Called);

@@ -205,15 +205,16 @@ impl ConnectionOptions {
     }
 }
 
-/// Appends the fields that pass on, in their order. Neighbours are copied in one go.
+/// Appends the fields that pass on, in their order. Neighbours are copied in one go, and with them what
+/// has `begun` before them.
 pub(crate) fn copy_passing(
     head: &[u8],
-    fields: &[Field],
-    options: &ConnectionOptions,
+    begun: Span,
+    (fields, options): (&[Field], &ConnectionOptions),
     passes: impl Fn(Role) -> bool,
     out: &mut Vec<u8>,
 ) {
-    let mut run = Span::default();
+    let mut run = begun;
     for field in fields {
         if !passes(field.role) || options.names(head, field.name) {
             continue;

@@ -266,6 +266,17 @@ impl RequestHead {
         !self.connection.close && (self.is_11 || self.connection.keep_alive)
     }
 
+    /// The request line and `Host`, where they came as we write them, one behind the other.
+    pub(crate) fn beginning(&self, head: &[u8]) -> Option<Span> {
+        let host = self.fields.first().filter(|field| field.role == Role::Host && field.plain)?;
+        let is_ours = self.is_11
+            && !self.is_translated
+            && self.target == Span { start: self.method.end + 1, end: self.line.end - 9 }
+            && self.host == host.value
+            && host.name.of(head) == b"Host";
+        is_ours.then_some(Span { start: self.line.start, end: host.value.end + 2 })
+    }
+
     /// Whether doing it twice is the same as doing it once.
     pub(crate) fn is_idempotent(&self, head: &[u8]) -> bool {
         matches!(self.method.of(head), b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")

@@ -173,6 +173,12 @@ impl ResponseHead {
         Ok(())
     }
 
+    /// The status line, where it came as we write it: in this version, and with a space behind the status.
+    pub(crate) fn beginning(&self) -> Option<Span> {
+        let Span { start, end } = self.status_text;
+        (self.is_11 && end - start > 3).then_some(Span { start: start - 9, end: end + 2 })
+    }
+
     /// Whether the body is a stream of events.
     pub(crate) fn is_event_stream(&self, head: &[u8]) -> bool {
         let is_type = |field: &&Field| field.name.of(head).eq_ignore_ascii_case(b"content-type");

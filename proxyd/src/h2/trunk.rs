@@ -18,9 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::select;
 use tokio::sync::Mutex;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 
 use super::strand::Strand;
+use crate::clock::{self, sleep_until};
 use crate::crowd::Place;
 use crate::limits;
 use crate::socket::Socket;
@@ -88,7 +89,7 @@ impl Trunks {
             }
             Ok(Trunk::stream(trunk))
         };
-        timeout(within, make).await.map_err(|_| Error::from(std::io::ErrorKind::TimedOut))?
+        clock::within(within, make).await.ok_or(std::io::ErrorKind::TimedOut)?
     }
 
     /// Lets go of connections to targets that are not `live` any more: each is closed with its last request.

@@ -8,9 +8,9 @@
 use std::io::IoSlice;
 
 use tokio::task::yield_now;
-use tokio::time::timeout;
 
 use super::{Broken, Relay, Relayed, note_end};
+use crate::clock;
 use crate::compression::{Coding, Encoder, weakened};
 use crate::flow::{self, Wait};
 use crate::h1::body::{Body, Framing};
@@ -120,7 +120,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         if encoder.holds_back() || !encoder.out().is_empty() || !self.reply.is_empty() {
             let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
             let soon = flow::take(self.upstream, self.buffer, spare, wait);
-            if let Ok(taken) = timeout(limits::ENCODER_PAUSE, soon).await {
+            if let Some(taken) = clock::within(limits::ENCODER_PAUSE, soon).await {
                 return note_end(taken, body);
             }
             encoder.flush().map_err(|_| Broken::BodyCut)?;

@@ -7,7 +7,7 @@ use clap::Args;
 use init_wire::JobEvent;
 
 use super::list::word;
-use crate::cli::InitAt;
+use crate::cli::InitOf;
 
 /// Show every change of a job as it happens, until Ctrl-C
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Events {
     json: bool,
 
     #[command(flatten)]
-    init: InitAt,
+    init: InitOf,
 }
 
 pub(in crate::command) fn run(events: &Events) -> ExitCode {

@@ -6,21 +6,19 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use init_wire::{Channel, JobInfo, JobSpec, Log, Ready, Restart, Stdio, WhenFull};
+use init_wire::Channel;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::JobError;
-use crate::app::{ENV_APP, ENV_INSTANCE};
-use crate::cli::InitAt;
+use crate::cli::InitOf;
 use crate::client::{Init, Output};
 use crate::command::attach::{self, DetachKey};
-
-/// How much of what it writes waits for this command to read it; then it waits.
-const HELD: u32 = 1 << 20;
+use crate::errand::Errand;
 
 /// Run a command as an app runs: its user, environment, folder, limits
 ///
-/// With this terminal, if it is one; else with its input, output and errors apart.
+/// With this terminal, if it is one; else with its input, output and errors apart. On another machine it is an app's
+/// instance that it runs like, and no other job.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: that of the command; 128 and the signal's number if one has ended it.
@@ -38,15 +36,17 @@ pub(crate) struct Exec {
     command: Vec<String>,
 
     #[command(flatten)]
-    init: InitAt,
+    init: InitOf,
 }
 
 pub(in crate::command) fn run(exec: &Exec) -> ExitCode {
     super::run(&exec.init, async |init| {
         let like = super::meant(&init, &exec.app).await?.swap_remove(0);
         let screen = io::stdin().is_terminal() && io::stdout().is_terminal();
-        let id = format!("exec-{}.{}", std::process::id(), exec.app);
-        init.put(&id, &spec(&like, &exec.command, screen)).await?;
+        let id = Errand::name(&exec.app);
+        let term = screen.then(|| std::env::var("TERM").unwrap_or_default());
+        let errand = Errand { like: like.id.clone(), command: exec.command.clone(), term };
+        init.errand(&id, &errand, &like).await?;
         let end =
             if screen { on_screen(&init, &id).await } else { Box::pin(apart(&init, &id)).await };
         let job = init.job(&id).await?;
@@ -56,34 +56,6 @@ pub(in crate::command) fn run(exec: &Exec) -> ExitCode {
         end?;
         Ok(ExitCode::from(attach::code(job.last_exit.as_ref())))
     })
-}
-
-fn spec(like: &JobInfo, command: &[String], screen: bool) -> JobSpec {
-    let mut spec = like.spec.clone();
-    let mut words = command.iter().cloned();
-    spec.exec = words.next().unwrap_or_default();
-    spec.args = words.collect();
-    (spec.arg0, spec.adopt, spec.watchdog_ms) = (None, None, None);
-    (spec.fds, spec.fd_store_max) = (Vec::new(), 0);
-    (spec.ready, spec.restart) = (Ready::Exec, Restart::default());
-    // It is no instance, and nothing of what it says belongs into the app's log.
-    for name in [ENV_APP, ENV_INSTANCE] {
-        spec.envs.remove(name);
-    }
-    if let Ok(kind) = std::env::var("TERM")
-        && screen
-    {
-        spec.envs.insert("TERM".into(), kind);
-    }
-    spec.tty = screen;
-    spec.log = Log { bytes: HELD, when_full: WhenFull::Wait };
-    // A terminal is all three.
-    (spec.stdin, spec.stdout, spec.stderr) = if screen {
-        (Stdio::Null, Stdio::Inherit, Stdio::Inherit)
-    } else {
-        (Stdio::Pipe, Stdio::Log, Stdio::Log)
-    };
-    spec
 }
 
 /// This terminal is the command's.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::InitAt;
+use crate::cli::InitOf;
 use crate::command::print;
 
 /// Send a signal to a job, or to all instances of an app
@@ -26,7 +26,7 @@ pub(crate) struct Kill {
     signal: String,
 
     #[command(flatten)]
-    init: InitAt,
+    init: InitOf,
 }
 
 pub(in crate::command) fn run(kill: &Kill) -> ExitCode {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use init_wire::{JobInfo, LastExit};
 
-use crate::cli::InitAt;
+use crate::cli::InitOf;
 use crate::command::print;
 use crate::table::columns;
 
@@ -19,7 +19,7 @@ pub(crate) struct Jobs {
     json: bool,
 
     #[command(flatten)]
-    init: InitAt,
+    init: InitOf,
 }
 
 pub(in crate::command) fn run(jobs: &Jobs) -> ExitCode {

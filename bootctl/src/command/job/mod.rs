@@ -1,4 +1,5 @@
-//! Verbs about init's jobs, whoever has started them. They ask init itself, so they work without a supervisor.
+//! Verbs about init's jobs, whoever has started them. They ask init itself, so they work without a supervisor; that of
+//! another machine is asked by way of its gate.
 
 pub(super) mod adopt;
 pub(super) mod detach;
@@ -10,17 +11,19 @@ pub(super) mod output;
 pub(super) mod stats;
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use init_wire::JobInfo;
 
-use crate::admin::client::ClientError;
+use crate::admin::client::{self, ClientError};
 use crate::app::identify;
 use crate::boot::{BadAddress, init_address};
-use crate::cli::InitAt;
+use crate::cli::{InitAt, InitOf};
 use crate::client::{Init, InitError};
-use crate::http::HttpError;
+use crate::http::{HttpError, Server};
 use crate::name::nearest;
+use crate::remote::host::Host;
 use crate::token::{Token, TokenError};
 
 /// Why it was not done.
@@ -40,7 +43,7 @@ pub(crate) enum JobError {
     Nobody { name: String, hint: String },
     #[error(
         "{job} is an instance of the app {app}, and another one would be started in its place; `bootctl \
-         stop {app}` ends it, and `web`, `socket` and the other keys of its file say how it runs"
+         detach {app}` lets go of all of them"
     )]
     Instance { job: String, app: String },
     #[error("cannot begin: {0}")]
@@ -49,31 +52,64 @@ pub(crate) enum JobError {
     Terminal(#[from] io::Error),
 }
 
+impl JobError {
+    pub(crate) fn code(&self) -> ExitCode {
+        match self {
+            Self::Init(InitError::Unreachable(..)) => ExitCode::from(super::UNREACHABLE),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
 /// Does something with init's help; how the command ends.
-fn run(at: &InitAt, work: impl AsyncFnOnce(Init) -> Result<ExitCode, JobError>) -> ExitCode {
-    match try_to(at, work) {
+fn run(at: &InitOf, work: impl AsyncFnOnce(Init) -> Result<ExitCode, JobError>) -> ExitCode {
+    run_on(&at.init, &at.host, work)
+}
+
+fn run_on(
+    at: &InitAt,
+    host: &Host,
+    work: impl AsyncFnOnce(Init) -> Result<ExitCode, JobError>,
+) -> ExitCode {
+    match try_to(at, host, work) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("bootctl: {error}");
-            match error {
-                JobError::Init(InitError::Unreachable(..)) => ExitCode::from(super::UNREACHABLE),
-                _ => ExitCode::FAILURE,
-            }
+            error.code()
         }
     }
 }
 
 fn try_to(
     at: &InitAt,
+    host: &Host,
     work: impl AsyncFnOnce(Init) -> Result<ExitCode, JobError>,
 ) -> Result<ExitCode, JobError> {
-    let init = Init::at(init_address(at.address)?, Token::of_init()?.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(JobError::Runtime)?;
-    let code = runtime.block_on(work(init));
+    let code = runtime.block_on(async { work(reach(at, host).await?).await });
     // A thread that reads this terminal may wait for a key for ever.
     runtime.shutdown_background();
     code
+}
+
+/// init of this machine, or of the one that is meant.
+pub(super) async fn reach(at: &InitAt, host: &Host) -> Result<Init, JobError> {
+    // Whoever says where init is means this machine.
+    let told = at.address.map(|_| PathBuf::new());
+    let way = host.way(told, PathBuf::new());
+    match client::server(&way, "/init").await.map_err(Box::new)? {
+        server @ Server::Remote(..) => Ok(Init::through(server)),
+        Server::Tcp(..) | Server::Unix(_) => {
+            let address = init_address(at.address)?;
+            Ok(Init::at(address, Token::of_init()?.as_ref()))
+        }
+    }
+}
+
+/// The app that it is an instance of, if it is one.
+fn app_of(job: &JobInfo) -> Option<String> {
+    identify(&job.id, &job.spec).map(|(id, _)| id.app.to_string())
 }
 
 /// The job of that name, or the instances of the app of that name.
@@ -82,7 +118,7 @@ async fn meant(init: &Init, name: &str) -> Result<Vec<JobInfo>, JobError> {
     if let Some(job) = jobs.iter().find(|job| job.id == name) {
         return Ok(vec![job.clone()]);
     }
-    let app = |job: &JobInfo| identify(&job.id, &job.spec).map(|(id, _)| id.app.to_string());
+    let app = app_of;
     let mine: Vec<_> =
         jobs.iter().filter(|job| app(job).as_deref() == Some(name)).cloned().collect();
     if !mine.is_empty() {

@@ -7,7 +7,7 @@ use clap::Args;
 use init_wire::Channel;
 
 use super::JobError;
-use crate::cli::InitAt;
+use crate::cli::InitOf;
 
 // What init keeps of a stream.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(crate) struct Stream {
     follow: bool,
 
     #[command(flatten)]
-    init: InitAt,
+    init: InitOf,
 }
 
 pub(in crate::command) fn run(stream: &Stream, channel: Channel) -> ExitCode {

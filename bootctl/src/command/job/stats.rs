@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use init_wire::JobStats;
 
-use crate::cli::InitAt;
+use crate::cli::InitOf;
 use crate::command::print;
 use crate::table::{columns, size};
 
@@ -34,7 +34,7 @@ pub(crate) struct Stats {
     json: bool,
 
     #[command(flatten)]
-    init: InitAt,
+    init: InitOf,
 }
 
 pub(in crate::command) fn run(stats: &Stats) -> ExitCode {

@@ -12,6 +12,9 @@ use crate::cli::{ConfigDir, InitAt};
 use crate::logs::view::View;
 use crate::remote::host::Host;
 
+/// The last lines are all in memory before the first of them is shown.
+const MOST_LINES: usize = 1_000_000;
+
 /// A question that makes no sense.
 #[derive(Debug, thiserror::Error)]
 #[error("the logs are asked for with {0:?}, which makes no sense")]
@@ -68,7 +71,10 @@ impl Log {
             let odd = || OddQuestion(format!("{name}={value}"));
             match &*name {
                 "app" => log.app = Some(value.into_owned()),
-                "lines" => log.lines = Some(value.parse().map_err(|_| odd())?),
+                "lines" => {
+                    let lines = value.parse().ok().filter(|lines| *lines <= MOST_LINES);
+                    log.lines = Some(lines.ok_or_else(odd)?);
+                }
                 "follow" => log.follow = true,
                 "since" => log.since = Some(value.parse().map_err(|_| odd())?),
                 "grep" => log.grep = Some(Regex::new(&value).map_err(|_| odd())?),
@@ -144,7 +150,9 @@ mod tests {
             (asked.question(view), asked.folder.as_deref()),
             (question.clone(), Some(Path::new("/l")))
         );
-        for odd in ["lines=x", "grep=[", "since=x", "stream=x", "log-dir=/etc", "view=x"] {
+        for odd in
+            ["lines=x", "lines=1000001", "grep=[", "since=x", "stream=x", "log-dir=/etc", "view=x"]
+        {
             assert!(Log::asked(odd, false, Path::new("/l"), init).is_err(), "{odd}");
         }
         assert!(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proxyd_wire as wire;
 
-use super::schedule::{self, DAY, MINUTE, Random, Time, suggested_renewal, usual_renewal};
+use super::schedule::{self, DAY, MINUTE, Random, Time, backoff, suggested_renewal, usual_renewal};
 use super::{Held, Past, Turn};
 use crate::acme::domain::Domain;
 use crate::acme::failure::Failure;
@@ -52,6 +52,9 @@ pub(super) struct Entry {
     retry_at: Option<Time>,
     /// When the one that is there is to be replaced.
     renew_at: Time,
+    /// When the last one was made here, and how many in a row were replaced soon after.
+    made: Option<Time>,
+    hasty: u32,
     /// It is to be ordered though it need not be.
     is_asked_for: bool,
     window: Option<(Time, Time)>,
@@ -70,6 +73,8 @@ impl Entry {
             deferred: BTreeMap::new(),
             retry_at: None,
             renew_at: Time::MAX,
+            made: None,
+            hasty: 0,
             is_asked_for: false,
             window: None,
             asks: Asks::Never,
@@ -84,8 +89,12 @@ impl Entry {
         }
     }
 
-    pub(super) fn is_ordering(&self, turn: Turn) -> bool {
-        matches!(&self.doing, Doing::Ordering { turn: own, .. } if *own == turn)
+    /// What is being ordered in this turn.
+    pub(super) fn ordered(&self, turn: Turn) -> Option<&BTreeSet<Domain>> {
+        match &self.doing {
+            Doing::Ordering { turn: own, names, .. } if *own == turn => Some(names),
+            Doing::Unread | Doing::Idle | Doing::Checking { .. } | Doing::Ordering { .. } => None,
+        }
     }
 
     /// When it is to be ordered, or looked at; `None` while it is.
@@ -93,8 +102,16 @@ impl Entry {
         match (&self.doing, self.retry_at) {
             (Doing::Unread | Doing::Checking { .. } | Doing::Ordering { .. }, _) => None,
             (Doing::Idle, Some(retry_at)) => Some(retry_at),
-            (Doing::Idle, None) if self.covers_all() => Some(self.renew_at),
+            (Doing::Idle, None) if self.covers_all() => Some(self.renewal()),
             (Doing::Idle, None) => Some(Time::MIN),
+        }
+    }
+
+    /// A clock that is wrong, or an authority that never has enough, is not followed at once each time.
+    fn renewal(&self) -> Time {
+        match self.made {
+            Some(made) if self.hasty > 0 => self.renew_at.max(made + backoff(self.hasty)),
+            Some(_) | None => self.renew_at,
         }
     }
 
@@ -138,6 +155,16 @@ impl Entry {
         self.held = Some(held);
     }
 
+    /// The one that is held was made just now.
+    pub(super) fn note_made(&mut self, now: Time) {
+        let Some(held) = &self.held else { return };
+        let soon = held.not_after.saturating_sub(held.not_before) / 4;
+        let is_hasty =
+            self.made.is_some_and(|made| (made..made.saturating_add(soon)).contains(&now));
+        self.hasty = if is_hasty { self.hasty + 1 } else { 0 };
+        self.made = Some(now);
+    }
+
     pub(super) fn remember(&mut self, past: Past, now: Time) {
         self.rounds = past.tries;
         // No later than a clock that goes right would have it.
@@ -171,6 +198,7 @@ impl Entry {
         if let Some(retry_at) = &mut self.retry_at {
             *retry_at = retry_at.saturating_sub(by).max(now);
         }
+        self.made = self.made.map(|made| made.saturating_sub(by));
         for until in self.deferred.values_mut() {
             *until = until.saturating_sub(by);
         }
@@ -193,7 +221,7 @@ impl Entry {
         let names: BTreeSet<Domain> =
             self.names.iter().filter(|domain| !is_out(domain)).cloned().collect();
         let is_there = self.held.as_ref().is_some_and(|held| held.covers.is_superset(&names));
-        let needed = !is_there || self.renew_at <= now || self.is_asked_for;
+        let needed = !is_there || self.renewal() <= now || self.is_asked_for;
         self.blocked = blocked;
         if !names.is_empty() && needed {
             return Some(names);
@@ -266,7 +294,7 @@ impl Entry {
             not_after: held.map(|held| held.not_after),
             fingerprint: held.map(|held| held.fingerprint.clone()),
             authority: held.map(|held| held.authority.clone()),
-            renew_at: held.map(|_| self.renew_at),
+            renew_at: held.map(|_| self.renewal()),
             ordering,
             blocked: self
                 .blocked

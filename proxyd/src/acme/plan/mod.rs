@@ -24,7 +24,7 @@ use self::entry::{Doing, Entry};
 pub(crate) use self::schedule::Time;
 use self::schedule::{Random, look_again};
 use super::domain::Domain;
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use crate::limits;
 use crate::name::Name;
 
@@ -312,10 +312,14 @@ impl Planner {
 
     fn issued(&mut self, turn: Turn, name: &Name, held: Held, effects: &mut Vec<Effect>) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        if !entry.is_ordering(turn) {
-            return;
+        let Some(ordered) = entry.ordered(turn) else { return };
+        if !held.covers.is_superset(ordered) {
+            let said = "the certificate that it made is not for all names that were ordered";
+            let failure = Failure::new(Cause::Authority, said);
+            return self.failed(turn, name, failure, effects);
         }
         entry.hold(held, self.now, &mut self.random);
+        entry.note_made(self.now);
         entry.succeed();
         if !entry.blocked.is_empty() {
             entry.rounds += 1;
@@ -335,7 +339,7 @@ impl Planner {
         if let Some(after) = failure.retry_after {
             let until = self.now + after.clamp(0, 7 * schedule::DAY);
             entry.deferred.insert(asked.clone(), until);
-            if failure.cause == super::failure::Cause::Authority
+            if failure.cause == Cause::Authority
                 && let Some(closed) = self.authorities.iter_mut().find(|a| a.directory == asked)
             {
                 closed.closed_until = until;

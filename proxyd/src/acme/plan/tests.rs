@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::acme::failure::Cause;
 
 const CA: [&str; 2] = ["https://one.test/d", "https://other.test/d"];
 const DAY: Time = schedule::DAY;
@@ -214,6 +213,47 @@ fn what_the_authority_suggests_is_when_it_is_renewed() {
     let turn = check(&effects);
     let effects = planner.step(START + DAY, checked(turn, &[]));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Order { replaces: true, .. })));
+}
+
+#[test]
+fn an_authority_that_never_has_enough_is_not_followed_each_time() {
+    let mut planner = planner(&["a.test"]);
+    planner.step(START, found("a", None, None));
+    let turn = planner.entries[&name("a")].turn().unwrap();
+    let (mut turn, from, names) = order(&planner.step(START, checked(turn, &[])));
+    let mut now = START;
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        // It is past its time as soon as it is made, for whoever has a clock that is a year ahead.
+        let past = held(&names, &from, now - 365 * DAY, 90);
+        planner.step(now, Event::Issued { turn, name: name("a"), held: past });
+        let begun = now;
+        let window = Some((now - 2, now - 1));
+        let mut effects =
+            planner.step(now, Event::Suggested { name: name("a"), window, again: DAY });
+        while !effects.iter().any(|effect| matches!(effect, Effect::Check { .. })) {
+            if planner.entries[&name("a")].turn().is_some() {
+                break;
+            }
+            now = planner.next_deadline().unwrap().max(now);
+            effects = planner.step(now, Event::Woken);
+        }
+        waits.push((now - begun) / 60);
+        let checking = planner.entries[&name("a")].turn().unwrap();
+        (turn, _, _) = order(&planner.step(now, checked(checking, &[])));
+    }
+    assert_eq!(waits, [0, 1, 10, 100, 1440, 1440]);
+}
+
+#[test]
+fn a_certificate_for_other_names_is_none() {
+    let mut planner = planner(&["a.test", "b.test"]);
+    planner.step(START, found("a", None, None));
+    let turn = planner.entries[&name("a")].turn().unwrap();
+    let (turn, from, _) = order(&planner.step(START, checked(turn, &[])));
+    let less = held(&domains(&["a.test"]), &from, START, 90);
+    let effects = planner.step(START, Event::Issued { turn, name: name("a"), held: less });
+    assert_eq!(order(&effects).1, CA[1], "another authority may do better");
 }
 
 #[test]
