@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use init_wire::JobSpec;
+use proxyd_wire::AcmePlaced;
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -233,6 +234,46 @@ impl Hands {
             }
         });
         task.abort_handle()
+    }
+
+    /// Tells how a generation stands with certificates that it obtains, whenever that is new. Ends when the caller has
+    /// it end.
+    pub(crate) fn follow_acme(&self, generation: Generation, pid: u32) -> AbortHandle {
+        let (control, tell) = (self.control(generation), self.tell.clone());
+        let task = tokio::spawn(async move {
+            let mut known = None;
+            loop {
+                match control.acme(known).await {
+                    Ok(view) if known == Some(view.revision) => {}
+                    Ok(view) => {
+                        known = Some(view.revision);
+                        report(&tell, Event::Acme { generation, pid, view: Box::new(view) }).await;
+                    }
+                    Err(error) => {
+                        warn!("{generation} does not tell of certificates: {error}");
+                        sleep(BREATH).await;
+                    }
+                }
+            }
+        });
+        task.abort_handle()
+    }
+
+    /// Tells a generation what has become of a record that it wants to see.
+    pub(crate) fn place(
+        &self,
+        generation: Generation,
+        record: String,
+        values: Vec<String>,
+        error: Option<String>,
+    ) {
+        let control = self.control(generation);
+        tokio::spawn(async move {
+            let placed = AcmePlaced { values, error };
+            if let Err(error) = control.place(&record, &placed).await {
+                warn!("{generation} was not told of the record {record}: {error}");
+            }
+        });
     }
 
     pub(crate) fn push(&self, generation: Generation, pid: u32, pushes: Vec<Push>) {

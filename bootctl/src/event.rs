@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use init_wire::JobSpec;
+use proxyd_wire::AcmeView;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
@@ -20,6 +21,7 @@ use crate::plan::{Push, Table};
 use crate::probe::Verdict;
 use crate::proxy::ProxyError;
 use crate::runlevel::HookNews;
+use crate::tls::RecordNews;
 use crate::work::Task;
 
 /// One piece of news.
@@ -72,6 +74,10 @@ pub(crate) enum Event {
     ConfigUnwatched(std::io::Error),
     /// Files of certificates are watched, and something may have changed in them; or the time of one is over.
     KeysTouched,
+    /// How the generation that is this process stands with certificates that it obtains.
+    Acme { generation: Generation, pid: u32, view: Box<AcmeView> },
+    /// A record was placed, or taken away.
+    Record(RecordNews),
     /// They are not watched any more.
     KeysUnwatched(std::io::Error),
     /// A client has waited long enough.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use init_wire::{Account, FdSpec, JobSpec, Log, Policy, Restart, Stdio, Stop};
-use proxyd_wire::{Changes, Drained, ErrorBody, ServiceView, State, Target, TargetView};
+use proxyd_wire::{
+    AcmePlaced, AcmeView, Changes, Drained, ErrorBody, ServiceView, State, Target, TargetView,
+};
 
 use crate::app::Drain;
 use crate::config::{Proxy, Settings};
@@ -20,6 +22,8 @@ use crate::tls;
 
 /// How long the proxy may take for what needs no waiting.
 const QUICK: Duration = Duration::from_secs(5);
+/// How long it is waited for news of certificates, until it is asked again.
+const FOLLOWED: Duration = Duration::from_secs(30);
 /// How much longer than its grace the proxy may take to end.
 const STOP_SLACK: Duration = Duration::from_secs(5);
 
@@ -120,7 +124,8 @@ impl Control {
     pub(crate) async fn table(&self) -> Result<Table, ProxyError> {
         let answer = self.ask(Method::GET, "/state", None::<&()>, QUICK).await?;
         let state: State = judged(answer)?.json()?;
-        let State { front, serving, routes, services, tls, certificates, tickets, .. } = state;
+        let State { front, serving, routes, services, tls, certificates, acme, tickets, .. } =
+            state;
         let known_by = certificates.into_iter().map(|(name, view)| (name, view.chain_fingerprint));
         let mut table = Table {
             front: Box::new(front),
@@ -128,6 +133,7 @@ impl Control {
             serving,
             tls: Box::new(tls),
             certificates: known_by.collect(),
+            acme: Box::new(acme),
             tickets,
             ..Table::default()
         };
@@ -143,6 +149,21 @@ impl Control {
             table.services.insert(service, view.settings);
         }
         Ok(table)
+    }
+
+    /// How it stands with certificates that are obtained: as soon as that is another thing than what was told as
+    /// `after`, or after a while.
+    pub(crate) async fn acme(&self, after: Option<u64>) -> Result<AcmeView, ProxyError> {
+        let query = after.map(|after| format!("?after={after}&wait_ms={}", FOLLOWED.as_millis()));
+        let path = format!("/acme{}", query.unwrap_or_default());
+        let answer = self.ask(Method::GET, &path, None::<&()>, FOLLOWED + QUICK).await?;
+        Ok(judged(answer)?.json()?)
+    }
+
+    /// Tells what has become of a record that it wants to see.
+    pub(crate) async fn place(&self, record: &str, placed: &AcmePlaced) -> Result<(), ProxyError> {
+        let path = format!("/acme/challenges/{record}");
+        judged(self.ask(Method::PUT, &path, Some(placed), QUICK).await?).map(drop)
     }
 
     /// How many requests each host has had since it was started.
@@ -191,6 +212,7 @@ impl Control {
                 (format!("/certificates/{name}"), Some(json(&certificate(pair))?))
             }
             Push::NoCertificate { name } => (format!("/certificates/{name}"), None),
+            Push::Acme(acme) => ("/acme".to_owned(), Some(json(acme)?)),
             Push::Tickets(tickets) => ("/tickets".to_owned(), Some(json(&tickets.secret)?)),
             Push::Open => {
                 let answer = self.ask(Method::PUT, "/door", None::<&()>, QUICK).await?;

@@ -375,6 +375,7 @@ impl Supervisor {
     fn all_problems(&self) -> Vec<String> {
         let taken_over = self.problems.iter().cloned();
         let watches = self.vigil.sentences().chain(self.keys.sentences());
+        let watches = watches.chain(self.obtaining_trouble());
         taken_over.chain(watches).chain(self.declined.sentences()).collect()
     }
 

@@ -21,6 +21,7 @@ use crate::touched::Touched;
 impl Supervisor {
     pub(crate) fn settle(&mut self) {
         self.follow_proxies();
+        self.follow_obtaining();
         self.roster.see_lost();
         if !self.roster.is_current {
             return;
@@ -166,6 +167,7 @@ impl Supervisor {
             | Push::Tls(_)
             | Push::Certificate { .. }
             | Push::NoCertificate { .. }
+            | Push::Acme(_)
             | Push::Tickets(_)
             | Push::Open => None,
         };

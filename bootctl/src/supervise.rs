@@ -267,6 +267,8 @@ impl Supervisor {
             Event::ConfigTouched => self.look_at_config(),
             Event::ConfigUnwatched(error) => self.lose_watch(&error),
             Event::KeysTouched => self.look_at_keys(),
+            Event::Acme { generation, pid, view } => self.take_acme(generation, pid, *view),
+            Event::Record(news) => self.take_record(news),
             Event::KeysUnwatched(error) => self.lose_keys(&error),
             Event::Expired(number) => self.expire(number),
             Event::WindDown => {

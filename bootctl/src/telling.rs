@@ -96,6 +96,7 @@ fn changes(pushes: &[Push]) -> Changes {
                 changes.certificates.insert(name.clone(), Some(certificate(pair)));
             }
             Push::NoCertificate { name } => drop(changes.certificates.insert(name.clone(), None)),
+            Push::Acme(acme) => changes.acme = Some((**acme).clone()),
             Push::Tickets(_) | Push::Open => {}
         }
     }

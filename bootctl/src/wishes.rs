@@ -124,7 +124,7 @@ impl Supervisor {
     ) -> Surroundings {
         let exec = self.program_of(settings);
         let build = proxy::build(&exec);
-        let https = Https::of(settings, apps);
+        let https = Https::of(settings, apps, ring);
         let run_dir = &self.hands.run_dir;
         let proxy = proxy::wanted(settings, https.address, (&exec, &build), run_dir);
         let collector = collecting::wanted(&self.fixed.collector, &settings.logs, apps);

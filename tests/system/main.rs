@@ -1,6 +1,7 @@
 //! The system tests: they drive the real binaries, and are named after what they prove.
 
 mod api_md;
+mod bootctl_acme;
 mod bootctl_adopt;
 mod bootctl_afar;
 mod bootctl_apps;

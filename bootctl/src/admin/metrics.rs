@@ -171,8 +171,9 @@ fn text(view: &StatusView) -> String {
 }
 
 fn certificates(page: &mut Page, all: &[CertificateView]) {
-    const STATES: [CertificateState; 4] = [
+    const STATES: [CertificateState; 5] = [
         CertificateState::Missing,
+        CertificateState::Obtaining,
         CertificateState::Valid,
         CertificateState::Expiring,
         CertificateState::Expired,

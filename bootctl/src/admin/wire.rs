@@ -105,8 +105,10 @@ pub(crate) struct CertificateView {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CertificateState {
-    /// There is none yet.
+    /// There is none.
     Missing,
+    /// There is none yet, and somebody is asked for it.
+    Obtaining,
     Valid,
     /// It is valid, and not for long.
     Expiring,
@@ -399,6 +401,7 @@ impl CertificateState {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Missing => "missing",
+            Self::Obtaining => "obtaining",
             Self::Valid => "valid",
             Self::Expiring => "expiring",
             Self::Expired => "expired",

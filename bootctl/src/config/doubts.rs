@@ -49,6 +49,8 @@ pub(crate) enum Doubt {
          with proxy.tls.listen"
     )]
     NoHttps { listen: SocketAddr },
+    #[error("wants a certificate, and nobody obtains one: write [acme] in bootctl.toml")]
+    NoAcme,
 }
 
 fn advice(nearest: Option<&str>) -> String {
@@ -78,6 +80,8 @@ pub(crate) fn of(folder: &Path, config: &Config) -> Vec<Problem> {
     tell(&main_file(folder), main.into_iter().flatten().collect(), &mut all);
     for app in config.apps.values() {
         let its = certificates.get(&Some(&app.name)).into_iter().flatten().cloned();
+        let wants = app.tls.acme == Some(true) && config.settings.acme.is_none();
+        let its = its.chain(wants.then_some(("tls.acme", None, Doubt::NoAcme)));
         let said = of_app(app, &accounts).into_iter().chain(its).collect();
         tell(&app_path(folder, &app.name), said, &mut all);
     }
@@ -95,9 +99,12 @@ fn of_certificates(config: &Config) -> BTreeMap<Option<&AppName>, Vec<Said>> {
         all.entry(None).or_default().push(said);
     }
     let proxy = &settings.proxy;
-    let is_unheard = !ring.held().is_empty()
-        && proxy.tls.address(proxy.listen, true).is_none()
-        && proxy.tls.listen != Listen::Off;
+    let is_unheard =
+        proxy.tls.address(proxy.listen, true).is_none() && proxy.tls.listen != Listen::Off;
+    if is_unheard && settings.acme.is_some() {
+        let said = ("acme", None, Doubt::NoHttps { listen: proxy.listen });
+        all.entry(None).or_default().push(said);
+    }
     for held in ring.held().values() {
         let app = held.source.app.as_ref();
         let app = app.and_then(|name| config.apps.get_key_value(name)).map(|(name, _)| name);
@@ -274,6 +281,19 @@ mod tests {
                  another",
                 "apps/a.toml:1:8: `exec` is plain, which nobody may execute; `chmod +x` it, or name another",
                 "apps/a.toml:2:7: `cwd` is /nowhere, which is no folder here; create it, or name another",
+            ]
+        );
+        assert_eq!(
+            told("exec = \"sh\"\n[tls]\nacme = true\n", "[proxy]\nlisten = \"127.0.0.1:8080\"\n"),
+            [
+                "apps/a.toml:3:8: `tls.acme` wants a certificate, and nobody obtains one: write [acme] in bootctl.toml",
+            ]
+        );
+        assert_eq!(
+            told(sound, "[acme]\nemail = \"a@b.dev\"\n[proxy]\nlisten = \"127.0.0.1:8080\"\n"),
+            [
+                "bootctl.toml:1:1: `acme` says what https clients are shown, and the proxy does not listen for them: it \
+                 listens on 127.0.0.1:8080, so say where with proxy.tls.listen",
             ]
         );
         assert_eq!(

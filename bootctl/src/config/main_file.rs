@@ -9,14 +9,14 @@ use proxyd_wire::Front;
 use super::problem::Problem;
 use super::reader::{Field, Reader, Section};
 use super::site_section::{limits, millis};
-use super::{admin_section, hook_section, log_section, tls_section};
+use super::{acme_section, admin_section, hook_section, log_section, tls_section};
 use crate::custom::Custom;
 use crate::gate::Admin;
 use crate::logs::keeping::AllLogs;
 use crate::name::Port;
 use crate::runlevel::{Hook, Level};
 use crate::site::Origin;
-use crate::tls::ProxyTls;
+use crate::tls::{Acme, ProxyTls};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     /// Whether changes of the files are taken over by themselves.
     pub(crate) watch: bool,
     pub(crate) admin: Admin,
+    /// Certificates that are obtained, if any are.
+    pub(crate) acme: Option<Acme>,
     /// Whether another bootctl may take over.
     pub(crate) take_over: bool,
     /// The one that is booted into.
@@ -104,6 +106,7 @@ impl Default for Settings {
             logs,
             watch: false,
             admin,
+            acme: None,
             take_over: false,
             runlevel: Level::MULTI,
             hooks: Vec::new(),
@@ -148,6 +151,7 @@ fn settings(root: &Section<'_>) -> Settings {
         logs: log_section::all(&root.section("log")),
         watch: root.get("watch", Field::bool).unwrap_or_default(),
         admin: admin_section::read(&root.section("admin")),
+        acme: acme_section::read(&root.section("acme")),
         take_over: root.get("take_over", Field::bool).unwrap_or_default(),
         runlevel: root
             .get("runlevel", Field::number)

@@ -3,6 +3,8 @@
 //! Reading finds all problems of all files at once. A file with a problem yields no app, and says
 //! nothing about the others.
 
+mod acme_keys;
+mod acme_section;
 mod admin_section;
 mod app_file;
 mod app_keys;

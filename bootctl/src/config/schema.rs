@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml_edit::Value;
 
+use super::acme_keys::ACME;
 use super::app_keys::APP;
 use super::main_keys::MAIN;
 use super::service_keys::SERVICE;
@@ -121,7 +122,7 @@ pub(crate) enum Schema {
 impl Schema {
     pub(crate) fn keys(self) -> impl Iterator<Item = &'static Key> {
         let parts: &'static [&'static [Key]] = match self {
-            Self::Main => &[MAIN, MAIN_TLS],
+            Self::Main => &[MAIN, MAIN_TLS, ACME],
             Self::App => &[APP, SITE, SERVICE, APP_TLS],
         };
         parts.iter().copied().flatten()

@@ -88,6 +88,11 @@ fn with_example(schema: Schema, key: &schema::Key) -> String {
         Schema::Main if key.path.starts_with("proxy.tls.") => {
             "[proxy.tls]\ncertificate = \"/c\"\nkey = \"/k\"\n"
         }
+        Schema::Main if key.path == "acme.challenges" => "[acme.dns]\nexec = \"x\"\n",
+        Schema::Main if key.path.starts_with("acme.dns.") => "[acme.dns]\nexec = \"x\"\n",
+        Schema::Main if key.path.starts_with("acme.authority.") => {
+            "[acme.authority.NAME]\ndirectory = \"https://x\"\neab_key_id = \"k\"\neab_key_file = \"/k\"\n"
+        }
         Schema::Main => "",
         Schema::App if key.path.starts_with("proxy.rate_limit.") => {
             "exec = \"node\"\n[proxy.rate_limit]\nrequests = 1\n"
@@ -102,6 +107,7 @@ fn with_example(schema: Schema, key: &schema::Key) -> String {
             "exec = \"node\"\n[proxy.sticky]\ncookie = \"c\"\n"
         }
         Schema::App if key.path.starts_with("proxy.basic_auth.") => USERS,
+        Schema::App if key.path == "tls.acme" => "exec = \"node\"\n",
         Schema::App if key.path.starts_with("tls.") => {
             "exec = \"node\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n"
         }
@@ -838,4 +844,53 @@ fn an_app_can_be_files_only() {
         let told = problems(text);
         assert!(told.iter().any(|told| told.contains(place)), "{text} {told:?}");
     }
+}
+
+#[test]
+fn o22_who_is_asked_for_certificates_is_named_or_described() {
+    let main = |text: &str| {
+        let (folder, config) = loaded(&[("bootctl.toml", text)]);
+        (told(folder.path(), &config), config.settings.acme)
+    };
+    assert_eq!(main("").1, None);
+    let (problems, acme) = main("[acme]\nemail = \"ops@shop.example\"\n");
+    let acme = acme.expect("it is there");
+    assert_eq!((problems, acme.is_for_all, acme.preflight), (Vec::new(), true, true));
+    assert_eq!(acme.authorities[0].directory, "https://acme-v02.api.letsencrypt.org/directory");
+    let (problems, acme) = main(
+        "[acme]\nca = [\"mine\", \"zerossl\", \"https://other.example/d\"]\n[acme.authority.mine]\n\
+         directory = \"https://ca.example/d\"\nroot = \"/ca.pem\"\nprofile = \"short\"\n\
+         [acme.authority.zerossl]\neab_key_id = \"kid\"\neab_key_file = \"/k\"\n",
+    );
+    let acme = acme.expect("it is there");
+    let told: Vec<_> = acme.authorities.iter().map(|it| it.directory.as_str()).collect();
+    assert_eq!(
+        (problems, told),
+        (
+            Vec::new(),
+            vec![
+                "https://ca.example/d",
+                "https://acme.zerossl.com/v2/DV90",
+                "https://other.example/d"
+            ]
+        )
+    );
+    assert_eq!(acme.authorities[0].root_file.as_deref(), Some(Path::new("/ca.pem")));
+    assert_eq!(acme.authorities[1].eab.as_ref().map(|eab| eab.key_id.as_str()), Some("kid"));
+    let (problems, _) = main(
+        "[acme]\nemail = \"nobody\"\nca = [\"lets\"]\nchallenges = [\"dns-01\"]\n\
+         [acme.authority.mine]\neab_key_id = \"kid\"\n",
+    );
+    assert_eq!(
+        problems,
+        [
+            "bootctl.toml: `acme.authority.mine.directory` is missing; write the address of its directory",
+            "bootctl.toml: `acme.authority.mine.eab_key_file` is missing; the two are named together",
+            "bootctl.toml:3:7: `acme.ca` is \"lets\"; write letsencrypt, letsencrypt-staging, zerossl, a NAME of \
+             [acme.authority.NAME], or an address that begins with https://",
+            "bootctl.toml:4:1: `acme.challenges` has a meaning only with acme.dns.exec, which is what places records for \
+             dns-01",
+            "bootctl.toml:2:9: `acme.email` is \"nobody\"; write an address such as ops@shop.example",
+        ]
+    );
 }

@@ -131,6 +131,14 @@ pub(super) const APP_TLS: &[Key] = &[
         "The file of its key. Only bootctl has to be able to read it.",
     ),
     key(
+        "tls.acme",
+        Flag,
+        "",
+        "true",
+        "Whether a certificate for all of its hosts is obtained; without a word, as `acme.all` says, for those that are \
+         public. It needs `[acme]` in bootctl.toml.",
+    ),
+    key(
         "tls.redirect",
         Flag,
         "",

@@ -62,7 +62,14 @@ pub(super) fn http2(proxy: &Section<'_>) -> Http2 {
 
 /// `[tls]` of an app whose file is in a folder.
 pub(super) fn of_app(section: &Section<'_>, folder: &Path) -> AppTls {
-    AppTls { files: files(section, |field| Some(folder.join(path(field)?))) }
+    let files = files(section, |field| Some(folder.join(path(field)?)));
+    let acme = section.field("acme").and_then(|field| {
+        if field.bool() == Some(true) && files.is_some() {
+            field.report_key(Fault::Excludes { other: "tls.certificate" });
+        }
+        field.bool()
+    });
+    AppTls { files, acme }
 }
 
 /// Whether clients that come by http are sent to https.

@@ -73,7 +73,8 @@ fn is_of_the_config(push: &Push) -> bool {
         | Push::NoMaintenance { .. }
         | Push::Tls(_)
         | Push::Certificate { .. }
-        | Push::NoCertificate { .. } => true,
+        | Push::NoCertificate { .. }
+        | Push::Acme(_) => true,
         Push::Target { .. }
         | Push::NoTarget { .. }
         | Push::NoService { .. }

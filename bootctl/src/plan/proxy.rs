@@ -31,7 +31,7 @@ pub(super) fn pushes(
     if *table.front != desired.front {
         puts.push(Push::Front(Box::new(desired.front.clone())));
     }
-    tls::pushes(desired, table, touched, &mut puts, &mut removals);
+    tls::pushes(desired, observed, table, touched, &mut puts, &mut removals);
     services(desired, observed, table, touched, &mut puts, &mut removals);
     let routes = routes(desired, observed, touched);
     for (route, to) in &routes {
@@ -194,7 +194,7 @@ fn routes(desired: &Desired, observed: &Observed, touched: &Touched) -> BTreeMap
     routes
 }
 
-fn tables(observed: &Observed) -> impl Iterator<Item = &Table> {
+pub(super) fn tables(observed: &Observed) -> impl Iterator<Item = &Table> {
     observed.proxies.values().filter_map(|seen| match &seen.table {
         Proxy::Known(table) => Some(&**table),
         Proxy::Down | Proxy::Unknown => None,

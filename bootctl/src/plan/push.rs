@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use proxyd_wire::{Front, Maintenance, Route, Service, Target, Tls};
+use proxyd_wire::{Acme, Front, Maintenance, Route, Service, Target, Tls};
 
 use super::key;
 use crate::name::{AppName, InstanceId};
@@ -26,6 +26,8 @@ pub(crate) struct Table {
     pub(crate) tls: Box<Tls>,
     /// What each certificate is known by, by name.
     pub(crate) certificates: BTreeMap<String, String>,
+    /// Certificates that are obtained, as it was told.
+    pub(crate) acme: Box<Acme>,
     /// What the secret is known by that sessions are resumed by.
     pub(crate) tickets: String,
     /// Whether it lets clients in.
@@ -74,6 +76,8 @@ pub(crate) enum Push {
     NoCertificate {
         name: String,
     },
+    /// Certificates that are obtained.
+    Acme(Box<Acme>),
     Tickets(Arc<Tickets>),
     /// It knows all that it has to: clients may come.
     Open,
@@ -101,6 +105,7 @@ impl fmt::Display for Push {
                 f.write_str("that there is no certificate for all any more")
             }
             Self::NoCertificate { name } => write!(f, "that {name} has no certificate any more"),
+            Self::Acme(_) => f.write_str("which certificates to obtain"),
             Self::Tickets(_) => f.write_str("what sessions are resumed by"),
             Self::Open => f.write_str("to let clients in"),
         }
@@ -123,6 +128,7 @@ impl Push {
             | Self::Tls(_)
             | Self::Certificate { .. }
             | Self::NoCertificate { .. }
+            | Self::Acme(_)
             | Self::Tickets(_)
             | Self::Open => None,
         }
@@ -160,6 +166,7 @@ impl Table {
                 self.certificates.insert(name, pair.fingerprint.clone());
             }
             Push::NoCertificate { name } => drop(self.certificates.remove(&name)),
+            Push::Acme(acme) => self.acme = acme,
             Push::Tickets(tickets) => self.tickets.clone_from(&tickets.name),
             Push::Open => self.serving = true,
         }

@@ -5,12 +5,15 @@
 
 use proxyd_wire as wire;
 
-use super::{Desired, Push, Table};
+use super::proxy::tables;
+use super::{Desired, Observed, Push, Table};
+use crate::tls::Tls;
 use crate::touched::Touched;
 
 /// Only of interest when all was touched: it belongs to no app.
 pub(super) fn pushes(
     desired: &Desired,
+    observed: &Observed,
     table: &Table,
     touched: &Touched,
     puts: &mut Vec<Push>,
@@ -30,9 +33,25 @@ pub(super) fn pushes(
     {
         puts.push(Push::Tickets(tickets.clone()));
     }
+    let acme = acme(tls, observed);
+    if *table.acme != acme {
+        puts.push(Push::Acme(Box::new(acme)));
+    }
     let stays = |name: &String| tls.certificates.contains_key(name) || tls.kept.contains(name);
     let gone = table.certificates.keys().filter(|name| !stays(name));
     removals.extend(gone.map(|name| Push::NoCertificate { name: name.clone() }));
+}
+
+/// Those that are to be obtained: with those of apps whose file is broken, as any generation has them.
+fn acme(tls: &Tls, observed: &Observed) -> wire::Acme {
+    let mut acme = tls.acme.clone();
+    for (name, certificate) in tables(observed).flat_map(|table| &table.acme.certificates) {
+        if tls.kept.contains(name) && !acme.authorities.is_empty() {
+            let certificates = &mut acme.certificates;
+            certificates.entry(name.clone()).or_insert_with(|| certificate.clone());
+        }
+    }
+    acme
 }
 
 /// A pair in the proxy's words.

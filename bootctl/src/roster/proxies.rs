@@ -58,6 +58,18 @@ impl Roster {
         living.filter_map(|(generation, job)| Some((generation, job.pid?))).collect()
     }
 
+    /// The processes of those that have such a table.
+    pub(crate) fn proxies_that(
+        &self,
+        has: impl Fn(&Table) -> bool,
+    ) -> impl Iterator<Item = (Generation, u32)> {
+        let told = self.told.iter();
+        told.filter_map(move |(generation, told)| match told {
+            Told::Table { pid, table } if has(table) => Some((*generation, *pid)),
+            Told::Table { .. } | Told::Asked { .. } => None,
+        })
+    }
+
     /// Jobs that have a generation's name, whosever they are.
     pub(super) fn named_like_proxies(&self) -> impl Iterator<Item = (Generation, &JobInfo)> {
         // The names of all begin so, and few others do.

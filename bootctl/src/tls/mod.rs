@@ -10,8 +10,11 @@
 //! bootctl. What is wrong with a file keeps no app from running, and takes away nothing that is shown: it is told as a
 //! warning, and in the status.
 
+mod acme;
 mod keyring;
+mod obtaining;
 mod pair;
+mod records;
 mod tickets;
 mod upkeep;
 mod view;
@@ -20,8 +23,10 @@ mod wanted;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use acme::{Acme, DnsHook, certificates};
 pub(crate) use keyring::{Keyring, sources};
 pub(crate) use pair::{Pair, Part, Unfit, day};
+pub(crate) use records::RecordNews;
 pub(crate) use upkeep::{Https, Keys, unix_time};
 pub(crate) use wanted::{Coverage, Tickets, Tls};
 
@@ -43,6 +48,8 @@ pub(crate) struct Files {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AppTls {
     pub(crate) files: Option<Files>,
+    /// Whether one is obtained; without a word, if it is for all and there is none.
+    pub(crate) acme: Option<bool>,
 }
 
 /// `[proxy.tls]` of `bootctl.toml`.

@@ -2,18 +2,24 @@
 //! one is over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, lchown};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use init_wire::FdSpec;
+use init_wire::{Account, FdSpec};
+use proxyd_wire as wire;
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
-use super::{Coverage, Keyring, LISTENER, Tickets, Tls, sources, tickets};
+use super::obtaining::Obtaining;
+use super::records::Records;
+use super::{Coverage, Keyring, LISTENER, Tickets, Tls, certificates, sources, tickets};
+use crate::account;
 use crate::config::Settings;
 use crate::config::lookout::{self, Watched};
 use crate::deploys::now;
@@ -34,6 +40,8 @@ pub(crate) struct Keys {
     reminder: Option<AbortHandle>,
     /// What has been warned of.
     told: BTreeSet<String>,
+    pub(crate) obtaining: Obtaining,
+    pub(crate) records: Records,
 }
 
 /// Where the proxy listens for TLS.
@@ -45,10 +53,19 @@ pub(crate) struct Https {
 }
 
 impl Https {
-    pub(crate) fn of(settings: &Settings, apps: &BTreeMap<AppName, Wanted>) -> Self {
+    pub(crate) fn of(
+        settings: &Settings,
+        apps: &BTreeMap<AppName, Wanted>,
+        ring: &Keyring,
+    ) -> Self {
         let proxy = &settings.proxy;
         let wants = |wanted: &Wanted| wanted.app().is_some_and(|app| app.tls.files.is_some());
-        let is_needed = proxy.tls.files.is_some() || apps.values().any(wants);
+        let given = given(ring);
+        let obtains = || {
+            let apps = apps.values().filter_map(Wanted::app);
+            !certificates(settings.acme.as_ref(), apps, &given).is_empty()
+        };
+        let is_needed = proxy.tls.files.is_some() || apps.values().any(wants) || obtains();
         let address = proxy.tls.address(proxy.listen, is_needed);
         let in_doubt = address.is_none() && apps.values().any(|wanted| *wanted == Wanted::AsItIs);
         let doubtful = proxy.tls.address(proxy.listen, true).filter(|_| in_doubt);
@@ -93,16 +110,30 @@ impl Supervisor {
         let kept =
             broken.map(|(name, _)| name.to_string()).chain(held().map(|(name, _)| name.clone()));
         let names = certificates.values().flat_map(|pair| &pair.names);
+        let names = names.chain(self.keys.obtaining.names(now));
         Some(Rc::new(Tls {
             settings: proxyd_wire::Tls {
                 client_ca: client_ca.map(str::to_owned),
                 ..settings.proxy.tls.settings.clone()
             },
             coverage: Coverage::of(names),
+            acme: self.acme_by(settings, apps, ring),
             kept: kept.filter(|name| !certificates.contains_key(name)).collect(),
             certificates,
             tickets: self.tickets().map(Arc::new),
         }))
+    }
+
+    fn acme_by(
+        &self,
+        settings: &Settings,
+        apps: &BTreeMap<AppName, Wanted>,
+        ring: &Keyring,
+    ) -> wire::Acme {
+        let Some(acme) = &settings.acme else { return wire::Acme::default() };
+        let apps = apps.values().filter_map(Wanted::app);
+        let wanted = certificates(Some(acme), apps, &given(ring));
+        acme.wire(acme_folder(self.store.folder()), wanted)
     }
 
     fn tickets(&self) -> Option<Tickets> {
@@ -120,10 +151,15 @@ impl Supervisor {
             return;
         }
         self.keys.ring = self.ring_by(&self.settings, &self.wanted);
+        self.renew_tls();
+        self.keep_keys();
+    }
+
+    /// The same without looking at any file.
+    pub(crate) fn renew_tls(&mut self) {
         let https = &self.surroundings.https;
         let tls = self.tls_by(&self.settings, &self.wanted, &self.keys.ring, https);
         self.take_tls(tls);
-        self.keep_keys();
     }
 
     /// Wants the proxy to know this.
@@ -148,6 +184,12 @@ impl Supervisor {
 
     /// Watches the files, tells what is wrong with them once, and looks again when the time of something is over.
     pub(crate) fn keep_keys(&mut self) {
+        if self.settings.acme.is_some()
+            && let Some(proxy) = self.wanted_proxy()
+            && let Err(error) = make_acme_folder(self.store.folder(), proxy.spec.user.as_ref())
+        {
+            warn!("the folder for certificates that are obtained cannot be made: {error}");
+        }
         let files: BTreeSet<PathBuf> = self.keys.ring.files().map(Into::into).collect();
         let watches = self.keys.watch.as_ref().is_some_and(|watch| !watch.is_finished());
         if files != self.keys.watched || watches == files.is_empty() {
@@ -217,6 +259,30 @@ impl Supervisor {
         let ca = self.keys.ring.client_ca_unfit();
         of_pairs.chain(ca.map(|unfit| format!("proxy.tls.client_ca {unfit}")))
     }
+}
+
+/// The hosts that there are given certificates for.
+fn given(ring: &Keyring) -> Coverage {
+    let now = unix_time();
+    let pairs = ring.held().values().filter_map(|held| held.good(now));
+    Coverage::of(pairs.flat_map(|pair| &pair.names))
+}
+
+/// Where the proxy keeps what it has obtained.
+fn acme_folder(state_dir: &Path) -> PathBuf {
+    std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned()).join("acme")
+}
+
+/// Makes that folder for the proxy's user, if it is not there.
+pub(super) fn make_acme_folder(state_dir: &Path, user: Option<&Account>) -> io::Result<()> {
+    let folder = acme_folder(state_dir);
+    fs::create_dir_all(state_dir)?;
+    match DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made?,
+    }
+    let uid = user.and_then(account::uid).filter(|_| nix::unistd::geteuid().is_root());
+    uid.map_or(Ok(()), |uid| lchown(&folder, Some(uid), None))
 }
 
 /// In seconds since 1970.

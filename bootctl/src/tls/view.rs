@@ -1,9 +1,12 @@
 //! Certificates as they are shown: whose, for which hosts, by whom, and until when.
 
+use proxyd_wire::{AcmeCertificateView, AcmeState};
+
 use super::pair::day;
 use super::unix_time;
 use crate::admin::wire::{CertificateState, CertificateView};
 use crate::supervise::Supervisor;
+use crate::table::span;
 
 const DAY: i64 = 24 * 3600;
 /// From when on it is said that one has to be renewed.
@@ -28,8 +31,60 @@ impl Supervisor {
                 why: doubts.chain(ending).collect(),
             }
         });
-        of_files.collect()
+        of_files.chain(self.obtained_views(now)).collect()
     }
+
+    /// Those that the proxy obtains.
+    fn obtained_views(&self, now: i64) -> impl Iterator<Item = CertificateView> {
+        let all = self.keys.obtaining.view().into_iter().flat_map(|(_, view)| &view.certificates);
+        all.map(move |(name, it)| obtained(name, it, now))
+    }
+
+    /// What is wrong with all that is obtained.
+    pub(crate) fn obtaining_trouble(&self) -> Option<String> {
+        let trouble = self.keys.obtaining.view().and_then(|(_, view)| view.trouble.as_ref());
+        trouble.map(|trouble| format!("no certificate is obtained: {trouble}"))
+    }
+}
+
+fn obtained(name: &str, it: &AcmeCertificateView, now: i64) -> CertificateView {
+    let again = it.next_try.filter(|at| *at > now).map(|at| {
+        let left = u64::try_from(at - now).unwrap_or_default();
+        format!("; it is tried again in {}", span(left.saturating_mul(1000)))
+    });
+    let again = again.unwrap_or_default();
+    let mut why = Vec::new();
+    if let Some(failure) = &it.failure {
+        let message = failure.message.trim_end_matches('.');
+        why.push(format!("the certificate of {name} was not obtained: {message}{again}"));
+    }
+    for (host, reason) in &it.blocked {
+        let reason = reason.trim_end_matches('.');
+        why.push(format!("the certificate of {name} is not for {host} yet: {reason}{again}"));
+    }
+    let state = match (judged(name, it.not_after, now).0, it.state) {
+        // A renewal comes before that, so it is of no interest unless it has failed.
+        (CertificateState::Expiring, _) if it.failure.is_none() => CertificateState::Valid,
+        (CertificateState::Missing, AcmeState::Waiting | AcmeState::Ordering) => {
+            CertificateState::Obtaining
+        }
+        (state, _) => state,
+    };
+    let hosts = if it.covers.is_empty() { &it.names } else { &it.covers };
+    CertificateView {
+        name: name.to_owned(),
+        state,
+        hosts: hosts.clone(),
+        issuer: it.authority.as_deref().map(authority),
+        not_after: it.not_after,
+        why,
+    }
+}
+
+/// The host of an authority's directory.
+fn authority(directory: &str) -> String {
+    let rest = directory.strip_prefix("https://").unwrap_or(directory);
+    rest.split('/').next().unwrap_or(rest).to_owned()
 }
 
 /// Where one stands that is valid until then, and what is to be said of that.
@@ -71,5 +126,51 @@ mod tests {
         );
         assert!(told(DAY).contains(" in 1 day,") && told(0).contains(" within a day,"));
         assert_eq!(at(-1), (CertificateState::Expired, None));
+    }
+    #[test]
+    fn o22_what_is_in_the_way_is_told_with_the_next_try() {
+        let failure = proxyd_wire::AcmeFailure {
+            kind: "dns".into(),
+            message: "the name does not resolve: add a record.".into(),
+            authority: String::new(),
+            at: 0,
+            tries: 2,
+        };
+        let names = vec!["a.dev".to_owned(), "b.dev".to_owned()];
+        let first = AcmeCertificateView {
+            names: names.clone(),
+            state: AcmeState::Failed,
+            failure: Some(failure),
+            next_try: Some(700),
+            ..AcmeCertificateView::default()
+        };
+        let view = obtained("a.dev", &first, 100);
+        assert_eq!((view.state, view.hosts), (CertificateState::Missing, names));
+        assert_eq!(
+            view.why,
+            [
+                "the certificate of a.dev was not obtained: the name does not resolve: add a record; it is tried again in \
+                 10m 0s"
+            ]
+        );
+        let part = AcmeCertificateView {
+            state: AcmeState::Valid,
+            covers: vec!["a.dev".into()],
+            not_after: Some(1000),
+            blocked: [("b.dev".to_owned(), "it does not resolve".to_owned())].into(),
+            authority: Some("https://ca.example/d".into()),
+            failure: None,
+            next_try: None,
+            ..first
+        };
+        let view = obtained("a.dev", &part, 100);
+        assert_eq!((view.state, view.hosts), (CertificateState::Valid, vec!["a.dev".into()]));
+        assert_eq!(view.issuer.as_deref(), Some("ca.example"));
+        assert_eq!(
+            view.why,
+            ["the certificate of a.dev is not for b.dev yet: it does not resolve"]
+        );
+        let ordering = AcmeCertificateView { state: AcmeState::Ordering, ..Default::default() };
+        assert_eq!(obtained("a.dev", &ordering, 0).state, CertificateState::Obtaining);
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Tls {
     pub(crate) kept: BTreeSet<String>,
     /// What sessions are resumed by, if there is anything to make it of.
     pub(crate) tickets: Option<Arc<Tickets>>,
+    /// Those that the proxy is to obtain.
+    pub(crate) acme: wire::Acme,
     /// Who can come by https.
     pub(crate) coverage: Coverage,
 }

@@ -186,6 +186,11 @@ impl Pebble {
         Trust::of(config)
     }
 
+    /// The port of whoever tells the DNS something.
+    pub fn names_api(&self) -> u16 {
+        self.names
+    }
+
     /// Tells the DNS something: `/set-txt`, `/clear-txt`, `/add-a`, `/set-servfail` and the like.
     pub fn tell_names(&self, path: &str, what: &serde_json::Value) {
         let mut client = Client::connect(std::net::SocketAddr::from(([127, 0, 0, 1], self.names)));

@@ -486,6 +486,7 @@ impl World {
             | Push::Target { .. }
             | Push::Tls(_)
             | Push::Certificate { .. }
+            | Push::Acme(_)
             | Push::Tickets(_)
             | Push::Open => {}
         }
@@ -533,7 +534,8 @@ fn tls(kind: u32) -> Option<Tls> {
     let coverage = Coverage::of(names);
     let by_name = all.into_iter().map(|pair| (pair.names.concat(), Arc::new(pair)));
     let settings = proxyd_wire::Tls { http2: kind != 2, ..proxyd_wire::Tls::default() };
-    Some(Tls { settings, certificates: by_name.collect(), kept, tickets: None, coverage })
+    let certificates = by_name.collect();
+    Some(Tls { settings, certificates, kept, coverage, ..Tls::default() })
 }
 
 fn seen_proxy(proxyd: &Proxyd) -> SeenProxy {
