@@ -53,7 +53,12 @@ fn steps(text: &str) -> Vec<Step> {
 fn comparable(text: &str) -> String {
     let line = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
+        // The number of an instance: the lowest that is free when it is started.
+        let is_row = words.first().is_some_and(|first| first.ends_with("localhost"));
         let word = |(place, word): (usize, &&str)| {
+            if is_row && place == 1 && word.len() == 1 {
+                return "N".to_owned();
+            }
             let is_size = words.get(place + 1).is_some_and(|unit| unit.ends_with("iB"));
             masked(word, is_size)
         };
