@@ -17,10 +17,10 @@ help: ## Lists the targets
 
 build: ## Builds static release binaries into target/bin
 	$(FIXED) --profile small -p init
-	$(STATIC) --release -p bootctl -p proxyd -p demo -p demo-hello -p vm-relay -p vm-threshold
+	$(STATIC) --release -p bootctl -p proxyd -p demo -p demo-hello -p vm-relay -p vm-stopwatch -p vm-threshold
 	@mkdir -p $(BIN)
 	@install -m 755 target/$(TARGET)/small/init $(BIN)/
-	@install -m 755 $(addprefix target/$(TARGET)/release/,bootctl proxyd demo demo-hello vm-relay vm-threshold) $(BIN)/
+	@install -m 755 $(addprefix target/$(TARGET)/release/,bootctl proxyd demo demo-hello vm-relay vm-stopwatch vm-threshold) $(BIN)/
 
 demo: build ## Starts the demo: init, bootctl, the proxy and two apps, until Ctrl-C
 	@$(BIN)/demo
@@ -34,9 +34,9 @@ demo-deploy: build ## Starts the demo and deploys while clients ask, told live w
 vm-image: build ## Assembles virtual machines: kernel and initramfs, and a disk that lasts
 	images/vm/kernel
 	images/vm/initramfs
-	images/vm/disk
+	if command -v qemu-img >/dev/null; then QCOW2=1 images/vm/disk; else images/vm/disk; fi
 
-vm: vm-image ## Boots the binaries in QEMU, init as the kernel's init; ROOT=disk for the disk
+vm: vm-image ## Boots the binaries in QEMU, init as the kernel's init; ROOT=disk or qcow2 for the disk
 	@images/vm/run
 
 oci-image: build ## Assembles an OCI image, target/oci/image, and the demo's bundle, target/oci/bundle
@@ -79,4 +79,5 @@ fuzz: deps ## Feeds init's and proxyd's parsers with anything, FUZZ_SECONDS (60)
 
 bench: build ## Measures side by side with today's best; FIGURE=name for one
 	@tests/install-deps bench
+	images/vm/kernel
 	cargo run --locked --release -q -p bench -- $(FIGURE)

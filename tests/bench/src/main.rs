@@ -5,6 +5,7 @@
 mod ask;
 mod at_rest;
 mod bodies;
+mod boot;
 mod boot_all;
 mod capture;
 mod client;
@@ -89,8 +90,8 @@ const FIGURES: &[Figure] = &[
     ("rolling", rolling::measure),
     ("at-rest", at_rest::measure),
     ("replaced", replaced::measure),
-    ("images", images::sizes),
-    ("boot", images::boot),
+    ("images", images::measure),
+    ("boot", boot::measure),
 ];
 
 #[derive(Parser)]
