@@ -65,7 +65,7 @@ fn beside(address: &str, host: &str, command: &str, args: &[&str]) {
         None => say("init does not answer"),
     }
     if mounted.is_ok() {
-        drop(umount2("/proc", MntFlags::MNT_DETACH));
+        let _stays_mounted = umount2("/proc", MntFlags::MNT_DETACH);
     }
     if let Err(error) = Command::new(OWN).args(["page", address, host]).spawn() {
         say(&format!("nobody watches: {error}"));
@@ -85,9 +85,8 @@ fn page(address: &str, host: &str) {
     }
     // The console is still being written.
     sleep(Duration::from_secs(1));
-    if let Err(errno) = reboot(RebootMode::RB_POWER_OFF) {
-        say(&format!("the machine stays on: {errno}"));
-    }
+    let Err(errno) = reboot(RebootMode::RB_POWER_OFF);
+    say(&format!("the machine stays on: {errno}"));
 }
 
 /// How long the app takes that nobody starts but us.
