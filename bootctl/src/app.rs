@@ -75,6 +75,9 @@ pub(crate) struct App {
     pub(crate) tls: AppTls,
 }
 
+/// No number in it is none: the keys that have fractions have bounds.
+impl Eq for App {}
+
 /// How long what is in flight may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Drain {

@@ -28,7 +28,8 @@ Examples:
   bootctl start shop.example       start it again; done when it answers
   bootctl restart shop.example     replace its processes; no request is lost
   bootctl scale shop.example 4     have four of them
-  bootctl deploy shop.example --from ./build   switch to a new release
+  bootctl deploy shop.example --from ./build
+                                   switch to a new release
   bootctl attach shop.example.1    see what an instance writes, and type to it
   bootctl log shop.example -f      see what it writes
   bootctl reload                   take over the config as it is now
@@ -140,7 +141,7 @@ impl At {
 /// How long, and how it is told.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
-    /// Wait so long; what was asked for goes on after it
+    /// How long to wait; what was asked for goes on all the same when that is over
     #[arg(long, value_name = "SECONDS", default_value_t = 300,
           value_parser = clap::value_parser!(u64).range(0..=3600))]
     timeout: u64,

@@ -1,11 +1,11 @@
 //! init's job API: nobody else in bootctl knows it.
 
-mod aloud;
 mod collected;
+mod errand;
+mod events;
 mod jobs;
 mod lines;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +14,17 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use init_wire::{
-    Channel, ErrorBody, InitInfo, JobEvent, JobInfo, JobSpec, JobStats, LastExit, LogLine,
-};
+use init_wire::{Channel, ErrorBody, InitInfo, JobInfo, JobSpec, JobStats, LogLine};
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::Sender;
 
-use crate::event::Event;
 use crate::http::{Answer, HttpError, Server, segment};
 use crate::lanes::Lanes;
 use crate::socket_file::SocketFileError;
 use crate::token::Token;
 
-pub(crate) use aloud::Aloud;
 pub(crate) use collected::{Collected, bytes};
+pub(crate) use errand::Aloud;
+pub(crate) use events::{News, follow};
 pub(crate) use lines::Stream;
 
 /// How many requests are under way at once: init serves a bounded number of connections.
@@ -142,38 +139,6 @@ impl Init {
         judge(&self.ask(Method::PUT, &path, None::<&()>, patience).await?)
     }
 
-    /// Runs a job to its end and clears it; answers how it ended, or nothing if it took longer. One
-    /// of that name that is left from before is ended first.
-    pub(crate) async fn run(
-        &self,
-        id: &str,
-        spec: &JobSpec,
-        within: Duration,
-    ) -> Result<Option<Option<LastExit>>, InitError> {
-        let _slot = self.errands.acquire().await;
-        let path = format!("/job/{id}?wait=exit");
-        let put = || self.server.ask(Method::PUT, &path, Some(spec), within);
-        let mut answer = put().await;
-        if answer.as_ref().is_ok_and(|answer| answer.status == StatusCode::CONFLICT) {
-            self.end(id, spec).await?;
-            answer = put().await;
-        }
-        let job = match answer {
-            Ok(answer) => {
-                judge(&answer)?;
-                Some(answer.json::<JobInfo>().map_err(|error| self.unreachable(error))?)
-            }
-            Err(HttpError::TooSlow(_)) => None,
-            Err(error) => return Err(self.unreachable(error)),
-        };
-        let Some(job) = job else {
-            self.end(id, spec).await?;
-            return Ok(None);
-        };
-        self.clear(id).await?;
-        Ok(Some(job.last_exit))
-    }
-
     /// Whether init is the first process of a machine.
     pub(crate) async fn is_machine(&self) -> Result<bool, InitError> {
         let answer = self.ask(Method::GET, "/job/init", None::<&()>, QUICK).await?;
@@ -192,15 +157,6 @@ impl Init {
         };
         let path = format!("/job/init/stop?then={word}");
         judge(&self.ask(Method::PUT, &path, None::<&()>, QUICK).await?)
-    }
-
-    /// All jobs there are, and then every change.
-    pub(crate) async fn follow(&self) -> Result<Events, InitError> {
-        let response = self.server.open("/jobs?follow").await.map_err(|e| self.unreachable(e))?;
-        if response.status() != StatusCode::OK {
-            return Err(self.refused(response).await);
-        }
-        Ok(Events { body: response.into_body(), partial: Vec::new(), ready: VecDeque::new() })
     }
 
     /// What all jobs use that have processes.
@@ -380,89 +336,5 @@ impl Output {
                 return Some(Ok(bytes));
             }
         }
-    }
-}
-
-/// The first line without its end, and what comes after it.
-fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let (line, rest) = bytes.split_at_checked(end)?;
-    Some((line, rest.get(1..).unwrap_or_default()))
-}
-
-/// The event stream.
-pub(crate) struct Events {
-    body: Incoming,
-    partial: Vec<u8>,
-    ready: VecDeque<JobEvent>,
-}
-
-impl Events {
-    /// The next event; `None` when the stream is over or no longer makes sense.
-    pub(crate) async fn next(&mut self) -> Option<JobEvent> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
-            }
-            let frame = self.body.frame().await?.ok()?;
-            let Ok(data) = frame.into_data() else { continue };
-            let mut rest: &[u8] = &data;
-            while let Some((line, more)) = split_line(rest) {
-                if self.partial.is_empty() {
-                    self.ready.push_back(serde_json::from_slice(line).ok()?);
-                } else {
-                    self.partial.extend_from_slice(line);
-                    self.ready.push_back(serde_json::from_slice(&self.partial).ok()?);
-                    self.partial.clear();
-                }
-                rest = more;
-            }
-            self.partial.extend_from_slice(rest);
-            if self.partial.len() > LONGEST_LINE {
-                return None;
-            }
-        }
-    }
-}
-
-/// What has become known about jobs.
-#[derive(Debug)]
-pub(crate) enum News {
-    /// The first of a new series: all that was known is void.
-    Anew,
-    Event(JobEvent),
-    /// init does not answer.
-    Lost(InitError),
-}
-
-/// Follows init's jobs for as long as bootctl lives; reads them anew whenever the thread is lost.
-pub(crate) async fn follow(init: Init, tell: Sender<Event>) {
-    const FIRST_PAUSE: Duration = Duration::from_millis(50);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match init.follow().await {
-            Ok(mut events) => {
-                pause = FIRST_PAUSE;
-                if tell.send(Event::Jobs(News::Anew)).await.is_err() {
-                    return;
-                }
-                while let Some(event) = events.next().await {
-                    if matches!(event, JobEvent::Missed { .. }) {
-                        break;
-                    }
-                    if tell.send(Event::Jobs(News::Event(event))).await.is_err() {
-                        return;
-                    }
-                }
-            }
-            Err(error) => {
-                if tell.send(Event::Jobs(News::Lost(error))).await.is_err() {
-                    return;
-                }
-            }
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -31,9 +31,9 @@ pub(crate) fn state(life: Life, job: &JobInfo) -> InstanceState {
 }
 
 /// One sentence on why it is so.
-pub(crate) fn why(id: &InstanceId, seen: &Seen, roster: &Roster) -> String {
-    let Some(job) = roster.job(id) else { return "init is asked to start it".into() };
-    let fault = trouble(id, roster);
+pub(crate) fn why(id: &InstanceId, seen: &Seen, job: Option<&JobInfo>, roster: &Roster) -> String {
+    let Some(job) = job else { return "init is asked to start it".into() };
+    let fault = trouble(id, Some(job), roster);
     let ready = seen.life == Life::Running(Health::Ready);
     match (state(seen.life, job), fault) {
         (InstanceState::Ready, Some(fault)) if ready => format!("its last probe failed: {fault}"),
@@ -64,14 +64,14 @@ pub(crate) fn why(id: &InstanceId, seen: &Seen, roster: &Roster) -> String {
 }
 
 /// Why it did not answer when it was last asked.
-pub(crate) fn trouble(id: &InstanceId, roster: &Roster) -> Option<String> {
-    let pid = roster.job(id)?.pid?;
+pub(crate) fn trouble(id: &InstanceId, job: Option<&JobInfo>, roster: &Roster) -> Option<String> {
+    let pid = job?.pid?;
     roster.fault(id, pid).map(ToString::to_string)
 }
 
 /// How often its process was started anew, by init and on behalf of its health.
-pub(crate) fn restarts(id: &InstanceId, roster: &Roster) -> u32 {
-    let by_init = roster.job(id).map_or(0, |job| job.respawn);
+pub(crate) fn restarts(id: &InstanceId, job: Option<&JobInfo>, roster: &Roster) -> u32 {
+    let by_init = job.map_or(0, |job| job.respawn);
     by_init.saturating_add(roster.liveness.restarts(id))
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::hash::Hasher;
+use std::rc::Rc;
 
 use init_wire::JobSpec;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use crate::release::Housing;
 /// An app that is to run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Order {
-    pub(crate) app: App,
+    pub(crate) app: Rc<App>,
     pub(crate) revision: Revision,
     /// The release that it runs from, if it does.
     pub(crate) release: Option<Housing>,
@@ -41,7 +42,7 @@ impl Order {
     /// As the file says, for the first time.
     #[cfg(test)]
     pub(crate) fn new(app: App) -> Self {
-        Self { app, revision: Revision::default(), release: None, held: false }
+        Self { app: app.into(), revision: Revision::default(), release: None, held: false }
     }
 
     /// The job of one instance.
@@ -138,7 +139,7 @@ mod tests {
         let again = Order { revision: order.revision.next(), ..order.clone() };
         assert_ne!(order.digest(), again.digest());
         let mut changed = order.clone();
-        changed.app.args.push("more".into());
+        Rc::make_mut(&mut changed.app).args.push("more".into());
         assert_ne!(order.digest(), changed.digest());
         let housing = Housing { number: Number::FIRST, path: "/r/a/1".into() };
         let released = Order { release: Some(housing), ..order.clone() };

@@ -17,7 +17,7 @@ use crate::supervise::Supervisor;
 
 impl Supervisor {
     pub(crate) fn outlook(&self) -> Reply {
-        let mut config = match config::load(&self.fixed.config) {
+        let mut config = match config::load_after(&self.fixed.config, &self.declared) {
             Ok(config) => config,
             Err(error) => {
                 let message = format!("{error}; `bootctl reload` would change nothing");

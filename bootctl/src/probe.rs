@@ -52,7 +52,8 @@ pub(crate) async fn watch(
     let mut watch = Watch::new(from);
     let mut known = Verdict { health: from, fault: None };
     loop {
-        let fault = ask(&check, &subject).await.err();
+        // Between two questions there is nothing of one: there may be a thousand who wait.
+        let fault = Box::pin(ask(&check, &subject)).await.err();
         let age = subject.age.saturating_add(begun.elapsed());
         let health = watch.step(&check, age, fault.is_none());
         let verdict = Verdict { health, fault };

@@ -158,7 +158,7 @@ fn instance_doing(id: &InstanceId, seen: &Seen, roster: &Roster, observed: &Obse
         Life::Running(Health::Ready) if serves(id, seen, observed) => Doing::Ready,
         Life::Running(Health::Ready) => Doing::Waiting(Some("the proxy is being told".into())),
         Life::Running(Health::Unknown | Health::Unready | Health::Failing) => {
-            Doing::Waiting(condition::trouble(id, roster))
+            Doing::Waiting(condition::trouble(id, roster.job(id), roster))
         }
         Life::Coming | Life::Ended | Life::Stopped => match roster.job(id) {
             Some(job) if job.status == Status::Starting => Doing::Starting,

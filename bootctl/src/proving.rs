@@ -109,7 +109,7 @@ impl Supervisor {
         let now = Instant::now();
         let sight = |(id, life): (&InstanceId, Life)| Sight {
             id: id.clone(),
-            restarts: condition::restarts(id, &self.roster),
+            restarts: condition::restarts(id, self.roster.job(id), &self.roster),
             ended: life == Life::Ended,
             unready: self
                 .deploys

@@ -1,6 +1,7 @@
 //! What clients ask of the supervisor. An answer is sent after the fact: when the app runs, is
 //! gone, or has failed, or when the client's time is over.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -136,10 +137,11 @@ impl Supervisor {
 
     /// A config with a problem is not taken over at all: what runs is what was good.
     fn reload(&mut self) -> Result<Goal, Box<Reply>> {
-        let mut config = config::load(&self.fixed.config).map_err(|error| {
-            let message = format!("{error}; nothing was changed");
-            refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_config", message)
-        })?;
+        let mut config =
+            config::load_after(&self.fixed.config, &self.declared).map_err(|error| {
+                let message = format!("{error}; nothing was changed");
+                refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_config", message)
+            })?;
         if !config.problems.is_empty() {
             let message = "the config has problems, so nothing was changed:".into();
             let problems = config.problems.iter().map(ToString::to_string).collect();
@@ -150,9 +152,10 @@ impl Supervisor {
         let doubts = config::doubts::of(&self.fixed.config, &config);
         let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
         // What was given up is tried again.
-        let asked: Vec<AppName> = config.apps.keys().cloned().collect();
-        for name in &asked {
-            self.note(name, |record| record.held = None)?;
+        self.store.change_all(config.apps.keys(), |record| record.held = None).map_err(
+            |error| refused(StatusCode::INTERNAL_SERVER_ERROR, "store", error.to_string()),
+        )?;
+        for name in config.apps.keys() {
             self.trials.begin_anew(name);
         }
         self.take_over(config);
@@ -281,16 +284,19 @@ impl Supervisor {
         standing(name, self.wanted.get(name), &self.roster, observed, self.trouble(name))
     }
 
+    /// All apps that are wanted, or of which something is left.
+    fn names<'a>(&'a self, observed: &'a Observed) -> BTreeSet<&'a AppName> {
+        self.wanted.keys().chain(observed.instances.keys().map(|id| &id.app)).collect()
+    }
+
     /// The first failure, else the first that is not there yet.
     fn overall(&self, observed: &Observed) -> Standing {
-        let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
-        names.extend(observed.instances.keys().map(|id| id.app.clone()));
         let mut overall = self.proxy_standing(observed);
         if let Some(refused) = self.declined.sentences().next() {
             return Standing::Failed(refused);
         }
-        for name in names {
-            match self.standing(&name, observed) {
+        for name in self.names(observed) {
+            match self.standing(name, observed) {
                 Standing::Reached => {}
                 failed @ Standing::Failed(_) => return failed,
                 working @ Standing::Working(_) => {
@@ -340,16 +346,21 @@ impl Supervisor {
             Goal::Proxy | Goal::Level(_) => Reply::Status(Box::new(self.status())),
             Goal::Everything => {
                 let warnings = self.doubts.clone();
-                Reply::Status(Box::new(StatusView { warnings, ..self.status() }))
+                // All apps are there: that has just been found, and is not looked at again.
+                let status = self.status_where(|_, _| Standing::Reached);
+                Reply::Status(Box::new(StatusView { warnings, ..status }))
             }
         }
     }
 
     pub(crate) fn status(&self) -> StatusView {
+        self.status_where(|name, observed| self.standing(name, observed))
+    }
+
+    fn status_where(&self, standing: impl Fn(&AppName, &Observed) -> Standing) -> StatusView {
         let observed = self.roster.observed();
-        let mut names: std::collections::BTreeSet<AppName> = self.wanted.keys().cloned().collect();
-        names.extend(observed.instances.keys().map(|id| id.app.clone()));
-        let apps = names.iter().map(|name| self.view_of(name, &observed));
+        let names = self.names(&observed).into_iter();
+        let apps = names.map(|name| self.view_of(name, standing(name, &observed), &observed));
         let https = self.surroundings.https.address;
         let listen =
             (self.settings.proxy.listen.to_string(), https.map(|address| address.to_string()));
@@ -387,13 +398,13 @@ impl Supervisor {
     }
 
     pub(crate) fn view(&self, name: &AppName) -> AppView {
-        self.view_of(name, &self.roster.observed())
+        let observed = self.roster.observed();
+        self.view_of(name, self.standing(name, &observed), &observed)
     }
 
-    fn view_of(&self, name: &AppName, observed: &Observed) -> AppView {
+    fn view_of(&self, name: &AppName, standing: Standing, observed: &Observed) -> AppView {
         let (wanted, record) = (self.wanted.get(name), self.store.record(name));
-        let trouble = self.trouble(name);
-        let view = app_view(name, wanted, &self.roster, observed, trouble, record.held);
+        let view = app_view(name, wanted, &self.roster, observed, standing, record.held);
         let elsewhere = wanted.and_then(Wanted::app).filter(|app| {
             !record.stopped && view.why.is_none() && !self.runlevel.has(app.runlevels)
         });

@@ -35,7 +35,7 @@ impl Supervisor {
             refused(StatusCode::INTERNAL_SERVER_ERROR, "not_written", error.to_string())
         })?;
         self.note(&name, |record| record.held = None)?;
-        self.want(&name, App { instances: count, ..known });
+        self.want(&name, App { instances: count, ..App::clone(&known) }.into());
         self.clear_ended(&name);
         if self.store.record(&name).stopped {
             return Ok(Goal::Stopped(name));
@@ -45,12 +45,14 @@ impl Supervisor {
 
     /// Whether the file says what was taken over from it, but for the number.
     fn check_file(&self, name: &AppName, known: &App) -> Result<(), Box<Reply>> {
-        let config = config::load(&self.fixed.config).map_err(|error| {
+        let config = config::load_after(&self.fixed.config, &self.declared).map_err(|error| {
             let message = format!("{error}; nothing was changed");
             refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_config", message)
         })?;
         match config.apps.get(name) {
-            Some(found) if App { instances: known.instances, ..found.clone() } == *known => Ok(()),
+            Some(found) if App { instances: known.instances, ..App::clone(found) } == *known => {
+                Ok(())
+            }
             Some(_) => {
                 let message = format!(
                     "the file of {name} has changes that are not taken over yet, so nothing was \

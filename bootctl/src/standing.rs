@@ -113,14 +113,15 @@ fn running(order: &Order, roster: &Roster, observed: &Observed) -> Standing {
     let mut serving = 0;
     let mut waiting = Vec::new();
     for (id, seen) in instances_of(&order.app.name, observed) {
-        let job = roster.job(id);
         let current = order.is_current(id, seen) && seen.life != Life::Leaving;
         if current && serves(id, seen, observed) {
             serving += 1;
             continue;
         }
+        let job = roster.job(id);
         let state = job.map_or(InstanceState::Starting, |job| condition::state(seen.life, job));
-        let why = condition::trouble(id, roster).map(|why| format!(": {why}")).unwrap_or_default();
+        let why =
+            condition::trouble(id, job, roster).map(|why| format!(": {why}")).unwrap_or_default();
         waiting.push(format!("{id} is {}{why}", state.word()));
     }
     let wanted = order.app.instances as usize;
@@ -146,18 +147,17 @@ pub(crate) fn app_view(
     wanted: Option<&Wanted>,
     roster: &Roster,
     observed: &Observed,
-    trouble: Option<String>,
+    standing: Standing,
     held: Option<Held>,
 ) -> AppView {
-    let standing = standing(name, wanted, roster, observed, trouble);
     let waits = roster.waiting.contains_key(name);
-    let (state, why) = match (&standing, wanted) {
-        (Standing::Failed(why), _) if held.is_some() => (AppState::Held, Some(why.clone())),
+    let (state, why) = match (standing, wanted) {
+        (Standing::Failed(why), _) if held.is_some() => (AppState::Held, Some(why)),
         (Standing::Failed(why) | Standing::Working(why), Some(Wanted::Running(_))) if waits => {
-            (AppState::Waiting, Some(why.clone()))
+            (AppState::Waiting, Some(why))
         }
-        (Standing::Failed(why), _) => (AppState::Failed, Some(why.clone())),
-        (Standing::Working(why), _) => (AppState::Changing, Some(why.clone())),
+        (Standing::Failed(why), _) => (AppState::Failed, Some(why)),
+        (Standing::Working(why), _) => (AppState::Changing, Some(why)),
         (Standing::Reached, Some(Wanted::Stopped(_))) => (AppState::Stopped, None),
         (Standing::Reached, Some(Wanted::Running(order)))
             if order.app.instances == 0 && !order.app.is_files() =>
@@ -210,7 +210,7 @@ fn instance_view(id: &InstanceId, seen: &Seen, roster: &Roster) -> InstanceView 
             .and_then(|age| u64::try_from(age.as_millis()).ok()),
         cpu_ms: None,
         memory_bytes: None,
-        restarts: condition::restarts(id, roster),
-        why: condition::why(id, seen, roster),
+        restarts: condition::restarts(id, job, roster),
+        why: condition::why(id, seen, job, roster),
     }
 }

@@ -85,29 +85,47 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut record = self.record(app);
         change(&mut record);
-        self.set(app, record)
+        self.set(vec![(app.clone(), record)])
     }
 
-    /// The same where there is nobody to refuse it to: what cannot be written is known until bootctl ends,
+    /// Changes what is kept of several apps in one step, and writes it once.
+    pub(crate) fn change_all<'a>(
+        &mut self,
+        apps: impl Iterator<Item = &'a AppName>,
+        change: impl Fn(&mut Record),
+    ) -> Result<(), StoreError> {
+        let changed = apps.map(|app| {
+            let mut record = self.record(app);
+            change(&mut record);
+            (app.clone(), record)
+        });
+        let changed = changed.collect();
+        self.set(changed)
+    }
+
+    /// The same of one where there is nobody to refuse it to: what cannot be written is known until bootctl ends,
     /// and is written with the next change.
     pub(crate) fn keep(&mut self, app: &AppName, change: impl FnOnce(&mut Record)) {
         let mut record = self.record(app);
         change(&mut record);
-        if let Err(error) = self.set(app, record.clone()) {
+        if let Err(error) = self.set(vec![(app.clone(), record.clone())]) {
             error!("{error}");
             self.records.insert(app.clone(), record);
         }
     }
 
-    fn set(&mut self, app: &AppName, record: Record) -> Result<(), StoreError> {
-        if record == self.record(app) {
+    fn set(&mut self, mut changed: Vec<(AppName, Record)>) -> Result<(), StoreError> {
+        changed.retain(|(app, record)| *record != self.record(app));
+        if changed.is_empty() {
             return Ok(());
         }
         let mut records = self.records.clone();
-        if record == Record::default() {
-            records.remove(app);
-        } else {
-            records.insert(app.clone(), record);
+        for (app, record) in changed {
+            if record == Record::default() {
+                records.remove(&app);
+            } else {
+                records.insert(app, record);
+            }
         }
         self.write(&records)
             .map_err(|source| StoreError::Write { path: self.folder.join("state.json"), source })?;
@@ -179,6 +197,24 @@ mod tests {
         let again = Store::open(&state).expect("read");
         assert!(!state.join(NEW).exists(), "what a killed one has left is removed");
         assert!(!again.is_stopped(&app("a")) && again.is_stopped(&app("b")));
+    }
+
+    #[test]
+    fn several_changes_are_written_once_or_not_at_all() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = place.path().join("state");
+        let mut store = Store::open(&folder).expect("opened");
+        let all = [app("a"), app("b"), app("c")];
+        store.change_all(all.iter(), |record| record.stopped = true).expect("written");
+        let again = || Store::open(&folder).expect("read");
+        assert!(all.iter().all(|name| again().is_stopped(name)));
+        // The one before is what there was before the first of them.
+        assert_eq!(read(&folder.join("state.json.previous")).expect("read"), Records::new());
+        fs::remove_dir_all(&folder).expect("removed");
+        fs::write(&folder, "").expect("in the way");
+        store.change_all(all.iter(), |record| record.stopped = false).expect_err("not written");
+        assert!(all.iter().all(|name| store.is_stopped(name)));
+        store.change_all(all.iter(), |record| record.stopped = true).expect("nothing to write");
     }
 
     #[test]

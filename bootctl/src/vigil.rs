@@ -60,7 +60,7 @@ impl Supervisor {
         if self.winding_down || !self.settings.watch {
             return;
         }
-        let mut config = match config::load(&self.fixed.config) {
+        let mut config = match config::load_after(&self.fixed.config, &self.declared) {
             Ok(config) => config,
             Err(error) => return self.refuse_config(&[error.to_string()]),
         };

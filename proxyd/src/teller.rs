@@ -20,7 +20,7 @@ const ABSENCE: Duration = Duration::from_secs(1);
 
 /// Lets clients in when nobody holds the lock, and nobody comes for it.
 pub(crate) fn open_without(path: PathBuf, registry: Arc<Registry>) -> io::Result<()> {
-    let wait = move || match wait_for_his_absence(&path) {
+    let wait = move || match wait_for_his_absence(&path, ABSENCE) {
         Ok(()) => {
             if !registry.door.is_open() {
                 say!(
@@ -38,10 +38,10 @@ pub(crate) fn open_without(path: PathBuf, registry: Arc<Registry>) -> io::Result
 }
 
 /// Returns when nobody has held a lock on the file for a while, or at least neither at its beginning nor at its end.
-fn wait_for_his_absence(path: &Path) -> io::Result<()> {
+fn wait_for_his_absence(path: &Path, absence: Duration) -> io::Result<()> {
     loop {
         wait_for_his_end(path)?;
-        thread::sleep(ABSENCE);
+        thread::sleep(absence);
         if !is_there(path) {
             return Ok(());
         }
@@ -66,7 +66,10 @@ fn is_there(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
     use std::sync::mpsc::channel;
+    use std::time::Instant;
 
     use super::*;
 
@@ -86,5 +89,37 @@ mod tests {
         assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(true));
         assert!(!is_there(&path));
         assert!(File::open(&path).unwrap().try_lock().is_ok(), "it is held no longer");
+    }
+
+    /// Waits until somebody waits for a lock on the file.
+    fn wait_for_a_waiter(path: &Path) {
+        let file = format!(":{} ", fs::metadata(path).unwrap().ino());
+        let by = Instant::now() + Duration::from_secs(20);
+        let waits = |line: &str| line.contains("->") && line.contains(&file);
+        while !fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+            assert!(Instant::now() < by, "nobody waits for {}", path.display());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn p02_one_who_comes_back_soon_has_not_been_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, next) = (folder.path().join("lock"), folder.path().join("next"));
+        let held = File::create(&path).unwrap();
+        held.lock().unwrap();
+        let (tell, told) = channel();
+        let (theirs, absence) = (path.clone(), Duration::from_millis(50));
+        thread::spawn(move || tell.send(wait_for_his_absence(&theirs, absence).is_ok()));
+        wait_for_a_waiter(&path);
+        // The next one is there before the first has gone, so that this test is never too slow.
+        let again = File::create(&next).unwrap();
+        again.lock().unwrap();
+        fs::rename(&next, &path).unwrap();
+        drop(held);
+        wait_for_a_waiter(&path);
+        assert!(told.try_recv().is_err(), "he is there again");
+        drop(again);
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(true));
     }
 }

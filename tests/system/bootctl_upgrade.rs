@@ -7,6 +7,7 @@ use std::thread;
 use jobinit_tests::bootctl::Site;
 use jobinit_tests::init::is_alive;
 use jobinit_tests::wait;
+use serde_json::json;
 
 use crate::bootctl_apps::{answers, kill};
 use crate::bootctl_roll::under_load;
@@ -200,6 +201,23 @@ fn d09_a_bootctl_that_starts_anew_takes_the_outcome() {
             fs::remove_file(copy.join("pid")).expect("removed");
         }
     }
+}
+
+#[test]
+fn d09_a_bootctl_that_starts_anew_clears_what_an_earlier_one_has_left() {
+    let site = boot("update = \"true\"\n");
+    // As an earlier one leaves it that has written down how it ended, and was killed then; and what is none of ours.
+    let ended = json!({"exec": "/bin/true", "envs": {"BOOTCTL_APP": "a"}});
+    site.init.launch_job("a.update", &ended);
+    site.init.launch_job("a.rebuild", &json!({"exec": "/bin/true"}));
+    for job in ["a.update", "a.rebuild"] {
+        site.init.wait_for(job, "success");
+    }
+    kill(site.supervisor());
+    wait::until("it to be cleared", || {
+        (site.init.get("/job/a.update").status == 404).then_some(())
+    });
+    assert_eq!(site.init.job("a.rebuild")["status"], "success");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use super::asked::Named;
 use super::audited::Outcome;
 use super::route::{Gives, Route, Takes};
-use super::steps::JSON_LINES;
+use super::steps::{JSON_LINES, written};
 use super::{Door, Usage, refused, whole};
 use crate::client::{Init, InitError, Output};
 use crate::event::{Ask, Event, Reply, Verb};
@@ -189,13 +189,6 @@ fn whole_letters(bytes: &mut Vec<u8>) -> String {
     let text = String::from_utf8_lossy(bytes).into_owned();
     *bytes = rest;
     text
-}
-
-fn written(line: &CustomLine) -> Bytes {
-    // Strings and numbers can always be written.
-    let mut text = serde_json::to_vec(line).unwrap_or_default();
-    text.push(b'\n');
-    text.into()
 }
 
 #[cfg(test)]

@@ -179,7 +179,8 @@ fn last(reply: Reply) -> Line {
     }
 }
 
-fn written(line: &Line) -> Bytes {
+/// A line as it is sent.
+pub(super) fn written(line: &impl Serialize) -> Bytes {
     // Strings, numbers and what was JSON before can always be written.
     let mut text = serde_json::to_vec(line).unwrap_or_default();
     text.push(b'\n');

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::job::{self, JobError};
 use crate::cli::InitOf;
-use crate::client::{Init, InitError, Output};
+use crate::client::{Init, Output};
 pub(super) use crate::exit::code;
 
 /// Make this terminal a job's: see what it writes, type what it reads
@@ -52,19 +52,6 @@ const TYPED: usize = 4096;
 /// Portions of them on their way.
 const QUEUE: usize = 16;
 
-/// Why there is nothing to attach to, or no more.
-#[derive(Debug, thiserror::Error)]
-enum AttachError {
-    #[error(transparent)]
-    Reach(#[from] Box<JobError>),
-    #[error(transparent)]
-    Init(#[from] InitError),
-    #[error("this terminal cannot be used: {0}")]
-    Terminal(#[from] io::Error),
-    #[error("the event loop cannot be set up: {0}")]
-    Runtime(io::Error),
-}
-
 /// How it has ended.
 enum End {
     /// The user has left.
@@ -83,19 +70,15 @@ pub(super) fn run(attach: &Attach) -> ExitCode {
             eprintln!("bootctl: {} has ended{}", attach.job, How(exit.as_ref()));
             ExitCode::from(code(exit.as_ref()))
         }
-        Err(error) => {
-            eprintln!("bootctl: {error}");
-            let unreachable = matches!(error, AttachError::Init(InitError::Unreachable(..)));
-            if unreachable { ExitCode::from(super::UNREACHABLE) } else { ExitCode::FAILURE }
-        }
+        Err(error) => error.tell(),
     }
 }
 
-fn try_to(attach: &Attach) -> Result<End, AttachError> {
+fn try_to(attach: &Attach) -> Result<End, JobError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(AttachError::Runtime)?;
+    let runtime = runtime.map_err(JobError::Runtime)?;
     let end = runtime.block_on(async {
-        let init = job::reach(&attach.at.init, &attach.at.host).await.map_err(Box::new)?;
+        let init = job::reach(&attach.at.init, &attach.at.host).await?;
         Box::pin(converse(&init, &attach.job, attach.detach_key)).await
     });
     // The thread that reads this terminal may wait for a key for ever.
@@ -105,16 +88,12 @@ fn try_to(attach: &Attach) -> Result<End, AttachError> {
 
 /// Gives this terminal to a job, until that has ended or the user has left.
 pub(super) async fn until_its_end(init: &Init, job: &str, key: DetachKey) -> Result<(), JobError> {
-    match Box::pin(converse(init, job, key)).await {
-        Ok(End::Detached | End::Ended(_)) => Ok(()),
-        Err(AttachError::Init(error)) => Err(error.into()),
-        Err(AttachError::Terminal(error)) => Err(error.into()),
-        Err(AttachError::Reach(error)) => Err(*error),
-        Err(AttachError::Runtime(error)) => Err(JobError::Runtime(error)),
+    match Box::pin(converse(init, job, key)).await? {
+        End::Detached | End::Ended(_) => Ok(()),
     }
 }
 
-async fn converse(init: &Init, name: &str, key: DetachKey) -> Result<End, AttachError> {
+async fn converse(init: &Init, name: &str, key: DetachKey) -> Result<End, JobError> {
     let job = init.job(name).await?;
     let output = init.open_output(name, SHOWN).await?;
     let takes_input = job.spec.tty || job.spec.stdin == init_wire::Stdio::Pipe;
@@ -138,7 +117,7 @@ async fn converse(init: &Init, name: &str, key: DetachKey) -> Result<End, Attach
 }
 
 /// Shows what the job writes, until it has ended.
-async fn show(init: &Init, job: &str, mut output: Output) -> Result<(), AttachError> {
+async fn show(init: &Init, job: &str, mut output: Output) -> Result<(), JobError> {
     let mut screen = io::stdout();
     loop {
         match output.next().await {
@@ -159,7 +138,7 @@ async fn write(
     job: &str,
     mut keys: mpsc::Receiver<Bytes>,
     takes_input: bool,
-) -> Result<(), AttachError> {
+) -> Result<(), JobError> {
     if takes_input {
         while let Some(bytes) = keys.recv().await {
             init.write_input(job, bytes).await?;
@@ -170,7 +149,7 @@ async fn write(
 }
 
 /// Keeps the job's window as large as this one.
-async fn follow_size(init: &Init, job: &str, is_screen: bool) -> Result<(), AttachError> {
+async fn follow_size(init: &Init, job: &str, is_screen: bool) -> Result<(), JobError> {
     if !is_screen {
         return std::future::pending().await;
     }

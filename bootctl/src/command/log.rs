@@ -122,7 +122,7 @@ pub(crate) enum LogError {
     Logs { folder: PathBuf, source: io::Error },
     #[error("there is no log of {app:?} in {}; {advice}", folder.display())]
     Unknown { app: String, folder: PathBuf, advice: String },
-    #[error("there are no logs in {}, and {source}", folder.display())]
+    #[error("there are no logs in {} (--log-dir names another folder), and {source}", folder.display())]
     NothingThere { folder: PathBuf, source: Box<InitError> },
     #[error("the log of {app} in {} cannot be cleared: {source}{}", folder.display(), advice(source))]
     Clear { app: String, folder: PathBuf, source: io::Error },

@@ -5,6 +5,7 @@
 //! bootctl itself. The environment is `[env]` with a default `PATH`, plus what bootctl sets;
 //! nothing of bootctl's own.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,12 +22,42 @@ use crate::runlevel::{Level, Levels};
 
 /// How the variables begin that tell bootctl about its own jobs.
 const OURS: &str = "BOOTCTL_";
+
 /// Where an app file stands, and what surrounds it.
 pub(crate) struct Surroundings<'a> {
     /// The folder that holds the file, absolute.
     pub(crate) folder: &'a Path,
     /// The folder that holds bootctl.
     pub(crate) own_folder: Option<&'a Path>,
+    /// What the app that is being read is made of beside its file.
+    pub(crate) beside: RefCell<Beside>,
+}
+
+/// What an app is made of beside its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Beside {
+    /// A program that was looked for.
+    pub(crate) program: Option<String>,
+    /// Whether there are pages, whose files may say something else.
+    pub(crate) pages: bool,
+}
+
+impl Surroundings<'_> {
+    /// Where `exec` leads: without a slash to where `PATH` does, and if that is nowhere, next to bootctl.
+    pub(super) fn program(&self, exec: &str, env: &BTreeMap<String, String>) -> String {
+        if exec.contains('/') {
+            return join(self.folder, exec);
+        }
+        let path = env.get("PATH").map_or("", String::as_str);
+        if path.split(':').any(|folder| Path::new(folder).join(exec).is_file()) {
+            return exec.to_owned();
+        }
+        let own = self.own_folder.map(|folder| folder.join(exec));
+        let own =
+            own.filter(|path| path.is_file()).and_then(|path| path.to_str().map(str::to_owned));
+        // init says what is wrong with it when it is started.
+        own.unwrap_or_else(|| exec.to_owned())
+    }
 }
 
 /// Reads the app out of its file.
@@ -70,7 +101,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
         stop,
         drain,
         confinement: limits::read(root),
-        site: site_section::read(root, &in_tls, surroundings.folder),
+        site: site_section::read(root, &in_tls, surroundings),
         log: log_section::one(&root.section("log")),
         after: names("after"),
         requires: names("requires"),
@@ -128,19 +159,10 @@ fn program(
         field.form(&text, "name the program to run");
         return None;
     }
-    if text.contains('/') {
-        return Some(join(surroundings.folder, &text));
+    if !text.contains('/') {
+        surroundings.beside.borrow_mut().program = Some(text.clone());
     }
-    let path = env.get("PATH").map_or("", String::as_str);
-    if path.split(':').any(|folder| Path::new(folder).join(&text).is_file()) {
-        return Some(text);
-    }
-    let own = surroundings.own_folder.map(|folder| folder.join(&text));
-    match own.filter(|path| path.is_file()).and_then(|path| path.to_str().map(str::to_owned)) {
-        Some(path) => Some(path),
-        // init says what is wrong with it when it is started.
-        None => Some(text),
-    }
+    Some(surroundings.program(&text, env))
 }
 
 fn absolute(field: &Field<'_>, folder: &Path) -> Option<String> {

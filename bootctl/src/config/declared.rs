@@ -1,11 +1,16 @@
 //! What the files say, key by key, so that one config can be told from the next in the words of
-//! whoever wrote it.
+//! whoever wrote it; and what they came to, so that a file that says the same is not read key by key again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::app_file::{Beside, Surroundings};
 use super::edit;
 use super::schema::Schema;
+use super::stamp::Stamp;
+use crate::app::App;
 use crate::name::AppName;
 
 /// Values as TOML, by key.
@@ -15,7 +20,21 @@ type Keys = BTreeMap<String, String>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Declared {
     main: Rc<str>,
-    apps: BTreeMap<AppName, Rc<str>>,
+    apps: BTreeMap<AppName, Said>,
+    /// The folder of the apps' files, where relative paths in them start.
+    folder: PathBuf,
+}
+
+/// What one app's file says.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    text: Rc<str>,
+    /// By what the file is known that says so; nothing where that is not sure enough.
+    stamp: Option<Stamp>,
+    /// What that comes to, unless it is a mistake.
+    app: Option<Rc<App>>,
+    /// And what that is made of beside it.
+    beside: Beside,
 }
 
 /// A key whose value is another one now.
@@ -30,13 +49,62 @@ pub(crate) struct KeyChange {
 /// What stands for a value that is not shown.
 const HIDDEN: &str = "…";
 
+impl Said {
+    pub(super) fn new(text: &str, app: Option<&Rc<App>>, beside: Beside) -> Self {
+        Self { text: text.into(), stamp: None, app: app.cloned(), beside }
+    }
+
+    pub(super) fn stamped(self, stamp: Option<Stamp>) -> Self {
+        Self { stamp, ..self }
+    }
+}
+
 impl Declared {
     pub(super) fn note_main(&mut self, text: &str) {
         self.main = text.into();
     }
 
-    pub(super) fn note_app(&mut self, name: AppName, text: &str) {
-        self.apps.insert(name, text.into());
+    pub(super) fn note_folder(&mut self, folder: PathBuf) {
+        self.folder = folder;
+    }
+
+    pub(super) fn note_app(&mut self, name: AppName, said: Said) {
+        self.apps.insert(name, said);
+    }
+
+    /// What an app's file came to that nobody has written since it was read.
+    pub(super) fn untouched(
+        &self,
+        name: &AppName,
+        path: &Path,
+        surroundings: &Surroundings<'_>,
+    ) -> Option<(Said, Rc<App>)> {
+        let said = self.apps.get(name)?;
+        let stamp = said.stamp?;
+        let is_same = fs::metadata(path).is_ok_and(|about| Stamp::now(&about) == stamp);
+        is_same.then(|| self.known(said, surroundings))?
+    }
+
+    /// What this text of an app's file came to when it was read.
+    pub(super) fn same(
+        &self,
+        name: &AppName,
+        text: &str,
+        surroundings: &Surroundings<'_>,
+    ) -> Option<(Said, Rc<App>)> {
+        let said = self.apps.get(name).filter(|said| *said.text == *text)?;
+        self.known(said, surroundings)
+    }
+
+    /// What a text came to, if it still comes to the same.
+    fn known(&self, said: &Said, surroundings: &Surroundings<'_>) -> Option<(Said, Rc<App>)> {
+        let app = said.app.as_ref()?;
+        let Beside { program, pages } = &said.beside;
+        let leads_there = |exec: &String| surroundings.program(exec, &app.env) == app.exec;
+        let is_same = self.folder == surroundings.folder
+            && !pages
+            && program.as_ref().is_none_or(leads_there);
+        is_same.then(|| (said.clone(), Rc::clone(app)))
     }
 
     /// What `bootctl.toml` says otherwise in `next`.
@@ -46,7 +114,7 @@ impl Declared {
 
     /// What an app's file says otherwise in `next`.
     pub(crate) fn app_changes(&self, next: &Self, name: &AppName) -> Vec<KeyChange> {
-        let said = |declared: &Self| declared.apps.get(name).map_or_else(Keys::new, |t| keys(t));
+        let said = |all: &Self| all.apps.get(name).map_or_else(Keys::new, |said| keys(&said.text));
         changes(Schema::App, &said(self), &said(next))
     }
 }
@@ -82,7 +150,7 @@ mod tests {
         let name = AppName::parse("a").expect("a name");
         let of = |text: &str| {
             let mut declared = Declared::default();
-            declared.note_app(name.clone(), text);
+            declared.note_app(name.clone(), Said::new(text, None, Beside::default()));
             declared
         };
         let before = of("exec = \"x\"\ncwd = \"/a\"\nenv = { A = \"secret\", B = \"same\" }\n");

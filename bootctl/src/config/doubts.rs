@@ -5,7 +5,7 @@
 //! Relative paths are not judged: they may start in a release that is still to come.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -150,21 +150,19 @@ fn of_app(app: &App, accounts: &Accounts) -> Vec<Said> {
 /// A program by its path, or by its name if it was not found where it is looked for.
 fn program(key: &'static str, exec: &str, search: Option<&String>) -> Option<Said> {
     let path = PathBuf::from(exec);
-    let doubt = if !exec.contains('/') {
+    let doubt = if exec.contains('/') {
+        match fs::metadata(&path).ok().filter(Metadata::is_file) {
+            None => Doubt::NoFile(path),
+            Some(about) if about.permissions().mode() & 0o111 != 0 => return None,
+            Some(_) => Doubt::NotExecutable(path),
+        }
+    } else {
         let search = search?;
         let mut folders = search.split(':').map(Path::new);
         if folders.any(|folder| folder.join(exec).is_file()) {
             return None;
         }
         Doubt::NoProgram { name: exec.to_owned(), path: search.clone() }
-    } else if !path.is_file() {
-        Doubt::NoFile(path)
-    } else {
-        let may = fs::metadata(&path).map_or(0, |about| about.permissions().mode()) & 0o111;
-        if may != 0 {
-            return None;
-        }
-        Doubt::NotExecutable(path)
     };
     Some((key, None, doubt))
 }

@@ -164,7 +164,7 @@ pub(crate) fn check(folder: &Path, draft: &Draft<'_>) -> Result<(), ChangeError>
         (problem.file.clone(), problem.key.clone(), problem.fault.to_string())
     };
     let before: Vec<_> = super::load(folder)?.problems.iter().map(about).collect();
-    let after = super::load_with(folder, Some(draft))?.problems;
+    let after = super::load_with(folder, draft)?.problems;
     let new = after.iter().filter(|problem| !before.contains(&about(problem)));
     let new: Vec<String> = new.map(ToString::to_string).collect();
     if new.is_empty() { Ok(()) } else { Err(ChangeError::Problems(new)) }

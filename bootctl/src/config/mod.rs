@@ -33,6 +33,7 @@ mod service_keys;
 mod service_section;
 mod site_keys;
 mod site_section;
+mod stamp;
 pub(crate) mod template;
 #[cfg(test)]
 mod tests;
@@ -43,10 +44,12 @@ mod units;
 pub(crate) mod write;
 mod zist;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::{fs, io};
 
@@ -59,15 +62,16 @@ use crate::app::App;
 use crate::generation;
 use crate::name::AppName;
 use app_file::Surroundings;
-use declared::Declared;
+use declared::{Declared, Said};
 use reader::Reader;
 use schema::Schema;
+use stamp::Stamp;
 
 /// What a folder declares.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
     pub(crate) settings: Settings,
-    pub(crate) apps: BTreeMap<AppName, App>,
+    pub(crate) apps: BTreeMap<AppName, Rc<App>>,
     /// Apps whose file has a problem.
     pub(crate) broken: BTreeSet<AppName>,
     /// What the files say.
@@ -100,28 +104,41 @@ pub(crate) struct Draft<'a> {
     pub(crate) text: &'a str,
 }
 
+/// What is known before a folder is read.
+#[derive(Clone, Copy, Default)]
+struct Given<'a> {
+    draft: Option<&'a Draft<'a>>,
+    /// What it said before.
+    before: Option<&'a Declared>,
+}
+
 /// Reads everything below `folder`.
 pub(crate) fn load(folder: &Path) -> Result<Config, ConfigError> {
-    load_with(folder, None)
+    load_listed(folder, Given::default(), app_files)
+}
+
+/// Reads everything below `folder`, where what was declared before is not looked at key by key again.
+pub(crate) fn load_after(folder: &Path, before: &Declared) -> Result<Config, ConfigError> {
+    load_listed(folder, Given { before: Some(before), ..Given::default() }, app_files)
 }
 
 /// Reads everything below `folder` as if one of its files were as drafted.
-pub(crate) fn load_with(folder: &Path, draft: Option<&Draft<'_>>) -> Result<Config, ConfigError> {
-    load_listed(folder, draft, app_files)
+pub(crate) fn load_with(folder: &Path, draft: &Draft<'_>) -> Result<Config, ConfigError> {
+    load_listed(folder, Given { draft: Some(draft), ..Given::default() }, app_files)
 }
 
 fn load_listed(
     folder: &Path,
-    draft: Option<&Draft<'_>>,
+    given: Given<'_>,
     mut list: impl FnMut(&Path) -> Listing,
 ) -> Result<Config, ConfigError> {
-    let mut config = load_once(folder, draft, &mut list)?;
+    let mut config = load_once(folder, given, &mut list)?;
     for _ in 1..ATTEMPTS {
         // One that is listed and then gone is being replaced: that is not yet what somebody has written.
         if !config.problems.iter().any(Problem::is_of_one_gone) {
             break;
         }
-        config = load_once(folder, draft, &mut list)?;
+        config = load_once(folder, given, &mut list)?;
     }
     Ok(config)
 }
@@ -130,7 +147,7 @@ type Listing = Result<Vec<PathBuf>, ConfigError>;
 
 fn load_once(
     folder: &Path,
-    draft: Option<&Draft<'_>>,
+    given: Given<'_>,
     list: &mut impl FnMut(&Path) -> Listing,
 ) -> Result<Config, ConfigError> {
     let absolute = fs::canonicalize(folder).map_err(|source| {
@@ -140,6 +157,7 @@ fn load_once(
             _ => ConfigError::Unreadable { folder, source },
         }
     })?;
+    let Given { draft, .. } = given;
     let mut config = Config::default();
     read_settings(&mut config, &main_file(folder), draft);
     let mut files = list(&folder.join("apps"))?;
@@ -151,11 +169,15 @@ fn load_once(
     }
     let own = std::env::current_exe().ok();
     let apps = absolute.join("apps");
-    let surroundings =
-        Surroundings { folder: &apps, own_folder: own.as_deref().and_then(Path::parent) };
+    let surroundings = Surroundings {
+        folder: &apps,
+        own_folder: own.as_deref().and_then(Path::parent),
+        beside: RefCell::default(),
+    };
     for path in files {
-        read_app(&mut config, &path, draft, &surroundings);
+        read_app(&mut config, &path, given, &surroundings);
     }
+    config.declared.note_folder(apps);
     refuse_shared_hosts(&mut config, folder, draft);
     order::refuse(&mut config, folder, draft);
     Ok(config)
@@ -172,9 +194,13 @@ pub(crate) fn app_path(folder: &Path, name: &AppName) -> PathBuf {
 }
 
 fn read(path: &Path, draft: Option<&Draft<'_>>) -> io::Result<String> {
+    read_stamped(path, draft).map(|(text, _)| text)
+}
+
+fn read_stamped(path: &Path, draft: Option<&Draft<'_>>) -> io::Result<(String, Option<Stamp>)> {
     match draft {
-        Some(draft) if draft.path == path => Ok(draft.text.to_owned()),
-        Some(_) | None => text::read(path),
+        Some(draft) if draft.path == path => Ok((draft.text.to_owned(), None)),
+        Some(_) | None => text::read_stamped(path),
     }
 }
 
@@ -213,12 +239,7 @@ fn read_settings(config: &mut Config, path: &Path, draft: Option<&Draft<'_>>) {
     }
 }
 
-fn read_app(
-    config: &mut Config,
-    path: &Path,
-    draft: Option<&Draft<'_>>,
-    surroundings: &Surroundings<'_>,
-) {
+fn read_app(config: &mut Config, path: &Path, given: Given<'_>, surroundings: &Surroundings<'_>) {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = match AppName::parse(&stem) {
         Ok(name) => name,
@@ -227,13 +248,13 @@ fn read_app(
     if name.as_str() == generation::JOB {
         return config.problems.push(whole_file(path, Fault::ProxyName));
     }
-    let read = match read(path, draft) {
-        Ok(text) => {
-            config.declared.note_app(name.clone(), &text);
-            let reader = Reader::new(shown(path), &text, Schema::App);
-            app_file::read(reader, name.clone(), surroundings)
+    let before = given.before.filter(|_| given.draft.is_none());
+    let read = match before.and_then(|before| before.untouched(&name, path, surroundings)) {
+        Some((said, app)) => {
+            config.declared.note_app(name.clone(), said);
+            Ok(app)
         }
-        Err(error) => Err(vec![unreadable(path, error)]),
+        None => read_file(config, &name, path, given, surroundings),
     };
     match read {
         Ok(app) => drop(config.apps.insert(name, app)),
@@ -244,17 +265,40 @@ fn read_app(
     }
 }
 
+fn read_file(
+    config: &mut Config,
+    name: &AppName,
+    path: &Path,
+    given: Given<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Result<Rc<App>, Vec<Problem>> {
+    let (text, stamp) =
+        read_stamped(path, given.draft).map_err(|error| vec![unreadable(path, error)])?;
+    let same = given.before.and_then(|before| before.same(name, &text, surroundings));
+    let (said, read) = if let Some((said, app)) = same {
+        (said, Ok(app))
+    } else {
+        let reader = Reader::new(shown(path), &text, Schema::App);
+        let read = app_file::read(reader, name.clone(), surroundings).map(Rc::new);
+        (Said::new(&text, read.as_ref().ok(), surroundings.beside.take()), read)
+    };
+    config.declared.note_app(name.clone(), said.stamped(stamp));
+    read
+}
+
 /// A host leads to one app. Names of apps come first; among aliases, redirects and mounts, the first
 /// file has it.
 fn refuse_shared_hosts(config: &mut Config, folder: &Path, draft: Option<&Draft<'_>>) {
-    let mut owners: BTreeMap<String, AppName> =
-        config.apps.keys().map(|name| (name.to_string(), name.clone())).collect();
+    let mut owners: BTreeMap<String, AppName> = BTreeMap::new();
     let mut refused = Vec::new();
     for app in config.apps.values() {
         for (key, place) in places(app) {
-            if let Some(taken_by) = owners.insert(place.clone(), app.name.clone()) {
-                owners.insert(place.clone(), taken_by.clone());
-                refused.push((app.name.clone(), key, place, taken_by));
+            let named = config.apps.get_key_value(place.as_str()).map(|(name, _)| name);
+            match named.or_else(|| owners.get(&place)) {
+                Some(taken_by) => {
+                    refused.push((app.name.clone(), key, place, taken_by.clone()));
+                }
+                None => drop(owners.insert(place, app.name.clone())),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 
 use super::problem::{Fault, Problem, place};
 use super::{Config, Draft, app_path, read, shown};
@@ -51,10 +52,10 @@ pub(super) fn refuse(config: &mut Config, folder: &Path, draft: Option<&Draft<'_
 }
 
 /// Each circle once, beginning and ending with its first name.
-fn circles(apps: &BTreeMap<AppName, App>) -> Vec<Vec<AppName>> {
+fn circles(apps: &BTreeMap<AppName, Rc<App>>) -> Vec<Vec<AppName>> {
     let mut circles = Vec::new();
     let mut done = BTreeSet::new();
-    for name in apps.keys() {
+    for (name, _) in apps.iter().filter(|(_, app)| app.names().next().is_some()) {
         search(name, apps, &mut Vec::new(), &mut done, &mut circles);
     }
     circles
@@ -62,7 +63,7 @@ fn circles(apps: &BTreeMap<AppName, App>) -> Vec<Vec<AppName>> {
 
 fn search(
     name: &AppName,
-    apps: &BTreeMap<AppName, App>,
+    apps: &BTreeMap<AppName, Rc<App>>,
     path: &mut Vec<AppName>,
     done: &mut BTreeSet<AppName>,
     circles: &mut Vec<Vec<AppName>>,
@@ -76,7 +77,7 @@ fn search(
         return;
     }
     path.push(name.clone());
-    for next in apps.get(name).into_iter().flat_map(App::names) {
+    for next in apps.get(name).into_iter().flat_map(|app| app.names()) {
         search(next, apps, path, done, circles);
     }
     path.pop();

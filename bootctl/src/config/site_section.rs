@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use proxyd_wire::{
@@ -13,6 +12,7 @@ use proxyd_wire::{
     Route, SameSite, Service, Sticky,
 };
 
+use super::app_file::Surroundings;
 use super::files_section;
 use super::problem::Fault;
 use super::reader::{Field, Section};
@@ -25,7 +25,7 @@ use crate::site::Site;
 const MOST_PAGES: usize = 48 << 10;
 
 /// Reads all of it. Pages are looked for where the file is.
-pub(super) fn read(root: &Section<'_>, tls: &Section<'_>, folder: &Path) -> Site {
+pub(super) fn read(root: &Section<'_>, tls: &Section<'_>, surroundings: &Surroundings<'_>) -> Site {
     let proxy = root.section("proxy");
     Site {
         mounts: proxy.get("mount", mounts).unwrap_or_default(),
@@ -34,11 +34,11 @@ pub(super) fn read(root: &Section<'_>, tls: &Section<'_>, folder: &Path) -> Site
         redirects: root.get("redirect", Field::hosts).unwrap_or_default(),
         redirect_status: proxy.get("redirect_status", redirect_status),
         to_https: tls_section::to_https(tls, &proxy),
-        rules: rules(&proxy, folder),
+        rules: rules(&proxy, surroundings),
         service: service(&proxy),
-        maintenance: maintenance(&proxy.section("maintenance"), folder),
+        maintenance: maintenance(&proxy.section("maintenance"), surroundings),
         max_in_flight: proxy.get("max_in_flight", Field::number),
-        folders: files_section::read(root, folder),
+        folders: files_section::read(root, surroundings.folder),
         fallback: proxy.get("fallback", |field| shown_instead(field, root)),
         not_found: proxy.get("not_found", |field| shown_instead(field, root)),
     }
@@ -102,7 +102,7 @@ fn redirect_status(field: &Field<'_>) -> Option<u16> {
     Some(status)
 }
 
-fn rules(proxy: &Section<'_>, folder: &Path) -> Route {
+fn rules(proxy: &Section<'_>, surroundings: &Surroundings<'_>) -> Route {
     Route {
         limits: limits(&proxy.section("limits")),
         request_headers: headers(&proxy.section("request_headers")),
@@ -111,7 +111,7 @@ fn rules(proxy: &Section<'_>, folder: &Path) -> Route {
         allow: proxy.get("allow", Field::networks).unwrap_or_default(),
         deny: proxy.get("deny", Field::networks).unwrap_or_default(),
         rate_limit: rate_limit(&proxy.section("rate_limit")),
-        error_pages: error_pages(proxy, folder),
+        error_pages: error_pages(proxy, surroundings),
         compress: proxy.get("compress", Field::bool).unwrap_or_default(),
         compress_types: proxy
             .get("compress_types", |field| types(field, proxy))
@@ -244,7 +244,10 @@ fn counted_by(field: &Field<'_>) -> Option<String> {
     Some(text)
 }
 
-fn error_pages(proxy: &Section<'_>, folder: &Path) -> BTreeMap<String, ErrorPage> {
+fn error_pages(
+    proxy: &Section<'_>,
+    surroundings: &Surroundings<'_>,
+) -> BTreeMap<String, ErrorPage> {
     let section = proxy.section("error_pages");
     let of_target = proxy.get("replace_errors", Field::bool) == Some(true);
     let mut pages = BTreeMap::new();
@@ -257,7 +260,7 @@ fn error_pages(proxy: &Section<'_>, folder: &Path) -> BTreeMap<String, ErrorPage
             field.report_key(Fault::Form { value: name.to_owned(), instead });
             continue;
         }
-        let Some(html) = page(&field, folder) else { continue };
+        let Some(html) = page(&field, surroundings) else { continue };
         match room.checked_sub(html.len()) {
             Some(left) => room = left,
             None => field.report(Fault::Pages),
@@ -271,8 +274,9 @@ fn error_pages(proxy: &Section<'_>, folder: &Path) -> BTreeMap<String, ErrorPage
 }
 
 /// The text of the file that a key names.
-fn page(field: &Field<'_>, folder: &Path) -> Option<String> {
-    let path = folder.join(field.string()?);
+fn page(field: &Field<'_>, surroundings: &Surroundings<'_>) -> Option<String> {
+    surroundings.beside.borrow_mut().pages = true;
+    let path = surroundings.folder.join(field.string()?);
     match fs::metadata(&path).and_then(|about| {
         let fits = about.len() <= MOST_PAGES as u64;
         if fits { text::read(&path).map(Some) } else { Ok(None) }
@@ -284,7 +288,7 @@ fn page(field: &Field<'_>, folder: &Path) -> Option<String> {
     None
 }
 
-fn maintenance(section: &Section<'_>, folder: &Path) -> Option<Maintenance> {
+fn maintenance(section: &Section<'_>, surroundings: &Surroundings<'_>) -> Option<Maintenance> {
     let on = section.get("on", Field::bool).unwrap_or_default();
     let default = Maintenance::default();
     let answer = Maintenance {
@@ -292,7 +296,7 @@ fn maintenance(section: &Section<'_>, folder: &Path) -> Option<Maintenance> {
             .get("status", Field::number)
             .and_then(|status| u16::try_from(status).ok())
             .unwrap_or(default.status),
-        body: section.get("page", |field| page(field, folder)).unwrap_or_default(),
+        body: section.get("page", |field| page(field, surroundings)).unwrap_or_default(),
         retry_after_s: section.get("retry_after", Field::duration).map(seconds),
         allow: section.get("allow", Field::networks).unwrap_or_default(),
         ..default

@@ -8,6 +8,8 @@ use super::*;
 use crate::health::Probe;
 use crate::place::PlaceKind;
 
+mod again;
+
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::create_dir(folder.path().join("apps")).expect("apps");
@@ -37,7 +39,7 @@ fn told(folder: &Path, config: &Config) -> Vec<String> {
 fn app(text: &str) -> App {
     let (folder, config) = loaded(&[("apps/a.toml", text)]);
     assert_eq!(told(folder.path(), &config), Vec::<String>::new());
-    config.apps.into_values().next().expect("one app")
+    App::clone(config.apps.values().next().expect("one app"))
 }
 
 #[test]
@@ -149,7 +151,7 @@ fn o09_a_draft_counts_as_if_it_were_written() {
     let (folder, _) = loaded(&[("apps/a.toml", "exec = \"node\"\nalias = [\"www\"]\n")]);
     let problems = |name: &str, text: &str| {
         let path = folder.path().join(name);
-        let config = load_with(folder.path(), Some(&Draft { path: &path, text })).expect("read");
+        let config = load_with(folder.path(), &Draft { path: &path, text }).expect("read");
         told(folder.path(), &config)
     };
     assert_eq!(problems("apps/a.toml", "exec = 1\n").len(), 1);
@@ -661,7 +663,7 @@ fn z01_a_file_that_vanishes_while_it_is_read_is_looked_for_once_more() {
     let phantom = folder.path().join("apps/b.toml");
     let attempts = |gone_by: u32| {
         let mut attempt = 0;
-        let config = load_listed(folder.path(), None, |apps| {
+        let config = load_listed(folder.path(), Given::default(), |apps| {
             attempt += 1;
             let mut files = app_files(apps)?;
             files.extend((attempt < gone_by).then(|| phantom.clone()));

@@ -5,14 +5,22 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use nix::fcntl::OFlag;
+
+use super::stamp::Stamp;
 
 /// The largest that is read, in bytes: far more than anybody writes by hand.
 const LARGEST: u64 = 1 << 20;
 
 /// Reads it. A pipe is not waited for, and what never ends is not begun.
 pub(super) fn read(path: &Path) -> io::Result<String> {
+    read_stamped(path).map(|(text, _)| text)
+}
+
+/// The same, with what the file is known by as long as nobody writes it.
+pub(super) fn read_stamped(path: &Path) -> io::Result<(String, Option<Stamp>)> {
     let unblocked = OFlag::O_NONBLOCK.bits();
     let file = OpenOptions::new().read(true).custom_flags(unblocked).open(path)?;
     let about = file.metadata()?;
@@ -29,7 +37,8 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
         let message = "it is larger than 1 MiB, which is the most that is read";
         return Err(io::Error::new(ErrorKind::FileTooLarge, message));
     }
-    Ok(text)
+    // What is written from now on is written later than this.
+    Ok((text, Stamp::of(&about, SystemTime::now())))
 }
 
 #[cfg(test)]

@@ -21,6 +21,11 @@ const BESIDE: &str = ".toml.new";
 pub(crate) enum WriteError {
     #[error("{} cannot be written, so nothing was changed: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error(
+        "there is no config folder {}; create it with a folder `apps` in it, or name another with --config",
+        .0.display()
+    )]
+    NoFolder(PathBuf),
     #[error("the config folder {} cannot be locked, so nothing was changed: {source}", path.display())]
     NoLock { path: PathBuf, source: io::Error },
     #[error(
@@ -50,7 +55,10 @@ impl Lock {
 
     fn take_within(folder: &Path, patience: Duration) -> Result<Self, WriteError> {
         let path = || folder.to_owned();
-        let no_lock = |source| WriteError::NoLock { path: path(), source };
+        let no_lock = |source: io::Error| match source.kind() {
+            ErrorKind::NotFound => WriteError::NoFolder(path()),
+            _ => WriteError::NoLock { path: path(), source },
+        };
         let file = File::open(folder).map_err(no_lock)?;
         let by = Instant::now() + patience;
         loop {

@@ -100,9 +100,11 @@ impl<'a> Crew<'a> {
                 // One that serves all the same stays while it is needed.
                 let needed = self.wanted.saturating_sub(serving);
                 let (serve, rest) = self.living_current();
+                // No more stay than are wanted, and of those that do not serve only as many as there is room for.
+                let room = self.wanted.saturating_sub(needed.min(serve.len()));
                 gone.extend(rest);
                 gone.extend(beyond(needed, serve));
-                gone.extend(beyond(self.wanted, self.outdated.iter().filter(|m| m.is_alive())));
+                gone.extend(beyond(room, self.outdated.iter().filter(|m| m.is_alive())));
             }
         } else if !self.in_doubt {
             let serving = self.current.iter().filter(|m| m.serves && m.settled).count();

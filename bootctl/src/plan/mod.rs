@@ -80,14 +80,14 @@ pub(crate) enum Wanted {
     /// Its instances.
     Running(Order),
     /// Its hosts, without instances.
-    Stopped(App),
+    Stopped(Rc<App>),
     /// That it stays as it is: its file is broken.
     AsItIs,
 }
 
 impl Wanted {
     /// The app, if its file is fine.
-    pub(crate) fn app(&self) -> Option<&App> {
+    pub(crate) fn app(&self) -> Option<&Rc<App>> {
         match self {
             Self::Running(order) => Some(&order.app),
             Self::Stopped(app) => Some(app),

@@ -270,7 +270,7 @@ fn i14_what_runs_waits_for_nobody() {
     second.requires.push(first.name.clone());
     let mut seen = observed(&second, &[(1, Life::Coming)]);
     let mut wanted = desired(second);
-    wanted.apps.insert(first.name.clone(), Wanted::Stopped(first));
+    wanted.apps.insert(first.name.clone(), Wanted::Stopped(first.into()));
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), ["start b.2 on 9000"]);
     seen.instances.clear();
     assert_eq!(told(&plan(&wanted, &seen, |_| true)), [""; 0]);
@@ -537,4 +537,20 @@ fn i14_one_that_is_refused_is_not_waited_for_also_by_a_bootctl_that_starts_anew(
     world.settle();
     world.check_converged();
     assert_eq!(world.act(), 0, "at rest nothing is done");
+}
+
+#[test]
+fn o05_what_is_held_is_scaled_all_the_same() {
+    use Happening::{Build, Change, Crash, Done, Move, ProxyTells, Scale};
+    let mut world = World::new();
+    world.narrows = true;
+    let begin = [Done(0), Change(2), Move(1, PlaceKind::Unix), Done(0), Done(0), Done(0), Done(2)];
+    let rest =
+        [ProxyTells(0), Done(0), Done(1), Build(1, Fate::Never), Crash(3, false), Scale(5, 1)];
+    for happening in begin.into_iter().chain(rest) {
+        world.happen(happening);
+        world.act();
+    }
+    world.settle();
+    world.check_converged();
 }

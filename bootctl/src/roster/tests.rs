@@ -11,7 +11,7 @@ use crate::app::sample;
 use crate::health::Health;
 use crate::name::Port;
 use crate::order::Order;
-use crate::plan::{Life, Push, Table};
+use crate::plan::{Life, Push, Table, key};
 use crate::probe::Verdict;
 
 fn id() -> InstanceId {
@@ -107,13 +107,37 @@ fn a_new_process_is_not_ready_because_the_old_one_was() {
     assert_eq!(life(&roster), Some(Life::Running(Health::Unready)));
 }
 
+/// The first generation of the proxy runs.
+fn proxy_runs(roster: &mut Roster, pid: u32) {
+    let mut proxy = JobSpec::new("proxyd");
+    proxy.envs.insert(crate::generation::ENV_MARK.into(), "1".into());
+    let job = Box::new(told("proxyd", proxy, Status::Running, pid));
+    roster.take(JobEvent::Job { seq: 1, job });
+}
+
+#[test]
+fn p04_what_one_process_of_the_proxy_has_let_go_of_another_one_may_have() {
+    let (mut roster, first) = (Roster::default(), Generation::FIRST);
+    proxy_runs(&mut roster, 5);
+    roster.ask_for_table(first, 5);
+    let target = proxyd_wire::Target::at(place().address());
+    let targets = [(key(&id()), target)].into();
+    assert!(roster.take_table(first, 5, Table { targets, ..Table::default() }));
+    let knows = |roster: &Roster| match roster.told(first) {
+        Some(Told::Table { table, .. }) => table.targets.contains_key(&key(&id())),
+        Some(Told::Asked { .. }) | None => false,
+    };
+    roster.drained(&id(), &[]);
+    roster.drained(&id(), &[(first, 4), (first.next(), 5)]);
+    assert!(knows(&roster), "it was another one");
+    roster.drained(&id(), &[(first, 4), (first, 5)]);
+    assert!(!knows(&roster));
+}
+
 #[test]
 fn o10_a_generation_is_told_only_of_apps_that_were_touched() {
     let (mut roster, first) = (Roster::default(), Generation::FIRST);
-    let mut proxy = JobSpec::new("proxyd");
-    proxy.envs.insert(crate::generation::ENV_MARK.into(), "1".into());
-    let job = Box::new(told("proxyd", proxy, Status::Running, 5));
-    roster.take(JobEvent::Job { seq: 1, job });
+    proxy_runs(&mut roster, 5);
     roster.ask_for_table(first, 5);
     assert!(roster.take_tellings().is_empty(), "it has not told yet");
     assert!(!roster.take_table(first, 6, Table::default()), "another process was asked");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::pair::{self, Part};
@@ -29,10 +30,13 @@ impl Source {
 }
 
 /// All of them.
-pub(crate) fn sources<'a>(settings: &Settings, apps: impl Iterator<Item = &'a App>) -> Vec<Source> {
+pub(crate) fn sources<'a>(
+    settings: &Settings,
+    apps: impl Iterator<Item = &'a Rc<App>>,
+) -> Vec<Source> {
     let general = settings.proxy.tls.files.clone();
     let general = general.map(|files| Source { app: None, files, hosts: Vec::new() });
-    let of_app = |app: &App| {
+    let of_app = |app: &Rc<App>| {
         let files = app.tls.files.clone()?;
         Some(Source { app: Some(app.name.clone()), files, hosts: app.hosts().cloned().collect() })
     };

@@ -6,8 +6,6 @@ use clap::Args;
 use init_wire::{JobInfo, LastExit};
 
 use crate::cli::InitOf;
-use crate::command::print;
-use crate::table::columns;
 
 const HEAD: [&str; 6] = ["JOB", "STATUS", "PID", "RESTARTS", "LAST EXIT", "WHY"];
 
@@ -25,20 +23,13 @@ pub(crate) struct Jobs {
 pub(in crate::command) fn run(jobs: &Jobs) -> ExitCode {
     super::run(&jobs.init, async |init| {
         let all = init.jobs().await?;
-        if jobs.json {
-            print(&serde_json::to_string_pretty(&all).unwrap_or_default());
-        } else {
-            let head = HEAD.map(str::to_owned).to_vec();
-            let rows: Vec<_> = std::iter::once(head).chain(all.iter().map(row)).collect();
-            print(&columns(&rows));
-        }
-        Ok(ExitCode::SUCCESS)
+        Ok(super::show(&all, jobs.json, HEAD, row))
     })
 }
 
-fn row(job: &JobInfo) -> Vec<String> {
+fn row(job: &JobInfo) -> [String; HEAD.len()] {
     let dash = || "-".to_owned();
-    vec![
+    [
         job.id.clone(),
         word(job),
         job.pid.map_or_else(dash, |pid| pid.to_string()),

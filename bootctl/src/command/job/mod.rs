@@ -15,15 +15,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use init_wire::JobInfo;
+use serde::Serialize;
 
 use crate::admin::client::{self, ClientError};
 use crate::app::identify;
 use crate::boot::{BadAddress, init_address};
 use crate::cli::{InitAt, InitOf};
 use crate::client::{Init, InitError};
+use crate::command::print;
 use crate::http::{HttpError, Server};
 use crate::name::nearest;
 use crate::remote::host::Host;
+use crate::table::columns;
 use crate::token::{Token, TokenError};
 
 /// Why it was not done.
@@ -59,6 +62,35 @@ impl JobError {
             _ => ExitCode::FAILURE,
         }
     }
+
+    /// Tells it; how the command ends therefore.
+    pub(super) fn tell(&self) -> ExitCode {
+        let advice = match self {
+            Self::Init(InitError::Unreachable(..)) => {
+                "; start init, or say with --init where its API is"
+            }
+            _ => "",
+        };
+        eprintln!("bootctl: {self}{advice}");
+        self.code()
+    }
+}
+
+/// Shows a list: all of it for programs, or a line each below the names of what is shown.
+fn show<T: Serialize, const COLUMNS: usize>(
+    all: &[T],
+    json: bool,
+    head: [&str; COLUMNS],
+    row: impl Fn(&T) -> [String; COLUMNS],
+) -> ExitCode {
+    if json {
+        print(&serde_json::to_string_pretty(all).unwrap_or_default());
+    } else {
+        let head = head.map(str::to_owned);
+        let rows: Vec<_> = std::iter::once(head).chain(all.iter().map(row)).collect();
+        print(&columns(&rows));
+    }
+    ExitCode::SUCCESS
 }
 
 /// Does something with init's help; how the command ends.
@@ -73,10 +105,7 @@ fn run_on(
 ) -> ExitCode {
     match try_to(at, host, work) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("bootctl: {error}");
-            error.code()
-        }
+        Err(error) => error.tell(),
     }
 }
 

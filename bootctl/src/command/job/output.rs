@@ -12,8 +12,8 @@ use crate::cli::InitOf;
 // What init keeps of a stream.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Only the newest bytes are kept, 64 KiB if the job's spec does not say otherwise; `bootctl log` has all that apps
-have written.
+Only the newest bytes are kept, 64 KiB if the job's spec does not say otherwise; `bootctl log` has \
+all that apps have written.
 
 Examples:
   bootctl stdout shop.example.1 -n 20

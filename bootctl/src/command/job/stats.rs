@@ -6,8 +6,7 @@ use clap::Args;
 use init_wire::JobStats;
 
 use crate::cli::InitOf;
-use crate::command::print;
-use crate::table::{columns, size};
+use crate::table::size;
 
 const HEAD: [&str; 8] =
     ["JOB", "CPU USER", "CPU SYSTEM", "MEMORY", "READ", "WRITTEN", "PROCESSES", "FILES"];
@@ -53,23 +52,16 @@ pub(in crate::command) fn run(stats: &Stats) -> ExitCode {
         if stats.jobs.is_empty() {
             all = init.stats().await?;
         }
-        if stats.json {
-            print(&serde_json::to_string_pretty(&all).unwrap_or_default());
-        } else {
-            let head = HEAD.map(str::to_owned).to_vec();
-            let rows: Vec<_> = std::iter::once(head).chain(all.iter().map(row)).collect();
-            print(&columns(&rows));
-        }
-        Ok(ExitCode::SUCCESS)
+        Ok(super::show(&all, stats.json, HEAD, row))
     })
 }
 
-fn row(job: &JobStats) -> Vec<String> {
+fn row(job: &JobStats) -> [String; HEAD.len()] {
     let dash = || "-".to_owned();
     let time = |us: Option<u64>| us.map_or_else(dash, seconds);
     let bytes = |bytes: Option<u64>| bytes.map_or_else(dash, size);
     let count = |count: Option<u64>| count.map_or_else(dash, |count| count.to_string());
-    vec![
+    [
         job.id.clone(),
         time(job.cpu.user_us),
         time(job.cpu.system_us),

@@ -21,7 +21,7 @@ use super::{
     Action, Desired, Life, Observed, Proxy, ProxyLife, Push, Seen, SeenProxy, Table, Wanted,
     instances_of, key, plan, plan_for, serves,
 };
-use crate::app::{identify, sample};
+use crate::app::{App, identify, sample};
 use crate::changes::next_revision;
 use crate::generation::{self, Generation, WantedProxy};
 use crate::health::Health;
@@ -118,7 +118,7 @@ impl World {
                 }
             }
             Happening::Change(n) => {
-                self.app(n).order.app.args.push("more".into());
+                self.says(n).args.push("more".into());
                 self.ask_again(n);
             }
             Happening::Build(n, fate) => self.app(n).build = fate,
@@ -129,7 +129,7 @@ impl World {
             }
             Happening::Wait => self.now += Duration::from_secs(20),
             Happening::Scale(n, count) => {
-                self.app(n).order.app.instances = count;
+                self.says(n).instances = count;
                 self.ask_again(n);
             }
             Happening::Restart(n) => {
@@ -142,15 +142,15 @@ impl World {
             Happening::Break(n, breaks) => {
                 self.app(n).file = if breaks { File::Broken } else { File::Fine };
             }
-            Happening::Move(n, kind) => self.app(n).order.app.socket = kind,
+            Happening::Move(n, kind) => self.says(n).socket = kind,
             Happening::Name(after, requires) => {
                 let first = AppName::parse(APPS[0]).expect("a name");
-                let app = &mut self.app(1).order.app;
+                let app = self.says(1);
                 app.after = after.then(|| first.clone()).into_iter().collect();
                 app.requires = requires.then_some(first).into_iter().collect();
             }
             Happening::Remove(n) => self.app(n).file = File::Removed,
-            Happening::Site(n, kind) => self.app(n).order.app.site = site(n, kind),
+            Happening::Site(n, kind) => self.says(n).site = site(n, kind),
             Happening::Tls(kind) => self.tls = tls(kind).map(Rc::new),
             Happening::ProxyCrash(n) => {
                 if let Some(proxyd) = self.nth_proxy(n) {
@@ -349,6 +349,11 @@ impl World {
     fn app(&mut self, n: usize) -> &mut Declared {
         let name = AppName::parse(APPS[n % APPS.len()]).expect("a name");
         self.apps.get_mut(&name).expect("known")
+    }
+
+    /// What the n-th app's file says.
+    fn says(&mut self, n: usize) -> &mut App {
+        Rc::make_mut(&mut self.app(n).order.app)
     }
 
     fn nth(&mut self, n: usize) -> Option<(String, &mut Process)> {
