@@ -1,6 +1,5 @@
 //! Verbs about init's jobs, asked of init itself.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
