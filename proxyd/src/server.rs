@@ -24,7 +24,6 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::access_log::{LogWriter, Reopener};
-use crate::acme;
 use crate::cli::Cli;
 use crate::control::{self, Monitor};
 use crate::crowd::Crowd;
@@ -230,7 +229,6 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     let public: Vec<_> = http.into_iter().map(listener(Scheme::Http)).chain(secure).collect();
     start_workers(workers, &public, &registry, &log, (&phases, stream_grace), &events)?;
     tls::watch_files(Arc::clone(&registry)).map_err(system("watch files"))?;
-    acme::start(Arc::clone(&registry), phases.clone()).map_err(system("obtain certificates"))?;
     start_control(control, monitors, &phases, &registry)?;
     drop((public, events));
 

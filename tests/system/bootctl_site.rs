@@ -199,9 +199,8 @@ fn o20_the_access_log_and_the_monitor_are_where_the_file_says() {
     });
     site.done(&["restart", "proxyd"]);
     // A request keeps the old one from ending; only the new one answers here all the same.
-    for _ in 0..20 {
-        assert_eq!(http::request(monitor, "GET", "/ready", "Host: x\r\n", "").status, 200);
-    }
+    let ready = || http::request(monitor, "GET", "/ready", "Host: x\r\n", "").status == 200;
+    wait::until("the old one to give the monitor up", || (0..20).all(|_| ready()).then_some(()));
     assert_eq!(site.proxy_jobs(), ["proxyd", "proxyd.2"]);
     drop(busy);
 }

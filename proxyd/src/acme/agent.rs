@@ -27,8 +27,26 @@ use crate::registry::Registry;
 use crate::say::say;
 use crate::worker::Phase;
 
-/// Begins to obtain, in a thread of its own, to the end of the process.
-pub(crate) fn start(registry: Arc<Registry>, phases: watch::Receiver<Phase>) -> io::Result<()> {
+/// Begins to obtain once somebody says where to keep what is obtained: until then there is neither a thread nor are
+/// there descriptors for it.
+pub(crate) async fn start_when_asked(
+    registry: Arc<Registry>,
+    phases: watch::Receiver<Phase>,
+) -> io::Result<()> {
+    let mut changes = registry.subscribe();
+    while registry.look(|state| state.acme().wire.folder.is_none()) {
+        if changes.changed().await.is_err() {
+            return Ok(());
+        }
+    }
+    if let Err(error) = start(registry, phases) {
+        say!("proxyd: no certificate can be obtained: {error}");
+    }
+    Ok(())
+}
+
+/// In a thread of its own, to the end of the process.
+fn start(registry: Arc<Registry>, phases: watch::Receiver<Phase>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("acme".to_owned());
     thread.spawn(move || runtime.block_on(Agent::new(registry).run(phases)))?;

@@ -30,7 +30,7 @@ mod web;
 mod zone;
 
 use agent::clock as now;
-pub(crate) use agent::start;
+pub(crate) use agent::start_when_asked;
 pub(crate) use board::Board;
 pub(crate) use proofs::Proofs;
 pub(crate) use shelf::{Known, Obtained, Stored, take_new};

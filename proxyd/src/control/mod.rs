@@ -121,6 +121,7 @@ pub(crate) fn run(
         for monitor in monitors {
             serving.spawn(monitor.serve(phases.clone(), Arc::clone(&registry)));
         }
+        serving.spawn(crate::acme::start_when_asked(registry, phases.clone()));
         while let Some(served) = serving.join_next().await {
             served.map_err(io::Error::other)??;
         }
