@@ -48,7 +48,7 @@ pub(crate) const PROXY_HEADER: usize = 4 * 1024;
 pub(crate) const CONNECTIONS: usize = 60_000;
 /// Descriptors that requests leave to the process, so that it can be told what is wanted, and to each
 /// worker: beyond, a connection to a target is refused with 503.
-pub(crate) const OWN_DESCRIPTORS: usize = 20;
+pub(crate) const OWN_DESCRIPTORS: usize = 26;
 pub(crate) const WORKER_DESCRIPTORS: usize = 6;
 /// Clients of one address, or of one IPv6 network: more are answered with 429 and closed.
 pub(crate) const CONNECTIONS_PER_CLIENT: u32 = 15_000;
