@@ -272,7 +272,7 @@ fn o22_where_one_authority_fails_the_next_is_asked() {
 #[test]
 fn o22_nonces_that_are_refused_and_authorizations_that_are_there() {
     tools!();
-    let faults = [("PEBBLE_WFE_NONCEREJECT", "30"), ("PEBBLE_AUTHZREUSE", "100")];
+    let faults = [("PEBBLE_WFE_NONCEREJECT", "8"), ("PEBBLE_AUTHZREUSE", "100")];
     let pebble = Pebble::with(&Manner { faults: &faults, ..Manner::default() });
     let (proxyd, state) = (pebble.proxyd(&[]), tempfile::tempdir().unwrap());
     let folder = state.path().join("acme");
