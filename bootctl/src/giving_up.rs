@@ -162,12 +162,14 @@ fn sentence(id: &InstanceId, cause: Cause, roster: &Roster) -> String {
             seconds(patience),
             job.why
         ),
-        Cause::Dies => format!(
-            "{id} does not stay up after {} restarts: {}; its last exit was {}",
-            job.respawn,
-            job.why,
-            last_exit(job)
-        ),
+        Cause::Dies => {
+            // Why it is as it is now changes from one moment to the next.
+            let why = match job.last_exit {
+                Some(_) => format!("its last exit was {}", last_exit(job)),
+                None => job.why.clone(),
+            };
+            format!("{id} does not stay up after {} restarts: {why}", job.respawn)
+        }
         Cause::Refused | Cause::Ended => format!(
             "{id} is {}: {}; its last exit was {}",
             condition::state(Life::Ended, job).word(),

@@ -29,6 +29,7 @@ if has("ignores_term"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 class App(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536 # an answer is one write: it is there, or nothing of it
     def do_GET(self):
         if self.path == "/slow": time.sleep(5)
         code = 500 if has("sick") and self.path == "/healthz" else 200

@@ -154,7 +154,7 @@ fn images_vm_b03_early_boot_does_what_it_is_told_and_no_mistake_stops_it() {
 
     // By the administrator's own word.
     // What it says goes to the console: the relay ends with the machine, and with it this side's connections.
-    machine.begin("exec >/dev/console 2>&1; usleep 300000; exec bootctl poweroff");
+    machine.begin("exec bootctl poweroff >/dev/console 2>&1");
     let (status, console) = machine.wait();
     assert!(console.contains("then the machine is powered off"), "{console}");
     assert!(status.success() && console.contains("Power down"), "{console}");

@@ -252,12 +252,18 @@ fn p10_ten_thousand_idle_connections() {
     println!("{empty} KiB empty, {full} KiB with {COUNT}: {each} bytes each");
     assert!(each < IDLE, "{each} bytes each");
     // Being used again and again, here and there, they do not cost more.
-    for round in 0..3 {
+    let mut use_some = || {
         for client in crowd.iter_mut().step_by(7) {
             assert_eq!(client.get("/").text(), "ok");
         }
-        let each = (memory(proxyd.pid()) - empty) * 1024 / COUNT;
-        assert!(each < IDLE, "{each} bytes each after {round} rounds");
+        memory(proxyd.pid())
+    };
+    let used = use_some();
+    let each = (used - empty) * 1024 / COUNT;
+    assert!(each < IDLE, "{each} bytes each once they are used");
+    for round in 0..3 {
+        let now = use_some();
+        assert!(now < used + 1024, "{used} KiB, then {now} KiB after {round} more rounds");
     }
     let idle = ticks(proxyd.pid());
     std::thread::sleep(Duration::from_millis(500));

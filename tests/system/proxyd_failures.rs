@@ -86,7 +86,7 @@ fn a_target_that_says_nothing_is_502() {
     let answer = client.get("/");
     assert_eq!(answer.status, 502);
     assert!(answer.text().contains("without an answer"), "{}", answer.text());
-    assert_eq!(backend.connections(), 1, "a fresh connection's reset is no reason to repeat");
+    assert_eq!(backend.connections(), 1, "it is not asked twice");
 }
 
 #[test]

@@ -291,6 +291,33 @@ fn p05_some_statuses_are_tried_elsewhere() {
 }
 
 #[test]
+fn p05_a_target_that_dies_with_a_request_is_made_up_for_by_another() {
+    let silent = Backend::raw(|mut connection| {
+        connection.request();
+    });
+    let well = Backend::saying("well");
+    let rule = |budget| {
+        format!(r#"{{"balance":"round-robin","eject":{{"failures":0}},"retry":{{{budget}}}}}"#)
+    };
+    let proxyd = site(&rule(""), &[silent.target(), well.target()]);
+    let mut client = proxyd.client();
+    for number in 0..6 {
+        assert_eq!(client.get("/").text(), "well", "request {number}");
+    }
+    assert!(silent.connections() >= 3, "it was asked");
+    // It may have done what it was asked to.
+    let statuses: Vec<u16> = (0..4)
+        .map(|_| {
+            client.send("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 1\r\n\r\nx");
+            client.answer().status
+        })
+        .collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 502).count(), 2, "{statuses:?}");
+    put(&proxyd, "/services/app", &rule(r#""budget_percent":0,"budget_per_s":0"#));
+    assert!((0..2).any(|_| client.get("/").status == 502), "there is no budget");
+}
+
+#[test]
 fn p05_a_budget_bounds_what_is_sent_again() {
     let ((one, mood), (other, other_mood)) = (moody("one"), moody("other"));
     mood.store(503, Ordering::SeqCst);

@@ -59,8 +59,9 @@ fn comparable(text: &str) -> String {
             if is_row && place == 1 && word.len() == 1 {
                 return "N".to_owned();
             }
-            let is_size = words.get(place + 1).is_some_and(|unit| unit.ends_with("iB"));
-            masked(word, is_size)
+            let next = words.get(place + 1);
+            let counts = next.is_some_and(|next| next.ends_with("iB") || *next == "restarts:");
+            masked(word, counts)
         };
         words.iter().enumerate().map(word).collect::<Vec<_>>().join(" ")
     };
@@ -70,7 +71,7 @@ fn comparable(text: &str) -> String {
     lines.join("\n").trim().to_owned()
 }
 
-fn masked(word: &str, is_size: bool) -> String {
+fn masked(word: &str, counts: bool) -> String {
     let number = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     };
@@ -87,7 +88,7 @@ fn masked(word: &str, is_size: bool) -> String {
         (None, Some((host, _))) => format!("{host}:N"),
         _ if bare.starts_with("sha256:") => "sha256:N".to_owned(),
         // Pids, ports and bytes; releases and counts are smaller.
-        _ if number(bare) && (bare.len() > 2 || is_size) => "N".to_owned(),
+        _ if number(bare) && (bare.len() > 2 || counts) => "N".to_owned(),
         _ if bare.strip_suffix('s').is_some_and(number) => "Ns".to_owned(),
         _ => bare.to_owned(),
     };

@@ -356,7 +356,12 @@ impl Course {
             }
             Attempted::Unanswered => {
                 claim.failed(&rules.eject);
-                return Some(End::Refused(Refusal::NoAnswer));
+                self.refusal = Refusal::NoAnswer;
+                let other = service.has_other(claim.target.number, &self.tried);
+                if !(self.repeatable && other && service.ledger.may_repeat(&rules.retry)) {
+                    return Some(End::Refused(self.refusal));
+                }
+                self.tried.push(claim.target.number);
             }
             Attempted::Refused(refusal) => {
                 if is_of_target(*refusal) {

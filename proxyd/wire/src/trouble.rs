@@ -41,7 +41,8 @@ impl Default for Eject {
 /// A target that takes no connection has seen nothing of the request: that is tried elsewhere
 /// whatever the request. A connection that was used before and ends without an answer may have been
 /// closed before the request came: it is tried again if that does no harm (GET, HEAD, OPTIONS, PUT,
-/// DELETE), and its body was small enough to be held.
+/// DELETE), and its body was small enough to be held. A new connection that ends without an answer is
+/// a target that has died: what does no harm is tried on another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
