@@ -130,7 +130,10 @@ fn images_vm_b03_early_boot_does_what_it_is_told_and_no_mistake_stops_it() {
         assert!(controllers.split(' ').any(|name| name == controller), "{controllers}");
     }
     assert_eq!(
-        says("wc -c </var/lib/bootctl/random-seed; stat -c %a /var/lib/bootctl/random-seed"),
+        says(
+            "seed=/var/lib/bootctl/random-seed; until test -s $seed; do usleep 10000; done
+            wc -c <$seed; stat -c %a $seed",
+        ),
         "64\n600"
     );
     assert!(says("date +%Y").parse::<u32>().unwrap() >= 2026, "the clock was in 2001");

@@ -1,11 +1,12 @@
 //! What the kernel's randomness begins with, kept from one boot to the next. It is mixed in and not counted on:
-//! a disk may have been copied. What was used is replaced before anybody draws from it, so that no two boots
-//! begin with the same.
+//! a disk may have been copied. What was used is replaced as soon as the kernel has something better, which may take a
+//! second on a machine without a source of its own: nobody waits for that.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::thread;
 
 use tracing::error;
 
@@ -17,8 +18,16 @@ const LENGTH: usize = 64;
 
 /// Gives the kernel what the last boot has left, and keeps something for the next.
 pub(super) fn pass_on() {
-    if let Err(error) = exchange(Path::new(FILE), Path::new(SOURCE)) {
-        error!("cannot keep randomness for the next boot in {FILE}: {error}");
+    let told = |done: io::Result<()>| {
+        if let Err(error) = done {
+            error!("cannot keep randomness for the next boot in {FILE}: {error}");
+        }
+    };
+    told(mix_in(Path::new(FILE), Path::new(SOURCE)));
+    let keep = move || told(keep(Path::new(FILE), Path::new(SOURCE)));
+    let thread = thread::Builder::new().name("seed".to_owned());
+    if let Err(error) = thread.spawn(keep) {
+        told(Err(error));
     }
 }
 
@@ -28,13 +37,12 @@ pub(super) fn renew() {
     drop(keep(Path::new(FILE), Path::new(SOURCE)));
 }
 
-fn exchange(file: &Path, source: &Path) -> io::Result<()> {
+fn mix_in(file: &Path, source: &Path) -> io::Result<()> {
     match fs::read(file) {
-        Ok(seed) => OpenOptions::new().write(true).open(source)?.write_all(&seed)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+        Ok(seed) => OpenOptions::new().write(true).open(source)?.write_all(&seed),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
-    keep(file, source)
 }
 
 fn keep(file: &Path, source: &Path) -> io::Result<()> {
@@ -62,10 +70,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, source) = (folder.path().join("deep/random-seed"), folder.path().join("source"));
         fs::write(&source, [7; 100]).expect("written");
-        exchange(&file, &source).expect("none yet");
+        mix_in(&file, &source).expect("none yet");
+        keep(&file, &source).expect("kept");
         assert_eq!(fs::read(&file).expect("kept"), [7; LENGTH]);
         fs::write(&source, [8; 100]).expect("written");
-        exchange(&file, &source).expect("passed on");
+        mix_in(&file, &source).expect("passed on");
         let mixed = fs::read(&source).expect("there");
         assert_eq!((mixed[0], mixed[99]), (7, 8), "it was written to the source");
         fs::write(&source, [9; 100]).expect("written");
@@ -73,6 +82,7 @@ mod tests {
         assert_eq!(fs::read(&file).expect("kept"), [9; LENGTH]);
         let mode = fs::metadata(&file).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(exchange(&file, Path::new("/nowhere")).is_err());
+        assert!(mix_in(&file, Path::new("/nowhere/at/all")).is_err());
+        assert!(keep(&file, Path::new("/nowhere")).is_err());
     }
 }
