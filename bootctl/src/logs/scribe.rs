@@ -86,8 +86,9 @@ impl Scribe {
     ) -> Result<(), ScribeError> {
         let place = Shelf::new(&self.folder, app);
         let failed = |source| ScribeError::Log { path: place.current(), source };
-        let (mut file, seen) = self.open(&place, app, page.text.len() as u64).map_err(failed)?;
-        let is_torn = seen.length > 0 && self.is_torn(app, &file, &seen).map_err(failed)?;
+        let (mut file, mut seen) =
+            self.open(&place, app, page.text.len() as u64).map_err(failed)?;
+        let is_torn = self.is_torn(app, &file, &mut seen).map_err(failed)?;
         let mut text = std::borrow::Cow::Borrowed(&page.text);
         if is_torn {
             // A line without an end, of a machine that was switched off perhaps, must not swallow ours.
@@ -145,16 +146,41 @@ impl Scribe {
         Ok(Seen { inode, length, begun })
     }
 
-    /// Whether its last line has no end.
-    fn is_torn(&self, app: &str, file: &File, seen: &Seen) -> io::Result<bool> {
+    /// Whether its last line has no end. What never was a line is cut off: of a machine that was switched off, a file
+    /// system may keep the length of a file and not its last bytes, which are zeros then.
+    fn is_torn(&self, app: &str, file: &File, seen: &mut Seen) -> io::Result<bool> {
         let known = self.files.get(app);
         if known.is_some_and(|k| (k.inode, k.length) == (seen.inode, seen.length)) {
             return Ok(false);
         }
-        let mut last = [0];
-        file.read_exact_at(&mut last, seen.length.saturating_sub(1))?;
+        let length = without_zeros(file, seen.length)?;
+        if length < seen.length {
+            file.set_len(length)?;
+            seen.length = length;
+        }
+        let mut last = *b"\n";
+        if let Some(at) = length.checked_sub(1) {
+            file.read_exact_at(&mut last, at)?;
+        }
         Ok(last != *b"\n")
     }
+}
+
+/// How long a file is without the zeros that it ends with.
+fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
+    let mut end = length;
+    let mut block = [0; 4096];
+    while end > 0 {
+        let begin = end.saturating_sub(block.len() as u64);
+        let part = usize::try_from(end - begin).map(|size| &mut block[..size]);
+        let part = part.map_err(io::Error::other)?;
+        file.read_exact_at(part, begin)?;
+        if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
+            return Ok(begin + last as u64 + 1);
+        }
+        end = begin;
+    }
+    Ok(0)
 }
 
 /// The time of the line that a text begins with; now if it is none of ours.
@@ -218,5 +244,23 @@ mod tests {
         scribe.write(&mut ledger, "a", &page("whole\n"), |_| None, 1).expect("written");
         scribe.write(&mut ledger, "a", &page("whole\n"), |_| None, 1).expect("written");
         assert_eq!(fs::read_to_string(&path).expect("there"), "torn\nwhole\nwhole\n");
+    }
+
+    #[test]
+    fn o02_zeros_that_a_power_cut_has_left_are_no_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (before, zeros, after) in [
+            ("whole\n", 1, "whole\nnext\n"),
+            ("whole\ntorn", 10_000, "whole\ntorn\nnext\n"),
+            ("", 4096, "next\n"),
+            ("", 0, "next\n"),
+        ] {
+            let mut ledger = Ledger::create(folder.path(), "x", 0, Vec::new()).expect("written");
+            let mut scribe = Scribe::new(folder.path(), Keeping::default(), BTreeMap::new());
+            let path = Shelf::new(folder.path(), "a").current();
+            fs::write(&path, before.to_owned() + &"\0".repeat(zeros)).expect("written");
+            scribe.write(&mut ledger, "a", &page("next\n"), |_| None, 1).expect("written");
+            assert_eq!(fs::read_to_string(&path).expect("there"), after);
+        }
     }
 }
