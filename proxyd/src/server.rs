@@ -198,6 +198,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     let workers = cli.workers.or_else(|| thread::available_parallelism().ok());
     let workers = workers.map_or(1, std::num::NonZero::get);
     let registry = Arc::new(Registry::new(workers, !cli.wait));
+    if !https.is_empty() {
+        registry.look(|state| state.keyring().tickets().begin());
+    }
     let gauges = Arc::clone(&registry.gauges);
     let log = LogWriter::start(&cli.access_log, cli.access_log_format, gauges)
         .map_err(|source| CannotServe::AccessLog { path: cli.access_log, source })?;

@@ -120,25 +120,16 @@ impl Line {
     }
 }
 
-/// The keys of all workers.
+/// The keys of all workers. There are none, and so no tickets, until it begins or is told a secret.
+#[derive(Default)]
 pub(crate) struct Tickets(Mutex<Lines>);
 
 #[derive(Default)]
 struct Lines {
-    /// `None`: nobody gave us anything to guess from, so there are no tickets.
     own: Option<Line>,
     replaced: Option<Line>,
     /// The period in which it was.
     since: u64,
-}
-
-impl Default for Tickets {
-    fn default() -> Tickets {
-        // Nobody else has it, so it needs no name.
-        let own =
-            Secret::random(now()).map(|secret| Line { name: String::new(), ..Line::new(secret) });
-        Tickets(Mutex::new(Lines { own, ..Lines::default() }))
-    }
 }
 
 impl std::fmt::Debug for Tickets {
@@ -161,6 +152,18 @@ impl Tickets {
             replaced.advance(period);
         }
         lines
+    }
+
+    /// Makes a secret, unless there is one. Only who speaks TLS needs one, and a machine that has just been booted may take
+    /// a second until it has anything that nobody can guess.
+    pub(crate) fn begin(&self) {
+        let now = now();
+        let mut lines = self.lock(now);
+        if lines.own.is_none() {
+            // Nobody else has it, so it needs no name.
+            let unnamed = |secret| Line { name: String::new(), ..Line::new(secret) };
+            lines.own = Secret::random(now).map(unnamed);
+        }
     }
 
     /// Seals with this from now on. `false`: it does already.
@@ -268,6 +271,13 @@ mod tests {
         Tickets(Mutex::new(Lines { own: Some(line), ..Lines::default() }))
     }
 
+    fn begun() -> Tickets {
+        let tickets = Tickets::default();
+        assert_eq!(tickets.seal(b"session", BOUND, now()), None, "nobody has given it a secret");
+        tickets.begin();
+        tickets
+    }
+
     #[test]
     fn o21_what_one_proxy_seals_another_opens() {
         let hour = 3600;
@@ -288,7 +298,7 @@ mod tests {
 
     #[test]
     fn who_goes_on_where_another_ended_takes_its_tickets() {
-        let (one, other) = (Tickets::default(), Tickets::default());
+        let (one, other) = (begun(), begun());
         let ticket = one.seal(b"session", BOUND, now()).unwrap();
         assert_eq!(other.open(&ticket, BOUND, now()), None);
         let before = other.seal(b"before", BOUND, now()).unwrap();
@@ -321,7 +331,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_else_is_a_ticket(mut ticket in proptest::collection::vec(any::<u8>(), 0..100), at: prop::sample::Index) {
-            let tickets = Tickets::default();
+            let tickets = begun();
             prop_assert_eq!(tickets.open(&ticket, BOUND, now()), None);
             let mut changed = tickets.seal(&ticket, BOUND, now()).unwrap();
             let at = at.index(changed.len());
