@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,6 +86,8 @@ fn listen(text: &str) -> Result<SocketAddr, &'static str> {
 
 /// How much news may wait to be taken.
 const QUEUE: usize = 1024;
+/// From the start until what only a start needs is let go of: a thousand apps are started by then.
+const THRIFT: Duration = Duration::from_secs(3);
 
 /// Why it does not boot.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +190,10 @@ fn supervise(boot: &Boot, early: Option<&Early>) -> Result<(), BootError> {
             info!("{} is removed: it was left half done", remains.display());
             tokio::task::spawn_blocking(move || drop(clear(&remains)));
         }
+        tokio::spawn(async {
+            tokio::time::sleep(THRIFT).await;
+            init_pages::let_go_of_rest();
+        });
         Supervisor::new(fixed, config, store, hands).run(events).await;
         if early.is_some() {
             early::rest();

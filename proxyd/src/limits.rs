@@ -65,6 +65,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(4);
 /// is looked at only from then on.
 pub(crate) const UNWATCHED_TIME: Duration = Duration::from_millis(20);
 
+/// From the start until what only a start needs is let go of.
+pub(crate) const THRIFT: Duration = Duration::from_millis(300);
+
 /// From the first byte of a head to its last: more is 408.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A client that sends nothing for so long after an answer gives back what its requests are worked on

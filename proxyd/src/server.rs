@@ -233,6 +233,12 @@ pub(crate) fn run(cli: Cli) -> Result<(), CannotServe> {
     start_workers(workers, &public, &registry, &log, (&phases, stream_grace), &events)?;
     tls::watch_files(Arc::clone(&registry)).map_err(system("watch files"))?;
     start_control(control, monitors, &phases, &registry)?;
+    let let_go = || {
+        thread::sleep(limits::THRIFT);
+        init_pages::let_go_of_rest();
+    };
+    let spawned = thread::Builder::new().name("thrift".to_owned()).spawn(let_go);
+    spawned.map_err(system("start the thread that tidies up"))?;
     drop((public, events));
 
     let told = wait(&coming, workers, (grace, stream_grace), |next| {

@@ -23,6 +23,8 @@ use super::shelf::Shelf;
 
 /// The length of a time in a line.
 const TIME: usize = "2026-11-22T00:40:07.123Z".len();
+/// So much of a file's end is looked at at a time, in bytes.
+const BLOCK: u64 = 4096;
 
 /// Why a page cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -169,12 +171,10 @@ impl Scribe {
 /// How long a file is without the zeros that it ends with.
 fn without_zeros(file: &File, length: u64) -> io::Result<u64> {
     let mut end = length;
-    let mut block = [0; 4096];
     while end > 0 {
-        let begin = end.saturating_sub(block.len() as u64);
-        let part = usize::try_from(end - begin).map(|size| &mut block[..size]);
-        let part = part.map_err(io::Error::other)?;
-        file.read_exact_at(part, begin)?;
+        let begin = end.saturating_sub(BLOCK);
+        let mut part = vec![0; usize::try_from(end - begin).map_err(io::Error::other)?];
+        file.read_exact_at(&mut part, begin)?;
         if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
             return Ok(begin + last as u64 + 1);
         }

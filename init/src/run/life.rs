@@ -19,11 +19,11 @@ use crate::limits::TROUBLE;
 use crate::machine::Watchdog;
 use crate::notice::{Message, QUEUE};
 use crate::reactor::Reactor;
+use crate::reaper;
 use crate::signal::Signal;
 use crate::signals::Signals;
 use crate::stranger::Sight;
 use crate::terminal::Pause;
-use crate::{reaper, sys};
 
 /// Turns of clients in a row, before everything else has one.
 const TURNS_OF_CLIENTS: u32 = 16;
@@ -120,7 +120,7 @@ impl Life {
         if self.thrift.is_some_and(|at| at <= now) {
             self.thrift = None;
             self.be_prepared();
-            sys::memory::let_go_of_rest();
+            init_pages::let_go_of_rest();
         }
         self.take_note(now);
         let expects = self.reactor.expects(now);

@@ -1,4 +1,4 @@
-//! The one place with `unsafe`: what the safe libraries do not offer.
+//! The one place of init with `unsafe`: what the safe libraries do not offer.
 //!
 //! [`child`] makes processes, [`crash`] outlives init's own faults; the rest are single system calls.
 
