@@ -42,6 +42,7 @@ mod images_early;
 mod images_oci;
 mod images_package;
 mod images_root;
+mod images_runtimes;
 mod images_vm;
 mod images_words;
 mod init_access;
