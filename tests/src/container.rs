@@ -191,6 +191,22 @@ pub fn tool(runtime: &str) -> Command {
     if runtime == "crun" { image::script("oci/crun") } else { Command::new(runtime) }
 }
 
+/// The pid namespace of a process, which tells a container's processes from all others.
+#[track_caller]
+pub fn namespace_of(pid: u32) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/ns/pid")).expect("it runs")
+}
+
+/// How many processes there are in a pid namespace.
+pub fn count_in(namespace: &Path) -> usize {
+    let processes = fs::read_dir("/proc").expect("it is mounted").flatten();
+    let of = |process: &Path| fs::read_link(process.join("ns/pid"));
+    let inside = processes
+        .map(|entry| entry.path())
+        .filter(|process| of(process).is_ok_and(|link| link == namespace));
+    inside.count()
+}
+
 /// A running container, deleted with the test.
 pub struct Container {
     runtime: &'static str,

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use jobinit_tests::container::{Bundle, RUNTIMES, add, bind};
+use jobinit_tests::container::{Bundle, RUNTIMES, add, bind, count_in, namespace_of};
 use jobinit_tests::{http, image, tools, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -77,13 +77,6 @@ fn apps(name: &str, text: &str) -> TempDir {
 fn job(api: std::net::SocketAddr, id: &str) -> Option<Value> {
     let answer = http::try_get(api, &format!("/job/{id}"))?;
     (answer.status == 200).then(|| answer.json())
-}
-
-/// How many processes there are in the same pid namespace, which tells a container from all else.
-fn count_in(namespace: &Path) -> usize {
-    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    let of = |process: &Path| fs::read_link(process.join("ns/pid"));
-    processes.filter(|process| of(process).is_ok_and(|link| link == namespace)).count()
 }
 
 #[test]
@@ -190,7 +183,7 @@ fn images_oci_b28_a_host_that_has_waited_long_enough_ends_it_all() {
         wait::until_for(wait::PATIENCE * 3, "the app", || {
             job(api, "stubborn.1").filter(|job| job["status"] == "running")
         });
-        let namespace = fs::read_link(format!("/proc/{}/ns/pid", container.pid())).unwrap();
+        let namespace = namespace_of(container.pid());
         container.kill("TERM");
         container.says("retiring stubborn.1");
         assert!(count_in(&namespace) > 2, "init waits for the app");
