@@ -232,10 +232,10 @@ pub(crate) struct BadAddress(String);
 /// Where init's API is: where the command line says, else where init says, else where it is by
 /// default.
 pub(crate) fn init_address(told: Option<SocketAddr>) -> Result<SocketAddr, BadAddress> {
-    match (told, std::env::var("INIT_API")) {
+    match (told, std::env::var("INIT_API").ok().filter(|text| !text.is_empty())) {
         (Some(address), _) => Ok(address),
-        (None, Ok(text)) => text.parse().map_err(|_| BadAddress(text)),
-        (None, Err(_)) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
+        (None, Some(text)) => text.parse().map_err(|_| BadAddress(text)),
+        (None, None) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
     }
 }
 

@@ -1,10 +1,12 @@
 //! The command line: what verbs share. What each takes beside that stands with the verb, in `command/`.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::admin::socket::NAME as SOCKET;
 use crate::command::Command;
@@ -19,6 +21,24 @@ pub(crate) const RUN_DIR: &str = "/run/bootctl";
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line; a wrong one ends the program.
+    pub(crate) fn read(words: Vec<OsString>) -> Self {
+        let matches = without_empty(Self::command()).get_matches_from(words);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// A variable that is empty says nothing: who starts containers passes on what there is not, too, and the kernel
+/// what somebody has left unfinished.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let text = arg.get_env().and_then(std::env::var_os);
+        if text.is_some_and(|text| text.is_empty()) { arg.env(Resettable::Reset) } else { arg }
+    });
+    command.mut_subcommands(without_empty)
 }
 
 const AFTER: &str = "\
@@ -79,7 +99,8 @@ const USUAL_CONFIG: &str = "/etc/bootctl";
 impl ConfigDir {
     /// Whether the command line names another one than is meant without a word.
     pub(crate) fn is_told(&self) -> bool {
-        let usual = std::env::var_os(CONFIG_DIR).unwrap_or_else(|| USUAL_CONFIG.into());
+        let usual = std::env::var_os(CONFIG_DIR).filter(|text| !text.is_empty());
+        let usual = usual.unwrap_or_else(|| USUAL_CONFIG.into());
         self.path.as_os_str() != usual
     }
 }
@@ -163,8 +184,23 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    /// What hosts may pass, and where it says what that does.
+    #[test]
+    fn every_variable_is_documented() {
+        fn variables(command: &clap::Command) -> Vec<String> {
+            let own = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str());
+            let own = own.map(str::to_owned).collect::<Vec<_>>().into_iter();
+            own.chain(command.get_subcommands().flat_map(variables)).collect()
+        }
+        let all = variables(&Cli::command());
+        assert!(all.len() > 10, "{all:?}");
+        let text = include_str!("../BOOT.md");
+        for name in all {
+            assert!(text.contains(&format!("`{name}`")), "{name} is not in BOOT.md");
+        }
     }
 
     #[test]

@@ -83,8 +83,6 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Under the name `telinit` the program is its verb of that name.
 fn words(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = given.collect();
@@ -96,5 +94,5 @@ fn words(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
 }
 
 fn main() -> ExitCode {
-    command::run(cli::Cli::parse_from(words(std::env::args_os())))
+    command::run(cli::Cli::read(words(std::env::args_os())))
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use http::HeaderValue;
+use tracing::error;
 
 /// A token that gives full control, never shown.
 pub(crate) struct Token(HeaderValue);
@@ -23,15 +24,21 @@ impl Token {
         Self::of_init_or(None)
     }
 
-    /// The same, else of `other`.
+    /// The same, else of `other`, which somebody has named who may have been mistaken: then it is told, and there is none.
     pub(crate) fn of_init_or(other: Option<PathBuf>) -> Result<Option<Self>, TokenError> {
-        let named = std::env::var_os("INIT_TOKEN_FILE").map(PathBuf::from);
-        let Some(path) = named.or(other) else {
-            return Ok(None);
-        };
+        if let Some(named) = std::env::var_os("INIT_TOKEN_FILE") {
+            return Self::read(named.into()).map(Some);
+        }
+        let token = other.and_then(|path| {
+            Self::read(path).inspect_err(|error| error!("bootctl.token: {error}; ignored")).ok()
+        });
+        Ok(token)
+    }
+
+    fn read(path: PathBuf) -> Result<Self, TokenError> {
         let text = std::fs::read_to_string(&path);
         let text = text.map_err(|source| TokenError::Unreadable { path: path.clone(), source })?;
-        Self::first(&text).map(Some).ok_or(TokenError::NoControl { path })
+        Self::first(&text).ok_or(TokenError::NoControl { path })
     }
 
     fn first(text: &str) -> Option<Self> {

@@ -184,6 +184,11 @@ pub fn parse(
     if options.insists && options.token_file.is_none() {
         options.heed(Err(Instead::NoTokens), in_vm)?;
     }
+    if in_vm && options.command.is_empty() {
+        options
+            .skipped
+            .push("it names no command to start; there is the API, and nothing else".into());
+    }
     Ok(options)
 }
 
@@ -365,6 +370,7 @@ mod tests {
         for word in line.split_whitespace().filter(|word| word.starts_with("--")) {
             assert!(read(&format!("{word} bad-value x"), false).is_err(), "{word}");
         }
-        assert!(read("--grace", true).unwrap().skipped[0].contains("needs a value"));
+        let skipped = read("--grace", true).unwrap().skipped;
+        assert!(skipped[0].contains("needs a value") && skipped[1].contains("no command"));
     }
 }

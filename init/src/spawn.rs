@@ -17,7 +17,7 @@ use crate::stdio::{Kept, Streams};
 use crate::sys::child::{self, Image, Unborn};
 use crate::terminal;
 
-/// Where programs without a slash are looked up when the spec's environment has no `PATH`.
+/// Where programs without a slash are looked up when the spec's environment has no `PATH`, or an empty one.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a start whose `oom_score_adj` differs waits for others that are on their way.
@@ -181,7 +181,8 @@ fn candidates(wire: &JobSpec) -> Result<Vec<CString>, Failure> {
     if exec.contains('/') {
         return Ok(vec![text(exec)?]);
     }
-    let path = wire.envs.get("PATH").map_or(DEFAULT_PATH, String::as_str);
+    let path = wire.envs.get("PATH").filter(|path| !path.is_empty());
+    let path = path.map_or(DEFAULT_PATH, String::as_str);
     path.split(':')
         .filter(|folder| folder.starts_with('/'))
         .take(MAX_FOLDERS)

@@ -2,6 +2,7 @@
 
 pub mod binaries;
 pub mod bootctl;
+pub mod container;
 pub mod crash;
 pub mod deploys;
 pub mod fates;

@@ -113,7 +113,8 @@ impl Machine {
         let mut qemu = image::script("vm/run");
         qemu.env("JOBINIT_VM", &vm);
         qemu.env("PROXY_PORT", proxy.port().to_string()).env("API_PORT", api.port().to_string());
-        qemu.env("ROOT", if setup.root.is_some() { "disk" } else { "" });
+        let kind = setup.root.map(|root| if root.join("disk").exists() { "disk" } else { "qcow2" });
+        qemu.env("ROOT", kind.unwrap_or_default());
         for (name, words) in [("INIT_WORDS", setup.words), ("KERNEL_WORDS", setup.kernel)] {
             if let Some(words) = words {
                 qemu.env(name, words);

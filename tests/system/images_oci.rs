@@ -1,11 +1,12 @@
 //! The binaries as an OCI container: init is PID 1 of what crun makes.
 
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
-use std::{fs, process};
+use std::process::{self, Child, Stdio};
 
+use jobinit_tests::container::{count_in, namespace_of};
 use jobinit_tests::{http, image, tools, wait};
 use nix::unistd::Uid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A running container, deleted with the test.
@@ -14,7 +15,7 @@ struct Container {
     name: String,
     proxy: SocketAddr,
     api: SocketAddr,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Container {
@@ -39,7 +40,7 @@ impl Container {
         let mut crun = image::script("oci/run");
         crun.env("JOBINIT_BUNDLE", &bundle).arg(&name).stdin(Stdio::null());
         let crun = crun.spawn().unwrap();
-        Some(Self { crun, name, proxy, api, folder })
+        Some(Self { crun, name, proxy, api, _folder: folder })
     }
 
     fn page(&self) -> Option<http::Answer> {
@@ -64,17 +65,6 @@ impl Drop for Container {
     }
 }
 
-/// The processes whose root is the bundle, by what they run.
-fn processes_in(container: &Container) -> Vec<String> {
-    let bundle = container.folder.path().to_owned();
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let cwd = |entry: fs::DirEntry| {
-        let root = fs::read_link(entry.path().join("root")).ok()?;
-        root.starts_with(&bundle).then(|| entry.path().display().to_string())
-    };
-    processes.filter_map(cwd).collect()
-}
-
 #[test]
 fn images_oci_runs_and_winds_down() {
     let Some(mut container) = Container::run() else { return };
@@ -84,12 +74,16 @@ fn images_oci_runs_and_winds_down() {
     let init = http::request(container.api, "GET", "/job/init", "", "").json();
     assert_eq!(init["pid"], 1, "{init}");
 
+    let state = image::script("oci/crun").args(["state", &container.name]).output().unwrap();
+    let state: Value = serde_json::from_slice(&state.stdout).unwrap();
+    let namespace = namespace_of(state["pid"].as_u64().unwrap().try_into().unwrap());
+    assert!(count_in(&namespace) > 3, "init, bootctl, the proxy, apps");
     let mut crun = image::script("oci/crun");
     let told = crun.args(["kill", &container.name, "TERM"]).status().unwrap();
     assert!(told.success(), "{told}");
     let status = wait::until("the container's end", || container.crun.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
-    assert_eq!(processes_in(&container), [""; 0]);
+    assert_eq!(count_in(&namespace), 0);
     for address in [container.proxy, container.api] {
         assert!(TcpStream::connect(address).is_err(), "{address} still listens");
     }

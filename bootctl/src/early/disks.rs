@@ -16,9 +16,9 @@ use tracing::{error, info, warn};
 
 use super::device::{Device, Volume};
 use super::mount_table::{self, Entry, What};
-use super::windows::is_mounted;
+use super::windows::{is_mounted, is_read_only};
 use super::words::{Access, Source};
-use crate::client::Init;
+use crate::client::{Init, InitError, Then};
 
 const TABLE: &str = "/etc/fstab";
 /// Where the config is.
@@ -47,6 +47,8 @@ enum DiskError {
     Refused(Errno),
     #[error("it does not answer")]
     Hangs,
+    #[error("it was mended, and the machine cannot be booted again: {0}")]
+    Stays(InitError),
 }
 
 /// Makes the root what the command line says, and mounts the rest of the table.
@@ -61,7 +63,19 @@ pub(super) async fn mount_all(init: &Init, root: Option<Access>) {
         }
     }
     let of_root = entries.iter().find(|entry| entry.place == Path::new("/"));
-    remount_root(root, of_root.map(|entry| (entry.flags, entry.options.as_str())));
+    let as_wanted =
+        || remount_root(root, of_root.map(|entry| (entry.flags, entry.options.as_str())));
+    match look_over_root(init, of_root, begun).await {
+        Ok(()) => as_wanted(),
+        Err(error @ (DiskError::Damaged { .. } | DiskError::Stays(_))) => {
+            error!("the root stays read-only: {error}");
+        }
+        // It is there, whatever the table calls it.
+        Err(error) => {
+            error!("the root is not looked over: {error}");
+            as_wanted();
+        }
+    }
     for entry in entries.iter().filter(|entry| entry.place != Path::new("/")) {
         if is_mounted(&entry.place.to_string_lossy()) {
             continue;
@@ -75,6 +89,36 @@ pub(super) async fn mount_all(init: &Init, root: Option<Access>) {
             error!(
                 "{name} is not mounted at {place}: {error}; what is written there now is not on it"
             );
+        }
+    }
+}
+
+/// Has the root looked over, which is possible only while nobody writes to it: the kernel is to mount it without `rw`.
+async fn look_over_root(
+    init: &Init,
+    line: Option<&Entry>,
+    begun: Instant,
+) -> Result<(), DiskError> {
+    let Some(Entry { what: What::Device(device), kind, is_checked: true, patience, .. }) = line
+    else {
+        return Ok(());
+    };
+    if !is_read_only("/") {
+        info!("the root is not looked over: it is writable already, by `rw` of the command line");
+        return Ok(());
+    }
+    let (path, volume) = find(device, begun, patience.unwrap_or(PATIENCE)).await?;
+    let kind = match kind.as_str() {
+        "auto" => volume.ok_or(DiskError::UnknownKind)?.kind,
+        kind => kind,
+    };
+    match look_over(init, &path, kind).await? {
+        Look::Good => Ok(()),
+        Look::MendedBelowUs => {
+            info!("the root was mended, and is not what the kernel knows of it: booting again");
+            init.end_machine(Then::Reboot).await.map_err(DiskError::Stays)?;
+            // init ends this process, too.
+            std::future::pending().await
         }
     }
 }
@@ -106,7 +150,8 @@ async fn mount_entry(init: &Init, entry: &Entry, begun: Instant) -> Result<(), D
                 kind => kind.to_owned(),
             };
             if entry.is_checked {
-                look_over(init, &path, &kind).await?;
+                // Nobody has it mounted, so nobody knows it as it was.
+                let (Look::Good | Look::MendedBelowUs) = look_over(init, &path, &kind).await?;
             }
             (path, kind)
         }
@@ -147,13 +192,20 @@ async fn mount_there(
     }
 }
 
+/// What has become of a disk that was looked over.
+enum Look {
+    Good,
+    /// What is on it was changed; whoever has it mounted has to begin anew.
+    MendedBelowUs,
+}
+
 /// Has a disk looked over and mended, as far as that needs no questions.
-async fn look_over(init: &Init, disk: &Path, kind: &str) -> Result<(), DiskError> {
+async fn look_over(init: &Init, disk: &Path, kind: &str) -> Result<Look, DiskError> {
     let name = format!("fsck.{kind}");
     let programs = FOLDERS.iter().map(|folder| format!("{folder}/{name}"));
     let Some(program) = programs.into_iter().find(|path| Path::new(path).exists()) else {
         info!("{} is not looked over: there is no {name}", disk.display());
-        return Ok(());
+        return Ok(Look::Good);
     };
     let file = disk.file_name().unwrap_or_default().to_string_lossy();
     let id = format!("fsck.{}", file.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
@@ -163,15 +215,16 @@ async fn look_over(init: &Init, disk: &Path, kind: &str) -> Result<(), DiskError
         ..JobSpec::new(program.clone())
     };
     let outcome = match init.run(&id, &spec, LONGEST_CHECK).await {
-        // 1: mended; 2: mended, and only a root would have to be booted anew.
-        Ok(Some(Some(LastExit::Code(0..=3)))) => return Ok(()),
+        // 1: mended.
+        Ok(Some(Some(LastExit::Code(0 | 1)))) => return Ok(Look::Good),
+        Ok(Some(Some(LastExit::Code(2 | 3)))) => return Ok(Look::MendedBelowUs),
         Ok(Some(Some(LastExit::Code(code)))) => format!("exit code {code}"),
         Ok(Some(Some(LastExit::Signal(signal)))) => signal,
         Ok(Some(None)) => "it has not run".to_owned(),
         Ok(None) => format!("more than {} min", LONGEST_CHECK.as_secs() / 60),
         Err(error) => {
             warn!("{} is not looked over: {error}", disk.display());
-            return Ok(());
+            return Ok(Look::Good);
         }
     };
     Err(DiskError::Damaged { program, outcome })

@@ -41,6 +41,17 @@ pub(super) fn is_mounted(path: &str) -> bool {
     list.lines().any(|line| line.split(' ').nth(1) == Some(&path))
 }
 
+/// Whether what is mounted there, last if there is more, cannot be written.
+pub(super) fn is_read_only(path: &str) -> bool {
+    let list = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut fields = list.lines().rev().map(|line| line.split(' ').skip(1).collect::<Vec<_>>());
+    let options = fields.find_map(|fields| match fields.as_slice() {
+        [place, _, options, ..] if *place == path => Some((*options).to_owned()),
+        _ => None,
+    });
+    options.is_some_and(|options| options.split(',').any(|option| option == "ro"))
+}
+
 fn mount_at(path: &str, kind: &str, options: &str) {
     let flags = match kind {
         "devtmpfs" | "devpts" => MsFlags::MS_NOSUID,

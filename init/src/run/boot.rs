@@ -33,13 +33,14 @@ pub(super) fn boot_spec(
     let is_ours = |name: &OsString| ours.iter().any(|ours| name == ours);
     let mut envs: Vec<(OsString, OsString)> =
         env::vars_os().filter(|(name, _)| !is_ours(name)).collect();
+    if in_vm && env::var_os("PATH").is_none_or(|path| path.is_empty()) {
+        // The kernel gives its first process none, and hands on what somebody has typed there.
+        envs.retain(|(name, _)| name != "PATH");
+        envs.push(("PATH".into(), DEFAULT_PATH.into()));
+    }
     envs.push(("INIT_API".into(), api.to_string().into()));
     if let Some(path) = &options.token_file {
         envs.push(("INIT_TOKEN_FILE".into(), cwd.join(path).into()));
-    }
-    if in_vm && env::var_os("PATH").is_none() {
-        // The kernel gives its first process none.
-        envs.push(("PATH".into(), DEFAULT_PATH.into()));
     }
     let shown = |text: &OsStr| text.to_string_lossy().into_owned();
     let mut wire = JobSpec::new(shown(&exec));

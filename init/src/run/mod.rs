@@ -58,7 +58,9 @@ pub fn prepare() {
 
 /// The options from this process's command line and environment.
 pub fn options(in_vm: bool) -> Result<Options, Instead> {
-    options::parse(env::args_os().skip(1), env::var("INIT_LISTEN").ok(), in_vm, names_program)
+    // Nothing in it is as if it were not there: a host that passes a variable on may have none.
+    let listen = env::var("INIT_LISTEN").ok().filter(|text| !text.is_empty());
+    options::parse(env::args_os().skip(1), listen, in_vm, names_program)
 }
 
 /// Whether an init with these options could go on: they are known, and what they name is there.
@@ -71,7 +73,8 @@ pub fn try_options(in_vm: bool) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn names_program(word: &str) -> bool {
-    let path = env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.into());
+    let path = env::var("PATH").ok().filter(|path| !path.is_empty());
+    let path = path.unwrap_or_else(|| DEFAULT_PATH.into());
     let mut places = path.split(':').map(|folder| format!("{folder}/{word}"));
     let runs = |path: &str| {
         let may = nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok();
