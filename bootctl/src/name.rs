@@ -169,12 +169,24 @@ impl fmt::Display for Port {
     }
 }
 
+/// What somebody has sent instead of a name, as it is shown to him: in quotes, and no longer than that needs.
+pub(crate) fn quoted(wrong: &str) -> String {
+    let short: String = wrong.chars().take(LONGEST).collect();
+    let rest = if short.len() < wrong.len() { "…" } else { "" };
+    format!("{short:?}{rest}")
+}
+
 /// The one of `known` that `wrong` was most likely meant to be.
 pub(crate) fn nearest<'a>(
     wrong: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let score = |name: &str| strsim::damerau_levenshtein(&wrong.to_lowercase(), name);
+    // What is far longer than any name is near none, and would take long to compare.
+    if wrong.len() > 2 * LONGEST {
+        return None;
+    }
+    let wrong = wrong.to_lowercase();
+    let score = |name: &str| strsim::damerau_levenshtein(&wrong, name);
     known
         .into_iter()
         .map(|name| (score(name), name))
@@ -217,6 +229,9 @@ mod tests {
         assert_eq!(nearest("Exec", known), Some("exec"));
         assert_eq!(nearest("arg", known), Some("args"));
         assert_eq!(nearest("frobnicate", known), None);
+        assert_eq!(nearest(&"exec".repeat(1_000_000), known), None);
+        assert_eq!(quoted("a\n\u{1b}"), r#""a\n\u{1b}""#);
+        assert!(quoted(&"a".repeat(1_000_000)).len() < 2 * LONGEST);
     }
 
     #[test]
