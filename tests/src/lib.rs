@@ -19,4 +19,5 @@ pub mod remote;
 pub mod serves;
 pub mod tmux;
 pub mod tools;
+pub mod verbs;
 pub mod wait;
