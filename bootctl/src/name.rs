@@ -169,11 +169,17 @@ impl fmt::Display for Port {
     }
 }
 
-/// What somebody has sent instead of a name, as it is shown to him: in quotes, and no longer than that needs.
-pub(crate) fn quoted(wrong: &str) -> String {
+/// What somebody has sent instead of a name, as it is shown to him: no longer than that needs, and no terminal does
+/// anything about it.
+pub(crate) fn shown(wrong: &str) -> String {
     let short: String = wrong.chars().take(LONGEST).collect();
     let rest = if short.len() < wrong.len() { "…" } else { "" };
-    format!("{short:?}{rest}")
+    format!("{}{rest}", short.escape_debug())
+}
+
+/// The same in quotes.
+pub(crate) fn quoted(wrong: &str) -> String {
+    format!("\"{}\"", shown(wrong))
 }
 
 /// The one of `known` that `wrong` was most likely meant to be.

@@ -11,7 +11,7 @@ use super::edit::{self, EditError};
 use super::schema::Schema;
 use super::write::{self, Lock, WriteError};
 use super::{ConfigError, Draft};
-use crate::name::{AppName, HostError, nearest, quoted};
+use crate::name::{AppName, HostError, nearest, quoted, shown};
 
 /// The file that is meant: an app's, or bootctl.toml.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub(crate) enum ChangeError {
     Edit { path: PathBuf, source: EditError },
     #[error("`{0}` is not set, and has no default")]
     NotSet(String),
-    #[error("{} is not a known key; `bootctl config --keys` lists them", quoted(.0))]
+    #[error("`{}` is not a known key; `bootctl config --keys` lists them", shown(.0))]
     Unknown(String),
     #[error("the config would not be good, so nothing was written:{}", list(.0))]
     Problems(Vec<String>),
