@@ -16,6 +16,26 @@ pub(crate) fn uid(user: &Account) -> Option<u32> {
     }
 }
 
+/// Who may use what belongs to this user: himself, and root.
+pub(crate) fn owners(uid: u32) -> String {
+    if uid == 0 {
+        return "only root".into();
+    }
+    let users = fs::read_to_string(USERS).unwrap_or_default();
+    match name(&users, uid) {
+        Some(name) => format!("only root and {name} (uid {uid})"),
+        None => format!("only root and uid {uid}"),
+    }
+}
+
+fn name(users: &str, uid: u32) -> Option<&str> {
+    let mut lines = users.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| {
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })
+}
+
 fn find(users: &str, name: &str) -> Option<u32> {
     let mut lines = users.lines().map(|line| line.split(':'));
     let mut line = lines.find_map(|mut fields| (fields.next()? == name).then_some(fields))?;
@@ -33,5 +53,8 @@ mod tests {
         assert_eq!(find(users, "bad"), None);
         assert_eq!(find(users, "ww"), None);
         assert_eq!(uid(&Account::Name("33".into())), Some(33));
+        assert_eq!((name(users, 33), name(users, 34)), (Some("www"), None));
+        assert_eq!(owners(0), "only root");
+        assert_eq!(owners(4_000_000_000), "only root and uid 4000000000");
     }
 }

@@ -4,14 +4,18 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::timeout;
 
 /// Pieces on their way.
 const QUEUE: usize = 8;
+/// How long a client may be silent in the middle: while his archive is taken in, the app is nobody else's to deploy.
+const SILENCE: Duration = Duration::from_mins(1);
 /// What is read of an archive that is not wanted any more, so that its client comes to read the answer.
 const UNWANTED: u64 = 64 << 20;
 
@@ -58,13 +62,18 @@ impl std::fmt::Debug for Archive {
 
 impl Source {
     /// Passes on the whole of a body.
-    pub(crate) async fn pump(self, mut body: Body) {
+    pub(crate) async fn pump(self, body: Body) {
+        self.pump_unless(body, SILENCE).await;
+    }
+
+    async fn pump_unless(self, mut body: Body, silence: Duration) {
         let mut unwanted = 0;
         while unwanted < UNWANTED {
-            let piece = match body.frame().await {
-                None => Piece::End,
-                Some(Err(error)) => Piece::Broken(io::Error::other(error)),
-                Some(Ok(frame)) => match frame.into_data() {
+            let piece = match timeout(silence, body.frame()).await {
+                Err(_) => Piece::Broken(silent(silence)),
+                Ok(None) => Piece::End,
+                Ok(Some(Err(error))) => Piece::Broken(io::Error::other(error)),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(bytes) => Piece::Bytes(bytes),
                     Err(_) => continue,
                 },
@@ -81,6 +90,11 @@ impl Source {
             }
         }
     }
+}
+
+fn silent(silence: Duration) -> io::Error {
+    let what = format!("nothing has come for {silence:?}, in the middle of it");
+    io::Error::new(ErrorKind::TimedOut, what)
 }
 
 impl Read for Arriving {
@@ -106,6 +120,8 @@ impl Read for Arriving {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use super::*;
 
     async fn read(source: impl AsyncFnOnce(Source)) -> io::Result<Vec<u8>> {
@@ -131,6 +147,16 @@ mod tests {
             to.pump(Body::from_stream(futures_util::stream::iter(failing))).await;
         });
         assert!(broken.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn d08_a_client_that_falls_silent_is_not_waited_for() {
+        let silent = read(async |to| {
+            let first = futures_util::stream::iter([Ok::<_, io::Error>(Bytes::from("hel"))]);
+            let body = Body::from_stream(first.chain(futures_util::stream::pending()));
+            to.pump_unless(body, Duration::from_millis(1)).await;
+        });
+        assert_eq!(silent.await.expect_err("it is not whole").kind(), ErrorKind::TimedOut);
     }
 
     #[tokio::test]

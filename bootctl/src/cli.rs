@@ -123,9 +123,9 @@ pub(crate) struct InitOf {
     pub(crate) host: Host,
 }
 
-/// Which supervisor.
+/// Which supervisor of this machine.
 #[derive(Debug, Args)]
-pub(crate) struct At {
+pub(crate) struct Here {
     /// The supervisor's control socket [default: bootctl.sock in the runtime folder]
     #[arg(long, value_name = "PATH", env = "BOOTCTL_SOCKET")]
     socket: Option<PathBuf>,
@@ -133,29 +133,44 @@ pub(crate) struct At {
     /// The supervisor's runtime folder
     #[arg(long, value_name = "DIR", env = "BOOTCTL_RUN_DIR", default_value = RUN_DIR)]
     run_dir: PathBuf,
+}
+
+/// Which supervisor, of which machine.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    #[command(flatten)]
+    here: Here,
 
     #[command(flatten)]
     host: Host,
+}
+
+impl Here {
+    /// Its control socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.run_dir.join(SOCKET))
+    }
 }
 
 impl At {
     /// Which machine it is on, for whoever asks init instead.
     pub(crate) fn host_of(&self) -> Host {
         let mut host = self.host.clone();
-        if self.socket.is_some() && host.machine.is_none() {
+        if self.here.socket.is_some() && host.machine.is_none() {
             host.machine = Some(LOCAL.to_owned());
         }
         host
     }
 
-    /// The control socket of this machine's.
-    pub(crate) fn own_socket(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| self.run_dir.join(SOCKET))
-    }
-
     /// The way to the supervisor: the one of this machine, or another one's.
     pub(crate) fn socket(&self) -> Way {
-        self.host.way(self.socket.clone(), self.run_dir.join(SOCKET))
+        self.host.way(self.here.socket.clone(), self.here.run_dir.join(SOCKET))
+    }
+
+    /// The same for whoever has told which init of this machine he means, if he has.
+    pub(crate) fn socket_beside(&self, init: &InitAt) -> Way {
+        let told = init.address.map(|_| self.here.socket());
+        self.host.way(self.here.socket.clone().or(told), self.here.socket())
     }
 }
 

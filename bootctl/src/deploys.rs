@@ -2,7 +2,7 @@
 //!
 //! To deploy is to have another release in the record, and then to want the app as it is recorded: the planner
 //! rolls that like any change. One thing at a time: while a release is put together or rolled, the next one is
-//! refused; to go back is always possible.
+//! refused; to go back is always possible, and two who do so at once go back once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ use crate::arrival::Archive;
 use crate::commands::Progress;
 use crate::event::{Event, Reply};
 use crate::giving_up::LastWords;
-use crate::name::{AppName, InstanceId};
+use crate::name::{AppName, InstanceId, quoted};
 use crate::plan::{Life, Observed, Wanted, instances_of};
 use crate::release::{
     About, ArchiveError, Base, Contents, Cwd, Housing, Number, Owner, ShelfError, release_of,
@@ -194,6 +194,11 @@ impl Supervisor {
         let (name, _) = self.whole(app)?;
         self.check_no_work(&name)?;
         let releases = self.store.record(&name).releases;
+        // Who asks while somebody else's way back is not over means that one, and not one release more.
+        let on_its_way = self.being_taken_back(&name).filter(|base| *base == releases.current);
+        if let (None, Some(base)) = (to, on_its_way) {
+            return Ok(Goal::TakenBack(name, base));
+        }
         let conflict = |error, message| Err(refused(StatusCode::CONFLICT, error, message));
         let there = || {
             let all: Vec<_> = releases.kept.keys().rev().map(ToString::to_string).collect();
@@ -212,7 +217,7 @@ impl Supervisor {
             (Some(text), _) => match text.parse() {
                 Ok(number) if releases.kept.contains_key(&number) => Base::Release(number),
                 Ok(_) | Err(_) => {
-                    let message = format!("{name} has no release {text:?}; {}", there());
+                    let message = format!("{name} has no release {}; {}", quoted(text), there());
                     return conflict("no_release", message);
                 }
             },
@@ -221,12 +226,12 @@ impl Supervisor {
             let message = format!("the files of {base} of {name} are gone; {}", there());
             return conflict("no_files", message);
         }
-        if base == releases.current {
+        if base == releases.current && on_its_way.is_none() {
             let message = format!("{name} runs from {base} already; nothing was changed");
             return conflict("current", message);
         }
         self.switch(&name, base, None)?;
-        Ok(Goal::Deployed(name, base))
+        Ok(Goal::TakenBack(name, base))
     }
 
     /// Whether a new release may be begun.

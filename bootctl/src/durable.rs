@@ -14,11 +14,7 @@ const FOLDER: u32 = 0o700;
 /// Puts `bytes` in the place of whatever is at `path`, with this mode. Its folder is made if need be, for
 /// nobody else.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    if !folder.as_os_str().is_empty() && !folder.is_dir() {
-        fs::create_dir_all(folder)?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER))?;
-    }
+    let folder = folder_of(path)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
@@ -29,8 +25,26 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         drop(fs::remove_file(&new));
         return Err(error);
     }
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     File::open(folder)?.sync_all()
+}
+
+/// Lets only one at a time change the file at `path`, until what this answers is dropped: who reads it then and
+/// replaces it loses nothing of what others have written. Its folder is made if need be.
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
+    let folder = File::open(folder_of(path)?)?;
+    folder.lock()?;
+    Ok(folder)
+}
+
+/// The folder of the file at `path`, made if need be.
+fn folder_of(path: &Path) -> io::Result<&Path> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        fs::create_dir_all(folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER))?;
+    }
+    Ok(folder)
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

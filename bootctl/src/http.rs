@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::admin::version;
 use crate::remote::line::{LineError, Remote};
 
 /// The largest answer that is read: far more than a full table of jobs.
@@ -61,6 +62,8 @@ pub(crate) enum HttpError {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
+    /// The version of bootctl that has answered, if it is one.
+    pub(crate) version: Option<String>,
 }
 
 impl Answer {
@@ -68,7 +71,8 @@ impl Answer {
     pub(crate) async fn read(response: Response<Incoming>) -> Result<Self, HttpError> {
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, LARGEST).collect().await.map_err(HttpError::Body)?;
-        Ok(Self { status: parts.status, body: body.to_bytes() })
+        let version = version::of(&parts.headers);
+        Ok(Self { status: parts.status, body: body.to_bytes(), version })
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {

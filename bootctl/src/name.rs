@@ -169,12 +169,30 @@ impl fmt::Display for Port {
     }
 }
 
+/// What somebody has sent instead of a name, as it is shown to him: no longer than that needs, and no terminal does
+/// anything about it.
+pub(crate) fn shown(wrong: &str) -> String {
+    let short: String = wrong.chars().take(LONGEST).collect();
+    let rest = if short.len() < wrong.len() { "…" } else { "" };
+    format!("{}{rest}", short.escape_debug())
+}
+
+/// The same in quotes.
+pub(crate) fn quoted(wrong: &str) -> String {
+    format!("\"{}\"", shown(wrong))
+}
+
 /// The one of `known` that `wrong` was most likely meant to be.
 pub(crate) fn nearest<'a>(
     wrong: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let score = |name: &str| strsim::damerau_levenshtein(&wrong.to_lowercase(), name);
+    // What is far longer than any name is near none, and would take long to compare.
+    if wrong.len() > 2 * LONGEST {
+        return None;
+    }
+    let wrong = wrong.to_lowercase();
+    let score = |name: &str| strsim::damerau_levenshtein(&wrong, name);
     known
         .into_iter()
         .map(|name| (score(name), name))
@@ -217,6 +235,9 @@ mod tests {
         assert_eq!(nearest("Exec", known), Some("exec"));
         assert_eq!(nearest("arg", known), Some("args"));
         assert_eq!(nearest("frobnicate", known), None);
+        assert_eq!(nearest(&"exec".repeat(1_000_000), known), None);
+        assert_eq!(quoted("a\n\u{1b}"), r#""a\n\u{1b}""#);
+        assert!(quoted(&"a".repeat(1_000_000)).len() < 2 * LONGEST);
     }
 
     #[test]

@@ -124,7 +124,9 @@ pub(crate) fn doings(goal: &Goal, roster: &Roster, observed: &Observed) -> Doing
     match goal {
         Goal::Running(name)
         | Goal::Restarted(name)
+        | Goal::Scaled(name, _)
         | Goal::Deployed(name, _)
+        | Goal::TakenBack(name, _)
         | Goal::Arrived(name, _)
         | Goal::Worked(name)
         | Goal::Stopped(name) => app_doings(name, roster, observed),

@@ -8,13 +8,14 @@ use axum::http::StatusCode;
 use tokio::sync::oneshot;
 use tracing::info;
 
+use crate::admin::version::VERSION;
 use crate::admin::wire::{AppView, LogsView, Refusal, StatusView, SupervisorView};
 use crate::collecting;
 use crate::commands::work_job;
 use crate::config;
 use crate::event::{Ask, Event, Reply, Verb};
 use crate::letting_go::LetGo;
-use crate::name::{AppName, nearest};
+use crate::name::{AppName, nearest, quoted};
 use crate::plan::{Collector, Observed, Wanted};
 use crate::progress::{Doing, Listener, doings};
 use crate::proxy_standing::{proxy_standing, proxy_view};
@@ -39,8 +40,12 @@ pub(crate) enum Goal {
     Running(AppName),
     /// The same, and that is what a restart has led to.
     Restarted(AppName),
+    /// The same, and it has so many.
+    Scaled(AppName, u32),
     /// The same, and it runs from this.
     Deployed(AppName, Base),
+    /// The same, and that is what it was taken back to.
+    TakenBack(AppName, Base),
     /// An archive has become this release of it.
     Arrived(AppName, Number),
     /// Commands of it have ended.
@@ -124,7 +129,7 @@ impl Supervisor {
                 }
                 (None, None) => "[custom.NAME] in bootctl.toml makes one".into(),
             };
-            let message = format!("there is no command {name:?}; {advice}");
+            let message = format!("there is no command {}; {advice}", quoted(name));
             return refused(StatusCode::NOT_FOUND, "unknown_command", message);
         };
         match custom.spec(args) {
@@ -235,9 +240,11 @@ impl Supervisor {
     fn send_failure(&mut self, number: u64, why: String) {
         let Some(waiter) = self.waiters.remove(&number) else { return };
         let mut names = match &waiter.goal {
-            Goal::Running(name) | Goal::Restarted(name) | Goal::Deployed(name, _) => {
-                vec![name.clone()]
-            }
+            Goal::Running(name)
+            | Goal::Restarted(name)
+            | Goal::Scaled(name, _)
+            | Goal::Deployed(name, _)
+            | Goal::TakenBack(name, _) => vec![name.clone()],
             Goal::Arrived(..)
             | Goal::Worked(_)
             | Goal::Stopped(_)
@@ -265,7 +272,19 @@ impl Supervisor {
                 Some(Wanted::Running(_)) => self.standing(name, observed),
                 other => Standing::Failed(crossed(name, other)),
             },
-            Goal::Deployed(name, base) => self.deployed(name, *base, observed),
+            Goal::Scaled(name, count) => match self.wanted.get(name) {
+                Some(Wanted::Running(order)) if order.app.instances != *count => {
+                    let now = order.app.instances;
+                    Standing::Failed(format!(
+                        "{name} was given {now} instances meanwhile, so this was not brought to its end"
+                    ))
+                }
+                Some(Wanted::Running(_)) => self.standing(name, observed),
+                other => Standing::Failed(crossed(name, other)),
+            },
+            Goal::Deployed(name, base) | Goal::TakenBack(name, base) => {
+                self.deployed(name, *base, observed)
+            }
             Goal::Arrived(name, _) => {
                 Standing::Working(format!("the archive for {name} is on its way"))
             }
@@ -335,12 +354,22 @@ impl Supervisor {
         self.waiters.values().any(restarts)
     }
 
+    /// What somebody waits for this app to be taken back to, if it is still on its way.
+    pub(crate) fn being_taken_back(&self, name: &AppName) -> Option<Base> {
+        self.waiters.values().find_map(|waiter| {
+            let Goal::TakenBack(whose, base) = &waiter.goal else { return None };
+            (whose == name).then_some(*base)
+        })
+    }
+
     fn reply(&self, goal: &Goal) -> Reply {
         match goal {
             Goal::Running(name)
             | Goal::Restarted(name)
+            | Goal::Scaled(name, _)
             | Goal::Stopped(name)
             | Goal::Deployed(name, _)
+            | Goal::TakenBack(name, _)
             | Goal::Arrived(name, _)
             | Goal::Worked(name) => Reply::App(self.view(name)),
             Goal::Proxy | Goal::Level(_) => Reply::Status(Box::new(self.status())),
@@ -366,7 +395,7 @@ impl Supervisor {
             (self.settings.proxy.listen.to_string(), https.map(|address| address.to_string()));
         StatusView {
             supervisor: SupervisorView {
-                version: env!("CARGO_PKG_VERSION").into(),
+                version: VERSION.into(),
                 pid: std::process::id(),
                 uptime_ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
                 connected: self.roster.is_current,
@@ -434,7 +463,7 @@ impl Supervisor {
                 }
                 (None, None) => "there is none yet: write apps/NAME.toml and reload".into(),
             };
-            let message = format!("there is no app {text:?}; {advice}");
+            let message = format!("there is no app {}; {advice}", quoted(text));
             refused(StatusCode::NOT_FOUND, "unknown_app", message)
         })
     }

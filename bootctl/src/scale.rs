@@ -15,7 +15,7 @@ use crate::config::edit::{self, EditError};
 use crate::config::write::{self, Lock, WriteError};
 use crate::config::{self, MAX_INSTANCES};
 use crate::event::Reply;
-use crate::name::AppName;
+use crate::name::{AppName, quoted};
 use crate::requests::{Goal, refusal, refused};
 use crate::supervise::Supervisor;
 
@@ -25,8 +25,9 @@ impl Supervisor {
         check_program(&name, &known)?;
         let count = parse(count).ok_or_else(|| {
             let message = format!(
-                "{name} cannot have {count:?} instances: use a whole number from 0, which parks it, \
-                 to {MAX_INSTANCES}; nothing was changed"
+                "{name} cannot have {} instances: use a whole number from 0, which parks it, \
+                 to {MAX_INSTANCES}; nothing was changed",
+                quoted(count)
             );
             refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_number", message)
         })?;
@@ -40,7 +41,7 @@ impl Supervisor {
         if self.store.record(&name).stopped {
             return Ok(Goal::Stopped(name));
         }
-        Ok(Goal::Running(name))
+        Ok(Goal::Scaled(name, count))
     }
 
     /// Whether the file says what was taken over from it, but for the number.

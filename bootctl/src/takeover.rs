@@ -44,6 +44,7 @@ pub(crate) async fn ask(run_dir: &Path) -> Result<(), TakeOverError> {
     match Client::at(&Way::Socket(path.clone())).put::<Value>("/take-over").await {
         // It may be gone before its answer is out.
         Ok(_) | Err(ClientError::Unreachable { .. } | ClientError::Cut | ClientError::Odd(_)) => {}
+        Err(ClientError::Versions { error, .. }) if matches!(*error, ClientError::Odd(_)) => {}
         Err(error) => return Err(TakeOverError::Refused(error)),
     }
     let by = Instant::now() + GOING;

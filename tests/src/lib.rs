@@ -20,4 +20,5 @@ pub mod remote;
 pub mod serves;
 pub mod tmux;
 pub mod tools;
+pub mod verbs;
 pub mod wait;

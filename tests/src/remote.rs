@@ -1,15 +1,25 @@
 //! A site that other machines reach: its gate, tokens for it, and whoever asks from afar.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binaries::program;
 use crate::bootctl::{Said, Site, said};
+use crate::proxyd::{SecureClient, Trust};
 use crate::wait;
+
+/// Whom the gate's own certificate is made out to.
+pub const GATE: &str = "bootctl";
 
 /// A site with `[admin]`.
 pub struct Reached {
@@ -110,11 +120,36 @@ impl Reached {
         said.out.lines().map(|line| line.parse().expect("a number")).collect()
     }
 
+    /// Clients of the gate's that speak TLS, of these versions.
+    #[track_caller]
+    pub fn speaking(&self, versions: &[&'static SupportedProtocolVersion]) -> Trust {
+        let own = CertificateDer::from_pem_file(self.site.folder().join("state/admin.pem"));
+        let mut roots = RootCertStore::empty();
+        roots.add(own.expect("it is there")).expect("it is a certificate");
+        let builder = ClientConfig::builder_with_provider(default_provider().into());
+        let builder = builder.with_protocol_versions(versions).expect("they are known");
+        let config = builder.with_root_certificates(roots).with_no_client_auth();
+        Trust::of(config).forgetful()
+    }
+
+    /// A connection to the gate whose handshake is done.
+    #[track_caller]
+    pub fn line(&self) -> SecureClient {
+        self.speaking(&[&TLS13]).connect(self.address, GATE).expect("it listens")
+    }
+
+    /// What shows a token.
+    #[track_caller]
+    pub fn bearer(&self, token: &Path) -> String {
+        let text = fs::read_to_string(token).expect("it is there");
+        format!("Authorization: Bearer {}", text.trim())
+    }
+
     /// The lines of the audit log.
     #[track_caller]
     pub fn audit(&self) -> Vec<Value> {
         let path = self.site.folder().join("state/audit.log");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = fs::read_to_string(path).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 }

@@ -126,7 +126,7 @@ fn z09_commands_run_as_an_app_runs_from_afar() {
         ("/init/job/mine/adopt", 422),
         ("/init/job/init/stop?then=exit", 422),
         ("/init/job/init/stop?then=poweroff", 409),
-        ("/init/job/init/restart", 404),
+        ("/init/job/init/detach", 404),
     ] {
         let (status, body) = afar.reached.curl("127.0.0.1", &spec, path);
         assert_eq!(status, wanted, "{path}: {body}");

@@ -153,6 +153,26 @@ fn i08_not_a_byte_is_lost_to_another_init() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// That nobody reads what comes after its last line is no failure: what it says to that is shown, and how it ends.
+#[test]
+fn i08_a_job_that_ends_on_what_was_typed_is_heard_to_its_end() {
+    let init = Init::start(&[]);
+    let script = "read line; echo heard $line; exit 7";
+    let spec = json!({"exec": "/bin/sh", "args": ["-c", script], "stdin": "pipe", "stdout": "log"});
+    for round in 0..20 {
+        let job = format!("talk{round}");
+        init.launch_job(&job, &spec);
+        let mut command = Command::new(program("bootctl"));
+        command.args(["attach", &job, "--init", &init.api().to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{round}: {output:?}");
+        assert_eq!(output.stdout, b"heard hello\n", "{round}: {output:?}");
+    }
+}
+
 #[test]
 fn i08_what_cannot_be_attached_to_is_said() {
     let init = Init::start(&[]);

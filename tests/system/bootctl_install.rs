@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use jobinit_tests::binaries::program;
+use jobinit_tests::pty::Pty;
 use jobinit_tests::tools::present;
+use jobinit_tests::verbs;
 use tempfile::TempDir;
 
 /// The three programs in one folder, as an archive of them is unpacked, and an empty root.
@@ -185,16 +187,7 @@ fn o25_each_verb_has_a_page_that_man_reads_without_a_word() {
     let (_folder, from, root) = unpacked();
     done(&from, &["install", "--image", text(&root)]);
     let pages = root.join("usr/share/man/man8");
-    let help = done(&from, &["--help"]);
-    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let verbs: Vec<_> = verbs
-        .take_while(|line| !line.is_empty())
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|verb| *verb != "help")
-        .collect();
-    assert!(verbs.len() > 10, "{help}");
-    for verb in verbs {
+    for verb in verbs::all() {
         assert!(pages.join(format!("bootctl-{verb}.8")).exists(), "{verb}");
     }
     let mut pages: Vec<_> =
@@ -206,6 +199,19 @@ fn o25_each_verb_has_a_page_that_man_reads_without_a_word() {
         .output()
         .expect("it runs");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    // The two that man pages are read by, each with all that it can find fault with.
+    let strictly: [&[&str]; 2] =
+        [&["groff", "-k", "-man", "-Tutf8", "-ww", "-z"], &["mandoc", "-T", "lint", "-W", "error"]];
+    for words in strictly {
+        if !present(&words[..1]) {
+            continue;
+        }
+        let output = Command::new(words[0]).args(&words[1..]).args(&pages).output();
+        let output = output.expect("it runs");
+        let said = [&output.stdout[..], &output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.success() && said.is_empty(), "{words:?}: {said}");
+    }
 }
 
 #[test]
@@ -225,4 +231,45 @@ fn o25_bash_completes_verbs_and_options() {
     assert_eq!(lines[1..], ["rollback", "--follow"], "{output:?}");
     let printed = done(&from, &["completions", "zsh"]);
     assert!(printed.starts_with("#compdef bootctl"), "{printed}");
+}
+
+#[test]
+fn o25_fish_completes_verbs_and_options() {
+    if !present(&["fish"]) {
+        return;
+    }
+    let (_folder, from, root) = unpacked();
+    done(&from, &["install", "--image", text(&root)]);
+    let script = root.join("usr/share/fish/vendor_completions.d/bootctl.fish");
+    let ask = format!(
+        "source {}; complete -C 'bootctl roll'; complete -C 'bootctl log --fol'",
+        text(&script)
+    );
+    let mut fish = Command::new("fish");
+    let output = fish.args(["--no-config", "-c", &ask]).output().expect("it runs");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let words: Vec<_> = said.lines().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(words, ["rollback", "--follow"], "{output:?}");
+}
+
+#[test]
+fn o25_zsh_completes_verbs_and_options() {
+    if !present(&["zsh"]) {
+        return;
+    }
+    let (_folder, from, root) = unpacked();
+    done(&from, &["install", "--image", text(&root)]);
+    let functions = root.join("usr/share/zsh/site-functions");
+    let mut zsh = Pty::start(&["zsh", "-f"]);
+    // What is typed is shown as well, so the word that is waited for is not among it.
+    zsh.keys(&format!(
+        "fpath=({} $fpath); autoload -U compinit; compinit -D -u && echo re''ady\n",
+        text(&functions)
+    ));
+    zsh.expect("ready");
+    zsh.keys("bootctl rollb\t");
+    zsh.expect("bootctl rollback ");
+    zsh.keys("\u{15}bootctl log --fol\t");
+    zsh.expect("--follow");
 }

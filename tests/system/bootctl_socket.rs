@@ -7,7 +7,7 @@ use std::process::Command;
 use jobinit_tests::binaries::program;
 use jobinit_tests::bootctl::{Site, said};
 use jobinit_tests::outside::Outside;
-use jobinit_tests::wait;
+use jobinit_tests::{tools, wait};
 
 use crate::bootctl_apps::answers;
 
@@ -30,6 +30,46 @@ fn d05_the_socket_is_for_its_owner() {
     fs::set_permissions(site.socket(), fs::Permissions::from_mode(0o666)).expect("it is ours");
     let refused = as_nobody().out;
     assert!(refused.ends_with("403") && refused.contains("\"forbidden\""), "{refused}");
+}
+
+/// Who may not is told who may, and what there is to do; what he has tried to change is written down.
+#[test]
+fn d05_another_user_is_told_who_may() {
+    if !nix::unistd::geteuid().is_root() {
+        return tools::skip("to be somebody else takes root");
+    }
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    site.wait_for("a", "running");
+    let pids = site.pids("a");
+    // Where everybody may run it.
+    let own = site.folder().join("bootctl");
+    fs::copy(program("bootctl"), &own).expect("copied");
+    let as_nobody = |words: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&own).args(words);
+        command.env("BOOTCTL_SOCKET", site.socket()).env("HOME", "/nonexistent");
+        said(command.output().expect("setpriv can be run"))
+    };
+    for verb in ["status", "stop"] {
+        let words = if verb == "stop" { &["stop", "a"][..] } else { &["status"] };
+        let refused = as_nobody(words);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        for part in ["only root may", "sudo", "--host", "bootctl generate"] {
+            assert!(refused.err.contains(part), "{part}: {refused:?}");
+        }
+    }
+    // With another mode of the file he gets as far as the supervisor, which asks the kernel who he is.
+    fs::set_permissions(site.socket(), fs::Permissions::from_mode(0o666)).expect("it is ours");
+    let refused = as_nobody(&["stop", "a"]);
+    assert!(refused.code == Some(1) && refused.err.contains("only root may"), "{refused:?}");
+    assert_eq!(as_nobody(&["status"]).code, Some(1));
+    let audit = fs::read_to_string(site.folder().join("state/audit.log")).expect("there");
+    let lines: Vec<serde_json::Value> =
+        audit.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let [line] = &lines[..] else { panic!("a change has a line, a look has none: {audit}") };
+    assert_eq!((&line["who"], &line["status"]), (&"uid 65534".into(), &403.into()), "{line}");
+    assert!(line["path"].as_str().is_some_and(|path| path.starts_with("/apps/a/stop")), "{line}");
+    assert_eq!(site.pids("a"), pids);
 }
 
 #[test]

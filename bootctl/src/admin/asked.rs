@@ -1,6 +1,8 @@
 //! What a request says in its path and behind the `?`, refused as everything else is: a body of JSON that says what
 //! is wrong.
 
+use std::time::Duration;
+
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
@@ -8,6 +10,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::refused;
 
@@ -43,6 +46,28 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     }
 }
 
+/// How long a body may take, which is small.
+const BODY: Duration = Duration::from_mins(1);
+
+/// A body, whatever it is.
+#[derive(Clone, Debug)]
+pub(super) struct Sent(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let Ok(bytes) = timeout(BODY, Bytes::from_request(request, state)).await else {
+            let message = format!("the body has not come as a whole within {BODY:?}");
+            return Err(refused(StatusCode::REQUEST_TIMEOUT, "too_slow", &message));
+        };
+        bytes.map(Self).map_err(|error: BytesRejection| {
+            let message = format!("the body cannot be read: {}", error.body_text());
+            refused(error.status(), "bad_body", &message)
+        })
+    }
+}
+
 /// A body that is a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Body<T>(pub(super) T);
@@ -51,14 +76,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let bytes =
-            Bytes::from_request(request, state).await.map_err(|error: BytesRejection| {
-                refused(
-                    error.status(),
-                    "bad_body",
-                    &format!("the body cannot be read: {}", error.body_text()),
-                )
-            })?;
+        let Sent(bytes) = Sent::from_request(request, state).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             let message = format!("the body makes no sense: {error}");
             refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_body", &message)

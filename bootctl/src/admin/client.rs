@@ -1,19 +1,23 @@
 //! How the commands ask the supervisor.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
-use super::steps::{JSON_LINES, Line, StepView};
+use super::steps::{self, JSON_LINES, Line, StepView};
+use super::version::{self, VERSION, told_apart};
 use super::wire::Refusal;
+use crate::account::owners;
 use crate::command::JobError;
 use crate::http::{Answer, HttpError, Server};
 use crate::release::pack::PackError;
@@ -52,8 +56,11 @@ pub(crate) enum ClientError {
     RemoteUnreachable(HttpError),
     #[error("{} cannot be written: {why}; nothing was asked for", path.display())]
     File { path: PathBuf, why: String },
-    #[error("{} may not be used by this user; try it with sudo", .0.display())]
-    Forbidden(PathBuf),
+    #[error(
+        "{} may not be used by this user: {who} may. Do this as root, with sudo say, or as others may, with --host and \
+         a token that `bootctl generate` makes", socket.display()
+    )]
+    Forbidden { socket: PathBuf, who: String },
     #[error("{}{}{}", .0.message, list(&.0.problems), quote(&.0.log))]
     Refused(Refusal),
     #[error(
@@ -67,8 +74,15 @@ pub(crate) enum ClientError {
     Source(#[from] PackError),
     #[error(transparent)]
     Job(#[from] Box<JobError>),
+    #[error("this is longer than can be asked for; is a name in it too long?")]
+    TooLong,
     #[error("the supervisor's answer makes no sense: {0}")]
     Odd(HttpError),
+    #[error(
+        "{error}; the supervisor is bootctl {theirs}, and this is bootctl {VERSION}: for what only one of them \
+         knows, use the same on both sides"
+    )]
+    Versions { theirs: String, error: Box<ClientError> },
 }
 
 fn list(problems: &[String]) -> String {
@@ -150,19 +164,21 @@ impl Client {
         response: Response<Incoming>,
         progress: &mut dyn Progress,
     ) -> Result<T, ClientError> {
+        let theirs = version::of(response.headers());
         if response.status().is_success() {
-            return self.follow(response.into_body(), progress).await;
+            let followed = Self::follow(response.into_body(), progress).await;
+            return followed.map_err(|error| told_apart(theirs, error));
         }
         let answer = Answer::read(response).await.map_err(ClientError::Odd)?;
-        let refusal: Refusal = answer.json().map_err(ClientError::Odd)?;
-        let status = answer.status.as_u16();
-        let line = Line::Failed { status, refusal: refusal.clone() };
-        progress.raw(&serde_json::to_string(&line).unwrap_or_default());
-        Err(ClientError::Refused(refusal))
+        let error = refused(&answer);
+        if let ClientError::Refused(refusal) = &error {
+            let line = Line::Failed { status: answer.status.as_u16(), refusal: refusal.clone() };
+            progress.raw(&serde_json::to_string(&line).unwrap_or_default());
+        }
+        Err(told_apart(theirs, error))
     }
 
     async fn follow<T: DeserializeOwned>(
-        &self,
         mut body: Incoming,
         progress: &mut dyn Progress,
     ) -> Result<T, ClientError> {
@@ -181,9 +197,10 @@ impl Client {
             partial.extend_from_slice(&data);
             while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = partial.drain(..=end).collect();
-                let parsed = serde_json::from_slice(&line).map_err(odd)?;
+                let parsed = steps::read(&line).map_err(odd)?;
                 progress.raw(String::from_utf8_lossy(&line).trim_end());
-                match parsed {
+                let Some(known) = parsed else { continue };
+                match known {
                     Line::Step(step) => progress.step(&step),
                     Line::Done { answer } => return serde_json::from_value(answer).map_err(odd),
                     Line::Failed { mut refusal, .. } => {
@@ -208,7 +225,7 @@ impl Client {
         let response = self.reach(|| server.begin(method.clone(), path)).await?;
         if !response.status().is_success() {
             let answer = Answer::read(response).await.map_err(ClientError::Odd)?;
-            return Err(answer.json().map_or_else(ClientError::Odd, ClientError::Refused));
+            return Err(told_apart(answer.version.clone(), refused(&answer)));
         }
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
@@ -233,8 +250,9 @@ impl Client {
         let response = self.reach(|| server.put_json(path, body)).await?;
         if !response.status().is_success() {
             let answer = Answer::read(response).await.map_err(ClientError::Odd)?;
-            return Err(answer.json().map_or_else(ClientError::Odd, ClientError::Refused));
+            return Err(told_apart(answer.version.clone(), refused(&answer)));
         }
+        let theirs = version::of(response.headers());
         let mut body = response.into_body();
         let mut partial = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -243,7 +261,8 @@ impl Client {
             partial.extend_from_slice(&data);
             while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = partial.drain(..=end).collect();
-                take(serde_json::from_slice(&line).map_err(odd)?);
+                let line = serde_json::from_slice(&line).map_err(odd);
+                take(line.map_err(|error| told_apart(theirs.clone(), error))?);
             }
         }
         Ok(())
@@ -308,22 +327,37 @@ impl Client {
     }
 
     fn unreached(&self, source: HttpError) -> ClientError {
+        if matches!(source, HttpError::Request(_)) {
+            return ClientError::TooLong;
+        }
         let Some(Server::Unix(socket)) = self.server.get().cloned() else {
             return ClientError::RemoteUnreachable(source);
         };
         if source.is_forbidden() {
-            ClientError::Forbidden(socket)
+            let unseen = |_| "only root and its owner".to_owned();
+            let who = fs::metadata(&socket).map_or_else(unseen, |about| owners(about.uid()));
+            ClientError::Forbidden { socket, who }
         } else {
             ClientError::Unreachable { socket, source }
         }
     }
 
     fn judge<T: DeserializeOwned>(answer: &Answer) -> Result<T, ClientError> {
-        if answer.status.is_success() {
-            return answer.json().map_err(ClientError::Odd);
-        }
-        Err(answer.json().map_or_else(ClientError::Odd, ClientError::Refused))
+        let judged = if answer.status.is_success() {
+            answer.json().map_err(ClientError::Odd)
+        } else {
+            Err(refused(answer))
+        };
+        judged.map_err(|error| told_apart(answer.version.clone(), error))
     }
+}
+
+/// What is wrong, as an answer says it.
+fn refused(answer: &Answer) -> ClientError {
+    if answer.status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+        return ClientError::TooLong;
+    }
+    answer.json().map_or_else(ClientError::Odd, ClientError::Refused)
 }
 
 fn odd(error: serde_json::Error) -> ClientError {

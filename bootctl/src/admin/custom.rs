@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::oneshot;
 
-use super::asked::Named;
+use super::asked::{Named, Sent};
 use super::audited::Outcome;
 use super::route::{Gives, Route, Takes};
 use super::steps::{JSON_LINES, written};
@@ -82,7 +82,7 @@ async fn run(
     State(door): State<Door>,
     Extension(usage): Extension<Usage>,
     Named(name): Named<String>,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Response {
     let args =
         if body.is_empty() { Ok(CustomArgs::default()) } else { serde_json::from_slice(&body) };

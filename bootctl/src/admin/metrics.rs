@@ -26,6 +26,7 @@ use super::wire::{
 };
 use super::{Door, Usage, refused, whole};
 use crate::event::{Ask, Event, Reply, Verb};
+use crate::name::quoted;
 use crate::runlevel::Level;
 
 /// All that may be asked here.
@@ -78,7 +79,7 @@ async fn probe_app(State(door): State<Door>, Named(name): Named<String>) -> Resp
         Err(response) => return response,
     };
     let Some(app) = view.apps.iter().find(|app| app.app == name) else {
-        let message = format!("there is no app {name:?}");
+        let message = format!("there is no app {}", quoted(&name));
         return refused(StatusCode::NOT_FOUND, "unknown_app", &message);
     };
     answered(machine(&view).or_else(|| one(app)))

@@ -39,6 +39,7 @@ pub(crate) mod socket;
 pub(crate) mod steps;
 pub(crate) mod tokens;
 mod usage;
+pub(crate) mod version;
 pub(crate) mod wire;
 
 use std::io;
@@ -192,10 +193,15 @@ fn router(door: Door, usage: Usage, Folders { state, config }: Folders) -> Route
         .method_not_allowed_fallback(wrong_method)
         .layer(Extension(tokens::Kept(state)))
         .layer(Extension(settings::Declared(config)))
-        .layer(middleware::from_fn_with_state(audit, audited::note))
-        .layer(middleware::from_fn(peer::check))
+        .layer(middleware::from_fn_with_state(Arc::clone(&audit), audited::note))
+        .layer(middleware::from_fn_with_state(audit, peer::check))
         .layer(Extension(usage))
+        .layer(middleware::map_response(sign))
         .with_state(door)
+}
+
+async fn sign(response: Response) -> Response {
+    version::signed(response)
 }
 
 #[derive(Deserialize)]

@@ -42,6 +42,20 @@ pub(crate) enum Line {
     Failed { status: u16, refusal: Refusal },
 }
 
+/// A line as a client reads it; none if it is of a kind that only a newer supervisor knows.
+pub(super) fn read(line: &[u8]) -> serde_json::Result<Option<Line>> {
+    #[derive(Deserialize)]
+    struct Kind {
+        event: String,
+    }
+    let Kind { event } = serde_json::from_slice(line)?;
+    match event.as_str() {
+        "done" | "failed" => serde_json::from_slice(line).map(Some),
+        // Steps are for people to see.
+        _ => Ok(serde_json::from_slice(line).ok()),
+    }
+}
+
 /// A step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -190,6 +204,20 @@ pub(super) fn written(line: &impl Serialize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_newer_supervisor_tells_is_left_out() {
+        let read = |line: &str| read(line.as_bytes());
+        let step = r#"{"event":"step","step":"ready","job":"a.1","text":"t","ms":1,"more":[]}"#;
+        assert!(matches!(read(step), Ok(Some(Line::Step(step))) if step.step == StepKind::Ready));
+        for unknown in [step.replace("ready", "dancing"), step.replace("step\",", "song\",")] {
+            assert!(matches!(read(&unknown), Ok(None)), "{unknown}");
+        }
+        assert!(matches!(read(r#"{"event":"done","answer":{}}"#), Ok(Some(Line::Done { .. }))));
+        for wrong in ["", "{}", "[]", r#"{"event":"failed"}"#, r#"{"event":1}"#] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn progress_is_told_to_those_who_ask_for_it() {

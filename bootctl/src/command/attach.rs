@@ -11,7 +11,7 @@ use std::thread;
 
 use bytes::Bytes;
 use clap::Args;
-use init_wire::LastExit;
+use init_wire::{LastExit, Status};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use terminal_size::{Height, Width, terminal_size};
 use tokio::signal::unix::{SignalKind, signal};
@@ -136,16 +136,31 @@ async fn show(init: &Init, job: &str, mut output: Output) -> Result<(), JobError
 async fn write(
     init: &Init,
     job: &str,
-    mut keys: mpsc::Receiver<Bytes>,
+    keys: mpsc::Receiver<Bytes>,
     takes_input: bool,
 ) -> Result<(), JobError> {
-    if takes_input {
-        while let Some(bytes) = keys.recv().await {
-            init.write_input(job, bytes).await?;
-        }
-        init.end_input(job).await?;
+    if takes_input
+        && let Err(error) = pass_on(init, job, keys).await
+        && !has_ended(init, job).await
+    {
+        return Err(error);
     }
     std::future::pending().await
+}
+
+async fn pass_on(init: &Init, job: &str, mut keys: mpsc::Receiver<Bytes>) -> Result<(), JobError> {
+    while let Some(bytes) = keys.recv().await {
+        init.write_input(job, bytes).await?;
+    }
+    // If it does not read any more, it needs no word of that.
+    drop(init.end_input(job).await);
+    Ok(())
+}
+
+/// What has ended reads nothing any more, and what it has written last is still to be shown.
+async fn has_ended(init: &Init, job: &str) -> bool {
+    let status = init.job(job).await.map(|job| job.status);
+    matches!(status, Ok(Status::Stopping | Status::Backoff | Status::Success | Status::Failed))
 }
 
 /// Keeps the job's window as large as this one.

@@ -14,7 +14,7 @@ use crate::config::guess::{self, Program};
 use crate::config::template::{NewApp, render};
 use crate::config::write::{self, Lock, WriteError};
 use crate::config::{self, ConfigError, Draft};
-use crate::name::{AppName, Host, HostError, Port};
+use crate::name::{AppName, Host, HostError, Port, quoted};
 
 /// Write the file of a new app, with comments that tell what it may say; needs no supervisor
 ///
@@ -74,7 +74,7 @@ pub(crate) struct Init {
 /// Why there is no new app.
 #[derive(Debug, thiserror::Error)]
 enum InitError {
-    #[error("{name:?} {source}")]
+    #[error("{} {source}", quoted(name))]
     Name { name: String, source: HostError },
     #[error("the folder {} cannot be used: {source}; name the app's with --cwd", path.display())]
     Folder { path: PathBuf, source: io::Error },

@@ -7,7 +7,7 @@ use std::{env, fs, io};
 
 use clap::Args;
 
-use crate::cli::At;
+use crate::cli::Here;
 use crate::install::{self, InstallError, Kind, UninstallError, Wish};
 
 /// Where the host's own programs go.
@@ -50,7 +50,7 @@ pub(crate) struct Uninstall {
     image: Option<PathBuf>,
 
     #[command(flatten)]
-    at: At,
+    here: Here,
 }
 
 pub(super) fn run(install: &Install) -> ExitCode {
@@ -111,7 +111,7 @@ fn next(kind: Kind, programs: &Path, install: &Install) -> String {
 
 pub(super) fn undo(uninstall: &Uninstall) -> ExitCode {
     let root = uninstall.image.as_deref().unwrap_or(Path::new("/"));
-    let socket = uninstall.at.own_socket();
+    let socket = uninstall.here.socket();
     if uninstall.image.is_none() && UnixStream::connect(&socket).is_ok() {
         return super::tell(Err(format!(
             "a supervisor answers at {}, so nothing was removed; stop it first, by `systemctl disable \

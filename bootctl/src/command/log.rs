@@ -28,7 +28,7 @@ use crate::logs::shelf::{self, Shelf};
 use crate::logs::since::Since;
 use crate::logs::view::View;
 use crate::logs::wish::Wish;
-use crate::name::nearest;
+use crate::name::{nearest, quoted};
 use crate::remote::host::{Host, Way};
 use crate::token::{Token, TokenError};
 use crate::{collecting, config};
@@ -120,7 +120,7 @@ const SHOWN: usize = 100;
 pub(crate) enum LogError {
     #[error("the logs in {} cannot be read: {source}{}", folder.display(), advice(source))]
     Logs { folder: PathBuf, source: io::Error },
-    #[error("there is no log of {app:?} in {}; {advice}", folder.display())]
+    #[error("there is no log of {} in {}; {advice}", quoted(app), folder.display())]
     Unknown { app: String, folder: PathBuf, advice: String },
     #[error("there are no logs in {} (--log-dir names another folder), and {source}", folder.display())]
     NothingThere { folder: PathBuf, source: Box<InitError> },

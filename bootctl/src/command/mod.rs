@@ -230,13 +230,15 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
                 // A command of the app's that has failed.
                 ClientError::Refused(Refusal { exit: Some(code), .. }) => ExitCode::from(code),
                 ClientError::Left(_) => ExitCode::from(INTERRUPTED),
-                ClientError::Forbidden(_)
+                ClientError::Forbidden { .. }
                 | ClientError::Refused(_)
                 | ClientError::Remote(_)
                 | ClientError::File { .. }
                 | ClientError::Source(_)
                 | ClientError::Cut
-                | ClientError::Odd(_) => ExitCode::FAILURE,
+                | ClientError::TooLong
+                | ClientError::Odd(_)
+                | ClientError::Versions { .. } => ExitCode::FAILURE,
             }
         }
     }

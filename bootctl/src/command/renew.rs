@@ -2,7 +2,8 @@
 //!
 //! init goes first, in place. The supervisor is killed then, which costs nothing: init starts it again, it adopts
 //! what runs, and sees by itself whether the proxy's program is another one. No app is touched. What would keep
-//! the next supervisor from starting, a config that is wrong, is looked for before.
+//! the next supervisor from starting, a config that is wrong, is looked for before. From afar, the gate may be
+//! replaced on the way as well: whoever is cut off by that asks again.
 
 use std::io;
 use std::process::ExitCode;
@@ -12,14 +13,11 @@ use clap::Args;
 use init_wire::{JobInfo, Policy};
 use tokio::time::sleep;
 
-use super::progress;
+use super::{job, progress};
 use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::StatusView;
-use crate::boot::{BadAddress, init_address};
 use crate::cli::{At, InitAt, Wait};
 use crate::client::{Init, InitError};
-use crate::remote::host::Way;
-use crate::token::{Token, TokenError};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -42,10 +40,8 @@ pub(crate) struct Renew {
 /// Why not all, or nothing, is new.
 #[derive(Debug, thiserror::Error)]
 enum RenewError {
-    #[error(transparent)]
-    Address(#[from] BadAddress),
-    #[error(transparent)]
-    Token(#[from] TokenError),
+    #[error("{0}; nothing was renewed")]
+    Reach(job::JobError),
     #[error("the event loop cannot be set up: {0}")]
     Runtime(io::Error),
     #[error("{0}; nothing was renewed")]
@@ -88,15 +84,17 @@ pub(super) fn run(renew: &Renew) -> ExitCode {
 }
 
 fn try_to(renew: &Renew) -> Result<String, RenewError> {
-    let init = Init::at(init_address(renew.init.address)?, Token::of_init()?.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(RenewError::Runtime)?.block_on(all(renew, &init))
+    runtime.map_err(RenewError::Runtime)?.block_on(async {
+        let init = job::reach(&renew.init, &renew.at.host_of()).await.map_err(RenewError::Reach)?;
+        all(renew, &init).await
+    })
 }
 
 async fn all(renew: &Renew, init: &Init) -> Result<String, RenewError> {
     let jobs = init.jobs().await?;
-    let way = Way::Socket(renew.at.own_socket());
-    if !way.exists() {
+    let way = renew.at.socket_beside(&renew.init);
+    if !way.is_remote() && !way.exists() {
         let about = init.renew().await?;
         return Ok(format!("init is {} now; there is no supervisor", about.version));
     }
@@ -104,7 +102,7 @@ async fn all(renew: &Renew, init: &Init) -> Result<String, RenewError> {
     let before: StatusView = ready(&client, &renew.wait).await.map_err(RenewError::Config)?;
     let about = init.renew().await?;
     let now = next_supervisor(init, &client, before.supervisor.pid, jobs, &renew.wait).await?;
-    ready(&client, &renew.wait).await.map_err(RenewError::Rest)?;
+    ready_again(&client, &renew.wait).await.map_err(RenewError::Rest)?;
     Ok(format!(
         "init is {} and bootctl {} now, and so is the proxy; no app was touched",
         about.version, now.supervisor.version
@@ -114,6 +112,19 @@ async fn all(renew: &Renew, init: &Init) -> Result<String, RenewError> {
 /// All is as the config says; an error if it says nothing that can be done.
 async fn ready(client: &Client, wait: &Wait) -> Result<StatusView, ClientError> {
     progress::change(client, "/reload", wait).await
+}
+
+/// The same of one that has just begun, and may have the gate replaced.
+async fn ready_again(client: &Client, wait: &Wait) -> Result<StatusView, ClientError> {
+    let by = Instant::now() + wait.duration();
+    loop {
+        match ready(client, wait).await {
+            Err(ClientError::Cut | ClientError::RemoteUnreachable(_)) if Instant::now() < by => {
+                sleep(LOOK_AGAIN).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Has init start the supervisor again, and waits until it answers.

@@ -11,7 +11,7 @@ use super::edit::{self, EditError};
 use super::schema::Schema;
 use super::write::{self, Lock, WriteError};
 use super::{ConfigError, Draft};
-use crate::name::{AppName, HostError, nearest};
+use crate::name::{AppName, HostError, nearest, quoted, shown};
 
 /// The file that is meant: an app's, or bootctl.toml.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +23,9 @@ pub(crate) struct Entries<'a> {
 /// Why nothing was shown, or nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChangeError {
-    #[error("{name:?} {source}")]
+    #[error("{} {source}", quoted(name))]
     Name { name: String, source: HostError },
-    #[error("there is no app {name:?}; {advice}")]
+    #[error("there is no app {}; {advice}", quoted(name))]
     NoApp { name: String, advice: String },
     #[error("name the app whose file is meant, as in --app shop.example")]
     WhichApp,
@@ -35,7 +35,7 @@ pub(crate) enum ChangeError {
     Edit { path: PathBuf, source: EditError },
     #[error("`{0}` is not set, and has no default")]
     NotSet(String),
-    #[error("`{0}` is not a known key; `bootctl config --keys` lists them")]
+    #[error("`{}` is not a known key; `bootctl config --keys` lists them", shown(.0))]
     Unknown(String),
     #[error("the config would not be good, so nothing was written:{}", list(.0))]
     Problems(Vec<String>),

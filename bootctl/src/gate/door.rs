@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::certificate::{self, CertificateError};
 use super::crowd::{Crowd, Seat};
 use super::pass::Passage;
+use super::plain;
 use super::{JOB, LISTENER};
 use crate::logs::herald::Herald;
 use crate::token::{Token, TokenError};
@@ -129,7 +130,14 @@ async fn attend(
     // Answers of a few bytes are not kept back.
     drop(stream.set_nodelay(true));
     // What is no TLS, or comes too slowly, is not worth a line: anybody can send it.
-    let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
+    let handshake = async {
+        if plain::is_plain(&stream).await {
+            plain::answer(stream).await;
+            return None;
+        }
+        acceptor.accept(stream).await.ok()
+    };
+    let Ok(Some(stream)) = timeout(HANDSHAKE, handshake).await else { return };
     let guest = &guest;
     let answer = service_fn(|request| {
         let passage = Arc::clone(&passage);

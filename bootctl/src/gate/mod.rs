@@ -12,6 +12,7 @@ mod errands;
 mod keeping;
 mod logs;
 mod pass;
+mod plain;
 mod row;
 
 pub(crate) use keeping::Gate;

@@ -28,6 +28,7 @@ use crate::access::Grant;
 use crate::access::register::{self, Register, RegisterError};
 use crate::access::secret::Secret;
 use crate::access::tries::Tries;
+use crate::admin::version::signed;
 use crate::admin::{refused, socket};
 use crate::audit::{Asker, Audit, Line};
 use crate::client::Init;
@@ -138,12 +139,13 @@ impl Passage {
                 self.note(&asker, (&method, &path), answer)
             }
             Way::Nowhere => {
-                refused(StatusCode::NOT_FOUND, "unknown_path", "init is not asked this from afar")
+                let message = "init is not asked this from afar";
+                signed(refused(StatusCode::NOT_FOUND, "unknown_path", message))
             }
             Way::With(methods) => {
                 let message = "this path is there, but not with this method; see the Allow header";
                 let refusal = refused(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message);
-                ([(header::ALLOW, methods.join(", "))], refusal).into_response()
+                signed(([(header::ALLOW, methods.join(", "))], refusal).into_response())
             }
         }
     }

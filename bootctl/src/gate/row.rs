@@ -6,6 +6,7 @@
 //! | `DELETE /logs` | empties the log of `?app=` | 200, 404, 422 |
 //! | `GET /init/job/init` | shows what init is | 200 |
 //! | `PUT /init/job/init/stop` | ends everything, and the machine as `?then=` says; only where init is a machine's first process | 204, 409, 422 |
+//! | `PUT /init/job/init/restart` | has init become the one that is on the disk there, in place | 200, 409 |
 //! | `GET /init/jobs` | lists init's jobs; with `?follow` every change, an object a line | 200, 400 |
 //! | `GET /init/jobs/stats` | shows what jobs use | 200 |
 //! | `GET /init/job/{id}` | shows a job | 200, 400, 404 |
@@ -81,6 +82,16 @@ const ROWS: &[Row] = &[
         )
         .asking(&[THEN])
         .refusing(&[409, 422]),
+    ),
+    Row(
+        Init,
+        Control,
+        Route::look(
+            "PUT /init/job/init/restart",
+            "has init become the one that is on the disk there, in place",
+            OfInit,
+        )
+        .refusing(&[409]),
     ),
     Row(
         Init,
@@ -297,7 +308,7 @@ mod tests {
             (Method::PUT, "/init/job/a.1", Way::With(vec!["GET", "DELETE"])),
             (Method::GET, "/init/job/init", to(Init, Read)),
             (Method::PUT, "/init/job/init/stop", to(EndsMachine, Control)),
-            (Method::PUT, "/init/job/init/restart", Way::Nowhere),
+            (Method::PUT, "/init/job/init/restart", to(Init, Control)),
             (Method::PUT, "/init/job/init/sig/KILL", Way::Nowhere),
             (Method::PUT, "/init/job/init/detach", Way::Nowhere),
             (Method::PUT, "/init/job/a.1/stop", Way::Nowhere),

@@ -1,7 +1,7 @@
 //! Machines by name, and which certificates are known: `~/.config/bootctl/contexts.toml`, for nobody else to read.
 //!
-//! It names files of tokens and holds none. It is written whole and renamed into place; one that cannot be understood
-//! is left as it is, and told.
+//! It names files of tokens and holds none. It is written whole and renamed into place, by one command at a time, which
+//! reads it anew: of two that change it at once, neither is lost. One that cannot be understood is left as it is, and told.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -172,12 +172,14 @@ impl Contexts {
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Shape)) -> Result<(), ContextError> {
-        let mut shape = self.shape.clone();
+        let path = self.path.clone();
+        let failed = |source| ContextError::Write { path: path.clone(), source };
+        let _lock = durable::lock(&path).map_err(failed)?;
+        let Self { mut shape, .. } = Self::open(&path)?;
         change(&mut shape);
-        let failed = |source| ContextError::Write { path: self.path.clone(), source };
         let text =
             toml_edit::ser::to_string_pretty(&shape).map_err(|e| failed(io::Error::other(e)))?;
-        durable::replace(&self.path, text.as_bytes(), OWN).map_err(failed)?;
+        durable::replace(&path, text.as_bytes(), OWN).map_err(failed)?;
         self.shape = shape;
         Ok(())
     }
@@ -230,6 +232,23 @@ mod tests {
         for name in ["", "local", "a b", "a/b", "[x]"] {
             assert!(again.add(name, &context("a")).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn z09_of_two_who_change_it_at_once_neither_is_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("bootctl/contexts.toml");
+        // All of them have read it before the first one writes.
+        let all = [(); 8].map(|()| Contexts::open(&path).expect("none yet"));
+        std::thread::scope(|scope| {
+            for (number, mut contexts) in all.into_iter().enumerate() {
+                scope.spawn(move || {
+                    contexts.add(&format!("m{number}"), &context("192.0.2.7")).expect("added");
+                });
+            }
+        });
+        let there = Contexts::open(&path).expect("written");
+        assert_eq!(there.names().count(), 8, "{:?}", there.shape);
     }
 
     #[test]

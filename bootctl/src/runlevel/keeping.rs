@@ -13,6 +13,7 @@ use crate::admin::wire::RunlevelView;
 use crate::client::{Aloud, InitError, Then};
 use crate::event::{Event, Reply};
 use crate::exit;
+use crate::name::quoted;
 use crate::plan::{Desired, Observed, Wanted};
 use crate::requests::{Goal, refused};
 use crate::standing::Standing;
@@ -51,7 +52,7 @@ impl Runlevel {
 impl Supervisor {
     pub(crate) fn telinit(&mut self, text: &str) -> Result<Goal, Box<Reply>> {
         let level: Level = text.parse().map_err(|why| {
-            let message = format!("{text:?} is no runlevel: {why}");
+            let message = format!("{} is no runlevel: {why}", quoted(text));
             refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_level", message)
         })?;
         self.runlevel.begin(level).map_err(|Busy(other)| {

@@ -24,7 +24,7 @@ use crate::cli::{InitAt, InitOf};
 use crate::client::{Init, InitError};
 use crate::command::print;
 use crate::http::{HttpError, Server};
-use crate::name::nearest;
+use crate::name::{nearest, quoted};
 use crate::remote::host::Host;
 use crate::table::columns;
 use crate::token::{Token, TokenError};
@@ -42,7 +42,7 @@ pub(crate) enum JobError {
     Init(#[from] InitError),
     #[error("the output of {0} broke off: {1}")]
     Broken(String, HttpError),
-    #[error("there is no job and no app with instances that is called {name:?}{hint}")]
+    #[error("there is no job and no app with instances that is called {}{hint}", quoted(name))]
     Nobody { name: String, hint: String },
     #[error(
         "{job} is an instance of the app {app}, and another one would be started in its place; `bootctl \
