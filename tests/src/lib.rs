@@ -2,6 +2,8 @@
 
 pub mod binaries;
 pub mod bootctl;
+pub mod calls;
+pub mod cost;
 pub mod crash;
 pub mod deploys;
 pub mod fates;
@@ -9,14 +11,17 @@ pub mod fault;
 pub mod http;
 pub mod image;
 pub mod init;
+pub mod keys;
 pub mod load;
 pub mod machine;
 pub mod outside;
+pub mod over_tls;
 pub mod proxyd;
 pub mod pty;
 pub mod random;
 pub mod remote;
 pub mod serves;
+pub mod streams;
 pub mod tmux;
 pub mod tools;
 pub mod wait;
