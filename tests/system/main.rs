@@ -93,6 +93,7 @@ mod proxyd_limits;
 mod proxyd_monitor;
 mod proxyd_names;
 mod proxyd_requests;
+mod proxyd_scanned;
 mod proxyd_site;
 mod proxyd_slow;
 mod proxyd_smuggling;
