@@ -311,6 +311,24 @@ mod tests {
                  listens on 127.0.0.1:8080, so say where with proxy.tls.listen",
             ]
         );
+        let main = "[acme]\nemail = \"a@b.dev\"\n[proxy.tls]\nlisten = \"127.0.0.1:8443\"\n";
+        let wild = "exec = \"sh\"\nalias = [\"www.a.dev\", \"*.a.dev\"]\n";
+        assert_eq!(
+            told(wild, main),
+            [
+                "apps/a.toml:2:23: `alias` is *.a.dev, and no certificate is obtained for that: add \"dns-01\" to \
+                 acme.challenges of bootctl.toml, or name one with tls.certificate",
+            ]
+        );
+        let by_zone = main.replace(
+            "a@b.dev\"\n",
+            "a@b.dev\"\nchallenges = [\"dns-01\"]\ndns.exec = \"/bin/sh\"\n",
+        );
+        for (app, main) in
+            [(wild, by_zone.as_str()), (&format!("{wild}[tls]\nacme = false\n"), main)]
+        {
+            assert_eq!(told(app, main), [""; 0]);
+        }
         assert_eq!(
             told("Path = \"no-such-program\"\n", "")[0].split(" (").next(),
             Some("apps/a.toml:1:8: `Path` is \"no-such-program\", which no folder of its PATH has")
