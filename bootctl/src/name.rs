@@ -9,8 +9,11 @@ use std::sync::Arc;
 /// The longest app name: a job id `APP.N` has to fit into 128 characters.
 const LONGEST: usize = 120;
 const LONGEST_LABEL: usize = 63;
+/// What stands before the name that hosts are below.
+pub(crate) const WILD: &str = "*.";
 
-/// A host name as it is routed: lower case labels with dots between. It is in many places at once, so it is shared.
+/// A host name as it is routed: lower case labels with dots between, and perhaps `*.` before them for all names below. It is
+/// in many places at once, so it is shared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Host(Arc<str>);
 
@@ -38,7 +41,9 @@ pub(crate) enum HostError {
     Empty,
     #[error("is longer than {LONGEST} characters; use a shorter name")]
     TooLong,
-    #[error("is a wildcard, which is not supported yet; list the hosts one by one")]
+    #[error(
+        "is no one host; write one, and `*.` before a name where several may be meant, as in `alias`"
+    )]
     Wildcard,
     #[error("has upper case letters; write {0}")]
     UpperCase(String),
@@ -75,6 +80,13 @@ impl Host {
                 && !label.ends_with('-')
         };
         if text.split('.').all(sound) { Ok(Self(text.into())) } else { Err(HostError::Label) }
+    }
+
+    /// One host, or `*.` and the name that all of them are below.
+    pub(crate) fn parse_many(text: &str) -> Result<Self, HostError> {
+        let Some(name) = text.strip_prefix(WILD) else { return Self::parse(text) };
+        let Self(name) = Self::parse(name)?;
+        Ok(Self(format!("{WILD}{name}").into()))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -225,6 +237,12 @@ mod tests {
             assert_eq!(Host::parse(bad), Err(why), "{bad}");
         }
         assert_eq!(Host::parse(&"a.".repeat(70)), Err(HostError::TooLong));
+        for good in ["*.a", "*.shop.example", "a"] {
+            assert_eq!(Host::parse_many(good).map(|host| host.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["*", "*.", "*a.b", "a.*.b", "*.*.a", "*.A", "**.a"] {
+            assert!(Host::parse_many(bad).is_err(), "{bad}");
+        }
         assert_eq!(Host::parse(&"a".repeat(64)), Err(HostError::Label));
     }
 

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use proxyd_wire::{Files, HeaderEdits, Maintenance, Redirect, Route, Service, Target};
 
-use crate::name::{AppName, Host};
+use crate::name::{AppName, Host, WILD};
 use crate::tls::{Coverage, PORT};
 
 /// Of one app.
@@ -97,6 +97,8 @@ impl Origin {
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let at = place.find('/').unwrap_or(place.len());
         let (host, path) = place.split_at_checked(at).unwrap_or((place, ""));
+        // The one of them that was asked.
+        let host = if host.starts_with(WILD) { "*" } else { host };
         format!("https://{host}{port}{path}")
     }
 }
@@ -293,6 +295,12 @@ mod tests {
         assert_eq!(to(Some(false), Some(443)), [None, None, plain]);
         let www = text("https://www.shop.example");
         assert_eq!(to(Some(true), Some(443)), [secured.clone(), www, secured]);
+        let wild = Host::parse_many("*.shop.example").expect("hosts");
+        let (site, covered) = (Site::default(), Coverage::of(["*.shop.example"].iter()));
+        let (hosts, origin) = ([wild], origin(Some(8443)));
+        let all = site.routes(&name(), hosts.iter(), origin, &covered, Shown::Own);
+        let redirect = all["*.shop.example"].redirect.as_ref().expect("there is a certificate");
+        assert_eq!(redirect.to, "https://*:8443", "who asked for one of them stays there");
     }
 
     #[test]

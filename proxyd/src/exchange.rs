@@ -284,7 +284,7 @@ impl Exchange<'_> {
         let visitor = Visitor {
             client: self.origin.client().address,
             trusted: self.origin.trusted,
-            secured: self.origin.peer.secured.is_some(),
+            secured: self.origin.is_secured(),
             head: self.desk.incoming.data(),
             request: &self.desk.request,
             now: self.started,
@@ -438,7 +438,11 @@ impl Exchange<'_> {
         let found = self.found.clone();
         let rules = found.as_ref().and_then(Found::rules);
         let location = match (refusal, rules) {
-            (Refusal::Moved(_), Some(rules)) => rules.location(request.target.of(head)),
+            (Refusal::Moved(_), Some(rules)) => {
+                let host = Host::parse(request.host.of(head));
+                let host = host.as_ref().map_or(&b""[..], Host::as_bytes);
+                rules.location(host, request.target.of(head))
+            }
             _ => Vec::new(),
         };
         let write = |to_head, connection: &[u8], out: &mut Vec<u8>| {
@@ -470,7 +474,7 @@ impl Exchange<'_> {
         let to_head = request.method.of(incoming.data()) == b"HEAD";
         let bytes = write(to_head, connection, reply);
         if let Some(rules) = self.found.as_ref().and_then(Found::rules) {
-            rules.edit_response(reply);
+            rules.edit_response(self.origin.is_secured(), reply);
         }
         self.sent.status.set(status);
         self.sent.bytes.set(bytes);

@@ -218,6 +218,9 @@ pub(crate) const H2_BYTES_A_FRAME: u32 = 512;
 /// Requests on one connection to a target that speaks HTTP/2, if it takes as many: for more there is
 /// another connection.
 pub(crate) const H2_TRUNK_STREAMS: usize = 100;
+/// What short frames of targets that nobody has taken yet may cost, by the library's account, which takes a frame to be worth
+/// 256 bytes: a window full of frames of four bytes. Beyond, the connection ends with all that is asked on it.
+pub(crate) const H2_TRUNK_FRAMES: usize = 64 * H2_WINDOW as usize;
 
 /// The body of an answer that is compressed, where its length is known: a shorter one is not worth it.
 pub(crate) const COMPRESSED: u64 = 1024;

@@ -87,6 +87,8 @@ pub(crate) struct Added<'a> {
     pub(crate) replaced: Option<&'a str>,
     /// Strict-Transport-Security is among them, too.
     pub(crate) has_hsts: bool,
+    /// It goes over TLS.
+    pub(crate) is_secured: bool,
 }
 
 impl<'a> Origin<'a> {
@@ -128,6 +130,11 @@ impl<'a> Origin<'a> {
         self.more.as_ref().and_then(|more| more.told.as_ref()).unwrap_or(self.peer)
     }
 
+    /// Whether the peer speaks TLS with us.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.peer.secured.is_some()
+    }
+
     /// The request's number; empty if they are not numbered.
     pub(crate) fn id(&self) -> &[u8] {
         self.more.as_ref().map_or(b"", |more| &more.id)
@@ -135,9 +142,12 @@ impl<'a> Origin<'a> {
 
     pub(crate) fn added<'b>(&'b self, front: &'b Front) -> Added<'b> {
         let hsts = self.peer.hsts();
-        let has_hsts = !hsts.is_empty();
-        let Some(more) = &self.more else { return Added { lines: hsts, replaced: None, has_hsts } };
-        Added { lines: &more.lines, replaced: front.wire.request_id.as_deref(), has_hsts }
+        let (has_hsts, is_secured) = (!hsts.is_empty(), self.is_secured());
+        let Some(more) = &self.more else {
+            return Added { lines: hsts, replaced: None, has_hsts, is_secured };
+        };
+        let replaced = front.wire.request_id.as_deref();
+        Added { lines: &more.lines, replaced, has_hsts, is_secured }
     }
 }
 

@@ -411,7 +411,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         if let Some(rules) = self.rules
             && !matches!(self.head.status, 100 | 102..=199)
         {
-            rules.edit_response(self.reply);
+            rules.edit_response(self.added.is_secured, self.reply);
         }
     }
 

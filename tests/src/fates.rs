@@ -15,9 +15,11 @@ use crate::proxyd::websocket::{GOING_AWAY, UPGRADE, frame, read_frame};
 use crate::proxyd::{Random, SecureClient, Trust, checksum, noise};
 
 /// How long a request may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two requests of a client: the load is to be steady, not the most that is possible.
-const PAUSE: Duration = Duration::from_millis(1);
+pub(crate) const PAUSE: Duration = Duration::from_millis(1);
+/// So many requests a connection within TLS is for, so that there are handshakes all the time.
+pub(crate) const LASTS: u32 = 20;
 
 /// A request that was not answered as it has to be.
 #[derive(Clone, Debug)]
@@ -35,6 +37,10 @@ pub enum Kind {
     Get,
     Post,
     WebSocket,
+    /// Over HTTP/2, a body and its sum.
+    Sum,
+    /// As gRPC makes it, messages both ways.
+    Call,
 }
 
 /// What has become of all requests.
@@ -43,7 +49,11 @@ pub struct Fates {
     pub gets: AtomicU64,
     pub posts: AtomicU64,
     pub messages: AtomicU64,
-    /// How often a `WebSocket` was closed with 1001.
+    pub sums: AtomicU64,
+    pub calls: AtomicU64,
+    /// How often there was a new connection.
+    pub connections: AtomicU64,
+    /// How often a `WebSocket` was closed with 1001, or a connection of HTTP/2 told by GOAWAY.
     pub going_away: AtomicU64,
     /// Connections that were closed between two requests.
     pub closed_idle: AtomicU64,
@@ -56,7 +66,38 @@ pub struct Fates {
 impl Fates {
     /// Requests and messages that were answered.
     pub fn answered(&self) -> u64 {
-        [&self.gets, &self.posts, &self.messages].iter().map(|c| c.load(Ordering::SeqCst)).sum()
+        let all = [&self.gets, &self.posts, &self.messages, &self.sums, &self.calls];
+        all.iter().map(|count| count.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Waits until so many more were answered.
+    #[track_caller]
+    pub fn go_on(&self, more: u64) {
+        let until = self.answered() + more;
+        let deadline = Instant::now() + PATIENCE;
+        while self.answered() < until && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
+        let last = self.failures.lock().unwrap().last().cloned();
+        assert!(self.answered() >= until, "the load stands still: {last:?}");
+    }
+
+    pub(crate) fn fail(&self, failure: Failure) {
+        self.failures.lock().unwrap().push(failure);
+    }
+
+    pub(crate) fn note_time(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.longest.fetch_max(took, Ordering::SeqCst);
+    }
+
+    /// Whether clients are to come to an end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::SeqCst);
     }
 }
 
@@ -86,7 +127,8 @@ impl Load {
                 let (host, trust) = (host.to_owned(), trust.cloned());
                 let random = Random(number as u64 + 1);
                 clients.push(thread::spawn(move || {
-                    Client { to, host, trust, kind, random, fates, connection: None }.run();
+                    let connection = None;
+                    Client { to, host, trust, kind, random, fates, connection, left: 0 }.run();
                 }));
             }
         }
@@ -94,18 +136,14 @@ impl Load {
     }
 
     /// Waits until so many more were answered.
+    #[track_caller]
     pub fn go_on(&self, more: u64) {
-        let until = self.fates.answered() + more;
-        let deadline = Instant::now() + PATIENCE;
-        while self.fates.answered() < until && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(2));
-        }
-        assert!(self.fates.answered() >= until, "the load stands still");
+        self.fates.go_on(more);
     }
 
     /// Lets each finish what it has begun.
     pub fn stop(self) -> Arc<Fates> {
-        self.fates.over.store(true, Ordering::SeqCst);
+        self.fates.end();
         for client in self.clients {
             client.join().expect("no client panics");
         }
@@ -121,6 +159,8 @@ struct Client {
     random: Random,
     fates: Arc<Fates>,
     connection: Option<(Stream, Instant)>,
+    /// How many requests the connection is still for, within TLS.
+    left: u32,
 }
 
 /// Plain, or over TLS.
@@ -177,16 +217,15 @@ impl Write for Stream {
 
 impl Client {
     fn run(mut self) {
-        while !self.fates.over.load(Ordering::SeqCst) {
+        while !self.fates.is_over() {
             let begun = Instant::now();
             if let Err(error) = self.one() {
                 let connected = self.connection.take().map(|(_, since)| since);
                 let why = error.to_string();
                 let failure = Failure { kind: self.kind, connected, begun, why };
-                self.fates.failures.lock().unwrap().push(failure);
+                self.fates.fail(failure);
             }
-            let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.fates.longest.fetch_max(took, Ordering::SeqCst);
+            self.fates.note_time(begun.elapsed());
             thread::sleep(PAUSE);
         }
         if let (Kind::WebSocket, Some((mut stream, _))) = (self.kind, self.connection.take()) {
@@ -204,6 +243,8 @@ impl Client {
         if is_new {
             let stream = Stream::connect(self.to, &self.host, self.trust.as_ref())?;
             self.connection = Some((stream, Instant::now()));
+            self.fates.connections.fetch_add(1, Ordering::SeqCst);
+            self.left = LASTS;
         }
         let Some((stream, _)) = &mut self.connection else { return Ok(()) };
         let host = &self.host;
@@ -238,9 +279,12 @@ impl Client {
                     (&self.fates.going_away, false)
                 }
             }
+            Kind::Sum | Kind::Call => return Err(other("there is no HTTP/2 here")),
         };
         counted.fetch_add(1, Ordering::SeqCst);
-        if !goes_on {
+        self.left = self.left.saturating_sub(1);
+        let is_enough = self.left == 0 && self.trust.is_some() && self.kind != Kind::WebSocket;
+        if !goes_on || is_enough {
             self.connection = None;
         }
         Ok(())

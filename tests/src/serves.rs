@@ -1,17 +1,21 @@
-//! An app that can be loaded: says who it is, sums up bodies, and echoes over a `WebSocket`.
+//! An app that can be loaded: sums up bodies, and echoes over a `WebSocket`; or takes calls.
 
 use std::env::var;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
+use crate::calls;
 use crate::proxyd::checksum;
 use crate::proxyd::websocket::{SWITCHED, frame, read_frame};
 
-/// Listens on `PORT` until it is ended.
+/// Listens on `PORT` until it is ended; with `CALLS` it takes calls.
 pub fn run() {
     let port: u16 = var("PORT").expect("PORT is set").parse().expect("a port");
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    if var("CALLS").is_ok() {
+        return calls::serve(listener);
+    }
     for stream in listener.incoming().flatten() {
         drop(stream.set_nodelay(true));
         thread::spawn(move || serve(&stream));

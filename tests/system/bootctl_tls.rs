@@ -3,72 +3,22 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jobinit_tests::bootctl::{Site, unused_address};
-use jobinit_tests::deploys::{lost, rounds};
-use jobinit_tests::fates::Load;
 use jobinit_tests::init::is_alive;
-use jobinit_tests::proxyd::{Authority, Pair, SecureClient, Trust, alert};
+use jobinit_tests::keys::Keys;
+use jobinit_tests::proxyd::{Authority, Trust, alert};
 use jobinit_tests::wait;
 use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::bootctl_apps::{answers, kill};
 
-/// Certificates in files that nobody but bootctl can read.
-struct Keys {
-    folder: TempDir,
-    authority: Authority,
-}
-
-impl Keys {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), authority: Authority::default() }
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.folder.path().join(file)
-    }
-
-    /// Writes a pair, as who renews one does: one file after the other.
-    fn write(&self, name: &str, pair: &Pair) {
-        for (end, text) in [("pem", &pair.chain), ("key", &pair.key)] {
-            let path = self.path(&format!("{name}.{end}"));
-            let new = path.with_extension("new");
-            fs::write(&new, text).expect("written");
-            fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("ours");
-            fs::rename(new, path).expect("renamed");
-        }
-    }
-
-    /// Writes a new pair for these names.
-    fn make(&self, name: &str, hosts: &[&str]) -> Pair {
-        let pair = self.authority.pair(hosts);
-        self.write(name, &pair);
-        pair
-    }
-
-    /// The two keys of a table that name a pair.
-    fn named(&self, name: &str) -> String {
-        let path = |end| self.path(&format!("{name}.{end}")).display().to_string();
-        format!("certificate = \"{}\"\nkey = \"{}\"\n", path("pem"), path("key"))
-    }
-
-    /// An app with a certificate.
-    fn app(&self, name: &str, more: &str) -> String {
-        answers(1, &format!("{more}[tls]\n{}", self.named(name)))
-    }
-
-    /// A connection to a host.
-    #[track_caller]
-    fn client(&self, at: SocketAddr, host: &str) -> SecureClient {
-        self.authority.trust().connect(at, host).expect("a connection")
-    }
+/// An app with a certificate.
+fn app(keys: &Keys, name: &str, more: &str) -> String {
+    answers(1, &format!("{more}[tls]\n{}", keys.named(name)))
 }
 
 /// What bootctl.toml says of the proxy, and where it listens for TLS.
@@ -92,19 +42,12 @@ fn why(site: &Site, name: &str) -> String {
     all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
 }
 
-/// Waits until a host is shown this certificate.
-#[track_caller]
-fn wait_until_shown(keys: &Keys, at: SocketAddr, host: &str, pair: &Pair) {
-    let is_shown = || keys.authority.trust().connect(at, host).is_ok_and(|it| it.was_shown(pair));
-    wait::until("the new certificate", || is_shown().then_some(()));
-}
-
 #[test]
 fn o21_a_certificate_that_an_app_names_is_shown_and_followed() {
-    let keys = Keys::new();
+    let keys = Keys::default();
     let first = keys.make("shop", &["shop.test", "*.shop.test"]);
     let (at, table) = listening("");
-    let file = keys.app("shop", "alias = [\"www.shop.test\", \"other.test\"]\n");
+    let file = app(&keys, "shop", "alias = [\"www.shop.test\", \"other.test\"]\n");
     let site = Site::boot_with(&[("shop.test.toml", &file), ("b.toml", &answers(1, ""))], &table);
     site.wait_for("shop.test", "running");
     site.wait_for("b", "running");
@@ -125,7 +68,7 @@ fn o21_a_certificate_that_an_app_names_is_shown_and_followed() {
     // Nobody is told that the files are others now.
     let pids = (site.pids("shop.test"), site.init.job(&site.proxy_job())["pid"].clone());
     let second = keys.make("shop", &["shop.test", "www.shop.test", "other.test"]);
-    wait_until_shown(&keys, at, "other.test", &second);
+    keys.wait_until_shown(at, "other.test", &second);
     wait::until("http to lead to https", || {
         (site.get("other.test", "/").status == 308).then_some(())
     });
@@ -168,12 +111,12 @@ fn o21_a_certificate_that_an_app_names_is_shown_and_followed() {
 
 #[test]
 fn o21_a_plan_tells_of_certificates_and_does_nothing() {
-    let keys = Keys::new();
+    let keys = Keys::default();
     let (at, table) = listening("");
     let site = Site::boot_with(&[("a.test.toml", &answers(1, ""))], &table);
     site.wait_for("a.test", "running");
     let pair = keys.make("a", &["a.test"]);
-    site.write("a.test.toml", &keys.app("a", ""));
+    site.write("a.test.toml", &app(&keys, "a", ""));
     let plan = site.done(&["plan"]);
     assert!(plan.contains("a.test changes, and no process is touched"), "{plan}");
     assert!(plan.contains("the certificate of a.test"), "{plan}");
@@ -185,7 +128,7 @@ fn o21_a_plan_tells_of_certificates_and_does_nothing() {
 
 #[test]
 fn o21_what_is_wrong_with_files_is_told_with_file_line_and_key() {
-    let keys = Keys::new();
+    let keys = Keys::default();
     keys.make("open", &["open.test"]);
     fs::set_permissions(keys.path("open.key"), fs::Permissions::from_mode(0o644)).expect("ours");
     keys.make("other", &["other.test"]);
@@ -194,7 +137,7 @@ fn o21_what_is_wrong_with_files_is_told_with_file_line_and_key() {
     keys.make("away", &["elsewhere.test"]);
     let (_, table) = listening(&format!("client_ca = \"{}\"\n", keys.path("nobody").display()));
     let apps: Vec<(String, String)> = ["open", "other", "old", "away", "none"]
-        .map(|name| (format!("{name}.test.toml"), keys.app(name, "")))
+        .map(|name| (format!("{name}.test.toml"), app(&keys, name, "")))
         .into();
     let apps: Vec<(&str, &str)> = apps.iter().map(|(name, text)| (&**name, &**text)).collect();
     let site = Site::boot_with(&apps, &table);
@@ -250,12 +193,12 @@ fn o21_what_is_wrong_with_files_is_told_with_file_line_and_key() {
 
 #[test]
 fn o21_the_end_of_a_certificate_is_told_two_weeks_before() {
-    let keys = Keys::new();
+    let keys = Keys::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later").as_secs();
     let until = i64::try_from(now + 9 * 86_400 + 3600).expect("a time");
     keys.write("a", &keys.authority.pair_until_second(&["a.test"], until));
     let (_, table) = listening("");
-    let site = Site::boot_with(&[("a.test.toml", &keys.app("a", ""))], &table);
+    let site = Site::boot_with(&[("a.test.toml", &app(&keys, "a", ""))], &table);
     site.wait_for("a.test", "running");
     let view = certificate(&site, "a.test");
     assert_eq!((&view["state"], view["notAfter"].as_i64()), (&"expiring".into(), Some(until)));
@@ -265,7 +208,7 @@ fn o21_the_end_of_a_certificate_is_told_two_weeks_before() {
 
 #[test]
 fn o21_one_certificate_for_all_and_who_may_come() {
-    let keys = Keys::new();
+    let keys = Keys::default();
     let general = keys.make("all", &["*.shop.test"]);
     let clients = Authority::new("clients");
     fs::write(keys.path("clients.pem"), clients.pem()).expect("written");
@@ -330,6 +273,84 @@ fn o21_one_certificate_for_all_and_who_may_come() {
 }
 
 #[test]
+fn o21_an_app_s_file_says_what_browsers_are_told_of_https() {
+    let keys = Keys::default();
+    keys.make("all", &["a.test", "b.test"]);
+    let more = format!("{}[proxy.tls.hsts]\nmax_age = \"1d\"\n", keys.named("all"));
+    let (at, table) = listening(&more);
+    let own = |table: &str| answers(1, &format!("[tls.hsts]\n{table}"));
+    let a = own("max_age = \"365d\"\nsubdomains = true\n");
+    let site = Site::boot_with(&[("a.test.toml", &a), ("b.test.toml", &answers(1, ""))], &table);
+    site.wait_for("a.test", "running");
+    site.wait_for("b.test", "running");
+    let told = |host: &str| {
+        let answer = keys.client(at, host).get(host, "/");
+        (answer.status, answer.field("strict-transport-security").unwrap_or_default())
+    };
+    let long = "max-age=31536000; includeSubDomains".to_owned();
+    assert_eq!(
+        (told("a.test"), told("b.test")),
+        ((200, long.clone()), (200, "max-age=86400".into()))
+    );
+    let plain = site.get("a.test", "/");
+    assert_eq!((plain.status, plain.header("strict-transport-security")), (308, None));
+    site.done(&["stop", "a.test"]);
+    assert_eq!(told("a.test"), (503, long), "what the proxy says itself, too");
+    site.done(&["start", "a.test"]);
+    let pids = site.pids("a.test");
+    site.write("a.test.toml", &own("max_age = \"0s\"\n"));
+    site.done(&["reload"]);
+    assert_eq!(told("a.test"), (200, "max-age=0".into()), "browsers are to forget it");
+    assert_eq!(site.pids("a.test"), pids, "no process is touched");
+    site.write("a.test.toml", &own("subdomains = true\n"));
+    let refused = site.bootctl(&["reload"]);
+    assert!(
+        refused.err.contains("`tls.hsts.subdomains` has a meaning only with max_age"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn o16_an_app_answers_for_all_names_below_one() {
+    let keys = Keys::default();
+    let pair = keys.make("shop", &["shop.test", "*.shop.test"]);
+    let own = keys.make("own", &["own.shop.test"]);
+    let (at, table) = listening("");
+    let shop = app(&keys, "shop", "alias = [\"*.shop.test\"]\nredirect = [\"*.old.test\"]\n");
+    let site = Site::boot_with(
+        &[("shop.test.toml", &shop), ("own.shop.test.toml", &app(&keys, "own", ""))],
+        &table,
+    );
+    site.wait_for("shop.test", "running");
+    site.wait_for("own.shop.test", "running");
+    for (host, pair, name) in [
+        ("shop.test", &pair, "shop.test "),
+        ("ann.shop.test", &pair, "shop.test "),
+        ("bob.shop.test", &pair, "shop.test "),
+        ("own.shop.test", &own, "own.shop.test "),
+    ] {
+        let mut client = keys.client(at, host);
+        assert!(client.was_shown(pair), "{host}");
+        assert!(client.get(host, "/").text().starts_with(name), "{host}");
+        let answer = site.get(host, "/a?b=c");
+        let to = format!("https://{host}:{}/a?b=c", at.port());
+        assert_eq!((answer.status, answer.header("location")), (308, Some(&*to)), "{host}");
+    }
+    let moved = site.get("x.old.test", "/a?b=c");
+    let to = format!("https://shop.test:{}/a?b=c", at.port());
+    assert_eq!((moved.status, moved.header("location")), (308, Some(&*to)));
+    assert_eq!(site.get("shop.test.evil", "/").status, 404);
+    assert_eq!(site.get("xshop.test", "/").status, 404);
+    // Two cannot have them all.
+    site.write("own.shop.test.toml", &app(&keys, "own", "alias = [\"*.shop.test\"]\n"));
+    let refused = site.bootctl(&["reload"]);
+    assert!(refused.err.contains("alias *.shop.test"), "{refused:?}");
+    assert!(keys.client(at, "own.shop.test").was_shown(&own), "and what was there is there");
+    let status = site.done(&["status", "shop.test"]);
+    assert!(status.contains("*.shop.test"), "{status}");
+}
+
+#[test]
 fn o14_ports_80_and_443_are_served_and_nobody_of_us_is_root() {
     if !nix::unistd::geteuid().is_root() {
         return eprintln!("SKIPPED: only root may listen on ports 80 and 443");
@@ -337,9 +358,9 @@ fn o14_ports_80_and_443_are_served_and_nobody_of_us_is_root() {
     // An address of this test's own, with all of its ports.
     let number = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, 1 + number[2] % 250, number[3], 1 + number[1] % 250);
-    let keys = Keys::new();
+    let keys = Keys::default();
     let pair = keys.make("shop", &["shop.test"]);
-    let app = keys.app("shop", "user = \"daemon\"\n");
+    let app = app(&keys, "shop", "user = \"daemon\"\n");
     let site = Site::boot_at((address, 80).into(), &[("shop.test.toml", &app)], "");
     site.wait_for("shop.test", "running");
     let answer = site.get("shop.test", "/a?b");
@@ -360,11 +381,11 @@ fn o14_ports_80_and_443_are_served_and_nobody_of_us_is_root() {
 
 #[test]
 fn d01_level_1_closes_https_too() {
-    let keys = Keys::new();
+    let keys = Keys::default();
     keys.make("a", &["a.test"]);
     let (at, table) = listening("");
     let grace = format!("[proxy]\ngrace = \"0s\"\nstream_grace = \"0s\"\n{table}");
-    let site = Site::boot_with(&[("a.test.toml", &keys.app("a", ""))], &grace);
+    let site = Site::boot_with(&[("a.test.toml", &app(&keys, "a", ""))], &grace);
     site.wait_for("a.test", "running");
     let mut live = keys.client(at, "a.test");
     assert_eq!(live.get("a.test", "/").status, 200);
@@ -381,7 +402,7 @@ fn d01_level_1_closes_https_too() {
 
 #[test]
 fn o15_a_mistake_in_a_file_takes_no_certificate_away() {
-    let keys = Keys::new();
+    let keys = Keys::default();
     let pair = keys.make("a", &["a.test"]);
     if !nix::unistd::geteuid().is_root() {
         return eprintln!("SKIPPED: only root may listen on ports 80 and 443");
@@ -389,7 +410,7 @@ fn o15_a_mistake_in_a_file_takes_no_certificate_away() {
     // So that https is listened for because this app wants it, and for no other reason.
     let number = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, 1 + number[2] % 250, number[3], 254);
-    let app = keys.app("a", "");
+    let app = app(&keys, "a", "");
     let site = Site::boot_at((address, 80).into(), &[("a.test.toml", &app)], "");
     site.wait_for("a.test", "running");
     let at = (address, 443).into();
@@ -410,10 +431,10 @@ fn o15_a_mistake_in_a_file_takes_no_certificate_away() {
 
 #[test]
 fn o21_sessions_go_on_with_the_next_generation_and_after_a_kill() {
-    let keys = Keys::new();
+    let keys = Keys::default();
     keys.make("a", &["a.test"]);
     let (at, table) = listening("");
-    let site = Site::boot_with(&[("a.test.toml", &keys.app("a", ""))], &table);
+    let site = Site::boot_with(&[("a.test.toml", &app(&keys, "a", ""))], &table);
     site.wait_for("a.test", "running");
     let trust = keys.authority.trust();
     let is_resumed = || {
@@ -446,62 +467,11 @@ fn o21_sessions_go_on_with_the_next_generation_and_after_a_kill() {
     assert!(!is_alive(pid));
 }
 
-/// A load over TLS while something is done again and again.
-#[track_caller]
-fn loses_nothing(work: impl Fn(&Site, &Keys, SocketAddr, usize)) {
-    let keys = Keys::new();
-    keys.make("a", &["a.test"]);
-    let (at, table) = listening("");
-    let table = format!("[proxy]\ngrace = \"20s\"\nstream_grace = \"0s\"\n{table}");
-    let site = Site::boot_with(&[("a.test.toml", &serving(&keys, 0))], &table);
-    site.wait_for("a.test", "running");
-    let load = Load::start_secure(at, "a.test", [3, 2, 1], &keys.authority.trust());
-    load.go_on(30);
-    for round in 1..=rounds(3) {
-        work(&site, &keys, at, round);
-        load.go_on(30);
-    }
-    let fates = load.stop();
-    let (failed, _) = lost(&fates, &[]);
-    println!("{} requests", fates.answered());
-    assert!(failed.is_empty(), "{failed:#?}");
-    assert_eq!(fates.closed_idle.load(Ordering::SeqCst), 0, "no idle connection is closed");
-}
-
-fn serving(keys: &Keys, round: usize) -> String {
-    let exec = env!("CARGO_BIN_EXE_serves");
-    format!(
-        "exec = \"{exec}\"\ninstances = 2\n[stop]\ndrain_streams = \"200ms\"\n[env]\nROUND = \"{round}\"\n[tls]\n{}",
-        keys.named("a")
-    )
-}
-
-#[test]
-fn o21_new_certificates_under_load_lose_no_request() {
-    loses_nothing(|_, keys, at, _| {
-        let pair = keys.make("a", &["a.test"]);
-        wait_until_shown(keys, at, "a.test", &pair);
-    });
-}
-
-#[test]
-fn o03_deploys_over_https_lose_no_request() {
-    loses_nothing(|site, keys, _, round| {
-        site.write("a.test.toml", &serving(keys, round));
-        site.done(&["reload"]);
-    });
-}
-
-#[test]
-fn p02_generations_over_https_lose_no_request() {
-    loses_nothing(|site, _, _, _| drop(site.done(&["restart", "proxyd"])));
-}
-
 #[test]
 fn o10_https_comes_and_goes_by_config_and_refuses_nobody() {
-    let keys = Keys::new();
+    let keys = Keys::default();
     keys.make("a", &["a.test"]);
-    let site = Site::boot(&[("a.test.toml", &keys.app("a", ""))]);
+    let site = Site::boot(&[("a.test.toml", &app(&keys, "a", ""))]);
     site.wait_for("a.test", "running");
     let main = site.folder().join("conf/bootctl.toml");
     let plain = fs::read_to_string(&main).expect("it is there");
@@ -527,7 +497,7 @@ fn is_open(at: SocketAddr) -> bool {
 
 #[test]
 fn o17_with_force_https_plain_http_never_reaches_an_app() {
-    let keys = Keys::new();
+    let keys = Keys::default();
     keys.make("a", &["elsewhere.test"]);
     let (at, table) = listening("");
     let file = answers(

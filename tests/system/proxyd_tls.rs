@@ -155,6 +155,66 @@ fn o21_what_targets_and_clients_are_told() {
 }
 
 #[test]
+fn o21_a_route_tells_of_https_otherwise_than_all() {
+    let backend = Backend::start(|_, out| {
+        let own = "Strict-Transport-Security: max-age=1";
+        write!(out, "HTTP/1.1 200 OK\r\n{own}\r\nContent-Length: 2\r\n\r\nok")?;
+        Ok(true)
+    });
+    let site = Site::start(backend, &[]);
+    let told = |client: &mut SecureClient, target: &str| {
+        client.get("app.test", target).field("strict-transport-security")
+    };
+    let route = |service: &str, hsts: &str| {
+        let route = format!(r#"{{"service":"{service}","hsts":{hsts}}}"#);
+        site.proxyd.put(&format!("/routes/app.test/{service}"), &route)
+    };
+    for all in ["{}", r#"{"hsts":{"max_age":600}}"#] {
+        site.proxyd.put_tls(all);
+        let hsts = r#"{"max_age":31536000,"subdomains":true,"preload":true}"#;
+        for service in ["app", "nobody"] {
+            assert!(matches!(route(service, hsts).status, 200 | 201));
+        }
+        let mut client = site.client();
+        let long = "max-age=31536000; includeSubDomains; preload";
+        // Answers of the app and of proxyd's own, and on the same connection other routes.
+        for target in ["/app", "/nobody", "/app"] {
+            assert_eq!(told(&mut client, target).as_deref(), Some(long), "{target} {all}");
+        }
+        let other = if all == "{}" { "max-age=1" } else { "max-age=600" };
+        assert_eq!(told(&mut client, "/").as_deref(), Some(other), "{all}");
+        assert!(matches!(route("app", r#"{"max_age":0}"#).status, 200 | 201));
+        assert_eq!(told(&mut client, "/app").as_deref(), Some("max-age=0"), "{all}");
+        let plain = site.proxyd.client().get("/nobody");
+        assert_eq!((plain.status, plain.field("strict-transport-security")), (503, None));
+    }
+    let refused = route("app", r#"{"max_age":1,"preload":true}"#);
+    assert!(refused.error().message.contains("hsts.preload needs"), "{refused:?}");
+}
+
+#[test]
+fn o17_who_asks_for_one_of_many_hosts_stays_there() {
+    let site = Site::start(Backend::saying("ok"), &[]);
+    let route = r#"{"service":"app","redirect":{"to":"https://*:8443","unless_https":true}}"#;
+    assert_eq!(site.proxyd.put("/routes/*.many.test", route).status, 201);
+    let location = |host: &str| {
+        let mut client = site.proxyd.client();
+        client.send(format!("GET /a?b=c HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let answer = client.answer();
+        (answer.status, answer.field("location").unwrap_or_default())
+    };
+    for (host, place) in [
+        ("a.many.test", "https://a.many.test:8443/a?b=c"),
+        ("A.b.many.test.:80", "https://a.b.many.test:8443/a?b=c"),
+    ] {
+        assert_eq!(location(host), (308, place.to_owned()));
+    }
+    for odd in ["evil.example/.many.test", "u@a.many.test", "a\\b.many.test", "a..many.test"] {
+        assert_eq!(location(odd), (400, String::new()), "{odd}");
+    }
+}
+
+#[test]
 fn o17_clients_without_tls_are_sent_to_it() {
     let site = Site::start(Backend::saying("ok"), &[]);
     let route = r#"{"service":"app","redirect":{"to":"https://app.test","unless_https":true}}"#;

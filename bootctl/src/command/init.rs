@@ -117,7 +117,7 @@ fn create(init: &Init) -> Result<String, InitError> {
     }
     let name = host(&init.app, AppName::parse)?;
     let alias: Result<Vec<Host>, _> =
-        init.alias.iter().map(|text| host(text, Host::parse)).collect();
+        init.alias.iter().map(|text| host(text, Host::parse_many)).collect();
     let cwd = folder(init.cwd.as_deref())?;
     let named = init.exec.clone().map(|exec| Program { exec, args: Vec::new() });
     let program = named.or_else(|| guess::program(&cwd));

@@ -77,7 +77,7 @@ fn app(root: &Section<'_>, name: AppName, surroundings: &Surroundings<'_>) -> Op
     let env = environment(&root.section("env"));
     let (stop, drain) = stop(&root.section("stop"));
     let names = |key| {
-        let hosts = root.get(key, Field::hosts).unwrap_or_default();
+        let hosts = root.get(key, Field::single_hosts).unwrap_or_default();
         hosts.into_iter().map(AppName::of).collect()
     };
     let exec = exec(root, &env, surroundings);

@@ -63,14 +63,14 @@ pub(super) const APP: &[Key] = &[
         Hosts,
         "[]",
         "[\"www.shop.example\"]",
-        "Hosts that it answers for beside its name.",
+        "Hosts that it answers for beside its name. `*.shop.example` stands for all names below `shop.example` that no app has.",
     ),
     key(
         "redirect",
         Hosts,
         "[]",
         "[\"old.example\"]",
-        "Hosts whose clients are sent to the app's name, with path and query.",
+        "Hosts whose clients are sent to the app's name, with path and query; `*.` as in `alias`.",
     ),
     key(
         "web",

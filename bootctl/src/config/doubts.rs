@@ -14,9 +14,9 @@ use init_wire::Account;
 use toml_edit::{Document, Item};
 
 use super::problem::{self, Fault, Problem};
-use super::{Config, app_path, main_file, shown, text};
+use super::{Config, Settings, app_path, main_file, shown, text};
 use crate::app::App;
-use crate::name::{AppName, nearest};
+use crate::name::{AppName, Host, nearest};
 use crate::release::Cwd;
 use crate::tls::{self, Keyring, Listen, Part, Unfit};
 
@@ -51,6 +51,11 @@ pub(crate) enum Doubt {
     NoHttps { listen: SocketAddr },
     #[error("wants a certificate, and nobody obtains one: write [acme] in bootctl.toml")]
     NoAcme,
+    #[error(
+        "is {0}, and no certificate is obtained for that: add \"dns-01\" to acme.challenges of bootctl.toml, or name one \
+         with tls.certificate"
+    )]
+    NoZone(Host),
 }
 
 fn advice(nearest: Option<&str>) -> String {
@@ -82,6 +87,7 @@ pub(crate) fn of(folder: &Path, config: &Config) -> Vec<Problem> {
         let its = certificates.get(&Some(&app.name)).into_iter().flatten().cloned();
         let wants = app.tls.acme == Some(true) && config.settings.acme.is_none();
         let its = its.chain(wants.then_some(("tls.acme", None, Doubt::NoAcme)));
+        let its = its.chain(unproved(app, &config.settings));
         let said = of_app(app, &accounts).into_iter().chain(its).collect();
         tell(&app_path(folder, &app.name), said, &mut all);
     }
@@ -145,6 +151,17 @@ fn of_app(app: &App, accounts: &Accounts) -> Vec<Said> {
         all.push(("cwd", None, Doubt::NoFolder(cwd)));
     }
     all
+}
+
+/// Hosts that an app would have a certificate for if somebody could show that they are its own.
+fn unproved<'a>(app: &'a App, settings: &'a Settings) -> impl Iterator<Item = Said> + 'a {
+    let has_files = app.tls.files.is_some() || settings.proxy.tls.files.is_some();
+    let acme =
+        settings.acme.as_ref().filter(|acme| !has_files && app.tls.acme.unwrap_or(acme.is_for_all));
+    let hosts = app.alias.iter().enumerate();
+    hosts
+        .filter(move |(_, host)| acme.is_some_and(|acme| !acme.can_prove(host.as_str())))
+        .map(|(index, host)| ("alias", Some(index), Doubt::NoZone(host.clone())))
 }
 
 /// A program by its path, or by its name if it was not found where it is looked for.
@@ -294,6 +311,24 @@ mod tests {
                  listens on 127.0.0.1:8080, so say where with proxy.tls.listen",
             ]
         );
+        let main = "[acme]\nemail = \"a@b.dev\"\n[proxy.tls]\nlisten = \"127.0.0.1:8443\"\n";
+        let wild = "exec = \"sh\"\nalias = [\"www.a.dev\", \"*.a.dev\"]\n";
+        assert_eq!(
+            told(wild, main),
+            [
+                "apps/a.toml:2:23: `alias` is *.a.dev, and no certificate is obtained for that: add \"dns-01\" to \
+                 acme.challenges of bootctl.toml, or name one with tls.certificate",
+            ]
+        );
+        let by_zone = main.replace(
+            "a@b.dev\"\n",
+            "a@b.dev\"\nchallenges = [\"dns-01\"]\ndns.exec = \"/bin/sh\"\n",
+        );
+        for (app, main) in
+            [(wild, by_zone.as_str()), (&format!("{wild}[tls]\nacme = false\n"), main)]
+        {
+            assert_eq!(told(app, main), [""; 0]);
+        }
         assert_eq!(
             told("Path = \"no-such-program\"\n", "")[0].split(" (").next(),
             Some("apps/a.toml:1:8: `Path` is \"no-such-program\", which no folder of its PATH has")

@@ -17,7 +17,7 @@ use toml_edit::{Item, TableLike, Value};
 use super::problem::{Fault, Problem, place};
 use super::schema::{Key, Kind, Least, Schema};
 use super::units::{SIZE, TIME, parse_share, parse_size, parse_time, shown_time};
-use crate::name::{Host, nearest};
+use crate::name::{Host, HostError, nearest};
 
 /// A file being read.
 pub(crate) struct Reader<'a> {
@@ -211,10 +211,20 @@ impl Field<'_> {
         Some(strings)
     }
 
+    /// Hosts, each perhaps with `*.` for all below.
     pub(crate) fn hosts(&self) -> Option<Vec<Host>> {
+        self.hosts_by(Host::parse_many)
+    }
+
+    /// Hosts of which each is one.
+    pub(crate) fn single_hosts(&self) -> Option<Vec<Host>> {
+        self.hosts_by(Host::parse)
+    }
+
+    fn hosts_by(&self, parse: fn(&str) -> Result<Host, HostError>) -> Option<Vec<Host>> {
         let mut hosts = Vec::new();
         for (index, text) in self.strings()?.iter().enumerate() {
-            match Host::parse(text) {
+            match parse(text) {
                 Ok(host) => hosts.push(host),
                 Err(error) => self.report_element(index, Fault::Host(error)),
             }

@@ -34,7 +34,10 @@ pub(super) fn read(root: &Section<'_>, tls: &Section<'_>, surroundings: &Surroun
         redirects: root.get("redirect", Field::hosts).unwrap_or_default(),
         redirect_status: proxy.get("redirect_status", redirect_status),
         to_https: tls_section::to_https(tls, &proxy),
-        rules: rules(&proxy, surroundings),
+        rules: Route {
+            hsts: tls_section::hsts(&tls.section("hsts")),
+            ..rules(&proxy, surroundings)
+        },
         service: service(&proxy),
         maintenance: maintenance(&proxy.section("maintenance"), surroundings),
         max_in_flight: proxy.get("max_in_flight", Field::number),

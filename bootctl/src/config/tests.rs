@@ -109,6 +109,9 @@ fn with_example(schema: Schema, key: &schema::Key) -> String {
             "exec = \"node\"\n[proxy.sticky]\ncookie = \"c\"\n"
         }
         Schema::App if key.path.starts_with("proxy.basic_auth.") => USERS,
+        Schema::App if key.path.starts_with("tls.hsts.") => {
+            "exec = \"node\"\n[tls.hsts]\nmax_age = \"365d\"\nsubdomains = true\n"
+        }
         Schema::App if key.path == "tls.acme" => "exec = \"node\"\n",
         Schema::App if key.path.starts_with("tls.") => {
             "exec = \"node\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n"
@@ -751,7 +754,10 @@ fn o21_what_is_said_of_https_is_told_to_the_proxy() {
              client_auth = \"optional\"\n[proxy.tls.hsts]\nmax_age = \"1d\"\n[proxy.http2]\nstreams = 7\n",
         ),
         ("apps/a.toml", "exec = \"x\"\n[tls]\ncertificate = \"a.pem\"\nkey = \"/a.key\"\n"),
-        ("apps/b.toml", "exec = \"x\"\n[proxy]\nprotocol = \"h2c\"\n[tls]\nredirect = true\n"),
+        (
+            "apps/b.toml",
+            "exec = \"x\"\n[proxy]\nprotocol = \"h2c\"\n[tls]\nredirect = true\n[tls.hsts]\nmax_age = \"1h\"\n",
+        ),
     ]);
     assert_eq!(told(folder.path(), &config), [""; 0]);
     let proxy = &config.settings.proxy;
@@ -769,6 +775,8 @@ fn o21_what_is_said_of_https_is_told_to_the_proxy() {
     assert_eq!(files.key, Path::new("/a.key"));
     assert_eq!((app("a").site.to_https, app("b").site.to_https), (None, Some(true)));
     assert_eq!(app("b").site.service.protocol, proxyd_wire::Protocol::H2c);
+    let hsts = |name: &str| app(name).site.rules.hsts.clone().map(|hsts| hsts.max_age);
+    assert_eq!((hsts("a"), hsts("b")), (None, Some(3600)));
 }
 
 #[test]

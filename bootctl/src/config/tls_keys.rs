@@ -146,4 +146,26 @@ pub(super) const APP_TLS: &[Key] = &[
         "Whether clients that come by http are sent to https; without a word, those who ask for a host that there is a \
          certificate for.",
     ),
+    key(
+        "tls.hsts.max_age",
+        seconds(Least::Zero, TEN_YEARS),
+        "",
+        "\"365d\"",
+        "For how long browsers are told to come to its hosts by https only; without, as `proxy.tls.hsts` of bootctl.toml \
+         says. `0s` has them forget it.",
+    ),
+    key(
+        "tls.hsts.subdomains",
+        Flag,
+        "false",
+        "true",
+        "Whether that is so of all hosts below, too.",
+    ),
+    key(
+        "tls.hsts.preload",
+        Flag,
+        "false",
+        "true",
+        "Whether browsers may have it in their lists; they want `subdomains`, and a year or more.",
+    ),
 ];

@@ -130,7 +130,8 @@ fn listen(field: &Field<'_>) -> Option<Listen> {
     address.map(Listen::At)
 }
 
-fn hsts(section: &Section<'_>) -> Option<Hsts> {
+/// `[proxy.tls.hsts]`, or `[tls.hsts]` of an app.
+pub(super) fn hsts(section: &Section<'_>) -> Option<Hsts> {
     const YEAR: u64 = 365 * 24 * 3600;
     let max_age = section.get("max_age", Field::duration).map(|time| time.as_secs());
     let flag = |name| section.get(name, Field::bool).unwrap_or_default();

@@ -9,7 +9,7 @@ use proxyd_wire as wire;
 
 use super::Coverage;
 use crate::app::App;
-use crate::name::Host;
+use crate::name::{Host, WILD};
 
 /// `[acme]` of `bootctl.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,9 @@ pub(crate) fn certificates<'a>(
     let wants = |app: &App| app.tls.acme.unwrap_or(acme.is_for_all && app.tls.files.is_none());
     let named = apps.filter(|app| wants(app)).map(|app| {
         let is_asked_for = app.tls.acme == Some(true);
-        let fits = |host: &&str| is_asked_for || is_public(host) && !given.has(host);
+        let fits = |host: &&str| {
+            (is_asked_for || is_public(host) && !given.has(host)) && acme.can_prove(host)
+        };
         let own = app.hosts().chain(&app.site.redirects).map(Host::as_str);
         let mounts = app.site.mounts.iter().filter_map(|mount| mount.split('/').next());
         let mounts = mounts.filter(|host| !owned.contains(host));
@@ -78,6 +80,11 @@ fn is_public(host: &str) -> bool {
 }
 
 impl Acme {
+    /// Whether it can be shown that a host is ours: that all below a name are is shown in its zone.
+    pub(crate) fn can_prove(&self, host: &str) -> bool {
+        !host.starts_with(WILD) || self.challenges.contains(&wire::AcmeChallenge::Dns01)
+    }
+
     /// In the proxy's words.
     pub(crate) fn wire(
         &self,
@@ -137,6 +144,16 @@ mod tests {
         assert_eq!(of(Some(&acme(true)), &apps), [("shop.jobs.dev".into(), shops.into())]);
         assert_eq!(of(Some(&acme(false)), &apps), []);
         assert_eq!(of(None, &apps), []);
+        let mut wild = shop.clone();
+        wild.alias.push(Host::parse_many("*.jobs.dev").expect("hosts"));
+        wild.site.redirects.clear();
+        wild.site.mounts.clear();
+        let by_zone = Acme { challenges: vec![wire::AcmeChallenge::Dns01], ..acme(true) };
+        for (acme, names) in [(acme(true), "shop.jobs.dev"), (by_zone, "shop.jobs.dev *.jobs.dev")]
+        {
+            let said = of(Some(&acme), std::slice::from_ref(&wild));
+            assert_eq!(said, [("shop.jobs.dev".to_owned(), names.to_owned())]);
+        }
         inner.tls.acme = Some(true);
         let asked = [("a.test".to_owned(), "a.test".to_owned())];
         assert_eq!(of(Some(&acme(false)), &[shop, own, inner, never]), asked);

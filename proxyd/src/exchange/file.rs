@@ -167,7 +167,7 @@ impl Exchange<'_> {
         let reply = &mut self.desk.outgoing;
         reply.clear();
         shown.write_head(is_11, to_head, &[connection, added], reply);
-        rules.edit_response(reply);
+        rules.edit_response(self.origin.is_secured(), reply);
         self.sent.status.set(shown.status);
         let sent = match encoder {
             _ if to_head || shown.status == 304 => self.send_reply().await,

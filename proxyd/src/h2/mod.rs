@@ -20,6 +20,7 @@ mod outbound;
 mod patience;
 mod request;
 mod session;
+mod sieve;
 mod strand;
 mod trunk;
 mod watched;

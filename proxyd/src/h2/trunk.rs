@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io::{Error, IoSlice, Result};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
+use super::sieve::Sieve;
 use super::strand::Strand;
 use crate::clock::{self, sleep_until};
 use crate::crowd::Place;
@@ -80,7 +81,7 @@ impl Trunks {
             }
             let upstream = Upstream::connect(&target.address, within, place).await?;
             let (send, connection) =
-                builder().handshake(Carried(upstream)).await.map_err(Error::other)?;
+                builder().handshake(Carried::new(upstream)).await.map_err(Error::other)?;
             let (in_use, used) = (Cell::new(0), Cell::new(Instant::now()));
             let trunk = Rc::new(Trunk { send, in_use, used });
             spawn_local(carry(connection, Rc::downgrade(&bundle), Rc::downgrade(&trunk), idle));
@@ -144,7 +145,8 @@ fn builder() -> Builder {
         .initial_window_size(limits::H2_STREAM_WINDOW)
         .initial_connection_window_size(limits::H2_WINDOW)
         .max_send_buffer_size(limits::H2_SEND_BUFFER)
-        .max_concurrent_reset_streams(limits::H2_RESET_STREAMS);
+        .max_concurrent_reset_streams(limits::H2_RESET_STREAMS)
+        .data_frame_budget(limits::H2_TRUNK_FRAMES);
     builder
 }
 
@@ -183,21 +185,70 @@ async fn carry(
 
 /// A connection that the frames own.
 #[derive(Debug)]
-struct Carried(Upstream);
+struct Carried {
+    upstream: Upstream,
+    sieve: Sieve,
+    /// What has passed, and there was no room for.
+    rest: Bytes,
+}
 
-impl AsyncRead for Carried {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        to: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
-        Pin::new(&mut &self.0.socket).poll_read(cx, to)
+impl Carried {
+    fn new(upstream: Upstream) -> Carried {
+        Carried { upstream, sieve: Sieve::default(), rest: Bytes::new() }
+    }
+
+    /// Reads what passes; nothing is the end. There is room for more than a frame's head.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let before = to.filled().len();
+        for _ in 0..READS {
+            to.put_slice(self.sieve.held());
+            let held = to.filled().len();
+            let read = Pin::new(&mut &self.upstream.socket).poll_read(cx, to);
+            if !matches!(read, Poll::Ready(Ok(()))) || to.filled().len() == held {
+                to.set_filled(before);
+                return read;
+            }
+            let passed = self.sieve.pass(to.filled_mut().get_mut(before..).unwrap_or_default());
+            to.set_filled(before + passed);
+            if passed > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // Others have their turn before more of nothing.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
+impl AsyncRead for Carried {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        if self.rest.is_empty() && to.remaining() >= ROOM {
+            return self.poll_fill(cx, to);
+        }
+        if self.rest.is_empty() {
+            let mut room = [0; ROOM];
+            let mut own = ReadBuf::new(&mut room);
+            ready!(self.poll_fill(cx, &mut own))?;
+            self.rest = Bytes::copy_from_slice(own.filled());
+        }
+        let count = self.rest.len().min(to.remaining());
+        to.put_slice(&self.rest.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// How often is read at once what turns out to be nothing.
+const READS: usize = 32;
+/// With less room to read into there is one of our own.
+const ROOM: usize = 64;
+
 impl AsyncWrite for Carried {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut &self.0.socket).poll_write(cx, bytes)
+        Pin::new(&mut &self.upstream.socket).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -205,7 +256,7 @@ impl AsyncWrite for Carried {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut &self.0.socket).poll_write_vectored(cx, parts)
+        Pin::new(&mut &self.upstream.socket).poll_write_vectored(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -217,6 +268,6 @@ impl AsyncWrite for Carried {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut &self.0.socket).poll_shutdown(cx)
+        Pin::new(&mut &self.upstream.socket).poll_shutdown(cx)
     }
 }

@@ -108,6 +108,11 @@ impl Edits {
         if wrong.is_empty() { Ok((!nothing).then_some(edits)) } else { Err(wrong) }
     }
 
+    /// A whole line in the place of all fields of its name.
+    pub(super) fn instead(name: &str, line: &[u8]) -> Edits {
+        Edits { dropped: vec![name.as_bytes().into()], lines: line.to_vec() }
+    }
+
     fn line(&mut self, name: &str, value: &str) {
         for part in [name, ": ", value, "\r\n"] {
             self.lines.extend_from_slice(part.as_bytes());

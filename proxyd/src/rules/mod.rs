@@ -39,6 +39,7 @@ use rewrite::{NotARewrite, Rewrite};
 use crate::compression::{NotAType, Types};
 use crate::files::{Folder, NotAFolder};
 use crate::route::Key;
+use crate::tls::{self, NotAnHsts};
 
 /// All that a route says, ready for use.
 #[derive(Debug, Default)]
@@ -50,6 +51,8 @@ pub(crate) struct Rules {
     rewrite: Option<Rewrite>,
     request: Option<Edits>,
     response: Option<Edits>,
+    /// The field that answers over TLS get instead of the one of all.
+    hsts: Option<Edits>,
     pages: Option<Pages>,
     files: Option<Folder>,
     compressed: Option<Types>,
@@ -66,6 +69,8 @@ pub(crate) enum NotARule {
     Request(NotAnEdit),
     #[error("response_headers.{0}")]
     Response(NotAnEdit),
+    #[error("hsts.{0}")]
+    Hsts(#[from] NotAnHsts),
     #[error("basic_auth.{0}")]
     BasicAuth(#[from] NotAnAuth),
     #[error("{0}")]
@@ -97,6 +102,7 @@ impl NotARule {
             NotARule::Rewrite(error) => vec![error.key().to_owned()],
             NotARule::Request(error) => within("request_headers", error.key()),
             NotARule::Response(error) => within("response_headers", error.key()),
+            NotARule::Hsts(error) => within("hsts", vec![error.key().to_owned()]),
             NotARule::BasicAuth(error) => within("basic_auth", error.key()),
             NotARule::Access(error) => error.key(),
             NotARule::RateLimit(error) => within("rate_limit", vec![error.key().to_owned()]),
@@ -139,6 +145,11 @@ impl Rules {
                 let edits = Edits::new(Side::Response, &wire.response_headers);
                 kept(edits.map_err(all(NotARule::Response)), &mut wrong).flatten()
             },
+            hsts: wire.hsts.as_ref().and_then(|hsts| {
+                let line = tls::hsts(hsts).map_err(|error| vec![error]);
+                kept(line, &mut wrong)
+                    .map(|line| Edits::instead("Strict-Transport-Security", &line))
+            }),
             pages: kept(Pages::new(&wire.error_pages), &mut wrong).flatten(),
             files: wire.files.as_ref().and_then(|files| kept(Folder::new(files), &mut wrong)),
             compressed: {
@@ -200,8 +211,9 @@ impl Rules {
     }
 
     /// Changes the head of an answer, which has been written, perhaps with more behind it.
-    pub(crate) fn edit_response(&self, answer: &mut Vec<u8>) {
-        if let Some(edits) = &self.response {
+    pub(crate) fn edit_response(&self, is_secured: bool, answer: &mut Vec<u8>) {
+        let hsts = self.hsts.as_ref().filter(|_| is_secured);
+        for edits in hsts.into_iter().chain(&self.response) {
             edit::response(answer, edits);
         }
     }
@@ -215,11 +227,11 @@ impl Rules {
         self.pages.as_ref()?.find(status)
     }
 
-    /// Where a client is sent that asked for `target`.
-    pub(crate) fn location(&self, target: &[u8]) -> Vec<u8> {
+    /// Where a client is sent that asked a host for `target`.
+    pub(crate) fn location(&self, host: &[u8], target: &[u8]) -> Vec<u8> {
         let mut place = Vec::new();
         if let Some(redirect) = &self.redirect {
-            redirect.write(target, &mut place);
+            redirect.write(host, target, &mut place);
         }
         place
     }

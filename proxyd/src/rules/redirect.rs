@@ -1,5 +1,5 @@
 //! Clients sent elsewhere. Where to is said by the config alone: what a client asked for only ever
-//! goes behind the first slash of the path.
+//! goes behind the first slash of the path, and the host that it asked only in the place of a `*`.
 
 use proxyd_wire as wire;
 use thiserror::Error;
@@ -20,6 +20,8 @@ pub(crate) struct Redirect {
     to: String,
     /// `to` is a path on the host that was asked.
     same_host: bool,
+    /// Where in `to` that host is to stand.
+    star: Option<usize>,
     /// How many steps the route's prefix has.
     steps: usize,
     keep_path: bool,
@@ -33,7 +35,7 @@ pub(crate) struct Redirect {
 pub(crate) enum NotARedirect {
     #[error(
         "redirect.to is `{0}`: write https://HOST, http://HOST, either with a port and a path if \
-         there is one, or a /PATH on the same host, in visible ASCII"
+         there is one, and * for the host that was asked, or a /PATH on the same host, in visible ASCII"
     )]
     To(String),
     #[error(
@@ -77,6 +79,10 @@ impl Redirect {
         Ok(Redirect {
             status: wire.status,
             same_host: wire.to.starts_with('/'),
+            star: ["https://", "http://"]
+                .into_iter()
+                .find(|scheme| to.strip_prefix(scheme).is_some_and(|host| host.starts_with('*')))
+                .map(str::len),
             to,
             steps: key.steps(),
             keep_path: wire.keep_path,
@@ -85,10 +91,14 @@ impl Redirect {
         })
     }
 
-    /// Appends where a client goes that asked for `target`.
-    pub(crate) fn write(&self, target: &[u8], out: &mut Vec<u8>) {
+    /// Appends where a client goes that asked a host for `target`.
+    pub(crate) fn write(&self, host: &[u8], target: &[u8], out: &mut Vec<u8>) {
         let (path, query) = path::split(target);
-        out.extend_from_slice(self.to.as_bytes());
+        let to = self.to.as_bytes();
+        match self.star.and_then(|at| Some((to.get(..at)?, to.get(at + 1..)?))) {
+            Some((before, behind)) => out.extend_from_slice(&[before, host, behind].concat()),
+            None => out.extend_from_slice(to),
+        }
         if self.keep_path && path.starts_with(b"/") {
             if self.steps > 0 {
                 self.append(&path::below(path, self.steps), out);
@@ -136,7 +146,17 @@ fn is_place(to: &str) -> bool {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     // A query without a path before it could not be told from a host by every reader.
     let (authority, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    Host::parse(authority.as_bytes()).is_some() && (behind.is_empty() || behind.starts_with('/'))
+    is_authority(authority) && (behind.is_empty() || behind.starts_with('/'))
+}
+
+/// Whether it is a host, or the star that stands for the one that was asked, perhaps with a port.
+fn is_authority(text: &str) -> bool {
+    let named = match text.strip_prefix('*') {
+        Some(port) if port.is_empty() || port.starts_with(':') => &format!("asked{port}"),
+        Some(_) => return false,
+        None => text,
+    };
+    Host::parse(named.as_bytes()).is_some()
 }
 
 #[cfg(test)]
@@ -152,7 +172,7 @@ mod tests {
     fn location(key: &str, wire: &wire::Redirect, target: &str) -> String {
         let mut out = Vec::new();
         let redirect = Redirect::new(&Key::parse(key).unwrap(), wire).unwrap();
-        redirect.write(target.as_bytes(), &mut out);
+        redirect.write(b"asked.test", target.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -168,6 +188,10 @@ mod tests {
             ("a/old", "/new", "/old/x?y", "/new/x?y"),
             ("a/old", "/", "/old", "/"),
             ("a", "https://b", "*", "https://b/"),
+            ("*.test", "https://*", "/x?y", "https://asked.test/x?y"),
+            ("*.test", "https://*:8443/base/", "/x", "https://asked.test:8443/base/x"),
+            ("*.test/old", "https://*", "/old", "https://asked.test/"),
+            ("a", "https://b/://*", "/x", "https://b/://*/x"),
             // What a client could try.
             ("a", "https://b", "//evil.example", "https://b//evil.example"),
             ("a", "https://b", "/@evil.example", "https://b/@evil.example"),
@@ -197,6 +221,9 @@ mod tests {
             "https:///x",
             "https://u@b",
             "https://b?x",
+            "https://*.b",
+            "https://**",
+            "https://*:x",
             "https://b/\\x",
             "ftp://b",
             "javascript:x",

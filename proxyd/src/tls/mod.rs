@@ -21,6 +21,7 @@ mod scratch;
 mod session;
 mod settings;
 mod shelf;
+mod strict;
 mod tickets;
 
 pub(crate) use certificate::{Certificate, Material, NotACertificate};
@@ -32,6 +33,7 @@ pub(crate) use provider::provider;
 pub(crate) use scratch::Scratch;
 pub(crate) use session::Session;
 pub(crate) use settings::{NotATls, Settings};
+pub(crate) use strict::{NotAnHsts, line as hsts};
 pub(crate) use tickets::{NotATicketSecret, Secret};
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::certificate::{self, NotACertificate};
 use super::provider::{digest, provider};
+use super::strict::{self, NotAnHsts};
 use crate::bounds::{OutOfRange, time};
 use crate::limits;
 use crate::name::{Name, NotAName};
@@ -45,13 +46,8 @@ pub(crate) enum NotATls {
     Root(&'static str, rustls::server::VerifierBuilderError),
     #[error("`{0}` has a certificate that cannot be understood: {1}")]
     Damaged(&'static str, rustls::Error),
-    #[error(
-        "hsts.preload needs subdomains = true and a max_age of at least 31536000: the lists of browsers \
-         ask for that"
-    )]
-    Preload,
-    #[error("hsts.max_age is {0}: write a number from 0 to 315360000, which is ten years")]
-    MaxAge(u64),
+    #[error("hsts.{0}")]
+    Hsts(#[from] NotAnHsts),
 }
 
 impl NotATls {
@@ -63,8 +59,7 @@ impl NotATls {
             NotATls::BothCas => &["client_ca"],
             NotATls::NoCa => &["client_auth"],
             NotATls::Ca(key, _) | NotATls::Root(key, _) | NotATls::Damaged(key, _) => &[key],
-            NotATls::Preload => &["hsts", "preload"],
-            NotATls::MaxAge(_) => &["hsts", "max_age"],
+            NotATls::Hsts(error) => &["hsts", error.key()],
         };
         keys.iter().map(|&key| key.to_owned()).collect()
     }
@@ -91,7 +86,7 @@ impl Settings {
             handshake_time: time("handshake_ms", wire.handshake_ms)?
                 .unwrap_or(limits::HANDSHAKE_TIME),
             clients: clients(&wire)?,
-            hsts: wire.hsts.as_ref().map(hsts).transpose()?.unwrap_or_default(),
+            hsts: wire.hsts.as_ref().map(strict::line).transpose()?.unwrap_or_default(),
             wire,
         })
     }
@@ -135,26 +130,6 @@ fn clients(wire: &wire::Tls) -> Result<Option<Clients>, NotATls> {
     };
     let verifier = builder.build().map_err(|error| NotATls::Root(key, error))?;
     Ok(Some((verifier, digest.finish().as_ref().to_vec())))
-}
-
-/// The whole line.
-fn hsts(wire: &wire::Hsts) -> Result<Arc<[u8]>, NotATls> {
-    const YEAR: u64 = 31_536_000;
-    if wire.max_age > 10 * YEAR {
-        return Err(NotATls::MaxAge(wire.max_age));
-    }
-    if wire.preload && (!wire.subdomains || wire.max_age < YEAR) {
-        return Err(NotATls::Preload);
-    }
-    let mut line = format!("Strict-Transport-Security: max-age={}", wire.max_age);
-    if wire.subdomains {
-        line.push_str("; includeSubDomains");
-    }
-    if wire.preload {
-        line.push_str("; preload");
-    }
-    line.push_str("\r\n");
-    Ok(line.into_bytes().into())
 }
 
 #[cfg(test)]

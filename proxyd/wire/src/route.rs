@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Files, Limits, is_default};
+use crate::{Files, Hsts, Limits, is_default};
 
 /// `PUT /routes/:host` or `/routes/:host/:prefix`: what becomes of requests for a host, `*.` and a
 /// domain, or `*` for any, whose path begins with the prefix.
@@ -55,6 +55,9 @@ pub struct Route {
     /// Changes to the fields of answers, of proxyd's own, too.
     #[serde(skip_serializing_if = "is_default")]
     pub response_headers: HeaderEdits,
+    /// What clients that come over TLS are told of coming by https only, instead of what is said for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Hsts>,
     /// Who does not name himself is answered 401.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuth>,
@@ -84,7 +87,8 @@ impl Route {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {
-    /// `https://HOST[:PORT][/PATH]` or `http://…`; or `/PATH` on the host that was asked.
+    /// `https://HOST[:PORT][/PATH]` or `http://…`, of which the host may be `*`: the one that was asked; or `/PATH` on
+    /// that one.
     pub to: String,
     /// 301, 302, 303, 307 or 308.
     #[serde(default = "permanent", skip_serializing_if = "is_permanent")]

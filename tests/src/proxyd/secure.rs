@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer,
+    CrlDistributionPoint, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -76,6 +77,23 @@ impl Authority {
         self.signed(params, names[0])
     }
 
+    /// The same as public authorities make them: since yesterday, and for a season.
+    pub fn pair_of_season(&self, names: &[&str]) -> Pair {
+        let all: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(all).unwrap();
+        let day = |days: i64| {
+            date_time_ymd(1970, 1, 1) + std::time::Duration::from_hours(days.unsigned_abs() * 24)
+        };
+        let today =
+            i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400).unwrap();
+        (params.not_before, params.not_after) = (day(today - 1), day(today + 89));
+        params.crl_distribution_points =
+            vec![CrlDistributionPoint { uris: vec!["http://ca.test/crl".to_owned()] }];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.signed(params, names[0])
+    }
+
     /// A certificate for whoever asks for it in DER, with this one behind it.
     pub fn sign_request(&self, request: &[u8]) -> String {
         let mut request = CertificateSigningRequestParams::from_der(&request.into()).unwrap();
@@ -136,6 +154,11 @@ impl Trust {
 
     pub fn of(config: ClientConfig) -> Trust {
         Trust(Arc::new(config))
+    }
+
+    /// For whoever connects by other means.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.0)
     }
 
     /// That resumes nothing.

@@ -1,0 +1,115 @@
+//! proxyd: what targets that speak HTTP/2 may do, and no request is the worse for it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::{Request, Response};
+use jobinit_tests::calls;
+use jobinit_tests::fates::Kind;
+use jobinit_tests::proxyd::{Authority, Proxyd};
+use jobinit_tests::streams::Streams;
+
+fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("tcp:{}", listener.local_addr().unwrap());
+    (listener, target)
+}
+
+fn put_app(proxyd: &Proxyd, target: &str) {
+    proxyd.put_route("app.test", "app");
+    assert_eq!(proxyd.put("/services/app", r#"{"protocol":"h2c"}"#).status, 201);
+    proxyd.put_target("app", "1", target);
+}
+
+#[test]
+fn p09_frames_that_hold_nothing_end_no_connection() {
+    let (proxyd, authority) = (Proxyd::start_secure(&[]), Authority::default());
+    let (listener, target) = listen();
+    // It says back the empty frame by which each call ends, as libraries do before trailers.
+    thread::spawn(|| calls::serve(listener));
+    put_app(&proxyd, &target);
+    proxyd.put_certificate("app", &authority.pair(&["app.test"]));
+    let load = Streams::start(proxyd.secure_address(), "app.test", Kind::Call, &authority.trust());
+    load.fates.go_on(500);
+    let fates = load.stop();
+    let failures = fates.failures.lock().unwrap();
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// Short pieces, as many as are taken.
+async fn flood(mut respond: SendResponse<Bytes>, written: Arc<AtomicUsize>) -> Option<()> {
+    let mut body = respond.send_response(Response::new(()), false).ok()?;
+    loop {
+        body.reserve_capacity(PIECE.len());
+        while body.capacity() < PIECE.len() {
+            std::future::poll_fn(|cx| body.poll_capacity(cx)).await?.ok()?;
+        }
+        body.send_data(Bytes::from_static(PIECE), false).ok()?;
+        written.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+const PIECE: &[u8] = b"ten bytes\n";
+
+/// An app that sends those.
+fn flooding(listener: TcpListener, written: &Arc<AtomicUsize>) {
+    run(async {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            let written = Arc::clone(written);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.ok()?;
+                while let Some(Ok((_, respond))) = connection.accept().await {
+                    tokio::spawn(flood(respond, Arc::clone(&written)));
+                }
+                Some(())
+            });
+        }
+    });
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn p10_short_frames_that_nobody_reads_yet_end_no_connection() {
+    let (listener, target) = listen();
+    let written = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&written);
+    thread::spawn(move || flooding(listener, &counted));
+    let proxyd = Proxyd::start();
+    proxyd.put_front(r#"{"http2":{"cleartext":true}}"#);
+    put_app(&proxyd, &target);
+    run(read_late(proxyd.address, &written));
+}
+
+/// A client that reads only when the app can write no more, and then far.
+async fn read_late(to: SocketAddr, written: &AtomicUsize) {
+    let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+    let (send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut send = send.ready().await.unwrap();
+    let ask = Request::get("http://app.test/").body(()).unwrap();
+    let mut body = send.send_request(ask, true).unwrap().0.await.unwrap().into_body();
+    // Far more than a client's window: they are held by the proxy.
+    let held = async {
+        while written.load(Ordering::SeqCst) < 25_000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let held = tokio::time::timeout(Duration::from_secs(20), held).await;
+    assert!(held.is_ok(), "only {} of them are taken", written.load(Ordering::SeqCst));
+    let mut heard = 0;
+    while heard < 1_000_000 {
+        let piece = body.data().await.unwrap().unwrap();
+        body.flow_control().release_capacity(piece.len()).unwrap();
+        heard += piece.len();
+    }
+}
