@@ -2,8 +2,8 @@
 
 pub mod binaries;
 pub mod bootctl;
-pub mod container;
 pub mod calls;
+pub mod container;
 pub mod cost;
 pub mod crash;
 pub mod deploys;
