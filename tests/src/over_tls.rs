@@ -144,11 +144,13 @@ impl Keys {
 /// The apps' files: `serves` is the program that runs [`crate::serves::run`], with these arguments.
 fn files(serves: &[&str], keys: &Keys, round: usize) -> [(String, String); 2] {
     let (exec, args) = serves.split_first().expect("a program");
-    [(HOSTS[0], "", ""), (HOSTS[1], "CALLS = \"yes\"\n", "[proxy]\nprotocol = \"h2c\"\n")].map(
-        |(host, env, more)| {
+    // A call is a stream that ends by itself, if it is given the time.
+    let calls = "CALLS = \"yes\"\n[proxy]\nprotocol = \"h2c\"\n";
+    [(HOSTS[0], "200ms", ""), (HOSTS[1], "10s", calls)].map(
+        |(host, drain, more)| {
             let text = format!(
-                "exec = \"{exec}\"\nargs = {args:?}\ninstances = 2\n[stop]\ndrain_streams = \"200ms\"\n\
-                 [env]\nROUND = \"{round}\"\n{env}{more}[tls]\n{}",
+                "exec = \"{exec}\"\nargs = {args:?}\ninstances = 2\n[stop]\ndrain_streams = \"{drain}\"\n\
+                 [env]\nROUND = \"{round}\"\n{more}[tls]\n{}",
                 keys.named(host)
             );
             (format!("{host}.toml"), text)

@@ -123,10 +123,13 @@ fn o21_lookups_and_swaps_cost_the_same_however_many_there_were() {
     }
     println!("one certificate: {alone:?} a lookup; then, swap, lookup, KiB: {rounds:?}");
     // What is done for the first time needs its memory. Whatever grew with names or with swaps would grow by far more.
-    let ((first_swap, first_look, _), (_, _, before)) = (rounds[0], rounds[1]);
-    let (swap, look, after) = rounds[ROUNDS - 1];
-    assert!(look < alone * 3 / 2, "{look:?} among 10,000 names, {alone:?} among 200");
-    assert!(look < first_look * 3 / 2, "{rounds:?}");
-    assert!(swap < first_swap * 3 / 2, "{rounds:?}");
-    assert!(after < before + GROWTH, "{rounds:?}");
+    let (early, late) = rounds.split_at(ROUNDS / 2);
+    let least = |rounds: &[(Duration, Duration, u64)]| {
+        let swap = rounds.iter().map(|(swap, _, _)| *swap).min().unwrap();
+        (swap, rounds.iter().map(|(_, look, _)| *look).min().unwrap())
+    };
+    let ((early_swap, early_look), (late_swap, late_look)) = (least(early), least(late));
+    assert!(early_look < alone * 2, "{early_look:?} among 10,000 names, {alone:?} among 200");
+    assert!(late_look < early_look * 2 && late_swap < early_swap * 2, "{rounds:?}");
+    assert!(rounds[ROUNDS - 1].2 < rounds[1].2 + GROWTH, "{rounds:?}");
 }
