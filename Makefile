@@ -35,13 +35,17 @@ vm-image: build ## Assembles virtual machines: kernel and initramfs, and a disk 
 	images/vm/kernel
 	images/vm/initramfs
 	if command -v qemu-img >/dev/null; then QCOW2=1 images/vm/disk; else images/vm/disk; fi
+	@echo "target/vm has initramfs, and disk with the threshold that leads to it; the kernel is target/vm-cache/vmlinuz."
+	@echo "images/vm/run boots the one, ROOT=disk images/vm/run the other, which keeps what is written."
 
-vm: vm-image ## Boots the binaries in QEMU, init as the kernel's init; ROOT=disk or qcow2 for the disk
+vm: vm-image ## Boots the binaries in QEMU, init as the kernel's init; ROOT=disk or qcow2 for a disk, made anew
 	@images/vm/run
 
 oci-image: build ## Assembles an OCI image, target/oci/image, and the demo's bundle, target/oci/bundle
 	images/oci/layout
 	images/oci/bundle
+	@echo "target/oci/image is an image for whoever takes a layout: podman pull oci:target/oci/image"
+	@echo "target/oci/bundle is the demo for a runtime: make oci"
 
 oci: oci-image ## Runs the OCI bundle with crun, init as PID 1 (root)
 	@images/oci/run

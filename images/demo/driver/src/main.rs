@@ -64,7 +64,7 @@ fn show(enclosure: Enclosure) -> Result<(), String> {
 
 /// The demo of a deploy: as much of the rest as it needs.
 fn deploy(enclosure: Enclosure) -> Result<(), String> {
-    let mut stage = Stage::start(enclosure)?;
+    let mut stage = Stage::start_quietly(enclosure)?;
     stage.wait_until_ready()?;
     let [api, proxy] = stage.tour().ports();
     deploying::show(api, proxy)?;

@@ -1,7 +1,7 @@
 //! One run of the demo, from the start of init to its end.
 
 use std::net::SocketAddr;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -31,8 +31,17 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts init, which starts all the rest.
+    /// Starts init, which starts all the rest, and shows what they write.
     pub(crate) fn start(enclosure: Enclosure) -> Result<Self, String> {
+        Self::start_with(enclosure, Stdio::inherit())
+    }
+
+    /// The same, without a line for each request: these stay in the log.
+    pub(crate) fn start_quietly(enclosure: Enclosure) -> Result<Self, String> {
+        Self::start_with(enclosure, Stdio::null())
+    }
+
+    fn start_with(enclosure: Enclosure, stdout: Stdio) -> Result<Self, String> {
         let scene = Scene::set()?;
         let api = ports::choose("API_PORT", None)?;
         let proxy = ports::choose("PROXY_PORT", Some(api))?;
@@ -49,7 +58,8 @@ impl Stage {
         command.arg("--state-dir").arg(scene.state_dir());
         command.arg("--log-dir").arg(scene.log_dir());
         command.env_remove("INIT_LISTEN");
-        let init = command.spawn().map_err(|e| format!("cannot start {program}: {e}"))?;
+        let init =
+            command.stdout(stdout).spawn().map_err(|e| format!("cannot start {program}: {e}"))?;
         Enclosure::leave();
         let tour = Tour::new(api, proxy, &scene);
         Ok(Self { init, tour, signals, scene, listeners: [api, proxy] })
