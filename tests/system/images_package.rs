@@ -172,8 +172,9 @@ impl Debian {
         let find = "find /etc /usr /var /run -xdev \\( -path /var/lib/dpkg -o -path /proc \\) -prune \
                     -o \\( -path '*bootctl*' -o -path '*jobinit*' \\) ! -type d -print";
         let found = self.inside.done(&["sh", "-c", &format!("{find} | sort")]);
-        // Another package has a file of that name.
-        let theirs = |path: &&str| path.starts_with("/usr/share/zsh/");
+        // Shells bring completions for another command of that name.
+        let shells = ["/usr/share/fish/completions/", "/usr/share/zsh/"];
+        let theirs = |path: &&str| shells.iter().any(|shell| path.starts_with(shell));
         found.lines().filter(|path| !theirs(path)).map(str::to_owned).collect()
     }
 }
