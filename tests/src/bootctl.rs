@@ -242,7 +242,11 @@ impl Plan {
         let main = format!("[ports]\nfirst = {first}\n{proxy_table}");
         fs::write(conf.join("bootctl.toml"), main).expect("written");
         for (name, text) in apps {
-            fs::write(conf.join("apps").join(name), text).expect("written");
+            let path = conf.join("apps").join(name);
+            fs::write(&path, text).expect("written");
+            // What apps run may lie beside their files.
+            let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
         }
         let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         let words = vec![

@@ -218,7 +218,20 @@ impl Wait {
 
 #[derive(Deserialize)]
 struct Detail {
-    requests: Option<String>,
+    requests: Option<Flag>,
+}
+
+/// What a query says by having it.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Flag;
+
+impl TryFrom<String> for Flag {
+    type Error = &'static str;
+
+    fn try_from(value: String) -> Result<Self, Self::Error> {
+        if value.is_empty() { Ok(Self) } else { Err("it stands without a value") }
+    }
 }
 
 async fn status(

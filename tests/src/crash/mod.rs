@@ -15,7 +15,6 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -82,14 +81,13 @@ pub fn run(programs: [&str; 2], kills: usize, seed: u64) {
             (format!("{}.toml", player.name), text)
         })
         .collect();
-    let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    // What runs from no release starts beside its file.
+    let program = freight::program(&desk.moody);
+    let files = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    let files: Vec<_> = files.chain([(freight::PROGRAM, program.as_str())]).collect();
     let site = Site::boot_as_job(SUPERVISOR, &files, proxy);
     desk.socket = site.socket();
     desk.apps = site.folder().join("conf/apps");
-    // What runs from no release starts beside its file.
-    let program = desk.apps.join(freight::PROGRAM);
-    fs::write(&program, freight::program(&desk.moody)).expect("written");
-    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let watch = Watch::start(site.init.api(), Arc::clone(&record));
     let mut pids = rest(&site, &desk, &BTreeMap::new());
     let loads: Vec<Load> = CAST
