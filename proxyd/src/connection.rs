@@ -11,7 +11,7 @@
 //! ```
 
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -37,82 +37,87 @@ use crate::tls::{self, Protocol, Scheme};
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
-/// Serves one client to the end.
-/// `ahead`: what has come already.
-pub(crate) async fn serve(
+/// Serves one client to the end. `place` is let go of once its connection is closed.
+// Not an `async fn`: that would hold all of these twice, and there may be thousands that wait.
+pub(crate) fn serve(
     worker: Rc<Worker>,
     mut stream: Socket,
     peer: SocketAddr,
     scheme: Scheme,
-    mut ahead: Option<Box<Desk>>,
-) {
-    let mut now = Instant::now();
-    let mut timer = Timer::new(now + worker.idle_time());
-    let mut drain = pin!(worker.drain.notified());
+    place: impl Sized,
+) -> impl Future<Output = ()> {
     let mut address = peer.ip().to_canonical();
-    if worker.front().expects_header(address) {
-        let heard = introduced(&worker, &stream, &mut timer, ahead.take(), drain.as_mut());
-        match Box::pin(heard).await {
-            Some((told, desk)) => {
-                address = told.unwrap_or(address);
-                // What came behind a header that is not a request's.
-                ahead = desk;
+    async move {
+        // A handshake that is refused says so only where it knows that it may write.
+        let mut ahead = if scheme == Scheme::Http { early(&worker, &stream) } else { None };
+        let mut now = Instant::now();
+        let mut timer = Timer::new(now + worker.idle_time());
+        let mut drain = pin!(worker.drain.notified());
+        if worker.front().expects_header(address) {
+            let heard = introduced(&worker, &stream, &mut timer, ahead.take(), drain.as_mut());
+            match Box::pin(heard).await {
+                Some((told, desk)) => {
+                    address = told.unwrap_or(address);
+                    // What came behind a header that is not a request's.
+                    ahead = desk;
+                }
+                None => return log_stranger(&worker, address, 400),
             }
-            None => return log_stranger(&worker, address, 400),
         }
-    }
-    let Ok(_seat) = seat(&worker, address) else {
-        if let Some(desk) = ahead {
-            worker.spare.put_desk(desk);
-        }
-        if scheme == Scheme::Http {
-            turn_away(&stream);
-        }
-        return log_stranger(&worker, address, 429);
-    };
-    let mut peer = Peer::new(address);
-    if scheme == Scheme::Https {
-        let made = tls::handshake(&worker, stream, ahead.take(), &mut timer);
-        let Some((socket, secured)) = Box::pin(made).await else { return };
-        let protocol = secured.protocol;
-        (stream, peer.secured) = (socket, Some(Box::new(secured)));
-        match protocol {
-            Protocol::Http1 => now = Instant::now(),
-            Protocol::Http2 => {
-                let next = h2::serve(&worker, &stream, None, peer, &mut timer);
-                return leave(Box::pin(next).await, &worker, &stream, &mut timer).await;
+        let Ok(_seat) = seat(&worker, address) else {
+            if let Some(desk) = ahead {
+                worker.spare.put_desk(desk);
             }
-            Protocol::Challenge => return,
-        }
-    } else if worker.front().wire.http2.cleartext {
-        let first =
-            Box::pin(first_words(&worker, &stream, &mut timer, ahead.take(), drain.as_mut()));
-        match first.await {
-            Some((desk, h2::Begins::Yes)) => {
-                let next = h2::serve(&worker, &stream, Some(desk), peer, &mut timer);
-                return leave(Box::pin(next).await, &worker, &stream, &mut timer).await;
+            if scheme == Scheme::Http {
+                turn_away(&stream);
             }
-            Some((desk, _)) => ahead = Some(desk),
-            None => return,
+            return log_stranger(&worker, address, 429);
+        };
+        let mut peer = Peer::new(address);
+        if scheme == Scheme::Https {
+            let made = tls::handshake(&worker, stream, ahead.take(), &mut timer);
+            let Some((socket, secured)) = Box::pin(made).await else { return };
+            let protocol = secured.protocol;
+            (stream, peer.secured) = (socket, Some(Box::new(secured)));
+            match protocol {
+                Protocol::Http1 => now = Instant::now(),
+                Protocol::Http2 => {
+                    let next = h2::serve(&worker, &stream, None, peer, &mut timer);
+                    return leave(Box::pin(next).await, &worker, &stream, &mut timer).await;
+                }
+                Protocol::Challenge => return,
+            }
+        } else if worker.front().wire.http2.cleartext {
+            let first =
+                Box::pin(first_words(&worker, &stream, &mut timer, ahead.take(), drain.as_mut()));
+            match first.await {
+                Some((desk, h2::Begins::Yes)) => {
+                    let next = h2::serve(&worker, &stream, Some(desk), peer, &mut timer);
+                    return leave(Box::pin(next).await, &worker, &stream, &mut timer).await;
+                }
+                Some((desk, _)) => ahead = Some(desk),
+                None => return,
+            }
         }
-    }
-    let mut next = Next::Again;
-    let mut tunnel = None;
-    while next == Next::Again {
-        if ahead.is_none() {
-            timer.set(now + worker.idle_time());
-            ahead = first_bytes(&worker, &stream, &mut timer, now, drain.as_mut()).await;
+        let mut next = Next::Again;
+        let mut tunnel = None;
+        while next == Next::Again {
+            if ahead.is_none() {
+                timer.set(now + worker.idle_time());
+                ahead = first_bytes(&worker, &stream, &mut timer, now, drain.as_mut()).await;
+            }
+            let Some(desk) = ahead.take() else { return };
+            worker.busy.set(worker.busy.get() + 1);
+            let busy = busy(&worker, &stream, &peer, desk, &mut timer, &mut tunnel);
+            (next, now) = on_the_heap(busy).await;
+            worker.busy.set(worker.busy.get().saturating_sub(1));
         }
-        let Some(desk) = ahead.take() else { return };
-        worker.busy.set(worker.busy.get() + 1);
-        let busy = busy(&worker, &stream, &peer, desk, &mut timer, &mut tunnel);
-        (next, now) = on_the_heap(busy).await;
-        worker.busy.set(worker.busy.get().saturating_sub(1));
+        if let Some(tunnel) = tunnel {
+            next = on_the_heap(tunnel.run(&stream, &mut timer)).await;
+        }
+        leave(next, &worker, &stream, &mut timer).await;
+        drop((stream, place));
     }
-    if let Some(tunnel) = tunnel {
-        next = on_the_heap(tunnel.run(&stream, &mut timer)).await;
-    }
-    leave(next, &worker, &stream, &mut timer).await;
 }
 
 /// Closes a connection as its end asks for.
@@ -182,15 +187,15 @@ fn on_the_heap<F: Future>(future: F) -> Pin<Box<F>> {
 }
 
 /// Waits for the first bytes, or the end. While draining it waits only shortly.
-async fn first_bytes<'w>(
+fn first_bytes<'w>(
     worker: &'w Worker,
     stream: &Socket,
     timer: &mut Timer,
     since: Instant,
     mut drain: Pin<&mut Notified<'w>>,
-) -> Option<Box<Desk>> {
+) -> impl Future<Output = Option<Box<Desk>>> {
     let mut drained = false;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         if let Poll::Ready(desk) = poll_first(worker, stream, cx) {
             return Poll::Ready(desk);
         }
@@ -206,7 +211,6 @@ async fn first_bytes<'w>(
         }
         timer.poll(cx).map(|()| None)
     })
-    .await
 }
 
 /// Reads until it is known which HTTP is spoken. `None` is the end.
@@ -278,7 +282,8 @@ async fn introduced<'w>(
 }
 
 /// What has come from a client before anybody has waited for it: who is asked at once need not tell.
-pub(crate) fn early(worker: &Worker, client: &TcpStream) -> Option<Box<Desk>> {
+fn early(worker: &Worker, client: &Socket) -> Option<Box<Desk>> {
+    let client = client.fd().ok()?;
     let mut desk = worker.spare.desk();
     if let Ok((_, count @ 1..)) = recv(client, desk.incoming.space(), RecvFlags::empty()) {
         desk.incoming.filled(count);

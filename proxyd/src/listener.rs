@@ -63,21 +63,16 @@ pub(crate) async fn accept(listener: Listener, worker: Rc<Worker>) {
             Ok((stream, peer)) => {
                 let worker = Rc::clone(&worker);
                 let client = worker.client();
-                // On the heap: a task moves what it runs several times.
-                spawn_local(Box::pin(async move {
-                    // A handshake that is refused says so only where it knows that it may write.
-                    let plain = scheme == Scheme::Http;
-                    let ahead = plain.then(|| connection::early(&worker, &stream)).flatten();
-                    let stream = match scheme {
-                        Scheme::Http => Ok(Socket::Guest(Guest::new(stream))),
-                        Scheme::Https => tokio::net::TcpStream::from_std(stream).map(Socket::Tcp),
-                    };
-                    // One that cannot be waited for is closed.
-                    if let Ok(stream) = stream {
-                        connection::serve(worker, stream, peer, scheme, ahead).await;
-                    }
-                    drop((client, admission));
-                }));
+                let socket = match scheme {
+                    Scheme::Http => Ok(Socket::Guest(Guest::new(stream))),
+                    Scheme::Https => tokio::net::TcpStream::from_std(stream).map(Socket::Tcp),
+                };
+                // One that cannot be waited for is closed.
+                if let Ok(socket) = socket {
+                    let place = (client, admission);
+                    // On the heap: a task moves what it runs several times.
+                    spawn_local(Box::pin(connection::serve(worker, socket, peer, scheme, place)));
+                }
             }
             Err(error) if is_exhausted(&error) => {
                 worker.crowd.is_exhausted();
