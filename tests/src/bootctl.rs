@@ -10,6 +10,8 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -116,8 +118,9 @@ impl Site {
         self.wait_for_bootctl();
     }
 
+    /// Waits until a bootctl answers.
     #[track_caller]
-    fn wait_for_bootctl(&self) {
+    pub fn wait_for_bootctl(&self) {
         wait::until("bootctl to answer", || {
             (self.bootctl(&["status"]).code == Some(0)).then_some(())
         });
@@ -227,6 +230,19 @@ impl Site {
     #[track_caller]
     pub fn supervisor(&self) -> u64 {
         self.init.job(self.supervisor)["pid"].as_u64().expect("it runs")
+    }
+
+    /// Kills bootctl, and waits until the next one answers.
+    #[track_caller]
+    pub fn kill_supervisor(&self) {
+        let before = self.supervisor();
+        let pid = Pid::from_raw(i32::try_from(before).expect("a pid"));
+        kill(pid, Signal::SIGKILL).expect("it is there");
+        wait::until("the next bootctl", || {
+            let pid = self.init.job(self.supervisor)["pid"].as_u64()?;
+            (pid != before).then_some(())
+        });
+        self.wait_for_bootctl();
     }
 }
 

@@ -96,8 +96,12 @@ impl Fates {
         self.over.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn end(&self) {
+    /// Has clients finish what they have begun.
+    pub(crate) fn ended(&self, clients: Vec<JoinHandle<()>>) {
         self.over.store(true, Ordering::SeqCst);
+        for client in clients {
+            client.join().expect("no client panics");
+        }
     }
 }
 
@@ -143,10 +147,7 @@ impl Load {
 
     /// Lets each finish what it has begun.
     pub fn stop(self) -> Arc<Fates> {
-        self.fates.end();
-        for client in self.clients {
-            client.join().expect("no client panics");
-        }
+        self.fates.ended(self.clients);
         self.fates
     }
 }

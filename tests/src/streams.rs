@@ -52,10 +52,7 @@ impl Streams {
 
     /// Lets each finish what it has begun.
     pub fn stop(self) -> Arc<Fates> {
-        self.fates.end();
-        for client in self.clients {
-            client.join().expect("no client panics");
-        }
+        self.fates.ended(self.clients);
         self.fates
     }
 }

@@ -12,7 +12,7 @@ use jobinit_tests::wait;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::bootctl_apps::{answers, kill};
+use crate::bootctl_apps::answers;
 
 /// An authority, and what a site has to know of it.
 struct Surroundings {
@@ -114,12 +114,7 @@ fn o22_a_new_host_has_https_within_seconds_and_nothing_else_is_to_be_done() {
     let made = around.made();
     site.done(&["restart", "proxyd"]);
     assert_eq!(around.get("shop.jobs.dev"), 200);
-    let before = site.supervisor();
-    kill(before);
-    wait::until("the next bootctl", || {
-        let pid = site.init.job("boot")["pid"].as_u64()?;
-        (pid != before && site.bootctl(&["status"]).code == Some(0)).then_some(())
-    });
+    site.kill_supervisor();
     wait_for_certificate(&site, "shop.jobs.dev");
     assert_eq!((around.get("shop.jobs.dev"), site.get("www.jobs.dev", "/").status), (200, 308));
     assert_eq!(around.made(), made);

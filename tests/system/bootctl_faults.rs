@@ -141,12 +141,7 @@ fn o15_a_state_file_that_cannot_be_understood_costs_no_app() {
     for bad in ["{\"version\": 2, \"apps\": {", "\0\0\0\0", "{\"version\": 77, \"apps\": {}}", ""] {
         fs::create_dir_all(site.folder().join("state")).expect("made");
         fs::write(&path, bad).expect("written");
-        let before = site.supervisor();
-        kill(before);
-        wait::until("a new supervisor", || {
-            let pid = site.init.job("boot")["pid"].as_u64();
-            pid.filter(|pid| *pid != before)
-        });
+        site.kill_supervisor();
         site.wait_for("a", "running");
         assert_eq!(site.pids("a"), pids, "{bad:?}");
         let kept = fs::read_to_string(site.folder().join("state/state.json.refused"));

@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use jobinit_tests::binaries::program;
 use jobinit_tests::bootctl::Site;
+use jobinit_tests::cost::pss;
 use jobinit_tests::init::is_alive;
 use jobinit_tests::wait;
 use nix::sys::signal::{Signal, kill};
@@ -282,12 +283,9 @@ fn z06_of_a_flood_every_byte_is_there_or_is_said_to_be_lost() {
     wait_for_line(&site, "a", "end");
     let (written, lost) = accounted(&all(&site, "a"));
     assert_eq!(written + lost, bytes + 4, "{written} written, {lost} lost");
-    let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", collector(&site)));
-    let rollup = rollup.expect("it runs");
-    let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("Pss");
-    let pss: u64 = pss.trim().trim_end_matches(" kB").parse().expect("a number");
-    println!("{written} bytes written, {lost} lost, Pss {pss} kB");
-    assert!(pss < 40_000, "{pss} kB");
+    let pss = pss(u32::try_from(collector(&site)).expect("a pid"));
+    println!("{written} bytes written, {lost} lost, Pss {pss} KiB");
+    assert!(pss < 40_000, "{pss} KiB");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::Command;
 use jobinit_tests::bootctl::said;
 use jobinit_tests::remote::Reached;
 use jobinit_tests::tools;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bootctl_apps::answers;
 
@@ -51,4 +51,43 @@ fn openapi_attacked_the_admin_api_stays_with_its_document() {
     assert_eq!(site.init.job("gate")["pid"], gate, "nor the gate");
     let about: Value = serde_json::from_str(&site.done(&["status", "--json"])).expect("JSON");
     assert!(about["apps"].as_array().is_some_and(|apps| apps.len() == 1), "{about}");
+}
+
+/// What init refuses is told by the document, whichever job it is about.
+#[test]
+fn openapi_tells_whatever_init_refuses() {
+    let reached = Reached::boot(&[]);
+    let token = fs::read_to_string(reached.token("admin", "control")).expect("written");
+    let header = format!("Authorization: Bearer {}", token.trim());
+    let init = &reached.site.init;
+    init.launch_job("ended", &json!({"exec": "/bin/true"}));
+    init.wait_for("ended", "success");
+    let document = fs::read_to_string(root().join("bootctl/openapi.json")).expect("committed");
+    let document: Value = serde_json::from_str(&document).expect("JSON");
+    let mut requests = Vec::new();
+    let mut told = Vec::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        if !path.starts_with("/init/job/{id}") {
+            continue;
+        }
+        for (method, operation) in methods.as_object().expect("methods") {
+            for id in ["ended", "nobody", "init", "%20"] {
+                let method = method.to_uppercase();
+                let path = path.replace("{id}", id).replace("{signal}", "CONT");
+                let words = vec!["-H".to_owned(), header.clone(), "-X".to_owned(), method.clone()];
+                requests.push(("127.0.0.1".to_owned(), words, path.clone()));
+                told.push((format!("{method} {path}"), operation["responses"].clone()));
+            }
+        }
+    }
+    assert!(requests.len() >= 40, "{}", requests.len());
+    let requests: Vec<_> = requests
+        .iter()
+        .map(|(from, words, path)| {
+            (from.clone(), words.iter().map(String::as_str).collect(), path.clone())
+        })
+        .collect();
+    for ((asked, responses), status) in told.iter().zip(reached.curl_many(&requests)) {
+        assert!(responses.get(status.to_string()).is_some(), "{asked}: {status}");
+    }
 }

@@ -33,12 +33,6 @@ fn ask(client: &mut Client, path: &str) -> jobinit_tests::proxyd::Answer {
     client.answer()
 }
 
-fn wait_for_bootctl(site: &Site) {
-    wait::until("bootctl to answer again", || {
-        (site.bootctl(&["status"]).code == Some(0)).then_some(())
-    });
-}
-
 fn only(site: &Site, job: &str) {
     wait::until(&format!("only {job} to be left"), || (site.proxy_jobs() == [job]).then_some(()));
 }
@@ -123,8 +117,7 @@ fn p02_a_new_one_that_never_gets_ready_leaves_the_old_one_serving() {
         });
     }
     // A bootctl that knows nothing of it comes to the same.
-    kill(site.supervisor());
-    wait_for_bootctl(&site);
+    site.kill_supervisor();
     wait::until("it to find the old proxy", || {
         (site.status()["proxy"]["pid"].as_u64() == Some(before)).then_some(())
     });
@@ -153,7 +146,7 @@ fn p02_a_proxy_of_an_earlier_bootctl_is_taken_over_from() {
     let old = site.init.launch_job("proxyd", &spec);
     assert_ne!(old, first);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it is there");
-    wait_for_bootctl(&site);
+    site.wait_for_bootctl();
     only(&site, "proxyd.2");
     assert_eq!(site.get("a", "/").status, 200);
 }
@@ -170,7 +163,7 @@ fn o15_bootctl_killed_in_the_middle_of_a_takeover_goes_on_with_it() {
             thread::sleep(Duration::from_millis(round * 12));
             kill(site.supervisor());
         });
-        wait_for_bootctl(&site);
+        site.wait_for_bootctl();
         site.done(&["reload"]);
         assert_eq!(site.get("a", "/").status, 200);
         wait::until("one proxy to be left", || (site.proxy_jobs().len() == 1).then_some(()));
@@ -280,7 +273,7 @@ fn p01_a_proxy_that_dies_while_bootctl_is_down_serves_what_it_was_told() {
         assert_eq!(site.get("a", "/").status, 200, "whoever comes meanwhile is served");
     }
     assert!(site.init.put("/job/supervisor/start").status < 300);
-    wait_for_bootctl(&site);
+    site.wait_for_bootctl();
     site.wait_for("a", "running");
     assert_eq!(site.pids("a"), apps);
     // While bootctl is there, it is the one who lets clients in.

@@ -106,17 +106,7 @@ fn d02_level_1_frees_the_port_and_3_needs_it() {
     );
     assert_eq!((level(&site), site.pids("shop").len()), (1.into(), 0));
     // It holds across a bootctl that is killed, and what was asked for is not tried on and on.
-    let before = site.supervisor();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(i32::try_from(before).expect("a pid")),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .expect("killed");
-    wait::until("the next one", || {
-        (site.init.job("boot")["pid"].as_u64()? != before
-            && site.bootctl(&["status"]).code == Some(0))
-        .then_some(())
-    });
+    site.kill_supervisor();
     assert_eq!((level(&site), site.pids("shop").len()), (1.into(), 0));
     drop(other);
     site.done(&["telinit", "3"]);

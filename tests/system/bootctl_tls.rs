@@ -255,12 +255,7 @@ fn o21_one_certificate_for_all_and_who_may_come() {
     assert!(!is_let_in(&trust(&[&TLS13]).forgetful()));
     // A proxy that does not know who vouches for clients lets nobody in, rather than everybody.
     fs::remove_file(keys.path("clients.pem")).expect("removed");
-    let before = site.supervisor();
-    kill(before);
-    wait::until("the next bootctl", || {
-        let pid = site.init.job("boot")["pid"].as_u64()?;
-        (pid != before && site.bootctl(&["status"]).code == Some(0)).then_some(())
-    });
+    site.kill_supervisor();
     assert!(is_let_in(&other), "what runs is left as it is");
     site.done(&["restart", "proxyd"]);
     // Until the one before hears that it is to end, it may be the one that accepts; it ends with its clients.
@@ -417,11 +412,9 @@ fn o15_a_mistake_in_a_file_takes_no_certificate_away() {
     let job = |site: &Site| site.init.job(&site.proxy_job())["pid"].clone();
     let (proxy, pids) = (job(&site), site.pids("a.test"));
     site.write("a.test.toml", &format!("{app}broken\n"));
-    let before = site.supervisor();
-    kill(before);
-    wait::until("the next bootctl", || {
-        let pid = site.init.job("boot")["pid"].as_u64()?;
-        (pid != before && site.status()["proxy"]["state"] == "ready").then_some(())
+    site.kill_supervisor();
+    wait::until("the proxy to be known", || {
+        (site.status()["proxy"]["state"] == "ready").then_some(())
     });
     assert_eq!(site.proxy_jobs().len(), 1, "no other proxy is wanted");
     let client = keys.client(at, "a.test");
@@ -446,12 +439,7 @@ fn o21_sessions_go_on_with_the_next_generation_and_after_a_kill() {
     assert!(is_resumed());
     site.done(&["restart", "proxyd"]);
     assert!(is_resumed(), "the next generation knows the sessions of the one before");
-    let before = site.supervisor();
-    kill(before);
-    wait::until("the next bootctl", || {
-        let pid = site.init.job("boot")["pid"].as_u64()?;
-        (pid != before && site.bootctl(&["status"]).code == Some(0)).then_some(())
-    });
+    site.kill_supervisor();
     site.done(&["restart", "proxyd"]);
     assert!(is_resumed(), "and so does one that another bootctl has started");
     let secret = site.folder().join("run/tickets");

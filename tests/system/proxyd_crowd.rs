@@ -7,18 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use jobinit_tests::cost::anonymous;
 use jobinit_tests::proxyd::{Backend, Client, Proxyd, binary, wait_for};
 use jobinit_tests::tools;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-/// What a process has of memory for itself, in KiB.
-fn memory(pid: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
 
 /// Processor time that a process has used, in ticks of 10 ms.
 fn ticks(pid: u32) -> u64 {
@@ -215,8 +209,8 @@ fn who_asks_at_once_and_goes_is_not_watched() {
     assert!(count("epoll_ctl(") < 2 * COUNT, "{calls}");
 }
 
-/// What an idle connection may cost, in bytes: with a release build it is 1,650.
-const IDLE: u64 = 2500;
+/// What an idle connection may cost, in bytes: with a release build it is 1,400.
+const IDLE: u64 = 1500;
 
 #[test]
 fn p10_ten_thousand_idle_connections() {
@@ -226,7 +220,7 @@ fn p10_ten_thousand_idle_connections() {
     let proxyd = Proxyd::with_target(&backend.target());
     // All code that will be used has been, before memory is looked at.
     assert_eq!(proxyd.client().get("/").text(), "ok");
-    let empty = memory(proxyd.pid());
+    let empty = anonymous(proxyd.pid());
     let connect = |used: bool, before: &mut Vec<Client>| {
         for _ in 0..COUNT / 2 {
             let mut client = proxyd.client();
@@ -239,9 +233,9 @@ fn p10_ten_thousand_idle_connections() {
         let open = || std::fs::read_dir(format!("/proc/{}/fd", proxyd.pid())).unwrap().count();
         wait_for("all to be let in", || (open() > before.len()).then_some(()));
         wait_for("all to be at rest", || {
-            let now = memory(proxyd.pid());
+            let now = anonymous(proxyd.pid());
             std::thread::sleep(Duration::from_millis(100));
-            (memory(proxyd.pid()) == now).then_some(now)
+            (anonymous(proxyd.pid()) == now).then_some(now)
         })
     };
     let mut crowd = Vec::new();
@@ -256,7 +250,7 @@ fn p10_ten_thousand_idle_connections() {
         for client in crowd.iter_mut().step_by(7) {
             assert_eq!(client.get("/").text(), "ok");
         }
-        memory(proxyd.pid())
+        anonymous(proxyd.pid())
     };
     let used = use_some();
     let each = (used - empty) * 1024 / COUNT;
@@ -313,9 +307,9 @@ fn p10_five_thousand_websockets() {
         (client, coming.recv().unwrap())
     };
     let _first = switch();
-    let empty = memory(proxyd.pid());
+    let empty = anonymous(proxyd.pid());
     let mut crowd: Vec<(Client, TcpStream)> = (0..COUNT).map(|_| switch()).collect();
-    let full = memory(proxyd.pid());
+    let full = anonymous(proxyd.pid());
     let each = (full - empty) * 1024 / COUNT;
     println!("{empty} KiB empty, {full} KiB with {COUNT}: {each} bytes each");
     assert!(each < TUNNEL, "{each} bytes each");
@@ -327,7 +321,7 @@ fn p10_five_thousand_websockets() {
             target.write_all(&bytes).unwrap();
             assert_eq!(client.read_exact(5), b"there");
         }
-        memory(proxyd.pid())
+        anonymous(proxyd.pid())
     };
     talk();
     let once = talk();

@@ -1,19 +1,22 @@
 //! proxyd: where listeners come from, how it ends, and how targets leave it.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use jobinit_tests::cost::of_files;
 use jobinit_tests::proxyd::{Backend, Proxyd, binary, wait_for};
-use nix::sys::signal::Signal;
+use jobinit_tests::tools;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A backend that answers when it is told to.
 fn held() -> (Backend, impl Fn()) {
@@ -92,6 +95,44 @@ fn a_listener_that_is_shut_down_is_looked_at_at_rest() {
     std::thread::sleep(Duration::from_millis(500));
     assert!(ticks(&proxyd) - before < 20, "it must not spin");
     assert_eq!(client.get("/").status, 404);
+}
+
+#[test]
+fn what_only_a_start_needs_is_let_go_of() {
+    let proxyd = Proxyd::start();
+    // The kernel maps six times as much while it starts.
+    wait_for("its program to be unmapped", || (of_files(proxyd.pid()) < 3 << 10).then_some(()));
+    let backend = Backend::saying("ok");
+    proxyd.put_route("app.test", "app");
+    proxyd.put_target("app", "1", &backend.target());
+    assert_eq!(proxyd.client().get("/").text(), "ok", "what is used again comes back");
+}
+
+#[test]
+fn who_speaks_no_tls_waits_for_no_randomness() {
+    if !tools::present(&["strace"]) {
+        return;
+    }
+    // Without a flag it waits until the kernel has something that nobody can guess: a second on a new machine.
+    let waits = |listen: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let (calls, control) = (folder.path().join("calls"), folder.path().join("control"));
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-e", "trace=getrandom", "-o"]).arg(&calls).arg(binary("proxyd"));
+        strace.args([listen, "127.0.0.1:0", "--control"]).arg(&control);
+        let mut strace = strace.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(strace.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("listening")));
+        let children = format!("/proc/{0}/task/{0}/children", strace.id());
+        let proxyd = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+        kill(Pid::from_raw(proxyd), Signal::SIGTERM).unwrap();
+        strace.wait().unwrap();
+        let calls = std::fs::read_to_string(&calls).unwrap();
+        assert!(calls.contains("getrandom("), "{calls}");
+        calls.lines().filter(|line| line.contains(", 0)")).count()
+    };
+    assert!(waits("--listen-tls") > 0);
+    assert_eq!(waits("--listen"), 0);
 }
 
 /// Hundredths of a second that it has worked for.

@@ -55,3 +55,35 @@ fn o21_testssl_finds_nothing_to_complain_about() {
     let last = ["TLS1_3", "cipher_order", "HSTS_time", "secure_renego", "RC4"];
     assert!(last.iter().all(|id| is_there(id)), "{found:#?}");
 }
+
+#[test]
+fn o21_sslscan_finds_nothing_to_complain_about() {
+    if !tools::present(&["sslscan"]) {
+        return;
+    }
+    let (proxyd, authority) = (Proxyd::start_secure(&[]), Authority::default());
+    proxyd.put_certificate("app", &authority.pair(&["app.test"]));
+    let output = Command::new("sslscan")
+        .args(["--no-colour", "--no-check-certificate", "--sni-name=app.test"])
+        // Each of these waits for seconds for what never comes.
+        .args(["--no-groups", "--no-fallback", "--no-heartbleed"])
+        .arg(proxyd.secure_address().to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for version in ["SSLv2", "SSLv3", "TLSv1.0", "TLSv1.1"] {
+        let line = said.lines().find(|line| line.starts_with(version));
+        assert!(line.is_some_and(|line| line.ends_with("disabled")), "{said}");
+    }
+    assert!(
+        said.contains("TLSv1.3   enabled") && said.contains("renegotiation not supported"),
+        "{said}"
+    );
+    let ciphers =
+        said.lines().filter(|line| line.starts_with("Accepted") || line.starts_with("Preferred"));
+    let good = |line: &str| line.contains("GCM") || line.contains("CHACHA20");
+    let forward_secret = |line: &str| line.contains("TLSv1.3") || line.contains("ECDHE-");
+    let all: Vec<&str> = ciphers.collect();
+    assert_eq!(all.len(), 6, "{said}");
+    assert!(all.iter().all(|line| good(line) && forward_secret(line)), "{said}");
+}

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use jobinit_tests::cost::anonymous;
 use jobinit_tests::proxyd::{Backend, Client, Proxyd, wait_for};
 
 /// Answers with as many bytes as the path says.
@@ -22,13 +23,6 @@ fn sized() -> Backend {
         }
         Ok(true)
     })
-}
-
-/// What a process has of memory for itself, in KiB.
-fn memory(pid: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// The connections that a process has.
@@ -301,7 +295,7 @@ fn attack(proxyd: &Proxyd, mode: &[&str], mark: &str) {
         let asked = Instant::now();
         assert_eq!(proxyd.client().get("/2").text(), "xx", "others are served");
         worst = worst.max(asked.elapsed());
-        most = most.max(memory(proxyd.pid()));
+        most = most.max(anonymous(proxyd.pid()));
         std::thread::sleep(Duration::from_millis(20));
     }
     let ended = wait_for("their lines in the log", || {

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jobinit_tests::cost::anonymous;
 use jobinit_tests::proxyd::websocket::{self, GOING_AWAY, SWITCHED, echo, frame, read_frame};
 use jobinit_tests::proxyd::{Backend, Client, Proxyd, checksum, noise, wait_for};
 use nix::sys::signal::Signal;
@@ -376,12 +377,6 @@ fn p10_an_idle_websocket_holds_little() {
     const COUNT: usize = 400;
     let (backend, _closed) = echoes();
     let proxyd = Proxyd::with_target(&backend.target());
-    let pss = || {
-        let path = format!("/proc/{}/smaps_rollup", proxyd.pid());
-        let text = std::fs::read_to_string(path).unwrap();
-        let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap().to_owned();
-        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
-    };
     let open = |count: usize| {
         let mut all: Vec<Client> = (0..count).map(|_| proxyd.client()).collect();
         for client in &mut all {
@@ -391,9 +386,9 @@ fn p10_an_idle_websocket_holds_little() {
         all
     };
     let _first = open(50);
-    let before = pss();
+    let before = anonymous(proxyd.pid());
     let mut all = open(COUNT);
-    let each = pss().saturating_sub(before) * 1024 / COUNT;
+    let each = anonymous(proxyd.pid()).saturating_sub(before) * 1024 / COUNT as u64;
     // A debug build, whose futures are larger. Buffers would be 40 kB: what was sent has touched them.
     assert!(each < 20_000, "{each} bytes each");
     for client in &mut all {

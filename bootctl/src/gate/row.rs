@@ -10,7 +10,7 @@
 //! | `GET /init/jobs` | lists init's jobs; with `?follow` every change, an object a line | 200, 400 |
 //! | `GET /init/jobs/stats` | shows what jobs use | 200 |
 //! | `GET /init/job/{id}` | shows a job | 200, 400, 404 |
-//! | `GET /init/job/{id}/stats` | shows what a job uses | 200, 400, 404 |
+//! | `GET /init/job/{id}/stats` | shows what a job uses | 200, 400, 404, 409 |
 //! | `GET /init/job/{id}/stdout` | shows what is kept of what a job has written, and with `?follow` what it writes | 200, 400, 404, 409, 416 |
 //! | `GET /init/job/{id}/stderr` | the same of its errors | the same |
 //! | `PUT /init/job/{id}/stdin` | writes the body to a job | 204, 400, 404, 409 |
@@ -115,7 +115,7 @@ const ROWS: &[Row] = &[
         Read,
         Route::look("GET /init/job/{id}/stats", "shows what a job uses", OfInit)
             .asking(&[PSS])
-            .refusing(&[400, 404]),
+            .refusing(&[400, 404, 409]),
     ),
     Row(
         Init,
