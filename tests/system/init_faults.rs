@@ -4,9 +4,10 @@
 //! its file systems do it without help.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -16,6 +17,7 @@ use jobinit_tests::binaries::program;
 use jobinit_tests::http;
 use jobinit_tests::init::{Init, is_alive};
 use jobinit_tests::wait;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -406,7 +408,48 @@ fn i12_what_init_cannot_say_it_does_without() {
     speechless(terminal.slave, &terminal.master);
 }
 
-fn speechless(stderr: OwnedFd, _reader: &OwnedFd) {
+#[test]
+fn i12_what_init_says_while_others_fill_its_terminal_is_not_lost() {
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let other = File::from(terminal.slave.try_clone().unwrap());
+    let (mut child, api) = saying_to(terminal.slave);
+    let mut screen = File::from(terminal.master);
+    let is_full = || {
+        let mut ready = [PollFd::new(other.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut ready, PollTimeout::ZERO) == Ok(0)
+    };
+    assert!(!is_full());
+    thread::scope(|scope| {
+        let mut writer = other.try_clone().unwrap();
+        let dots = vec![b'.'; 40_000];
+        scope.spawn(move || writer.write_all(&dots).unwrap());
+        wait::until("a full terminal", || is_full().then_some(()));
+        scope.spawn(|| no_such_program(api, 1));
+        // While init has something to say.
+        thread::sleep(Duration::from_millis(10));
+        let mut shown = Vec::new();
+        while !String::from_utf8_lossy(&shown).contains("/no/such/program/1") {
+            let mut ready = [PollFd::new(screen.as_fd(), PollFlags::POLLIN)];
+            assert_eq!(poll(&mut ready, 1000_u16), Ok(1), "it is lost");
+            let mut some = [0; 4096];
+            let count = screen.read(&mut some).unwrap();
+            shown.extend_from_slice(&some[..count]);
+        }
+    });
+    assert_eq!(http::request(api, "PUT", "/job/init/stop", "", "").status, 202);
+    child.wait().unwrap();
+}
+
+/// A start that fails, which is a line of the log.
+fn no_such_program(api: SocketAddr, n: u32) {
+    let body: Value = json!({"exec": format!("/no/such/program/{n}/{}", "x".repeat(100))});
+    let headers = "Content-Type: application/json\r\n";
+    let answer = http::request(api, "PUT", "/job/x", headers, &body.to_string());
+    assert_eq!(answer.status, 400);
+}
+
+/// An init with this stderr, and its API.
+fn saying_to(stderr: OwnedFd) -> (Child, SocketAddr) {
     let mut child = Command::new(program("init"))
         .args(["--listen", "127.0.0.1:0", "--", "sh", "-c", "echo $INIT_API; exec sleep 1000"])
         .stdin(Stdio::null())
@@ -417,14 +460,14 @@ fn speechless(stderr: OwnedFd, _reader: &OwnedFd) {
     let mut line = String::new();
     let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
-    let api: SocketAddr = line.trim().parse().unwrap();
+    (child, line.trim().parse().unwrap())
+}
+
+fn speechless(stderr: OwnedFd, _reader: &OwnedFd) {
+    let (mut child, api) = saying_to(stderr);
     let began = Instant::now();
     for n in 0..2000 {
-        // Each is a line of the log.
-        let body: Value = json!({"exec": format!("/no/such/program/{n}/{}", "x".repeat(100))});
-        let headers = "Content-Type: application/json\r\n";
-        let answer = http::request(api, "PUT", "/job/x", headers, &body.to_string());
-        assert_eq!(answer.status, 400);
+        no_such_program(api, n);
     }
     assert!(began.elapsed() < Duration::from_secs(20));
     assert_eq!(http::request(api, "GET", "/job/boot", "", "").json()["status"], "running");
