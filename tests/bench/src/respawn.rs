@@ -2,6 +2,8 @@
 //!
 //! The service writes both times itself. It runs a little over a second before each end, because
 //! runit makes one that ends sooner wait. s6 is left as it comes, and waits a second all the same.
+//! One supervisor after the other: whoever had to wait for the others would find its memory paged
+//! out on machines that do so after a few seconds.
 
 use std::time::Duration;
 
@@ -16,28 +18,13 @@ const ROUNDS: usize = 20;
 const LIFE: Duration = Duration::from_millis(1100);
 
 pub fn measure() -> Vec<Row> {
-    let mut running = Vec::new();
+    let mut medians = Vec::new();
     for name in NAMES {
-        match Supervisor::start(name, 1) {
-            Ok(supervisor) => running.push((name, supervisor, Vec::new())),
+        match of(name) {
+            Ok(took) => medians.push((name, median(took))),
             Err(why) => eprintln!("bench: SKIPPED {name}: {why}"),
         }
     }
-    for (_, supervisor, _) in &running {
-        service::wait(&supervisor.folder, 1).expect("the service starts");
-    }
-    for round in 0..ROUNDS {
-        std::thread::sleep(LIFE);
-        for (name, supervisor, took) in &mut running {
-            let service = supervisor.service().expect("the service runs");
-            kill(Pid::from_raw(service.cast_signed()), Signal::SIGUSR1).expect("it is ours");
-            let stamps = service::wait(&supervisor.folder, 2 * round + 3).expect(name);
-            let [.., ended, began] = stamps[..] else { continue };
-            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 nanoseconds")]
-            took.push((began - ended) as f64 / 1000.0);
-        }
-    }
-    let medians: Vec<_> = running.into_iter().map(|(name, _, took)| (name, median(took))).collect();
     let runit = medians.iter().find(|(name, _)| *name == "runit").map(|(_, took)| *took);
     let row = |(name, took): &(&str, f64)| {
         let row = Row::new("respawn", name, *took, "us");
@@ -48,4 +35,22 @@ pub fn measure() -> Vec<Row> {
         }
     };
     medians.iter().map(row).collect()
+}
+
+/// Microseconds of each round.
+fn of(name: &str) -> Result<Vec<f64>, String> {
+    let supervisor = Supervisor::start(name, 1)?;
+    service::wait(&supervisor.folder, 1)?;
+    let mut took = Vec::new();
+    for round in 0..ROUNDS {
+        std::thread::sleep(LIFE);
+        let service = supervisor.service().ok_or("the service does not run")?;
+        kill(Pid::from_raw(service.cast_signed()), Signal::SIGUSR1)
+            .map_err(|errno| errno.to_string())?;
+        let stamps = service::wait(&supervisor.folder, 2 * round + 3)?;
+        let [.., ended, began] = stamps[..] else { continue };
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 nanoseconds")]
+        took.push((began - ended) as f64 / 1000.0);
+    }
+    Ok(took)
 }
