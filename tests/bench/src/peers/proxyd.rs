@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::{Peer, Setting, free, site};
 use crate::report;
@@ -61,6 +62,10 @@ fn start_on(listen: &str, setting: &Setting, target: &str) -> Result<Peer, Strin
     command.args(["--workers", "1", "--grace", "0", "--access-log"]);
     command.arg(setting.file(address, "proxyd.log"));
     let mut peer = Peer::start(&mut command, address)?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while UnixStream::connect(&control).is_err() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     put(&control, "/routes/bench.test", r#"{"service":"origin"}"#)?;
     put(&control, "/services/origin/targets/1", &format!(r#"{{"address":"{target}"}}"#))?;
     peer.control = Some(control);
