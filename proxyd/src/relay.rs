@@ -1,7 +1,8 @@
 //! The way back: an answer from the target to the client, without holding more of it than a
 //! buffer.
 //!
-//! An answer that ends early is never made to look complete: the client's connection is cut.
+//! An answer that ends early is never made to look complete: the client's connection is cut. Only a call of gRPC is told so
+//! in its own words.
 
 mod encoded;
 
