@@ -1,7 +1,8 @@
 //! The way back: an answer from the target to the client, without holding more of it than a
 //! buffer.
 //!
-//! An answer that ends early is never made to look complete: the client's connection is cut.
+//! An answer that ends early is never made to look complete: the client's connection is cut. Only a call of gRPC is told so
+//! in its own words.
 
 mod encoded;
 
@@ -21,7 +22,7 @@ use crate::flow::{self, Stop, Wait};
 use crate::h1::body::{Body, Framing};
 use crate::h1::malformed::Malformed;
 use crate::h1::request::Progress;
-use crate::h1::response::ResponseHead;
+use crate::h1::response::{Flow, ResponseHead};
 use crate::h1::syntax;
 use crate::h1::trailer::Passing;
 use crate::headers;
@@ -76,7 +77,7 @@ pub(crate) enum Broken {
     TooSlow,
     /// The head went out already: only a cut tells the client.
     BodyCut,
-    /// It was a stream of events, and had to end.
+    /// It was a stream, and had to end.
     Over,
     ClientGone,
     /// An answer that is not to be passed on. Nothing of it was.
@@ -228,7 +229,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         let trailers = (chunked && self.ask.trailers)
             .then(|| Passing::new(&self.head.connection, self.buffer.data()))
             .map(|passing| passing.without(self.added.replaced));
-        let is_events = length_unknown && self.head.is_event_stream(self.buffer.data());
+        let flow = if length_unknown { self.head.flow(self.buffer.data()) } else { Flow::Plain };
         self.drop_replaced();
         let own = [connection, self.added.lines, self.cookies, vary];
         self.write_head(reframed, trailers.is_some(), &own);
@@ -237,9 +238,17 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         let mut body = Body::new(framing);
         // The head waits in `reply` until it is known how much of the body goes with it.
         self.send_body(&mut body, chunked, trailers.as_ref(), &mut pace).await?;
-        if is_events && !body.is_done() {
-            let events = self.stream_events(&mut body, chunked, trailers.as_ref(), &mut pace);
-            Box::pin(events).await?;
+        if flow != Flow::Plain && !body.is_done() {
+            let stream = Stream::of(self.claim);
+            let events =
+                self.stream_events(&stream, &mut body, chunked, trailers.as_ref(), &mut pace);
+            let ended = Box::pin(events).await;
+            if let (Err(Broken::Over | Broken::BodyCut), Flow::Call, Some(_)) =
+                (ended, flow, &trailers)
+            {
+                self.end_call().await;
+            }
+            ended?;
         } else if !body.is_done() {
             let rest = self.stream_body(&mut body, chunked, trailers.as_ref(), &mut pace);
             Box::pin(rest).await?;
@@ -333,12 +342,12 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
     /// The same for a body that has no end of its own, and may be silent for as long as a tunnel.
     async fn stream_events(
         &mut self,
+        stream: &Stream,
         body: &mut Body,
         chunked: bool,
         trailers: Option<&Passing>,
         pace: &mut Pace,
     ) -> Result<(), Broken> {
-        let stream = Stream::of(self.claim);
         let mut over = pin!(stream.over());
         while !body.is_done() {
             let taken = {
@@ -356,6 +365,16 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             self.send_body(body, chunked, trailers, pace).await?;
         }
         Ok(())
+    }
+
+    /// Tells a caller that there will be no more, as its app would: so it knows that it may call again, which a cut does
+    /// not say.
+    async fn end_call(&mut self) {
+        self.reply.extend_from_slice(b"0\r\ngrpc-status: 14\r\n");
+        self.reply.extend_from_slice(b"grpc-message: whoever answered has gone\r\n\r\n");
+        self.timer.set_after(self.bounds.write);
+        // Whoever does not take it sees a cut.
+        let _ = self.send_reply().await;
     }
 
     /// Sends what `reply` and the buffer hold: one write, where it is little one of one piece.

@@ -1,5 +1,5 @@
-//! Requests that do not end by themselves: tunnels, and answers that are streams of events. And those
-//! whose answer is longer than the time that its target is given to finish.
+//! Requests that do not end by themselves: tunnels, and answers that are streams of events or the messages of a call. And
+//! those whose answer is longer than the time that its target is given to finish.
 //!
 //! A target that is retired, and a proxy that drains, wait for other requests until they are
 //! answered. A stream is counted apart, goes on for a grace of its own, and is then told to end.

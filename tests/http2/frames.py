@@ -411,6 +411,20 @@ def empty_data_flood(address):
     c.ends(CALM)
 
 
+def empty_data(address):
+    """As some libraries write it: more in the life of a connection than the one below bears, and no flood."""
+    c = Connection(address)
+    for stream in range(1, 101, 2):
+        nothing = frame(DATA, 0, stream)
+        c.ask(stream, replaced(method="POST", path="/echo"), b"", ends=False)
+        c.send(nothing * 3 + frame(DATA, 0, stream, b"abc") + nothing[:5])
+        c.send(nothing[5:] + nothing * 3 + frame(DATA, END_STREAM, stream))
+        answer, reset = c.answer(stream)
+        assert answer["status"] == 200 and answer["body"] == b"abc" and reset is None, (answer, reset)
+    assert not c.goaways
+    c.ok(101)
+
+
 def tiny_data_flood(address):
     """Into a body that nobody takes: each frame would cost more than it holds."""
     c = Connection(address)

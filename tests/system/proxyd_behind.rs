@@ -7,12 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::SendStream;
 use h2::server::SendResponse;
 use http::{Request, Response};
 use jobinit_tests::calls;
 use jobinit_tests::fates::Kind;
 use jobinit_tests::proxyd::{Authority, Proxyd};
 use jobinit_tests::streams::Streams;
+use nix::sys::signal::Signal;
 
 fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -112,4 +114,70 @@ async fn read_late(to: SocketAddr, written: &AtomicUsize) {
         body.flow_control().release_capacity(piece.len()).unwrap();
         heard += piece.len();
     }
+}
+
+/// An app that says back the first message of each call. With the second it is gone, and whoever is connected.
+fn frail(listener: TcpListener) {
+    run(async {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        tokio::spawn(async move { while let Some(Ok(_)) = connection.accept().await {} });
+        let head = Response::builder().header("content-type", "application/grpc+proto");
+        let mut answer = respond.send_response(head.body(()).unwrap(), false).unwrap();
+        let mut said = request.into_body();
+        answer.send_data(said.data().await.unwrap().unwrap(), false).unwrap();
+        said.data().await.unwrap().unwrap();
+    });
+}
+
+/// A call that was answered once and waits, and what it is told at last: its status, and that nothing was cut.
+async fn told(to: SocketAddr, end: impl FnOnce(&mut SendStream<Bytes>)) -> Option<String> {
+    let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+    let (send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut send = send.ready().await.unwrap();
+    let ask = Request::post("http://app.test/test.Echo/Talk").header("te", "trailers");
+    let (answer, mut out) = send.send_request(ask.body(()).unwrap(), false).unwrap();
+    out.send_data(Bytes::from_static(PIECE), false).unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), PIECE);
+    end(&mut out);
+    while let Some(piece) = body.data().await {
+        piece.unwrap();
+    }
+    let fields = body.trailers().await.unwrap()?;
+    Some(fields.get("grpc-status")?.to_str().unwrap().to_owned())
+}
+
+/// UNAVAILABLE: the one status that clients take for "again".
+#[test]
+fn p03_a_call_that_has_to_end_is_told_so_in_its_own_words() {
+    let args = ["--grace", "0", "--stream-grace", "1"];
+    let started = |serve: fn(TcpListener)| {
+        let proxyd = Proxyd::start_with(&args);
+        proxyd.put_front(r#"{"http2":{"cleartext":true}}"#);
+        let (listener, target) = listen();
+        thread::spawn(move || serve(listener));
+        put_app(&proxyd, &target);
+        proxyd
+    };
+    let unavailable = Some("14".to_owned());
+    let mut proxyd = started(calls::serve);
+    let retire = |_: &mut SendStream<Bytes>| {
+        let path = "/services/app/targets/1?grace_ms=0&stream_grace_ms=100";
+        assert_eq!(proxyd.control("DELETE", path, "", "").status, 200);
+    };
+    assert_eq!(run(told(proxyd.address, retire)), unavailable, "its app is replaced");
+    let (listener, target) = listen();
+    thread::spawn(|| calls::serve(listener));
+    proxyd.put_target("app", "2", &target);
+    let stop = |_: &mut SendStream<Bytes>| proxyd.signal(Signal::SIGTERM);
+    assert_eq!(run(told(proxyd.address, stop)), unavailable, "the proxy is replaced");
+    assert!(proxyd.wait().success());
+    let proxyd = started(frail);
+    let lose = |out: &mut SendStream<Bytes>| out.send_data(PIECE.into(), false).unwrap();
+    assert_eq!(run(told(proxyd.address, lose)), unavailable, "its app is gone");
 }

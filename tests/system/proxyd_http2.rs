@@ -236,6 +236,12 @@ fn p10_floods_end_their_connection() {
 }
 
 #[test]
+fn p10_frames_that_hold_nothing_are_no_flood_while_they_are_few() {
+    let (proxyd, _backend, _) = site();
+    play(&proxyd, &["empty_data"]);
+}
+
+#[test]
 fn p10_requests_taken_back_are_bounded() {
     let (proxyd, backend, _) = site();
     play(&proxyd, &["rapid_reset", "made_to_reset"]);

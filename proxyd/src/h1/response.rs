@@ -7,6 +7,20 @@ use super::request::Progress;
 use super::syntax::{self, Line};
 use crate::limits;
 
+/// How a body comes that has no length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// To its end, without long pauses.
+    Plain,
+    /// Events, whenever there are any.
+    Events,
+    /// The messages that answer a call, and a status behind them, as gRPC has it.
+    Call,
+}
+
+/// The type of those, as far as all of them have it.
+const GRPC: &[u8] = b"application/grpc";
+
 /// A response's head.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseHead {
@@ -179,13 +193,19 @@ impl ResponseHead {
         (self.is_11 && end - start > 3).then_some(Span { start: start - 9, end: end + 2 })
     }
 
-    /// Whether the body is a stream of events.
-    pub(crate) fn is_event_stream(&self, head: &[u8]) -> bool {
+    /// Whether the body goes on for as long as its sender has something to say.
+    pub(crate) fn flow(&self, head: &[u8]) -> Flow {
         let is_type = |field: &&Field| field.name.of(head).eq_ignore_ascii_case(b"content-type");
-        self.fields.iter().find(is_type).is_some_and(|field| {
-            let kind = field.value.of(head).split(|&byte| byte == b';').next().unwrap_or_default();
-            syntax::trim(kind).eq_ignore_ascii_case(b"text/event-stream")
-        })
+        let Some(field) = self.fields.iter().find(is_type) else { return Flow::Plain };
+        let kind = field.value.of(head).split(|&byte| byte == b';').next().unwrap_or_default();
+        let kind = syntax::trim(kind);
+        if kind.eq_ignore_ascii_case(b"text/event-stream") {
+            return Flow::Events;
+        }
+        // With a suffix it says how messages are written.
+        let Some((name, suffix)) = kind.split_at_checked(GRPC.len()) else { return Flow::Plain };
+        let is_call = name.eq_ignore_ascii_case(GRPC) && matches!(suffix, [] | [b'+', ..]);
+        if is_call { Flow::Call } else { Flow::Plain }
     }
 
     /// Whether the target would answer another request on this connection.
@@ -193,5 +213,27 @@ impl ResponseHead {
         self.framing != Framing::UntilClose
             && !self.connection.close
             && (self.is_11 || self.connection.keep_alive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_and_events_are_known_by_their_type() {
+        for (kind, flow) in [
+            ("text/event-stream; charset=utf-8", Flow::Events),
+            ("application/grpc", Flow::Call),
+            ("Application/gRPC+proto;a=b", Flow::Call),
+            ("application/grpc-web", Flow::Plain),
+            ("application/gr", Flow::Plain),
+            ("text/plain", Flow::Plain),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n");
+            let mut response = ResponseHead::default();
+            response.advance(head.as_bytes(), false).unwrap();
+            assert_eq!(response.flow(head.as_bytes()), flow, "{kind}");
+        }
     }
 }

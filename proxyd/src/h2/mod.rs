@@ -3,7 +3,7 @@
 //! ```text
 //!   connection ─▶ session (frames, floods, draining) ─▶ strand ─▶ exchange ─▶ …
 //!                    │                                    │
-//!                 watched ─▶ census, patience      request, inbound, outbound, answer
+//!            sifted, watched ─▶ census, patience   request, inbound, outbound, answer
 //!
 //!   attempt ─▶ strand (ask, outbound, inbound, answer) ─▶ trunk ─▶ target
 //! ```
@@ -21,6 +21,7 @@ mod patience;
 mod request;
 mod session;
 mod sieve;
+mod sifted;
 mod strand;
 mod trunk;
 mod watched;

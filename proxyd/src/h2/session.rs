@@ -23,7 +23,9 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
+use super::PREFACE;
 use super::request::{self, Kind};
+use super::sifted::Sifted;
 use super::strand::Strand;
 use super::watched::{Vitals, Watched};
 use crate::buffer::Desk;
@@ -47,7 +49,7 @@ pub(crate) async fn serve<I: AsyncRead + AsyncWrite + Unpin>(
 ) -> Next {
     let front = worker.front();
     let vitals = Vitals::new(Pace::new(&front.bounds), Instant::now());
-    let io = Watched::new(io, ahead, Rc::clone(&vitals));
+    let io = Sifted::new(Watched::new(io, ahead, Rc::clone(&vitals)), PREFACE.len());
     timer.set_after(front.head_time);
     let streams = front.wire.http2.streams.unwrap_or(limits::H2_STREAMS);
     let mut handshake = pin!(builder(streams).handshake::<_, Bytes>(io));
@@ -98,7 +100,7 @@ enum State {
 }
 
 struct Session<'w, I> {
-    connection: Connection<Watched<I>, Bytes>,
+    connection: Connection<Sifted<Watched<I>>, Bytes>,
     worker: &'w Rc<Worker>,
     peer: Rc<Peer>,
     vitals: Rc<Vitals>,

@@ -1,7 +1,8 @@
-//! What a target sends, without the frames of data that hold nothing. Pure.
+//! What the other side sends, without the frames of data that hold nothing. Pure.
 //!
-//! Some libraries write one before the trailers of each answer. The one below bears a hundred in the life of a
-//! connection, and then ends it with all that is asked on it.
+//! Some libraries write one before the trailers of each answer, or behind each call. The one below bears a hundred in the
+//! life of a connection, and then ends it with all that is asked on it. How many of them a client may send is judged before
+//! they come here.
 
 const HEAD: usize = 9;
 const DATA: u8 = 0;
@@ -9,15 +10,20 @@ const END_STREAM: u8 = 1;
 const PADDED: u8 = 8;
 
 /// Where in the bytes of a connection we are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sieve {
-    /// Of a frame whose head has passed.
+    /// Of a frame whose head has passed, or of what comes before the first.
     left: usize,
     /// Of a head that has come in part, and waits for the rest.
     held: Vec<u8>,
 }
 
 impl Sieve {
+    /// So much comes before the first frame.
+    pub(super) fn behind(preface: usize) -> Sieve {
+        Sieve { left: preface, held: Vec::new() }
+    }
+
     /// What is to stand before the bytes that come next.
     pub(super) fn held(&self) -> &[u8] {
         &self.held
@@ -68,8 +74,9 @@ mod tests {
         fn only_what_holds_nothing_stays(
             frames in proptest::collection::vec((0..3_u8, 0..2_u8, 0..20_usize, any::<bool>()), 0..12),
             sizes in proptest::collection::vec(1..30_usize, 1..8),
+            preface in 0..30_usize,
         ) {
-            let (mut all, mut expected) = (Vec::new(), Vec::new());
+            let (mut all, mut expected) = (vec![0; preface], vec![0; preface]);
             for (kind, flags, size, empty) in frames {
                 let frame = frame(kind, flags, &vec![0; if empty { 0 } else { size }]);
                 all.extend_from_slice(&frame);
@@ -77,7 +84,7 @@ mod tests {
                     expected.extend_from_slice(&frame);
                 }
             }
-            let (mut sieve, mut passed, mut rest) = (Sieve::default(), Vec::new(), &all[..]);
+            let (mut sieve, mut passed, mut rest) = (Sieve::behind(preface), Vec::new(), &all[..]);
             for size in sizes.into_iter().cycle() {
                 if rest.is_empty() {
                     break;

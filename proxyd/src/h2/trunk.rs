@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io::{Error, IoSlice, Result};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use super::sieve::Sieve;
+use super::sifted::Sifted;
 use super::strand::Strand;
 use crate::clock::{self, sleep_until};
 use crate::crowd::Place;
@@ -80,8 +80,10 @@ impl Trunks {
                 return Ok(stream);
             }
             let upstream = Upstream::connect(&target.address, within, place).await?;
-            let (send, connection) =
-                builder().handshake(Carried::new(upstream)).await.map_err(Error::other)?;
+            let (send, connection) = builder()
+                .handshake(Sifted::new(Carried(upstream), 0))
+                .await
+                .map_err(Error::other)?;
             let (in_use, used) = (Cell::new(0), Cell::new(Instant::now()));
             let trunk = Rc::new(Trunk { send, in_use, used });
             spawn_local(carry(connection, Rc::downgrade(&bundle), Rc::downgrade(&trunk), idle));
@@ -152,7 +154,7 @@ fn builder() -> Builder {
 
 /// Moves the frames of a connection until it ends: by the other side, or when it was not used for so long.
 async fn carry(
-    mut connection: Connection<Carried, Bytes>,
+    mut connection: Connection<Sifted<Carried>, Bytes>,
     bundle: Weak<Bundle>,
     trunk: Weak<Trunk>,
     idle: Duration,
@@ -185,70 +187,21 @@ async fn carry(
 
 /// A connection that the frames own.
 #[derive(Debug)]
-struct Carried {
-    upstream: Upstream,
-    sieve: Sieve,
-    /// What has passed, and there was no room for.
-    rest: Bytes,
-}
-
-impl Carried {
-    fn new(upstream: Upstream) -> Carried {
-        Carried { upstream, sieve: Sieve::default(), rest: Bytes::new() }
-    }
-
-    /// Reads what passes; nothing is the end. There is room for more than a frame's head.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        let before = to.filled().len();
-        for _ in 0..READS {
-            to.put_slice(self.sieve.held());
-            let held = to.filled().len();
-            let read = Pin::new(&mut &self.upstream.socket).poll_read(cx, to);
-            if !matches!(read, Poll::Ready(Ok(()))) || to.filled().len() == held {
-                to.set_filled(before);
-                return read;
-            }
-            let passed = self.sieve.pass(to.filled_mut().get_mut(before..).unwrap_or_default());
-            to.set_filled(before + passed);
-            if passed > 0 {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        // Others have their turn before more of nothing.
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
+struct Carried(Upstream);
 
 impl AsyncRead for Carried {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         to: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        if self.rest.is_empty() && to.remaining() >= ROOM {
-            return self.poll_fill(cx, to);
-        }
-        if self.rest.is_empty() {
-            let mut room = [0; ROOM];
-            let mut own = ReadBuf::new(&mut room);
-            ready!(self.poll_fill(cx, &mut own))?;
-            self.rest = Bytes::copy_from_slice(own.filled());
-        }
-        let count = self.rest.len().min(to.remaining());
-        to.put_slice(&self.rest.split_to(count));
-        Poll::Ready(Ok(()))
+        Pin::new(&mut &self.0.socket).poll_read(cx, to)
     }
 }
 
-/// How often is read at once what turns out to be nothing.
-const READS: usize = 32;
-/// With less room to read into there is one of our own.
-const ROOM: usize = 64;
-
 impl AsyncWrite for Carried {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut &self.upstream.socket).poll_write(cx, bytes)
+        Pin::new(&mut &self.0.socket).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -256,7 +209,7 @@ impl AsyncWrite for Carried {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut &self.upstream.socket).poll_write_vectored(cx, parts)
+        Pin::new(&mut &self.0.socket).poll_write_vectored(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -268,6 +221,6 @@ impl AsyncWrite for Carried {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut &self.upstream.socket).poll_shutdown(cx)
+        Pin::new(&mut &self.0.socket).poll_shutdown(cx)
     }
 }

@@ -68,8 +68,8 @@ pub struct Service {
     /// Idle connections to its targets.
     #[serde(skip_serializing_if = "is_default")]
     pub pool: Pool,
-    /// How long tunnels, and streams of events, of a target that is retired may go on, 0 to 86,400,000 ms;
-    /// without: 30,000. Then a `WebSocket` is closed with 1001, and others are cut.
+    /// How long tunnels, streams of events and calls of gRPC of a target that is retired may go on, 0 to 86,400,000 ms;
+    /// without: 30,000. Then a `WebSocket` is closed with 1001, a call with UNAVAILABLE, and others are cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_grace_ms: Option<u32>,
 }

@@ -127,7 +127,7 @@ impl Answer {
 }
 
 /// How much of the body is still to come, if the head is there.
-fn after_head(bytes: &[u8], ask: &Ask) -> Result<Option<usize>, String> {
+pub fn after_head(bytes: &[u8], ask: &Ask) -> Result<Option<usize>, String> {
     if bytes.len() > 12 && !bytes.starts_with(b"HTTP/1.1 200") {
         return Err(String::from_utf8_lossy(bytes).into_owned());
     }

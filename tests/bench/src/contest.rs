@@ -41,6 +41,13 @@ pub const RELAY: (&str, Start) = ("relay", peers::relay::to_tcp);
 pub const RELAY_UNIX: (&str, Start) = ("relay to a unix socket", peers::relay::to_unix);
 pub const RELAY_SPLICE: (&str, Start) = ("relay that splices", peers::relay::splicing);
 
+/// Those that speak TLS.
+pub const OVER_TLS: [(&str, Start); 3] = [
+    ("proxyd", peers::proxyd::over_tls),
+    ("nginx", peers::nginx::over_tls),
+    ("haproxy", peers::haproxy::over_tls),
+];
+
 static ONLY: OnceLock<Vec<String>> = OnceLock::new();
 
 /// Has only subjects take part whose names begin with one of these; all if there is none.

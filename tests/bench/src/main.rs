@@ -41,6 +41,7 @@ mod replaced;
 mod report;
 mod respawn;
 mod rolling;
+mod secure;
 mod service;
 mod silent;
 mod sites;
@@ -49,6 +50,8 @@ mod start;
 mod static_files;
 mod supervisors;
 mod tiny;
+mod tls_handshake;
+mod tls_keep_alive;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -76,6 +79,10 @@ const FIGURES: &[Figure] = &[
     ("proxied-request", proxied_request::of_64),
     ("proxied-request-1000", proxied_request::of_1000),
     ("http2-100", http2::of_100_streams),
+    ("tls-handshake", tls_handshake::full),
+    ("tls-resumed", tls_handshake::resumed),
+    ("tls-keep-alive", tls_keep_alive::measure),
+    ("http2-100-tls", http2::of_100_streams_over_tls),
     ("body-1m", bodies::of_1_mib),
     ("body-100m", bodies::of_100_mib),
     ("static-1m", static_files::of_1_mib),

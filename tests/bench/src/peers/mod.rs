@@ -11,13 +11,17 @@ pub mod traefik;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use jobinit_tests::proxyd::{Authority, Pair};
 use tempfile::TempDir;
 
 use crate::origin::{self, Origin};
 use crate::report;
+
+/// Whom clients ask for.
+pub const HOST: &str = "bench.test";
 
 /// What they all stand before, and where their files are.
 pub struct Setting {
@@ -27,6 +31,18 @@ pub struct Setting {
     origin: Arc<Mutex<Origin>>,
     /// Clients at once at most: some set memory aside for that.
     clients: usize,
+    tls: OnceLock<Tls>,
+}
+
+/// What all are shown to be by: ECDSA, P-256.
+pub struct Tls {
+    pair: Pair,
+    chain: PathBuf,
+    key: PathBuf,
+    /// Both in one file.
+    both: PathBuf,
+    /// Who vouches for it.
+    pub authority: Authority,
 }
 
 impl Setting {
@@ -35,7 +51,23 @@ impl Setting {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let unix = folder.path().join("origin.sock");
         let (tcp, origin) = origin::start(&unix);
-        Setting { folder, tcp, unix, origin, clients }
+        Setting { folder, tcp, unix, origin, clients, tls: OnceLock::new() }
+    }
+
+    /// The certificate, for those who speak TLS.
+    pub fn tls(&self) -> &Tls {
+        self.tls.get_or_init(|| {
+            let authority = Authority::new("of the bench");
+            let pair = authority.pair(&[HOST]);
+            let file = |name, text: &str| {
+                let path = self.folder().join(name);
+                std::fs::write(&path, text).expect("a fresh folder");
+                path
+            };
+            let (chain, key) = (file("chain.pem", &pair.chain), file("key.pem", &pair.key));
+            let both = file("both.pem", &(pair.key.clone() + &pair.chain));
+            Tls { pair, chain, key, both, authority }
+        })
     }
 
     /// The origin, to be given turns by who holds it.

@@ -23,7 +23,17 @@ pub fn over_http2(setting: &Setting) -> Result<Peer, String> {
     with(setting, " http2", "")
 }
 
-fn with(setting: &Setting, spoken: &str, files: &str) -> Result<Peer, String> {
+/// It speaks TLS, and within it what clients choose. Sessions are in tickets, as they are unless it is told otherwise:
+/// with a cache beside them, each handshake costs it more.
+pub fn over_tls(setting: &Setting) -> Result<Peer, String> {
+    let tls = setting.tls();
+    let (chain, key) = (tls.chain.display(), tls.key.display());
+    let said =
+        format!("ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;");
+    with(setting, " ssl http2", &said)
+}
+
+fn with(setting: &Setting, spoken: &str, more: &str) -> Result<Peer, String> {
     let binary = program(&["/usr/sbin/nginx", "/usr/bin/nginx"])?;
     let address = free();
     let path = setting.file(address, "nginx.conf");
@@ -53,7 +63,7 @@ fn with(setting: &Setting, spoken: &str, files: &str) -> Result<Peer, String> {
                proxy_set_header X-Forwarded-Proto $scheme;\n\
                proxy_set_header X-Forwarded-Host $http_host;\n\
              }}\n\
-             {files}\n\
+             {more}\n\
              location /socket {{\n\
                proxy_pass http://origin;\n\
                proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade;\n\

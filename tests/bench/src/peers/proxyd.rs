@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::{Peer, Setting, free, site};
 use crate::report;
@@ -33,6 +34,15 @@ pub fn over_http2(setting: &Setting) -> Result<Peer, String> {
     Ok(peer)
 }
 
+/// It speaks TLS, and within it what clients choose.
+pub fn over_tls(setting: &Setting) -> Result<Peer, String> {
+    let peer = start_on("--listen-tls", setting, &format!("tcp:{}", setting.tcp))?;
+    let control = peer.control.as_deref().ok_or("has no control socket")?;
+    put(control, "/certificates/bench", &setting.tls().pair.json())?;
+    put(control, "/tls", r#"{"default_certificate":"bench"}"#)?;
+    Ok(peer)
+}
+
 /// Where proxyd is.
 pub fn program() -> PathBuf {
     std::env::var_os("JOBINIT_BIN")
@@ -41,13 +51,21 @@ pub fn program() -> PathBuf {
 }
 
 fn start(setting: &Setting, target: &str) -> Result<Peer, String> {
+    start_on("--listen", setting, target)
+}
+
+fn start_on(listen: &str, setting: &Setting, target: &str) -> Result<Peer, String> {
     let address = free();
     let control = setting.file(address, "control");
     let mut command = Command::new(program());
-    command.arg("--listen").arg(address.to_string()).arg("--control").arg(&control);
+    command.arg(listen).arg(address.to_string()).arg("--control").arg(&control);
     command.args(["--workers", "1", "--grace", "0", "--access-log"]);
     command.arg(setting.file(address, "proxyd.log"));
     let mut peer = Peer::start(&mut command, address)?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while UnixStream::connect(&control).is_err() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     put(&control, "/routes/bench.test", r#"{"service":"origin"}"#)?;
     put(&control, "/services/origin/targets/1", &format!(r#"{{"address":"{target}"}}"#))?;
     peer.control = Some(control);
