@@ -17,9 +17,10 @@ use crate::admin::socket::{Socket, SocketError};
 use crate::cli::{ConfigDir, RUN_DIR};
 use crate::client::{self, Init};
 use crate::collecting::Place;
-use crate::config::{self, ConfigError, Problem, parse_listen};
+use crate::config::{self, parse_listen};
 use crate::early::{self, Early, button};
 use crate::event::Event;
+use crate::makeshift::{self, Flaw};
 use crate::proxy;
 use crate::release::{Shelf, clear};
 use crate::runlevel::Level;
@@ -96,10 +97,8 @@ enum BootError {
     Token(#[from] TokenError),
     #[error(transparent)]
     InitApi(#[from] BadAddress),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     #[error("{0}; without it nothing is started or changed: repair it and boot again")]
-    Settings(Problem),
+    Config(#[from] Flaw),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -139,22 +138,15 @@ fn supervise(boot: &Boot, early: Option<&Early>) -> Result<(), BootError> {
         if let Some(early) = early {
             early.settle(&init).await;
         }
-        let config = config::load(&boot.config.path)?;
-        for problem in &config.problems {
-            warn!("{problem}");
-        }
-        if config.settings_broken
-            && let Some(problem) = config.problems.first()
-        {
-            return Err(BootError::Settings(problem.clone()));
-        }
+        fs::create_dir_all(&boot.run_dir)
+            .map_err(|source| BootError::Folder { path: boot.run_dir.clone(), source })?;
+        let run_dir = absolute(&boot.run_dir)?;
+        let lost = early.and_then(|early| early.lost_config(&boot.config.path));
+        let footing = makeshift::footing(&boot.config.path, lost, &run_dir, &init).await?;
         config::write::sweep(&boot.config.path);
         // The gate is told of it, and works in another folder.
         let state_dir = std::path::absolute(&boot.state_dir).unwrap_or(boot.state_dir.clone());
         let store = Store::open(&state_dir)?;
-        fs::create_dir_all(&boot.run_dir)
-            .map_err(|source| BootError::Folder { path: boot.run_dir.clone(), source })?;
-        let run_dir = absolute(&boot.run_dir)?;
         if boot.take_over {
             takeover::ask(&run_dir).await?;
         }
@@ -194,7 +186,7 @@ fn supervise(boot: &Boot, early: Option<&Early>) -> Result<(), BootError> {
             tokio::time::sleep(THRIFT).await;
             init_pages::let_go_of_rest();
         });
-        Supervisor::new(fixed, config, store, hands).run(events).await;
+        Supervisor::new(fixed, footing, store, hands).run(events).await;
         if early.is_some() {
             early::rest();
         }

@@ -70,7 +70,11 @@ impl Supervisor {
         };
         let told = preview.pushes.iter().map(ToString::to_string).collect::<Vec<_>>();
         let takes_over = preview.takes_over;
-        let nothing = apps.is_empty() && settings.is_empty() && told.is_empty() && !takes_over;
+        let nothing = apps.is_empty()
+            && settings.is_empty()
+            && told.is_empty()
+            && !takes_over
+            && !self.is_level_due;
         PlanView {
             nothing,
             settings,

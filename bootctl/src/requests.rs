@@ -140,8 +140,14 @@ impl Supervisor {
         }
     }
 
-    /// A config with a problem is not taken over at all: what runs is what was good.
     fn reload(&mut self) -> Result<Goal, Box<Reply>> {
+        self.read_anew()?;
+        self.go_on_booting();
+        Ok(Goal::Everything)
+    }
+
+    /// A config with a problem is not taken over at all: what runs is what was good.
+    pub(crate) fn read_anew(&mut self) -> Result<(), Box<Reply>> {
         let mut config =
             config::load_after(&self.fixed.config, &self.declared).map_err(|error| {
                 let message = format!("{error}; nothing was changed");
@@ -163,10 +169,11 @@ impl Supervisor {
         for name in config.apps.keys() {
             self.trials.begin_anew(name);
         }
+        self.end_makeshift();
         self.take_over(config);
         self.clear_failed();
         self.doubts = doubts;
-        Ok(Goal::Everything)
+        Ok(())
     }
 
     /// Tells those who want to know what is being done.
@@ -310,6 +317,12 @@ impl Supervisor {
 
     /// The first failure, else the first that is not there yet.
     fn overall(&self, observed: &Observed) -> Standing {
+        if self.is_level_due {
+            match self.level_standing(self.level_to_boot(), observed) {
+                Standing::Reached => {}
+                other @ (Standing::Working(_) | Standing::Failed(_)) => return other,
+            }
+        }
         let mut overall = self.proxy_standing(observed);
         if let Some(refused) = self.declined.sentences().next() {
             return Standing::Failed(refused);
@@ -413,7 +426,8 @@ impl Supervisor {
     }
 
     fn all_problems(&self) -> Vec<String> {
-        let taken_over = self.problems.iter().cloned();
+        let makeshift = self.makeshift.as_ref().map(ToString::to_string);
+        let taken_over = self.problems.iter().cloned().chain(makeshift);
         let watches = self.vigil.sentences().chain(self.keys.sentences());
         let watches = watches.chain(self.obtaining_trouble());
         taken_over.chain(watches).chain(self.declined.sentences()).collect()

@@ -16,13 +16,15 @@ use tracing::{info, warn};
 use crate::act::Hands;
 use crate::client::{InitError, News};
 use crate::collecting;
+use crate::config::Settings;
 use crate::config::declared::Declared;
-use crate::config::{Config, Settings};
 use crate::declined::Declined;
 use crate::deploys::Deploys;
 use crate::event::Event;
 use crate::gate::Gate;
 use crate::generation::Generation;
+use crate::last_good;
+use crate::makeshift::{Footing, Makeshift};
 use crate::name::AppName;
 use crate::plan::Wanted;
 use crate::release::Shelf;
@@ -40,6 +42,9 @@ use crate::wishes::Surroundings;
 
 /// A turn that takes less may follow the one before at once.
 const SHORT_TURN: Duration = Duration::from_millis(1);
+/// Why what apps write is not collected at runlevel 1 for want of a config.
+const UNPLACED_LOGS: &str =
+    "init keeps what is written until there is a bootctl.toml that says where it belongs";
 
 /// What the command line says and no reload changes.
 #[derive(Clone, Debug)]
@@ -73,6 +78,8 @@ pub(crate) struct Supervisor {
     /// What is wanted beside the apps.
     pub(crate) surroundings: Surroundings,
     pub(crate) problems: Vec<String>,
+    /// What is gone on with because the config could not be used.
+    pub(crate) makeshift: Option<Makeshift>,
     pub(crate) store: Store,
     pub(crate) roster: Roster,
     pub(crate) hands: Hands,
@@ -89,6 +96,8 @@ pub(crate) struct Supervisor {
     pub(crate) collector_trouble: Option<String>,
     pub(crate) gate: Gate,
     pub(crate) runlevel: Runlevel,
+    /// The level to boot into is still to be gone on to.
+    pub(crate) is_level_due: bool,
     /// Another bootctl takes over.
     pub(crate) is_giving_way: bool,
     pub(crate) declined: Declined,
@@ -111,16 +120,24 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn new(fixed: Fixed, config: Config, store: Store, hands: Hands) -> Self {
+    pub(crate) fn new(fixed: Fixed, footing: Footing, store: Store, hands: Hands) -> Self {
+        let Footing { config, makeshift } = footing;
         let shelf = Shelf::new(store.folder());
         let boot = fixed.runlevel.unwrap_or(config.settings.runlevel);
-        let runlevel = Runlevel::found(&hands.run_dir, boot, &config.settings.hooks);
+        let least = match &makeshift {
+            Some(Makeshift::Least(flaw)) => Some(Runlevel::least(fixed.runlevel, flaw)),
+            Some(Makeshift::Earlier) | None => None,
+        };
+        let is_least = least.is_some();
+        let found = || Runlevel::found(&hands.run_dir, boot, &config.settings.hooks);
+        let runlevel = least.unwrap_or_else(found);
         let mut supervisor = Self {
             fixed,
             settings: Settings::default(),
             wanted: Apps::default(),
             surroundings: Surroundings::default(),
             problems: Vec::new(),
+            makeshift,
             store,
             roster: Roster::default(),
             hands,
@@ -132,9 +149,10 @@ impl Supervisor {
             deploys: Deploys::default(),
             winding_down: false,
             proxy_trouble: None,
-            collector_trouble: None,
+            collector_trouble: is_least.then(|| UNPLACED_LOGS.to_owned()),
             gate: Gate::default(),
             runlevel,
+            is_level_due: is_least,
             is_giving_way: false,
             declined: Declined::default(),
             declared: Declared::default(),
@@ -179,6 +197,7 @@ impl Supervisor {
             }
             if self.winding_down && self.is_done() {
                 self.forget_level();
+                last_good::remove(&self.hands.run_dir);
                 snapshot::let_go(&self.hands.run_dir);
                 return;
             }

@@ -72,6 +72,8 @@ impl Supervisor {
         self.vigil.refused.clear();
         let changed = self.changed_apps(&config);
         if changed.is_empty() && config.settings == self.settings {
+            self.end_makeshift();
+            self.problems.clear();
             self.declared = config.declared;
             return;
         }
@@ -85,6 +87,7 @@ impl Supervisor {
             self.store.keep(name, |record| record.held = None);
             self.trials.begin_anew(name);
         }
+        self.end_makeshift();
         self.take_over(config);
         for name in &changed {
             self.clear_ended(name);

@@ -11,6 +11,7 @@ use crate::app::{App, DEFAULT_PATH};
 use crate::collecting;
 use crate::config::{Config, Settings};
 use crate::generation::{self, WantedProxy};
+use crate::last_good;
 use crate::name::AppName;
 use crate::order::Order;
 use crate::plan::{Desired, Precedence, Wanted};
@@ -38,6 +39,9 @@ impl Supervisor {
         let Config { mut settings, apps, broken, declared, problems, .. } = config;
         self.problems = problems.iter().map(ToString::to_string).collect();
         self.declared = declared;
+        if self.makeshift.is_none() {
+            last_good::keep(&self.hands.run_dir, self.declared.main());
+        }
         self.fixed.apply(&mut settings);
         if settings != self.settings {
             self.settings = settings;
@@ -127,9 +131,10 @@ impl Supervisor {
         let https = Https::of(settings, apps, ring);
         let run_dir = &self.hands.run_dir;
         let proxy = proxy::wanted(settings, https.address, (&exec, &build), run_dir);
-        let collector = collecting::wanted(&self.fixed.collector, &settings.logs, apps);
+        let collector = || collecting::wanted(&self.fixed.collector, &settings.logs, apps);
+        let collector = (!self.is_least()).then(collector).map(Arc::new);
         let tls = self.tls_by(settings, apps, ring, &https);
-        Surroundings { proxy: Some(proxy), collector: Some(Arc::new(collector)), https, tls }
+        Surroundings { proxy: Some(proxy), collector, https, tls }
     }
 
     /// The proxy as long as nothing winds down.

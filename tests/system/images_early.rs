@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use jobinit_tests::machine::{Machine, Setup, disk};
-use jobinit_tests::{image, tools};
+use jobinit_tests::{image, tools, wait};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -163,29 +163,58 @@ fn images_vm_b03_early_boot_does_what_it_is_told_and_no_mistake_stops_it() {
     assert!(status.success() && console.contains("Power down"), "{console}");
 }
 
-/// What the kernel starts: one after the other is wrong, then all is well.
+/// What the kernel starts: one after the other is wrong, and is put right by nobody but the administrator.
 const BOOTS: &str = "#!/usr/bin/busybox sh
 export PATH=/usr/bin:/sbin
-read -r boots </boots.count || vm-relay 0.0.0.0:81 127.0.0.1:1 &
+[ -e /dev/null ] || : >/dev/null
+busybox rm -f /etc/bootctl/apps/relay.toml
 read -r boots </boots.count
+case $boots in '') vm-relay 0.0.0.0:81 127.0.0.1:1 & esac
 echo x$boots >/boots.count
 case $boots in
 '') exec /usr/bin/no-such-bootctl boot ;;
 x) exec busybox sh -c 'kill -SEGV $$' ;;
 xx) exec bootctl boot --config /nowhere ;;
-xxx) echo 'nonsense =' >/etc/bootctl/bootctl.toml; exec bootctl boot ;;
-*) echo >/etc/bootctl/bootctl.toml; exec bootctl boot ;;
+xxx) cd /etc/bootctl; busybox mv bootctl.toml /good; echo 'nonsense =' >bootctl.toml; exec bootctl boot ;;
+*) exec bootctl boot ;;
 esac
 ";
 
 #[test]
 fn images_vm_b04_whatever_fails_at_boot_is_told_and_tried_again() {
     let files = [("boots", BOOTS)];
-    let setup = Setup { words: Some("/boots"), shell: true, files: &files, ..Setup::default() };
+    let kernel = "bootctl.ip=10.0.2.15/24,10.0.2.2 bootctl.runlevel=2";
+    let setup = Setup {
+        words: Some("/boots"),
+        kernel: Some(kernel),
+        shell: true,
+        files: &files,
+        ..Setup::default()
+    };
     let Some(machine) = Machine::boot(&setup) else { return };
     // From the first moment on, whatever becomes of what is booted.
     let init = machine.first_answer(machine.api, "127.0.0.1", "/job/init").json();
     assert_eq!(init["machine"], true, "{init}");
+    // Without a config it comes up at level 1, and says what is wrong: on the console, and to who asks.
+    let comes_up = |why: &str, advice: &str| {
+        machine.shows(advice, 1);
+        let status = machine.says("until bootctl status; do usleep 50000; done");
+        for told in ["runlevel 1 (", why, advice] {
+            assert!(status.contains(told), "{told} in {status}");
+        }
+        let jobs = machine.first_answer(machine.api, "127.0.0.1", "/jobs").json();
+        let ids: Vec<_> = jobs.as_array().unwrap().iter().map(|job| &job["id"]).collect();
+        assert!(!ids.iter().any(|id| *id == "proxyd" || *id == "hello.localhost.1"), "{ids:?}");
+    };
+    comes_up("there is no config folder /nowhere", "this is runlevel 1 without any app");
+    machine.run("kill -9 $(pidof bootctl)", &json!({}));
+    let place = "/etc/bootctl/bootctl.toml:1:";
+    comes_up(place, "this is runlevel 1 with the defaults of bootctl.toml");
+    let refused = machine.says("bootctl telinit 3 2>&1 && exit 9; exit 0");
+    assert!(refused.contains(place), "{refused}");
+    // Corrected, it goes on to the level that the command line asks for.
+    let status = machine.says("mv /good /etc/bootctl/bootctl.toml && bootctl reload");
+    assert!(status.contains("runlevel 2\n"), "{status}");
     let page = machine.first_answer(machine.proxy, "hello.localhost", "/");
     assert!(page.body.contains("app: hello.localhost\n"), "{page:?}");
     let console = machine.console();
@@ -194,6 +223,45 @@ fn images_vm_b04_whatever_fails_at_boot_is_told_and_tried_again() {
         let at = rest.find(told).unwrap_or_else(|| panic!("{told} in its turn in {console}"));
         rest = &rest[at..];
     }
+    assert!(!console.contains("panic"), "{console}");
+}
+
+/// Has the API beside what it boots.
+const RELAYED: &str = "#!/usr/bin/busybox sh
+export PATH=/usr/bin:/sbin
+[ -e /dev/null ] || : >/dev/null
+busybox rm -f /etc/bootctl/apps/relay.toml
+vm-relay 0.0.0.0:81 127.0.0.1:1 &
+exec bootctl boot
+";
+
+#[test]
+fn images_vm_b04_no_other_config_is_taken_for_the_one_that_is_missing() {
+    let setup = Setup {
+        words: Some("/relayed"),
+        kernel: Some("bootctl.ip=10.0.2.15/24,10.0.2.2 bootctl.config=/nowhere"),
+        shell: true,
+        files: &[("relayed", RELAYED)],
+        ..Setup::default()
+    };
+    let Some(machine) = Machine::boot(&setup) else { return };
+    machine.first_answer(machine.api, "127.0.0.1", "/job/init");
+    let told = "bootctl.config=/nowhere of the command line is not mounted at /etc/bootctl";
+    machine.shows(told, 1);
+    let status = || machine.says("until bootctl status; do usleep 50000; done");
+    let said = status();
+    for part in ["runlevel 1 (", told, "no apps"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    // The administrator may want the image's all the same; from then on it is the machine's.
+    machine.says("bootctl reload");
+    machine.first_answer(machine.proxy, "hello.localhost", "/");
+    let pid = machine.says("pidof bootctl; kill -9 $(pidof bootctl)");
+    let pid = pid.split_whitespace().next().unwrap().to_owned();
+    wait::until("the next bootctl", || (!status().contains(&format!("pid {pid},"))).then_some(()));
+    let said = status();
+    assert!(said.contains("runlevel 3\n") && !said.contains(told), "{said}");
+    let console = machine.console();
     assert!(!console.contains("panic"), "{console}");
 }
 

@@ -20,6 +20,7 @@ mod bootctl_hooks;
 mod bootctl_install;
 mod bootctl_jobs;
 mod bootctl_log;
+mod bootctl_makeshift;
 mod bootctl_openapi;
 mod bootctl_order;
 mod bootctl_places;

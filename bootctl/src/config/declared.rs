@@ -64,6 +64,11 @@ impl Declared {
         self.main = text.into();
     }
 
+    /// What `bootctl.toml` says; nothing where there is none.
+    pub(crate) fn main(&self) -> &str {
+        &self.main
+    }
+
     pub(super) fn note_folder(&mut self, folder: PathBuf) {
         self.folder = folder;
     }

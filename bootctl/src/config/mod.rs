@@ -82,6 +82,16 @@ pub(crate) struct Config {
     pub(crate) settings_broken: bool,
 }
 
+impl Config {
+    /// The same with another text in the place of `bootctl.toml`, unless that one has a mistake, too.
+    pub(crate) fn by(mut self, text: &str) -> Option<Self> {
+        let reader = Reader::new("bootctl.toml".into(), text, Schema::Main);
+        self.settings = main_file::read(reader).ok()?;
+        self.declared.note_main(text);
+        Some(self)
+    }
+}
+
 /// Why a folder cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {

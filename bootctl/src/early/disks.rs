@@ -22,7 +22,7 @@ use crate::client::{Init, InitError, Then};
 
 const TABLE: &str = "/etc/fstab";
 /// Where the config is.
-const CONFIG: &str = "/etc/bootctl";
+pub(super) const CONFIG: &str = "/etc/bootctl";
 /// How long disks may take to show up, all together, but for those whose line says another time.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one may take to be mounted, with its journal.
@@ -243,14 +243,20 @@ pub(super) async fn place_config(source: &Source) {
         }
         Source::Device(device) => place_disk(device).await,
     };
-    let name = match source {
-        Source::Folder(folder) => folder.display().to_string(),
-        Source::Device(device) => device.to_string(),
-    };
     match placed {
-        Ok(()) => info!("the config is that of {name}"),
-        Err(error) => error!("bootctl.config={name}: {error}; the config is that of the image"),
+        Ok(()) => info!("the config is that of {source}"),
+        Err(error) => error!("bootctl.config={source}: {error}"),
     }
+}
+
+/// The config that the command line names, if something else is in its place.
+#[derive(Debug, thiserror::Error)]
+#[error("bootctl.config={0} of the command line is not mounted at {CONFIG}")]
+pub(crate) struct LostConfig(String);
+
+/// Whether it is in its place.
+pub(super) fn find_config(source: &Source) -> Result<(), LostConfig> {
+    if is_mounted(CONFIG) { Ok(()) } else { Err(LostConfig(source.to_string())) }
 }
 
 async fn place_disk(device: &Device) -> Result<(), DiskError> {

@@ -31,6 +31,7 @@ use nix::errno::Errno;
 use nix::unistd::{geteuid, getppid};
 use tracing::{error, info};
 
+pub(crate) use self::disks::LostConfig;
 use self::words::Words;
 use crate::client::Init;
 
@@ -138,6 +139,12 @@ impl Early {
             network::resolver::show();
             note(DONE);
         }
+    }
+
+    /// Why the config of this folder is not the one that the command line names.
+    pub(crate) fn lost_config(&self, folder: &Path) -> Option<LostConfig> {
+        let source = self.words.config.as_ref().filter(|_| folder == Path::new(disks::CONFIG))?;
+        disks::find_config(source).err()
     }
 
     /// The file of init's tokens that the command line names.

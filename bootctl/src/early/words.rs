@@ -4,6 +4,7 @@
 //! Whatever somebody passes by mistake is told and left out: no word keeps a machine from booting. Words behind
 //! `--` are init's. Pure.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::device::Device;
@@ -30,6 +31,15 @@ pub(super) enum Access {
 pub(super) enum Source {
     Folder(PathBuf),
     Device(Device),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.display().fmt(f),
+            Self::Device(device) => device.fmt(f),
+        }
+    }
 }
 
 /// A word that means nothing.

@@ -55,14 +55,30 @@ impl Supervisor {
             let message = format!("{} is no runlevel: {why}", quoted(text));
             refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_level", message)
         })?;
+        if level.is_public() && self.is_least() {
+            self.read_anew()?;
+        }
         self.runlevel.begin(level).map_err(|Busy(other)| {
             let message =
                 format!("the change to runlevel {other} is under way; ask again after it");
             refused(StatusCode::CONFLICT, "busy", message)
         })?;
+        self.is_level_due = false;
         self.proxy_trouble = None;
         self.moved();
         Ok(Goal::Level(level))
+    }
+
+    /// Goes on to the level to boot into, now that there is a config for it.
+    pub(crate) fn go_on_booting(&mut self) {
+        if self.is_level_due {
+            self.runlevel.begin_anew(self.level_to_boot());
+            self.moved();
+        }
+    }
+
+    pub(crate) fn level_to_boot(&self) -> Level {
+        self.fixed.runlevel.unwrap_or(self.settings.runlevel)
     }
 
     /// After a clean end nobody goes on with it.
@@ -103,6 +119,7 @@ impl Supervisor {
             kept::write(&self.hands.run_dir, kept);
         }
         if let State::At(level) = self.runlevel.state() {
+            self.is_level_due &= self.is_least() || *level != self.level_to_boot();
             if let Some(why) = self.runlevel.trouble() {
                 warn!("runlevel {level}: {why}");
             } else {

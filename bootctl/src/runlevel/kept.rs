@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use nix::unistd::getppid;
 use tracing::warn;
 
 use super::Level;
 use crate::durable::{self, OWN};
+use crate::life;
 
 const FILE: &str = "runlevel";
 
@@ -17,11 +17,11 @@ pub(super) type Kept = (Level, Option<Level>);
 
 /// What an earlier bootctl under the same init has kept.
 pub(super) fn read(run_dir: &Path) -> Option<Kept> {
-    parse(&fs::read_to_string(run_dir.join(FILE)).ok()?, &life()?)
+    parse(&fs::read_to_string(run_dir.join(FILE)).ok()?, &life::of_init()?)
 }
 
 pub(super) fn write(run_dir: &Path, (level, next): Kept) {
-    let Some(life) = life() else { return };
+    let Some(life) = life::of_init() else { return };
     let next = next.map_or_else(|| "-".to_owned(), |next| next.to_string());
     let path = run_dir.join(FILE);
     let text = format!("{level} {next} {life}\n");
@@ -48,18 +48,6 @@ fn parse(text: &str, life: &str) -> Option<Kept> {
     // Whoever is started again after it had halted is to be there.
     let is_over = level == Level::HALT;
     (words.next() == Some(life) && !is_over).then_some((level, next))
-}
-
-/// Which init this is: its process, when that began, and in which life of the kernel. It becomes another program
-/// without becoming another process.
-fn life() -> Option<String> {
-    let parent = getppid();
-    let stat = fs::read_to_string(format!("/proc/{parent}/stat")).ok()?;
-    // Its name may hold anything, and ends with the last bracket.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let begun = fields.split(' ').nth(19)?;
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(format!("{parent}-{begun}-{}", boot.trim()))
 }
 
 #[cfg(test)]

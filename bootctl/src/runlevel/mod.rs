@@ -149,6 +149,12 @@ impl Runlevel {
         Self { state, trouble: None }
     }
 
+    /// As a machine comes up whose config cannot be used: at level 1, unless it is to halt.
+    pub(crate) fn least(asked: Option<Level>, why: &impl fmt::Display) -> Self {
+        let level = asked.map_or(Level::SINGLE, |asked| asked.min(Level::SINGLE));
+        Self { state: State::At(level), trouble: Some(why.to_string()) }
+    }
+
     pub(crate) fn state(&self) -> &State {
         &self.state
     }
@@ -202,6 +208,14 @@ impl Runlevel {
     /// Whether all is to end.
     pub(crate) fn is_halting(&self) -> bool {
         self.state == State::At(Level::HALT) || self.next() == Some(Level::HALT)
+    }
+
+    /// Begins a change also to the level that it is at: what is to be done on the way there has not been.
+    pub(crate) fn begin_anew(&mut self, to: Level) {
+        if let State::At(from) = self.state {
+            self.state = State::Parting { from, to };
+            self.trouble = None;
+        }
     }
 
     /// Begins a change, if it is not there already, or on its way.
@@ -327,6 +341,30 @@ mod tests {
             (&State::At(Level::SINGLE), Level::SINGLE)
         );
         assert!(runlevel.has(only_single));
+    }
+
+    #[test]
+    fn b04_a_boot_without_a_config_goes_on_from_level_1() {
+        for (asked, at) in [(None, 1), (Some(0), 0), (Some(1), 1), (Some(4), 1)] {
+            let runlevel = Runlevel::least(asked.map(level), &"why");
+            assert_eq!((runlevel.level(), runlevel.trouble()), (level(at), Some("why")));
+            assert!(runlevel.next().is_none() && !runlevel.is_public());
+        }
+        // Also to the level that it is at: its hooks have not run.
+        for to in [1, 3] {
+            let mut runlevel = Runlevel::least(None, &"why");
+            runlevel.begin_anew(level(to));
+            runlevel.begin_anew(level(4));
+            assert_eq!((runlevel.next(), runlevel.trouble()), (Some(level(to)), None));
+            runlevel.look(&seen(true, Ok(true)), |_, _| vec![hook("a")]);
+            assert_eq!(runlevel.look(&seen(true, Ok(true)), none), Some(Step::Run(hook("a"))));
+            assert!(
+                !runlevel.is_public() && runlevel.has([1, to].into_iter().map(level).collect())
+            );
+            runlevel.hook_ended(Policy::Fail, None);
+            while runlevel.look(&seen(true, Ok(true)), none).is_some() {}
+            assert_eq!(runlevel.state(), &State::At(level(to)));
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ const BUSYBOX: &str = "
 ::once:/usr/bin/vm-stopwatch page 127.0.0.1:9000 x
 ";
 const FINIT: &str = "
-service [12345] /usr/bin/vm-stopwatch serve 9000 -- the app
+service [12345] /usr/bin/vm-app serve 9000 -- the app
 task [12345] /usr/bin/vm-stopwatch page 127.0.0.1:9000 x -- the stopwatch
 ";
 
@@ -206,6 +206,8 @@ fn debian(root: &Path, name: &str, add: fn(&Path) -> Result<(), String>) -> Resu
 
 fn finit(root: &Path) -> Result<(), String> {
     fs::create_dir_all(root.join("etc/finit.d")).map_err(|error| error.to_string())?;
+    // Of two lines with the same program it takes the latter alone.
+    link("vm-stopwatch", &root.join("usr/bin/vm-app"))?;
     write(&root.join("etc/finit.d/app.conf"), FINIT)
 }
 
