@@ -141,7 +141,7 @@ fn supervise(boot: &Boot, early: Option<&Early>) -> Result<(), BootError> {
         fs::create_dir_all(&boot.run_dir)
             .map_err(|source| BootError::Folder { path: boot.run_dir.clone(), source })?;
         let run_dir = absolute(&boot.run_dir)?;
-        let lost = early.and_then(|early| early.lost_config(&boot.config.path));
+        let lost = early.and_then(|early| makeshift::lost(early, &boot.config.path));
         let footing = makeshift::footing(&boot.config.path, lost, &run_dir, &init).await?;
         config::write::sweep(&boot.config.path);
         // The gate is told of it, and works in another folder.

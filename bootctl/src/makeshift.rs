@@ -1,5 +1,6 @@
 //! What bootctl goes on with when it is started and the config cannot be used: a mistake in `bootctl.toml`, or no folder to
-//! read. A mistake in an app's file is that app's alone, and not looked at here.
+//! read; or where a machine lacks a disk that apps may need. A mistake in an app's file is that app's alone, and not
+//! looked at here.
 //!
 //! | and | then |
 //! |---|---|
@@ -20,7 +21,7 @@ use tracing::{error, warn};
 use crate::app::identify;
 use crate::client::{Init, InitError};
 use crate::config::{self, Config, ConfigError, Problem};
-use crate::early::LostConfig;
+use crate::early::{self, Early, LostConfig, LostDisks};
 use crate::gate;
 use crate::generation::{self, Generation};
 use crate::last_good;
@@ -36,6 +37,14 @@ pub(crate) enum Flaw {
     Settings(Problem),
     #[error(transparent)]
     Lost(#[from] LostConfig),
+    #[error(transparent)]
+    Disks(#[from] LostDisks),
+}
+
+/// What a machine's early boot could not put in its place.
+pub(crate) fn lost(early: &Early, folder: &Path) -> Option<Flaw> {
+    let config = early.lost_config(folder).map(Flaw::Lost);
+    config.or_else(|| early::lost_disks().map(Flaw::Disks))
 }
 
 /// What is gone on with.
@@ -59,6 +68,11 @@ impl fmt::Display for Makeshift {
                 "this is runlevel 1 with the defaults of bootctl.toml, which cannot be used; correct it, then \
                  `bootctl reload` goes on to the runlevel that was meant",
             ),
+            Self::Least(flaw @ Flaw::Disks(_)) => write!(
+                f,
+                "{flaw}; this is runlevel 1: mount what is missing, or write `nofail` into its line, then \
+                 `bootctl reload` goes on to the runlevel that was meant"
+            ),
             Self::Least(flaw @ (Flaw::Folder(_) | Flaw::Lost(_))) => write!(
                 f,
                 "{flaw}; this is runlevel 1 without any app; with a config in its place, `bootctl reload` goes on \
@@ -74,10 +88,10 @@ pub(crate) struct Footing {
     pub(crate) makeshift: Option<Makeshift>,
 }
 
-/// Reads the config of a folder, or finds something in its place; `lost` is why the folder is not the one that is meant.
+/// Reads the config of a folder, or finds something in its place; `lost` is what the machine lacks.
 pub(crate) async fn footing(
     folder: &Path,
-    lost: Option<LostConfig>,
+    lost: Option<Flaw>,
     run_dir: &Path,
     init: &Init,
 ) -> Result<Footing, Flaw> {
@@ -96,16 +110,17 @@ pub(crate) async fn footing(
     Ok(footing)
 }
 
-fn read(folder: &Path, lost: Option<LostConfig>) -> (Config, Option<Flaw>) {
-    let read: Result<Config, Flaw> =
-        lost.map_or_else(|| Ok(config::load(folder)?), |lost| Err(lost.into()));
-    match read {
+fn read(folder: &Path, lost: Option<Flaw>) -> (Config, Option<Flaw>) {
+    if let Some(Flaw::Lost(_)) = lost {
+        return (Config::default(), lost);
+    }
+    match config::load(folder) {
         Ok(config) => {
             let first = config.problems.first().filter(|_| config.settings_broken);
             let flaw = first.cloned().map(Flaw::Settings);
-            (config, flaw)
+            (config, flaw.or(lost))
         }
-        Err(flaw) => (Config::default(), Some(flaw)),
+        Err(error) => (Config::default(), Some(error.into())),
     }
 }
 

@@ -82,8 +82,8 @@ fn images_vm_b03_early_boot_does_what_it_is_told_and_no_mistake_stops_it() {
         ("etc/sysctl.d/10.conf", "kernel.panic = 3\nvm/swappiness = 11\nnonsense\n"),
         (
             "etc/fstab",
-            "LABEL=data /var/lib/bootctl ext4 noatime,nofail 0 2\nLABEL=bad /bad ext4 defaults 0 2\n\
-             UUID=none /missing auto x-systemd.device-timeout=0 0 0\nnonsense\ntmpfs /scratch tmpfs size=1m 0 0\n",
+            "LABEL=data /var/lib/bootctl ext4 noatime,nofail 0 2\nLABEL=bad /bad ext4 nofail 0 2\n\
+             UUID=none /missing auto nofail,x-systemd.device-timeout=0 0 0\nnonsense\ntmpfs /scratch tmpfs size=1m 0 0\n",
         ),
         ("sbin/fsck.ext4", FSCK),
     ];
@@ -155,7 +155,8 @@ fn images_vm_b03_early_boot_does_what_it_is_told_and_no_mistake_stops_it() {
     let shell = std::fs::read_to_string(folder.path().join("ttyS1")).unwrap();
     assert!(shell.contains('#'), "a shell waits: {shell:?}");
 
-    // By the administrator's own word.
+    // By the administrator's own word, once the next bootctl is there to take it.
+    machine.says("until bootctl status; do usleep 50000; done");
     // What it says goes to the console: the relay ends with the machine, and with it this side's connections.
     machine.begin("exec bootctl poweroff >/dev/console 2>&1");
     let (status, console) = machine.wait();
@@ -263,6 +264,42 @@ fn images_vm_b04_no_other_config_is_taken_for_the_one_that_is_missing() {
     assert!(said.contains("runlevel 3\n") && !said.contains(told), "{said}");
     let console = machine.console();
     assert!(!console.contains("panic"), "{console}");
+}
+
+#[test]
+fn images_vm_b04_apps_wait_for_a_disk_that_is_missing() {
+    let table = "LABEL=none /data ext4 x-systemd.device-timeout=0 0 2\n\
+                 LABEL=other /other ext4 nofail,x-systemd.device-timeout=0 0 2\n";
+    let setup = Setup {
+        words: Some("/relayed"),
+        kernel: Some("bootctl.ip=10.0.2.15/24,10.0.2.2"),
+        shell: true,
+        files: &[("relayed", RELAYED), ("etc/fstab", table)],
+        ..Setup::default()
+    };
+    let Some(machine) = Machine::boot(&setup) else { return };
+    machine.first_answer(machine.api, "127.0.0.1", "/job/init");
+    let told = "what /etc/fstab wants is not mounted: LABEL=none at /data; this is runlevel 1: mount what is missing";
+    machine.shows(told, 1);
+    let status = || machine.says("until bootctl status; do usleep 50000; done");
+    let comes_up = || {
+        let said = status();
+        for part in ["runlevel 1 (", told] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        let jobs = machine.first_answer(machine.api, "127.0.0.1", "/jobs").body;
+        assert!(!jobs.contains("hello.localhost"), "{jobs}");
+    };
+    comes_up();
+    let pid = machine.says("pidof bootctl; kill -9 $(pidof bootctl)");
+    let pid = pid.split_whitespace().next().unwrap().to_owned();
+    wait::until("the next bootctl", || (!status().contains(&format!("pid {pid},"))).then_some(()));
+    comes_up();
+    let said = machine.says("mkdir -p /data; mount -t tmpfs none /data && bootctl reload");
+    assert!(said.contains("runlevel 3\n") && !said.contains(told), "{said}");
+    machine.first_answer(machine.proxy, "hello.localhost", "/");
+    let console = machine.console();
+    assert!(!console.contains("panic") && !console.contains("LABEL=other at"), "{console}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The root as it is wanted, the disks of `/etc/fstab` where they belong, and the folder of the config.
 //!
 //! Disks are looked over before they are mounted, by `fsck.KIND`, which runs as a job of init. One that is not
-//! there, or not well, is told and left: the machine comes up without it.
+//! there, or not well, is told and left: the machine comes up without it, at runlevel 1 unless its line says `nofail`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::device::{Device, Volume};
-use super::mount_table::{self, Entry, What};
+use super::mount_table::{self, Entry, Mistake, What};
 use super::windows::{is_mounted, is_read_only};
 use super::words::{Access, Source};
 use crate::client::{Init, InitError, Then};
@@ -54,9 +54,8 @@ enum DiskError {
 /// Makes the root what the command line says, and mounts the rest of the table.
 pub(super) async fn mount_all(init: &Init, root: Option<Access>) {
     let begun = Instant::now();
-    let table = fs::read_to_string(TABLE).unwrap_or_default();
     let mut entries = Vec::new();
-    for entry in mount_table::read(&table) {
+    for entry in table() {
         match entry {
             Ok(entry) => entries.push(entry),
             Err(mistake) => error!("{mistake}"),
@@ -81,16 +80,35 @@ pub(super) async fn mount_all(init: &Init, root: Option<Access>) {
             continue;
         }
         if let Err(error) = mount_entry(init, entry, begun).await {
-            let name = match &entry.what {
-                What::Device(device) => device.to_string(),
-                What::Virtual(name) => name.clone(),
-            };
-            let place = entry.place.display();
+            let (what, place) = (&entry.what, entry.place.display());
             error!(
-                "{name} is not mounted at {place}: {error}; what is written there now is not on it"
+                "{what} is not mounted at {place}: {error}; what is written there now is not on it"
             );
         }
     }
+}
+
+fn table() -> Vec<Result<Entry, Mistake>> {
+    mount_table::read(&fs::read_to_string(TABLE).unwrap_or_default())
+}
+
+/// Disks that apps may need, and that are not in their places.
+#[derive(Debug, thiserror::Error)]
+#[error("what {TABLE} wants is not mounted: {}", .0.join(", "))]
+pub(crate) struct LostDisks(Vec<String>);
+
+/// Whether all are there that have to be.
+pub(super) fn find_all() -> Result<(), LostDisks> {
+    let entries = table().into_iter().flatten();
+    // The kernel's list has no links in it.
+    let is_there =
+        |place: &Path| place.canonicalize().is_ok_and(|place| is_mounted(&place.to_string_lossy()));
+    let lost = entries.filter(|entry| !entry.may_fail && !is_there(&entry.place));
+    // The root is there, whatever the kernel calls it.
+    let lost = lost.filter(|entry| entry.place != Path::new("/"));
+    let lost: Vec<String> =
+        lost.map(|entry| format!("{} at {}", entry.what, entry.place.display())).collect();
+    if lost.is_empty() { Ok(()) } else { Err(LostDisks(lost)) }
 }
 
 /// Has the root looked over, which is possible only while nobody writes to it: the kernel is to mount it without `rw`.

@@ -31,7 +31,7 @@ use nix::errno::Errno;
 use nix::unistd::{geteuid, getppid};
 use tracing::{error, info};
 
-pub(crate) use self::disks::LostConfig;
+pub(crate) use self::disks::{LostConfig, LostDisks};
 use self::words::Words;
 use crate::client::Init;
 
@@ -151,6 +151,11 @@ impl Early {
     pub(crate) fn token_file(&self) -> Option<PathBuf> {
         self.words.token_file.clone()
     }
+}
+
+/// What apps may need and is not mounted.
+pub(crate) fn lost_disks() -> Option<LostDisks> {
+    disks::find_all().err()
 }
 
 /// Leaves behind what the next boot begins with.

@@ -1,5 +1,6 @@
 //! `/etc/fstab`: which disks belong where. Pure.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(super) struct Entry {
     pub(super) options: String,
     /// Whether it is looked over before.
     pub(super) is_checked: bool,
+    /// Whether the machine is as it should be without it (`nofail`).
+    pub(super) may_fail: bool,
     /// How long it may take to show up, if that is said (`x-systemd.device-timeout=`).
     pub(super) patience: Option<Duration>,
 }
@@ -32,6 +35,15 @@ pub(super) enum What {
     Device(Device),
     /// Of the kernel's making, such as a tmpfs; by the name that it is to have.
     Virtual(String),
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(device) => device.fmt(f),
+            Self::Virtual(name) => name.fmt(f),
+        }
+    }
 }
 
 /// A line that cannot be followed.
@@ -78,6 +90,7 @@ fn entry(line: &str) -> Result<Option<Entry>, &'static str> {
     if options.split(',').any(|option| option == "noauto") {
         return Ok(None);
     }
+    let may_fail = options.split(',').any(|option| option == "nofail");
     let patience = options.split(',').find_map(|option| {
         let text = option.strip_prefix("x-systemd.device-timeout=")?;
         text.trim_end_matches('s').parse().ok().map(Duration::from_secs)
@@ -90,6 +103,7 @@ fn entry(line: &str) -> Result<Option<Entry>, &'static str> {
         flags,
         options,
         is_checked,
+        may_fail,
         patience,
     }))
 }
@@ -150,11 +164,13 @@ mod tests {
                 flags: MsFlags::MS_NOATIME,
                 options: "commit=1".into(),
                 is_checked: true,
+                may_fail: true,
                 patience: Some(Duration::from_secs(3)),
             }
         );
         assert_eq!(entries[1].place, PathBuf::from("/mnt/a b"));
         assert_eq!((entries[1].flags, entries[1].is_checked), (MsFlags::MS_RDONLY, false));
+        assert!(!entries[1].may_fail);
         assert_eq!(entries[2].what, What::Virtual("tmpfs".into()));
         assert_eq!((entries[2].flags, entries[2].options.as_str()), (MsFlags::MS_NODEV, "size=1m"));
         assert_eq!(entries.len(), 3, "noauto is left out");
