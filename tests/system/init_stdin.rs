@@ -150,9 +150,13 @@ fn i08_a_terminal_belongs_to_the_jobs_user() {
 #[test]
 fn i08_a_restarted_job_has_a_new_terminal() {
     let init = Init::start(&[]);
-    init.launch_job("t", &shell());
+    let pid = init.launch_job("t", &shell());
     write(&init, "/job/t/stdin", "exec sleep 60\n");
-    shown(&init, "t", "sleep 60");
+    // A shell that somebody types to ignores SIGTERM.
+    wait::until("the shell to become it", || {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        (name == "sleep\n").then_some(())
+    });
     assert_eq!(init.put("/job/t/restart").status, 200);
     write(&init, "/job/t/stdin", "echo again; exit 3\n");
     shown(&init, "t", "\nagain");
