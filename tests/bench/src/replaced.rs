@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
@@ -198,8 +198,7 @@ fn supervisord(folder: &Path, restarts: &[&[&str]]) -> Result<Stage, String> {
     if !nginx.exists() {
         return Err("nginx is not installed".to_owned());
     }
-    // Two in a row, for its arithmetic on numbers of processes.
-    let (first, address) = (free().port(), free());
+    let (first, address) = (in_a_row()?, free());
     let here = folder.display();
     let conf = folder.join("supervisord.conf");
     let text = format!(
@@ -247,6 +246,15 @@ fn supervisord(folder: &Path, restarts: &[&[&str]]) -> Result<Stage, String> {
         command
     });
     Ok(Stage { address, restart: restart.collect(), _held: Held::Children(children) })
+}
+
+/// The first port of as many as there are instances; below those that the kernel gives to connections, of which one
+/// might have it while nobody listens there.
+fn in_a_row() -> Result<u16, String> {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let mut all = (20_000..30_000).step_by(usize::from(INSTANCES));
+    let found = all.find(|first| (0..INSTANCES).all(|n| is_free(first + n)));
+    found.ok_or_else(|| "no ports are free".to_owned())
 }
 
 fn node() -> Result<PathBuf, String> {
