@@ -137,6 +137,11 @@ async fn instead(
     }
     match can_be_least(&config, init).await {
         Ok(true) => Ok(Footing { config, makeshift: Some(Makeshift::Least(flaw)) }),
+        // Beside apps that run, it is too late to wait for a disk; the config is good.
+        Ok(false) if matches!(flaw, Flaw::Disks(_)) => {
+            warn!("{flaw}");
+            Ok(Footing { config, makeshift: None })
+        }
         Ok(false) => Err(flaw),
         Err(error) => {
             warn!("{error}");

@@ -1,15 +1,14 @@
 //! init's own words, on its stderr.
 //!
 //! A reader that has stopped reading must not stop init: what cannot be written at once is lost, on a terminal after
-//! a twentieth of a second.
+//! a twentieth of a second in each.
 
 use std::fmt::{Debug, Write as _};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -118,25 +117,30 @@ fn say(line: &[u8]) {
     }
 }
 
-/// How long a terminal on which others write at the moment is waited for.
+/// How long terminals on which others write at the moment are waited for, in each second: on one that takes little, many
+/// lines do not keep init from its work.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Writes as soon as those are done that write to the same terminal, which while a machine boots
-/// are many: a serial line takes 11 bytes a millisecond. One that has taken nothing for so long is
-/// not waited for again before it takes something.
+/// are many: a serial line takes 11 bytes a millisecond.
 fn write_soon(mut terminal: &File, mut line: &[u8]) {
-    static STUCK: AtomicBool = AtomicBool::new(false);
-    let begun = Instant::now();
+    /// When a second began, and how long was waited in it.
+    static WAITED: Mutex<Option<(Instant, Duration)>> = Mutex::new(None);
+    let mut waited = WAITED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (begun, waited) = waited.get_or_insert_with(|| (Instant::now(), Duration::ZERO));
+    if begun.elapsed() >= Duration::from_secs(1) {
+        (*begun, *waited) = (Instant::now(), Duration::ZERO);
+    }
     while !line.is_empty() {
         match terminal.write(line) {
-            Ok(written) => {
-                line = line.get(written..).unwrap_or_default();
-                STUCK.store(false, Ordering::Relaxed);
+            Ok(0) => return,
+            Ok(written) => line = line.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && *waited < PATIENCE => {
+                let now = Instant::now();
+                thread::sleep(Duration::from_millis(1));
+                *waited = waited.saturating_add(now.elapsed());
             }
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return,
-            Err(_) if STUCK.load(Ordering::Relaxed) => return,
-            Err(_) if begun.elapsed() > PATIENCE => STUCK.store(true, Ordering::Relaxed),
-            Err(_) => thread::sleep(Duration::from_millis(1)),
+            Err(_) => return,
         }
     }
 }

@@ -291,13 +291,23 @@ fn images_vm_b04_apps_wait_for_a_disk_that_is_missing() {
         assert!(!jobs.contains("hello.localhost"), "{jobs}");
     };
     comes_up();
-    let pid = machine.says("pidof bootctl; kill -9 $(pidof bootctl)");
-    let pid = pid.split_whitespace().next().unwrap().to_owned();
-    wait::until("the next bootctl", || (!status().contains(&format!("pid {pid},"))).then_some(()));
+    let kill = || {
+        let pid = machine.says("pidof bootctl; kill -9 $(pidof bootctl)");
+        let pid = format!("pid {},", pid.split_whitespace().next().unwrap());
+        wait::until("the next bootctl", || (!status().contains(&pid)).then_some(()));
+    };
+    kill();
     comes_up();
     let said = machine.says("mkdir -p /data; mount -t tmpfs none /data && bootctl reload");
     assert!(said.contains("runlevel 3\n") && !said.contains(told), "{said}");
     machine.first_answer(machine.proxy, "hello.localhost", "/");
+    // It ends nothing that runs, even if nobody knows any more that it was done without.
+    machine.says("umount /data; rm /run/bootctl/settings");
+    let app = || machine.first_answer(machine.api, "127.0.0.1", "/job/hello.localhost.1").json();
+    let pid = app()["pid"].clone();
+    kill();
+    assert!(status().contains("runlevel 3\n"));
+    assert_eq!(app()["pid"], pid);
     let console = machine.console();
     assert!(!console.contains("panic") && !console.contains("LABEL=other at"), "{console}");
 }
