@@ -21,6 +21,15 @@ fn shell() -> (Pty, impl Fn(&str) -> String) {
     (pty, move |command| format!("{} --listen 127.0.0.1:0 -- {command}\n", init.display()))
 }
 
+/// Types `fg`, and waits until the shell's job has the terminal: the shell prints the job's words
+/// first, and a key that comes in between is the shell's.
+fn to_the_foreground(pty: &mut Pty) {
+    let shell = pty.pid().as_raw();
+    pty.keys("fg\n");
+    pty.expect("fg\r\n");
+    wait::until("the job to have the terminal", || (pty.foreground() != shell).then_some(()));
+}
+
 fn state_of(pid: i32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(stat.rsplit_once(") ")?.1.split(' ').next()?.to_owned())
@@ -92,8 +101,7 @@ fn i02_a_shell_stops_and_continues_it() {
         pty.expect("Stopped");
         pty.expect("$ ");
         assert_eq!(pty.foreground(), shell);
-        pty.keys("fg\n");
-        pty.expect("fg\r\n");
+        to_the_foreground(&mut pty);
         pty.expect("-- cat");
         pty.keys(&format!("{word}\n"));
         pty.expect(&format!("{word}\r\n{word}"));
@@ -118,8 +126,7 @@ fn i02_in_the_background_it_waits_for_the_terminal() {
         pty.keys("jobs\n");
         pty.expect("jobs\r\n").contains("Stopped").then_some(())
     });
-    pty.keys("fg\n");
-    pty.expect("fg\r\n");
+    to_the_foreground(&mut pty);
     pty.expect("-- cat");
     pty.keys("word\n");
     pty.expect("word\r\nword");
@@ -142,8 +149,7 @@ fn i02_a_script_around_it_is_stopped_and_continued_with_it() {
     pty.expect("Stopped");
     pty.expect("$ ");
     assert_eq!(pty.foreground(), shell);
-    pty.keys("fg\n");
-    pty.expect("fg\r\n");
+    to_the_foreground(&mut pty);
     pty.expect("after=");
     pty.keys("two\n");
     pty.expect("two\r\ntwo");
@@ -162,8 +168,7 @@ fn i02_whoever_reads_its_output_has_the_keys() {
     // The stop key still stops both, and this one reaches boot by way of init.
     pty.keys("\x1a");
     pty.expect("Stopped");
-    pty.keys("fg\n");
-    pty.expect("fg\r\n");
+    to_the_foreground(&mut pty);
     pty.expect("sleep 600");
     pty.keys("\x03");
     pty.expect("ending with code 130");
@@ -178,8 +183,7 @@ fn i02_a_stop_before_boot_runs_is_no_failure() {
         pty.expect("listening on 127.0.0.1:");
         pty.keys("\x1a");
         pty.expect("Stopped");
-        pty.keys("fg\n");
-        pty.expect("fg\r\n");
+        to_the_foreground(&mut pty);
         pty.expect("sleep 600");
         pty.keys("\x03");
         pty.expect("ending with code 130");
@@ -233,8 +237,7 @@ fn i02_a_shell_inside_can_suspend_itself() {
     pty.expect("Stopped");
     pty.keys("echo outside=$inside.\n");
     pty.expect("outside=.");
-    pty.keys("fg\n");
-    pty.expect("fg\r\n");
+    to_the_foreground(&mut pty);
     pty.expect("-- bash");
     pty.keys("echo inside=$inside.\n");
     pty.expect("inside=yes.");
