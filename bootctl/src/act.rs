@@ -49,8 +49,8 @@ pub(crate) struct Hands {
 impl Hands {
     pub(crate) fn start(&self, id: InstanceId, spec: Arc<JobSpec>) {
         let Self { init, tell, .. } = self.clone();
-        info!("starting {id}");
         tokio::spawn(async move {
+            info!("starting {id}");
             let result = match socket_file::prepare(&spec) {
                 Ok(()) => init.start(&id.to_string(), &spec).await,
                 Err(error) => Err(error.into()),

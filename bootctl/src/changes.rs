@@ -4,7 +4,7 @@
 //! To restart is to want a new revision. Who asks for one while another one is on its way waits for that
 //! one together with who asked first.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 
@@ -62,7 +62,7 @@ impl Supervisor {
     }
 
     /// Makes it what is wanted, as it is noted.
-    pub(crate) fn want(&mut self, name: &AppName, app: Rc<App>) {
+    pub(crate) fn want(&mut self, name: &AppName, app: Arc<App>) {
         let wanted = self.as_recorded(name, app);
         self.wanted.insert(name.clone(), wanted);
         self.roster.forgive(name);
@@ -70,7 +70,7 @@ impl Supervisor {
     }
 
     /// The app of that name, which is to have instances when it runs.
-    pub(crate) fn at_work(&self, text: &str) -> Result<(AppName, Rc<App>), Box<Reply>> {
+    pub(crate) fn at_work(&self, text: &str) -> Result<(AppName, Arc<App>), Box<Reply>> {
         let (name, app) = self.whole(text)?;
         if !self.runlevel.has(app.runlevels) {
             let level = self.runlevel.level();
@@ -89,7 +89,7 @@ impl Supervisor {
     }
 
     /// The app of that name, whose file is fine.
-    pub(crate) fn whole(&self, text: &str) -> Result<(AppName, Rc<App>), Box<Reply>> {
+    pub(crate) fn whole(&self, text: &str) -> Result<(AppName, Arc<App>), Box<Reply>> {
         let name = self.known(text)?;
         let Some(app) = self.wanted.get(&name).and_then(Wanted::app) else {
             let message = format!(
@@ -98,7 +98,7 @@ impl Supervisor {
             );
             return Err(refused(StatusCode::CONFLICT, "broken_file", message));
         };
-        Ok((name, Rc::clone(app)))
+        Ok((name, Arc::clone(app)))
     }
 
     pub(crate) fn note(

@@ -102,6 +102,11 @@ impl Init {
         judge(&answer.map_err(|error| self.unreachable(error))?)
     }
 
+    /// Waits until no job is in line to be started.
+    pub(crate) async fn all_started(&self) {
+        self.starts.idle().await;
+    }
+
     /// Ends a job's processes and clears it. It is gone afterwards, also if it never was there.
     pub(crate) async fn end(&self, id: &str, spec: &JobSpec) -> Result<(), InitError> {
         let patience = Duration::from_millis(spec.stop.timeout_ms).saturating_add(STOP_SLACK);

@@ -4,7 +4,7 @@
 //! It is asked for again by whoever starts, restarts, scales or reloads, and by a file that says
 //! something else.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tracing::warn;
 
@@ -85,7 +85,7 @@ impl Supervisor {
     }
 
     /// Lets go of a note about what the app's file does not say any more.
-    pub(crate) fn drop_old_note(&mut self, app: &Rc<App>) {
+    pub(crate) fn drop_old_note(&mut self, app: &Arc<App>) {
         let record = self.store.record(&app.name);
         let Some(held) = record.held else { return };
         // A release that has failed is not the current one any more.

@@ -11,7 +11,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use crate::http::{Answer, HttpError, Server};
@@ -25,6 +25,8 @@ pub(crate) struct Lanes {
     server: Server,
     turns: Arc<Semaphore>,
     line: Arc<Mutex<Line>>,
+    /// Told when the line is empty.
+    idle: Arc<Notify>,
 }
 
 /// Who is in line, and what is free.
@@ -44,13 +46,21 @@ impl Drop for Place<'_> {
         line.asking = line.asking.saturating_sub(1);
         let others = line.asking;
         line.free.truncate(others);
+        if others == 0 {
+            self.0.idle.notify_waiters();
+        }
     }
 }
 
 impl Lanes {
     /// At most so many at once.
     pub(crate) fn new(server: Server, most: usize) -> Self {
-        Self { server, turns: Arc::new(Semaphore::new(most)), line: Arc::default() }
+        Self {
+            server,
+            turns: Arc::new(Semaphore::new(most)),
+            line: Arc::default(),
+            idle: Arc::default(),
+        }
     }
 
     /// Asks what may be asked twice, and reads the whole answer. The time begins with its turn.
@@ -80,6 +90,15 @@ impl Lanes {
             Ok(answer)
         };
         timeout(within, work).await.unwrap_or(Err(HttpError::TooSlow(within)))
+    }
+
+    /// Waits until nobody is in line.
+    pub(crate) async fn idle(&self) {
+        // First, so that no end of the line is missed.
+        let idle = self.idle.notified();
+        if self.line().asking > 0 {
+            idle.await;
+        }
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -153,6 +172,23 @@ mod tests {
         assert_eq!(count.load(Ordering::SeqCst), 4);
         let line = lanes.line();
         assert_eq!((line.asking, line.free.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_lines_end_waits_for_all_in_it() {
+        let (server, count) = server(1).await;
+        let lanes = Lanes::new(server, 1);
+        lanes.idle().await;
+        let asking = tokio::spawn({
+            let lanes = lanes.clone();
+            async move { ask_often(&lanes, 10).await }
+        });
+        while lanes.line().asking == 0 {
+            tokio::task::yield_now().await;
+        }
+        lanes.idle().await;
+        assert_eq!(count.load(Ordering::SeqCst), 10);
+        asking.await.expect("no panic");
     }
 
     #[tokio::test]

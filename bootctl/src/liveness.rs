@@ -38,6 +38,7 @@ pub(crate) enum Pulse {
 /// All instances under care.
 #[derive(Debug, Default)]
 pub(crate) struct Liveness {
+    /// Of those that have had trouble: of any other there is nothing to know.
     rows: BTreeMap<InstanceId, Row>,
 }
 
@@ -83,11 +84,14 @@ impl Liveness {
         seen: &BTreeMap<InstanceId, Option<Pulse>>,
     ) -> Vec<InstanceId> {
         for (id, pulse) in seen {
-            match pulse {
-                Some(pulse) => {
-                    self.rows.entry(id.clone()).or_insert_with(Row::new).take(now, *pulse);
-                }
-                None => drop(self.rows.remove(id)),
+            let row = pulse.map(|pulse| {
+                let mut row = self.rows.remove(id).unwrap_or_else(Row::new);
+                row.take(now, pulse);
+                row
+            });
+            match row {
+                Some(row) if !row.is_new() => drop(self.rows.insert(id.clone(), row)),
+                Some(_) | None => drop(self.rows.remove(id)),
             }
         }
         let mut turns: Vec<InstanceId> = Vec::new();
@@ -156,6 +160,11 @@ impl State {
 impl Row {
     fn new() -> Self {
         Self { strikes: 0, restarts: 0, state: State::Coming }
+    }
+
+    /// Whether it is as good as none.
+    fn is_new(&self) -> bool {
+        self.strikes == 0 && self.restarts == 0 && !self.state.is_restless()
     }
 
     fn take(&mut self, now: Instant, pulse: Pulse) {
@@ -255,6 +264,7 @@ mod tests {
         step(&mut care, now, &[(&a, Pulse::Well)]);
         assert_eq!(care.next(now), None);
         assert_eq!(step(&mut care, now + seconds(5), &[(&a, Pulse::Well)]), []);
+        assert!(care.rows.is_empty(), "there is nothing to know of it");
     }
 
     #[test]

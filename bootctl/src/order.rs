@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::hash::Hasher;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use init_wire::JobSpec;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::release::Housing;
 /// An app that is to run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Order {
-    pub(crate) app: Rc<App>,
+    pub(crate) app: Arc<App>,
     pub(crate) revision: Revision,
     /// The release that it runs from, if it does.
     pub(crate) release: Option<Housing>,
@@ -139,7 +139,7 @@ mod tests {
         let again = Order { revision: order.revision.next(), ..order.clone() };
         assert_ne!(order.digest(), again.digest());
         let mut changed = order.clone();
-        Rc::make_mut(&mut changed.app).args.push("more".into());
+        Arc::make_mut(&mut changed.app).args.push("more".into());
         assert_ne!(order.digest(), changed.digest());
         let housing = Housing { number: Number::FIRST, path: "/r/a/1".into() };
         let released = Order { release: Some(housing), ..order.clone() };

@@ -23,6 +23,10 @@ use crate::socket_file;
 /// What tells a job that asks from others: the instance that it asks is in its environment, too.
 pub(crate) const ENV_MARK: &str = "BOOTCTL_HEALTH";
 
+/// How long a process that was just made is left alone while others are in line to be made: it is hardly ready yet, and
+/// asking all of a crowd at once would hold back those that are not even started.
+const STARTS_FIRST: Duration = Duration::from_millis(500);
+
 /// Who is asked.
 pub(crate) struct Subject {
     pub(crate) id: InstanceId,
@@ -51,6 +55,7 @@ pub(crate) async fn watch(
     let begun = Instant::now();
     let mut watch = Watch::new(from);
     let mut known = Verdict { health: from, fault: None };
+    drop(timeout(STARTS_FIRST, subject.init.all_started()).await);
     loop {
         // Between two questions there is nothing of one: there may be a thousand who wait.
         let fault = Box::pin(ask(&check, &subject)).await.err();
@@ -182,6 +187,9 @@ pub(crate) fn asks(id: &str, spec: &JobSpec) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
     use super::*;
     use crate::app::{identify, sample};
     use crate::name::AppName;
@@ -201,5 +209,64 @@ mod tests {
             assert_eq!(command.envs.get("PORT"), spec.envs.get("PORT"));
             assert!(command.fds.is_empty());
         }
+    }
+
+    /// An init that takes what it is asked and answers nothing until the sender is dropped, an app that listens, and a
+    /// job that is in line to be started.
+    async fn beside_a_start() -> (Subject, TcpListener, tokio::sync::oneshot::Sender<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let server = Server::Tcp(listener.local_addr().expect("it is bound"), None);
+        let (held, ended) = tokio::sync::oneshot::channel::<()>();
+        let (asked, was_asked) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            drop(stream.read_u8().await);
+            asked.send(()).expect("somebody waits for it");
+            drop(ended.await);
+        });
+        let app = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = Port::new(app.local_addr().expect("it is bound").port()).expect("not 0");
+        let place = Place::Port(port);
+        let id = InstanceId::new(AppName::parse("a").expect("a name"), 1);
+        let spec = Arc::new(sample("a", 1).job(1, &place, Revision::default()));
+        let init = Init::through(server);
+        tokio::spawn({
+            let (init, spec) = (init.clone(), Arc::clone(&spec));
+            async move { drop(init.start("b.1", &spec).await) }
+        });
+        was_asked.await.expect("it is asked");
+        (Subject { id, place, spec, age: Duration::ZERO, init }, app, held)
+    }
+
+    async fn first_verdict(subject: Subject) -> Health {
+        let told = std::sync::Mutex::new(None);
+        let tell = async |verdict: Verdict| {
+            *told.lock().expect("no panic") = Some(verdict.health);
+            false
+        };
+        watch(Check::default(), subject, Health::Unknown, tell).await;
+        let health = told.into_inner().expect("no panic");
+        health.expect("it was told")
+    }
+
+    #[tokio::test]
+    async fn others_are_started_before_one_is_asked() {
+        let (subject, _app, held) = beside_a_start().await;
+        let begun = Instant::now();
+        let mut watching = std::pin::pin!(first_verdict(subject));
+        let verdict = timeout(STARTS_FIRST / 5, &mut watching).await;
+        let is_late = begun.elapsed() >= STARTS_FIRST;
+        assert!(verdict.is_err() || is_late, "it was asked at once: {verdict:?}");
+        drop(held);
+        if verdict.is_err() {
+            assert_eq!(watching.await, Health::Ready);
+        }
+    }
+
+    #[tokio::test]
+    async fn others_that_are_not_started_do_not_keep_one_from_being_asked() {
+        let (subject, _app, held) = beside_a_start().await;
+        assert_eq!(first_verdict(subject).await, Health::Ready);
+        drop(held);
     }
 }

@@ -3,9 +3,13 @@
 //! What has to be done is begun here and reported as an event. Nothing waits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::sockopt::ReuseAddr;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket};
 
 use crate::app::Drain;
 use crate::generation::Generation;
@@ -214,7 +218,15 @@ impl Supervisor {
     }
 }
 
-/// Whether nobody listens on a port.
+/// Whether nobody listens on a port. It is only bound to: on a listener somebody might come in.
 fn is_free(port: Port) -> bool {
-    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.number())).is_ok()
+    let bound = || -> nix::Result<()> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+        // What is left of connections that were closed here is in nobody's way.
+        setsockopt(&socket, ReuseAddr, &true)?;
+        let place = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port.number());
+        bind(socket.as_raw_fd(), &SockaddrIn::from(place))
+    };
+    bound().is_ok()
 }

@@ -220,7 +220,7 @@ pub(crate) fn earlier<'a>(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     use super::*;
     use crate::app::sample;
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn o05_what_is_not_ready_in_time_has_failed() {
         let (old, mut new) = (order(0), order(1));
-        Rc::make_mut(&mut new.app).patience = SECOND * 5;
+        Arc::make_mut(&mut new.app).patience = SECOND * 5;
         let old = Order { app: new.app.clone(), ..old };
         let (mut trials, begun) = (Trials::default(), Instant::now());
         let mut judge = |second: u32, life| {
@@ -342,7 +342,7 @@ mod tests {
     fn o05_a_restart_is_taken_back_and_a_change_is_held() {
         let (first, second, third) = (order(0), order(1), order(2));
         let mut changed = third.clone();
-        Rc::make_mut(&mut changed.app).args.push("new".into());
+        Arc::make_mut(&mut changed.app).args.push("new".into());
         let on = |failed: &Order, left: &[(u32, &Order, Life, u32)]| {
             give_up(failed, &observed(left)).map(|revision| revision.to_string())
         };

@@ -72,7 +72,7 @@ impl Supervisor {
     }
 
     /// An app whose file is fine, as it is wanted.
-    pub(crate) fn as_recorded(&self, name: &AppName, app: Rc<App>) -> Wanted {
+    pub(crate) fn as_recorded(&self, name: &AppName, app: Arc<App>) -> Wanted {
         let record = self.store.record(name);
         if record.stopped || !self.runlevel.has(app.runlevels) {
             return Wanted::Stopped(app);

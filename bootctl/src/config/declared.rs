@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::app_file::{Beside, Surroundings};
 use super::edit;
@@ -19,7 +19,7 @@ type Keys = BTreeMap<String, String>;
 /// Of all files: their texts, which are read key by key when somebody asks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Declared {
-    main: Rc<str>,
+    main: Arc<str>,
     apps: BTreeMap<AppName, Said>,
     /// The folder of the apps' files, where relative paths in them start.
     folder: PathBuf,
@@ -28,11 +28,11 @@ pub(crate) struct Declared {
 /// What one app's file says.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
-    text: Rc<str>,
+    text: Arc<str>,
     /// By what the file is known that says so; nothing where that is not sure enough.
     stamp: Option<Stamp>,
     /// What that comes to, unless it is a mistake.
-    app: Option<Rc<App>>,
+    app: Option<Arc<App>>,
     /// And what that is made of beside it.
     beside: Beside,
 }
@@ -50,7 +50,7 @@ pub(crate) struct KeyChange {
 const HIDDEN: &str = "…";
 
 impl Said {
-    pub(super) fn new(text: &str, app: Option<&Rc<App>>, beside: Beside) -> Self {
+    pub(super) fn new(text: &str, app: Option<&Arc<App>>, beside: Beside) -> Self {
         Self { text: text.into(), stamp: None, app: app.cloned(), beside }
     }
 
@@ -83,7 +83,7 @@ impl Declared {
         name: &AppName,
         path: &Path,
         surroundings: &Surroundings<'_>,
-    ) -> Option<(Said, Rc<App>)> {
+    ) -> Option<(Said, Arc<App>)> {
         let said = self.apps.get(name)?;
         let stamp = said.stamp?;
         let is_same = fs::metadata(path).is_ok_and(|about| Stamp::now(&about) == stamp);
@@ -96,20 +96,20 @@ impl Declared {
         name: &AppName,
         text: &str,
         surroundings: &Surroundings<'_>,
-    ) -> Option<(Said, Rc<App>)> {
+    ) -> Option<(Said, Arc<App>)> {
         let said = self.apps.get(name).filter(|said| *said.text == *text)?;
         self.known(said, surroundings)
     }
 
     /// What a text came to, if it still comes to the same.
-    fn known(&self, said: &Said, surroundings: &Surroundings<'_>) -> Option<(Said, Rc<App>)> {
+    fn known(&self, said: &Said, surroundings: &Surroundings<'_>) -> Option<(Said, Arc<App>)> {
         let app = said.app.as_ref()?;
         let Beside { program, pages } = &said.beside;
         let leads_there = |exec: &String| surroundings.program(exec, &app.env) == app.exec;
         let is_same = self.folder == surroundings.folder
             && !pages
             && program.as_ref().is_none_or(leads_there);
-        is_same.then(|| (said.clone(), Rc::clone(app)))
+        is_same.then(|| (said.clone(), Arc::clone(app)))
     }
 
     /// What `bootctl.toml` says otherwise in `next`.

@@ -42,11 +42,15 @@ impl Node {
     }
 
     /// The first in this order that is what is looked for.
-    fn search<S: AsRef<str>>(&self, path: &[S], is_it: fn(&Self) -> bool) -> Option<&Self> {
-        match path.split_first() {
+    fn search<'p, S: AsRef<str> + ?Sized + 'p>(
+        &self,
+        mut path: impl Iterator<Item = &'p S> + Clone,
+        is_it: fn(&Self) -> bool,
+    ) -> Option<&Self> {
+        match path.next() {
             None => is_it(self).then_some(self),
-            Some((name, rest)) => {
-                self.named(name.as_ref()).find_map(|node| node.search(rest, is_it))
+            Some(name) => {
+                self.named(name.as_ref()).find_map(|node| node.search(path.clone(), is_it))
             }
         }
     }
@@ -59,23 +63,35 @@ fn root(schema: Schema) -> &'static Node {
     }
 }
 
-fn row<S: AsRef<str>>(schema: Schema, path: &[S]) -> Option<&'static Row> {
-    root(schema).search(path, |node| node.row.is_some())?.row.as_ref()
+fn row<'p, S: AsRef<str> + ?Sized + 'p>(
+    schema: Schema,
+    path: impl IntoIterator<Item = &'p S, IntoIter: Clone>,
+) -> Option<&'static Row> {
+    root(schema).search(path.into_iter(), |node| node.row.is_some())?.row.as_ref()
 }
 
 impl Schema {
     /// The row of a key.
-    pub(crate) fn find<S: AsRef<str>>(self, path: &[S]) -> Option<&'static Key> {
+    pub(crate) fn find<'p, S: AsRef<str> + ?Sized + 'p>(
+        self,
+        path: impl IntoIterator<Item = &'p S, IntoIter: Clone>,
+    ) -> Option<&'static Key> {
         row(self, path).map(|row| row.key)
     }
 
     /// What a key is without a word.
-    pub(crate) fn default<S: AsRef<str>>(self, path: &[S]) -> Option<&'static Item> {
+    pub(crate) fn default<'p, S: AsRef<str> + ?Sized + 'p>(
+        self,
+        path: impl IntoIterator<Item = &'p S, IntoIter: Clone>,
+    ) -> Option<&'static Item> {
         row(self, path)?.default.as_ref()
     }
 
     /// Whether there are keys below.
-    pub(crate) fn is_table<S: AsRef<str>>(self, path: &[S]) -> bool {
-        root(self).search(path, |node| !node.below.is_empty()).is_some()
+    pub(crate) fn is_table<'p, S: AsRef<str> + ?Sized + 'p>(
+        self,
+        path: impl IntoIterator<Item = &'p S, IntoIter: Clone>,
+    ) -> bool {
+        root(self).search(path.into_iter(), |node| !node.below.is_empty()).is_some()
     }
 }

@@ -7,6 +7,7 @@ mod acme_keys;
 mod acme_section;
 mod admin_section;
 mod app_file;
+mod app_files;
 mod app_keys;
 mod calm;
 pub(crate) mod declared;
@@ -44,12 +45,9 @@ mod units;
 pub(crate) mod write;
 mod zist;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::{fs, io};
 
@@ -59,10 +57,9 @@ pub(crate) use problem::{Fault, Problem};
 pub(crate) use units::parse_time;
 
 use crate::app::App;
-use crate::generation;
 use crate::name::AppName;
-use app_file::Surroundings;
-use declared::{Declared, Said};
+use app_files::AppFile;
+use declared::Declared;
 use reader::Reader;
 use schema::Schema;
 use stamp::Stamp;
@@ -71,7 +68,7 @@ use stamp::Stamp;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
     pub(crate) settings: Settings,
-    pub(crate) apps: BTreeMap<AppName, Rc<App>>,
+    pub(crate) apps: BTreeMap<AppName, Arc<App>>,
     /// Apps whose file has a problem.
     pub(crate) broken: BTreeSet<AppName>,
     /// What the files say.
@@ -124,17 +121,17 @@ struct Given<'a> {
 
 /// Reads everything below `folder`.
 pub(crate) fn load(folder: &Path) -> Result<Config, ConfigError> {
-    load_listed(folder, Given::default(), app_files)
+    load_listed(folder, Given::default(), app_files::list)
 }
 
 /// Reads everything below `folder`, where what was declared before is not looked at key by key again.
 pub(crate) fn load_after(folder: &Path, before: &Declared) -> Result<Config, ConfigError> {
-    load_listed(folder, Given { before: Some(before), ..Given::default() }, app_files)
+    load_listed(folder, Given { before: Some(before), ..Given::default() }, app_files::list)
 }
 
 /// Reads everything below `folder` as if one of its files were as drafted.
 pub(crate) fn load_with(folder: &Path, draft: &Draft<'_>) -> Result<Config, ConfigError> {
-    load_listed(folder, Given { draft: Some(draft), ..Given::default() }, app_files)
+    load_listed(folder, Given { draft: Some(draft), ..Given::default() }, app_files::list)
 }
 
 fn load_listed(
@@ -177,20 +174,33 @@ fn load_once(
     {
         files.push(draft.path.to_owned());
     }
-    let own = std::env::current_exe().ok();
     let apps = absolute.join("apps");
-    let surroundings = Surroundings {
-        folder: &apps,
-        own_folder: own.as_deref().and_then(Path::parent),
-        beside: RefCell::default(),
-    };
-    for path in files {
-        read_app(&mut config, &path, given, &surroundings);
+    for file in app_files::read(&files, given, &apps) {
+        match file {
+            Ok(file) => config.take(file),
+            Err(problem) => config.problems.push(problem),
+        }
     }
     config.declared.note_folder(apps);
     refuse_shared_hosts(&mut config, folder, draft);
     order::refuse(&mut config, folder, draft);
     Ok(config)
+}
+
+impl Config {
+    fn take(&mut self, file: AppFile) {
+        let AppFile { name, said, app } = file;
+        if let Some(said) = said {
+            self.declared.note_app(name.clone(), said);
+        }
+        match app {
+            Ok(app) => drop(self.apps.insert(name, app)),
+            Err(problems) => {
+                self.broken.insert(name);
+                self.problems.extend(problems);
+            }
+        }
+    }
 }
 
 /// Where the settings are.
@@ -214,23 +224,6 @@ fn read_stamped(path: &Path, draft: Option<&Draft<'_>>) -> io::Result<(String, O
     }
 }
 
-/// The `*.toml` of a folder in the order of their names. An absent folder has none.
-fn app_files(folder: &Path) -> Listing {
-    let unreadable = |source| ConfigError::Unreadable { folder: folder.to_owned(), source };
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(error)),
-    };
-    let paths: Result<Vec<_>, _> = entries.map(|entry| Ok(entry?.path())).collect();
-    let mut paths = paths.map_err(unreadable)?;
-    let hidden =
-        |path: &Path| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
-    paths.retain(|path| path.extension() == Some(OsStr::new("toml")) && !hidden(path));
-    paths.sort();
-    Ok(paths)
-}
-
 fn read_settings(config: &mut Config, path: &Path, draft: Option<&Draft<'_>>) {
     let read = match read(path, draft) {
         Ok(text) => {
@@ -247,53 +240,6 @@ fn read_settings(config: &mut Config, path: &Path, draft: Option<&Draft<'_>>) {
             config.problems.extend(problems);
         }
     }
-}
-
-fn read_app(config: &mut Config, path: &Path, given: Given<'_>, surroundings: &Surroundings<'_>) {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = match AppName::parse(&stem) {
-        Ok(name) => name,
-        Err(error) => return config.problems.push(whole_file(path, Fault::FileName(error))),
-    };
-    if name.as_str() == generation::JOB {
-        return config.problems.push(whole_file(path, Fault::ProxyName));
-    }
-    let before = given.before.filter(|_| given.draft.is_none());
-    let read = match before.and_then(|before| before.untouched(&name, path, surroundings)) {
-        Some((said, app)) => {
-            config.declared.note_app(name.clone(), said);
-            Ok(app)
-        }
-        None => read_file(config, &name, path, given, surroundings),
-    };
-    match read {
-        Ok(app) => drop(config.apps.insert(name, app)),
-        Err(problems) => {
-            config.broken.insert(name);
-            config.problems.extend(problems);
-        }
-    }
-}
-
-fn read_file(
-    config: &mut Config,
-    name: &AppName,
-    path: &Path,
-    given: Given<'_>,
-    surroundings: &Surroundings<'_>,
-) -> Result<Rc<App>, Vec<Problem>> {
-    let (text, stamp) =
-        read_stamped(path, given.draft).map_err(|error| vec![unreadable(path, error)])?;
-    let same = given.before.and_then(|before| before.same(name, &text, surroundings));
-    let (said, read) = if let Some((said, app)) = same {
-        (said, Ok(app))
-    } else {
-        let reader = Reader::new(shown(path), &text, Schema::App);
-        let read = app_file::read(reader, name.clone(), surroundings).map(Rc::new);
-        (Said::new(&text, read.as_ref().ok(), surroundings.beside.take()), read)
-    };
-    config.declared.note_app(name.clone(), said.stamped(stamp));
-    read
 }
 
 /// A host leads to one app. Names of apps come first; among aliases, redirects and mounts, the first

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::problem::{Fault, Problem, place};
 use super::{Config, Draft, app_path, read, shown};
@@ -52,7 +52,7 @@ pub(super) fn refuse(config: &mut Config, folder: &Path, draft: Option<&Draft<'_
 }
 
 /// Each circle once, beginning and ending with its first name.
-fn circles(apps: &BTreeMap<AppName, Rc<App>>) -> Vec<Vec<AppName>> {
+fn circles(apps: &BTreeMap<AppName, Arc<App>>) -> Vec<Vec<AppName>> {
     let mut circles = Vec::new();
     let mut done = BTreeSet::new();
     for (name, _) in apps.iter().filter(|(_, app)| app.names().next().is_some()) {
@@ -63,7 +63,7 @@ fn circles(apps: &BTreeMap<AppName, Rc<App>>) -> Vec<Vec<AppName>> {
 
 fn search(
     name: &AppName,
-    apps: &BTreeMap<AppName, Rc<App>>,
+    apps: &BTreeMap<AppName, Arc<App>>,
     path: &mut Vec<AppName>,
     done: &mut BTreeSet<AppName>,
     circles: &mut Vec<Vec<AppName>>,

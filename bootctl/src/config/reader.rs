@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::iter::once;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +49,7 @@ impl<'a> Reader<'a> {
             }
         };
         let table: &dyn TableLike = document.as_table();
-        let root = Section { reader: &self, path: Vec::new(), table: Some(table) };
+        let root = Section { reader: &self, path: Rc::default(), table: Some(table) };
         let made = read(&root);
         let problems = self.problems.take();
         match made {
@@ -66,7 +68,8 @@ impl<'a> Reader<'a> {
 #[derive(Clone)]
 pub(crate) struct Section<'a> {
     reader: &'a Reader<'a>,
-    path: Vec<String>,
+    /// Shared by all of its fields.
+    path: Rc<[String]>,
     table: Option<&'a dyn TableLike>,
 }
 
@@ -74,7 +77,7 @@ pub(crate) struct Section<'a> {
 #[derive(Clone)]
 pub(crate) struct Field<'a> {
     section: Section<'a>,
-    name: String,
+    name: &'a str,
     item: Cow<'a, Item>,
 }
 
@@ -83,10 +86,9 @@ impl<'a> Section<'a> {
     pub(crate) fn expect(&self) {
         let schema = self.reader.schema;
         for (name, _) in self.entries() {
-            let path = self.below(name);
-            match schema.find(&path).map(|key| key.kind) {
+            match schema.find(self.below(name)).map(|key| key.kind) {
                 Some(_) => {}
-                None if schema.is_table(&path) => {}
+                None if schema.is_table(self.below(name)) => {}
                 None => {
                     let known = schema.names(&self.path);
                     let nearest = nearest(name, known.iter().copied());
@@ -102,23 +104,27 @@ impl<'a> Section<'a> {
     }
 
     /// One key, if it is there.
-    pub(crate) fn field(&self, name: &str) -> Option<Field<'a>> {
+    pub(crate) fn field(&self, name: &'a str) -> Option<Field<'a>> {
         let item = Cow::Borrowed(self.table?.get(name)?);
-        Some(Field { section: self.clone(), name: name.to_owned(), item })
+        Some(Field { section: self.clone(), name, item })
     }
 
     /// What a key says, or what the schema says without it.
-    pub(crate) fn get<T>(&self, name: &str, read: impl Fn(&Field<'a>) -> Option<T>) -> Option<T> {
+    pub(crate) fn get<T>(
+        &self,
+        name: &'a str,
+        read: impl Fn(&Field<'a>) -> Option<T>,
+    ) -> Option<T> {
         if let Some(value) = self.field(name).and_then(|field| read(&field)) {
             return Some(value);
         }
-        let item = Cow::Borrowed(self.reader.schema.default(&self.below(name))?);
+        let item = Cow::Borrowed(self.reader.schema.default(self.below(name))?);
         let section = Section { table: None, ..self.clone() };
-        read(&Field { section, name: name.to_owned(), item })
+        read(&Field { section, name, item })
     }
 
     /// One key, whose absence is reported together with `advice`.
-    pub(crate) fn required(&self, name: &str, advice: &'static str) -> Option<Field<'a>> {
+    pub(crate) fn required(&self, name: &'a str, advice: &'static str) -> Option<Field<'a>> {
         let field = self.field(name);
         if field.is_none() {
             self.report_at_key(name, Fault::Missing(advice));
@@ -127,13 +133,17 @@ impl<'a> Section<'a> {
     }
 
     /// A table within this one, of which only known keys are expected.
-    pub(crate) fn section(&self, name: &str) -> Section<'a> {
+    pub(crate) fn section(&self, name: &'a str) -> Section<'a> {
         let item = self.table.and_then(|table| table.get(name));
         let table = item.and_then(Item::as_table_like);
         if item.is_some() && table.is_none() {
             self.field(name).and_then(|field| field.wrong::<()>("a table"));
         }
-        let section = Section { reader: self.reader, path: self.below(name), table };
+        let section = Section {
+            reader: self.reader,
+            path: self.below(name).map(str::to_owned).collect(),
+            table,
+        };
         section.expect();
         section
     }
@@ -143,7 +153,7 @@ impl<'a> Section<'a> {
         let section = self.clone();
         self.entries().map(move |(name, item)| Field {
             section: section.clone(),
-            name: name.to_owned(),
+            name,
             item: Cow::Borrowed(item),
         })
     }
@@ -154,21 +164,24 @@ impl<'a> Section<'a> {
 
     fn report_at_key(&self, name: &str, fault: Fault) {
         let key = self.table.and_then(|table| table.key(name));
-        let path = self.below(name).join(".");
+        let path = self.shown(name);
         self.reader.report(key.and_then(toml_edit::Key::span), Some(path), fault);
     }
 
-    fn below(&self, name: &str) -> Vec<String> {
-        let mut path = self.path.clone();
-        path.push(name.to_owned());
-        path
+    /// The path of one key.
+    fn below<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p str> + Clone {
+        self.path.iter().map(String::as_str).chain(once(name))
+    }
+
+    fn shown(&self, name: &str) -> String {
+        self.below(name).collect::<Vec<_>>().join(".")
     }
 }
 
-impl Field<'_> {
+impl<'a> Field<'a> {
     /// The key without its section.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    pub(crate) fn name(&self) -> &'a str {
+        self.name
     }
 
     /// Reports a fault of the value.
@@ -178,7 +191,7 @@ impl Field<'_> {
 
     /// Reports a fault of the key.
     pub(crate) fn report_key(&self, fault: Fault) {
-        self.section.report_at_key(&self.name, fault);
+        self.section.report_at_key(self.name, fault);
     }
 
     /// Reports a fault of one element of an array.
@@ -376,12 +389,12 @@ impl Field<'_> {
     }
 
     fn kind(&self) -> Option<Kind> {
-        let key: Option<&Key> = self.section.reader.schema.find(&self.section.below(&self.name));
+        let key: Option<&Key> = self.section.reader.schema.find(self.section.below(self.name));
         key.map(|key| key.kind)
     }
 
     fn report_at(&self, span: Option<Range<usize>>, fault: Fault) {
-        let key = self.section.below(&self.name).join(".");
+        let key = self.section.shown(self.name);
         self.section.reader.report(span, Some(key), fault);
     }
 

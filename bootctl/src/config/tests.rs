@@ -51,6 +51,29 @@ fn an_app_needs_no_more_than_a_program() {
 }
 
 #[test]
+fn many_files_are_read_as_a_few_are() {
+    let name = |number: usize| format!("apps/a{number:03}.toml");
+    let text = |number: usize| match number % 70 {
+        0 => "exec = 1\n".to_owned(),
+        _ => format!("exec = \"node\"\nargs = [\"{number}\"]\n"),
+    };
+    let all: Vec<_> = (0..500).map(|number| (name(number), text(number))).collect();
+    let all: Vec<_> = all.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let (folder, config) = loaded(&all);
+    let is_told = |told: &[String]| {
+        let wrong: Vec<_> = (0..500).step_by(70).map(name).collect();
+        told.len() == wrong.len() && told.iter().zip(&wrong).all(|(it, file)| it.starts_with(file))
+    };
+    let told = told(folder.path(), &config);
+    assert!(is_told(&told), "each once, in the order of their names: {told:#?}");
+    assert_eq!(config.apps.len() + config.broken.len(), 500);
+    for (name, app) in &config.apps {
+        let number = name.as_str().trim_start_matches('a').trim_start_matches('0');
+        assert_eq!(app.args, [number], "{name} says what its file says");
+    }
+}
+
+#[test]
 fn o09_defaults_are_those_of_the_types_they_become() {
     let app = app("exec = \"node\"\n");
     assert_eq!(app.health, crate::health::Check::default());
@@ -668,7 +691,7 @@ fn z01_a_file_that_vanishes_while_it_is_read_is_looked_for_once_more() {
         let mut attempt = 0;
         let config = load_listed(folder.path(), Given::default(), |apps| {
             attempt += 1;
-            let mut files = app_files(apps)?;
+            let mut files = app_files::list(apps)?;
             files.extend((attempt < gone_by).then(|| phantom.clone()));
             Ok(files)
         });

@@ -80,14 +80,14 @@ pub(crate) enum Wanted {
     /// Its instances.
     Running(Order),
     /// Its hosts, without instances.
-    Stopped(Rc<App>),
+    Stopped(Arc<App>),
     /// That it stays as it is: its file is broken.
     AsItIs,
 }
 
 impl Wanted {
     /// The app, if its file is fine.
-    pub(crate) fn app(&self) -> Option<&Rc<App>> {
+    pub(crate) fn app(&self) -> Option<&Arc<App>> {
         match self {
             Self::Running(order) => Some(&order.app),
             Self::Stopped(app) => Some(app),
@@ -379,6 +379,8 @@ struct Places<'a, F> {
     observed: &'a Observed,
     /// Those of all instances, once one is asked for.
     used: OnceCell<BTreeSet<Port>>,
+    /// The last that was taken from each first one on: there is none left before it.
+    last: BTreeMap<Port, Port>,
     is_free: F,
     sockets: &'a Path,
 }
@@ -389,6 +391,7 @@ impl<'a, F: Fn(Port) -> bool> Places<'a, F> {
             from: desired.first_port.unwrap_or(Port::HIGHEST),
             observed,
             used: OnceCell::new(),
+            last: BTreeMap::new(),
             is_free,
             sockets: &desired.sockets,
         }
@@ -409,8 +412,10 @@ impl<'a, F: Fn(Port) -> bool> Places<'a, F> {
         let all = || instances.values().filter_map(|seen| seen.place.port()).collect();
         self.used.get_or_init(all);
         let used = self.used.get_mut()?;
-        let port = from.and_above().find(|port| !used.contains(port) && (self.is_free)(*port))?;
+        let last = self.last.get(&from).copied().unwrap_or(from);
+        let port = last.and_above().find(|port| !used.contains(port) && (self.is_free)(*port))?;
         used.insert(port);
+        self.last.insert(from, port);
         Some(port)
     }
 }

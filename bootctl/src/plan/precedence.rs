@@ -6,7 +6,7 @@
 //! to; one that did would wait, and hang nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Desired, Life, Observed, Wanted};
 use crate::app::App;
@@ -44,10 +44,10 @@ pub(crate) fn widen(touched: Touched, apps: &Apps) -> Touched {
         Touched::Only(only) if only.is_empty() => return Touched::Only(only),
         Touched::Only(only) => only,
     };
-    let naming: Vec<&Rc<App>> =
+    let naming: Vec<&Arc<App>> =
         apps.values().filter_map(Wanted::app).filter(|app| app.names().next().is_some()).collect();
     loop {
-        let more = |app: &&&Rc<App>| {
+        let more = |app: &&&Arc<App>| {
             !only.contains(&app.name) && app.names().any(|named| only.contains(named))
         };
         let more: Vec<AppName> = naming.iter().filter(more).map(|app| app.name.clone()).collect();

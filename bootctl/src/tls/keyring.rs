@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::pair::{self, Part};
@@ -32,11 +31,11 @@ impl Source {
 /// All of them.
 pub(crate) fn sources<'a>(
     settings: &Settings,
-    apps: impl Iterator<Item = &'a Rc<App>>,
+    apps: impl Iterator<Item = &'a Arc<App>>,
 ) -> Vec<Source> {
     let general = settings.proxy.tls.files.clone();
     let general = general.map(|files| Source { app: None, files, hosts: Vec::new() });
-    let of_app = |app: &Rc<App>| {
+    let of_app = |app: &Arc<App>| {
         let files = app.tls.files.clone()?;
         Some(Source { app: Some(app.name.clone()), files, hosts: app.hosts().cloned().collect() })
     };

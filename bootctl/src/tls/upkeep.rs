@@ -62,7 +62,7 @@ impl Https {
         let wants = |wanted: &Wanted| wanted.app().is_some_and(|app| app.tls.files.is_some());
         let given = given(ring);
         let obtains = || {
-            let apps = apps.values().filter_map(Wanted::app).map(Rc::as_ref);
+            let apps = apps.values().filter_map(Wanted::app).map(Arc::as_ref);
             !certificates(settings.acme.as_ref(), apps, &given).is_empty()
         };
         let is_needed = proxy.tls.files.is_some() || apps.values().any(wants) || obtains();
@@ -131,7 +131,7 @@ impl Supervisor {
         ring: &Keyring,
     ) -> wire::Acme {
         let Some(acme) = &settings.acme else { return wire::Acme::default() };
-        let apps = apps.values().filter_map(Wanted::app).map(Rc::as_ref);
+        let apps = apps.values().filter_map(Wanted::app).map(Arc::as_ref);
         let wanted = certificates(Some(acme), apps, &given(ring));
         acme.wire(acme_folder(self.store.folder()), wanted)
     }

@@ -7,7 +7,7 @@ use super::*;
 fn is_same(before: &Config, after: &Config, name: &str) -> bool {
     let name = AppName::parse(name).expect("a name");
     let app = |config: &Config| config.apps.get(&name).cloned().expect("it is there");
-    Rc::ptr_eq(&app(before), &app(after))
+    Arc::ptr_eq(&app(before), &app(after))
 }
 
 fn again(folder: &Path, before: &Config) -> Config {

@@ -353,7 +353,7 @@ impl World {
 
     /// What the n-th app's file says.
     fn says(&mut self, n: usize) -> &mut App {
-        Rc::make_mut(&mut self.app(n).order.app)
+        Arc::make_mut(&mut self.app(n).order.app)
     }
 
     fn nth(&mut self, n: usize) -> Option<(String, &mut Process)> {
