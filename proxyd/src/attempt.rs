@@ -162,8 +162,8 @@ impl Back<'_> {
     /// Waits for the first bytes, and takes something to relay with only then.
     async fn run(
         &mut self,
-        mut upstream: &Socket,
-        mut client: &Socket,
+        upstream: &Socket,
+        client: &Socket,
         until: Instant,
     ) -> Result<Relayed, Broken> {
         let spare = &self.claim.worker.spare;
@@ -179,8 +179,8 @@ impl Back<'_> {
         let tray = self.tray.insert(first.await?);
         let passage = Passage::between(upstream, client, spare);
         let mut relay = Relay {
-            upstream: &mut upstream,
-            client: &mut client,
+            upstream,
+            client,
             passage,
             buffer: &mut tray.answer,
             head: &mut tray.response,

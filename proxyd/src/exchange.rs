@@ -479,6 +479,9 @@ impl Exchange<'_> {
         self.sent.status.set(status);
         self.sent.bytes.set(bytes);
         self.timer.set_after(self.own_bounds.as_deref().unwrap_or(&self.front.bounds).write);
+        if !reuse {
+            self.stream.end_follows();
+        }
         match flow::send(&mut self.stream, reply, self.timer, &mut 0).await {
             Ok(()) if reuse => Next::Again,
             Ok(()) => Next::Linger,

@@ -141,6 +141,13 @@ impl Socket {
         would_block(&self.fd().and_then(peek))
     }
 
+    /// What is written from now on is the last of it, and the end follows at once: the kernel may send both as one.
+    pub(crate) fn end_follows(&self) {
+        if let Socket::Guest(guest) = self {
+            guest.end_follows();
+        }
+    }
+
     /// Says that nothing more comes.
     pub(crate) fn end(&self) -> Result<()> {
         if let Socket::Tls(session) = self {
@@ -379,8 +386,12 @@ impl AsyncWrite for &Socket {
             Socket::Strand(strand) => return strand.poll_write(cx, &[IoSlice::new(bytes)]),
             Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => {}
         }
+        let flags = match *self {
+            Socket::Guest(guest) if guest.ends() => SendFlags::NOSIGNAL | SendFlags::MORE,
+            _ => SendFlags::NOSIGNAL,
+        };
         let fd = self.fd()?;
-        self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, SendFlags::NOSIGNAL)?))
+        self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, flags)?))
     }
 
     fn poll_write_vectored(
