@@ -71,7 +71,7 @@ enum End {
     Cut,
 }
 
-/// Reads one request, has it answered, and logs it. Returns when that was, too.
+/// Reads one request, has it answered, and logs it. Returns when that was, too. The desk is clear of the last one.
 pub(crate) async fn run(
     worker: &Rc<Worker>,
     stream: &Socket,
@@ -80,7 +80,6 @@ pub(crate) async fn run(
     timer: &mut Timer,
     tunnel: &mut Option<Box<Tunnel>>,
 ) -> (Next, Instant) {
-    desk.clear();
     let front = worker.front();
     let (started, read) = read_head(stream, &front, desk, timer).await;
     answer(worker, stream, peer, desk, timer, tunnel, (front, started, read)).await

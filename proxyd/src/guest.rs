@@ -114,6 +114,9 @@ mod tests {
     use super::*;
     use crate::socket::Socket;
 
+    /// More than sockets hold.
+    const SIZE: usize = 20_000_000;
+
     fn with_pair(test: impl AsyncFnOnce(&Guest, TcpStream)) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -165,8 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn what_it_takes_at_once_is_told() {
+        with_pair(async |guest, mut client| {
+            let socket = Socket::Guest(Guest::of(Rc::clone(&guest.fd)));
+            assert_eq!(socket.write_now(b"answer"), 6);
+            let mut heard = [0; 6];
+            client.read_exact(&mut heard).unwrap();
+            let taken = socket.write_now(&vec![7; SIZE]);
+            assert!((1..SIZE).contains(&taken), "{taken}");
+            assert_eq!(socket.write_now(b"more"), 0);
+            drop(client);
+            assert_eq!(socket.write_now(b"more"), 0, "who has gone is told of with the rest");
+        });
+    }
+
+    #[test]
     fn more_than_it_takes_is_waited_for() {
-        const SIZE: usize = 20_000_000;
         with_pair(async |guest, mut client| {
             let socket = Socket::Guest(Guest::of(Rc::clone(&guest.fd)));
             let reader = std::thread::spawn(move || {

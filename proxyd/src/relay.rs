@@ -407,7 +407,12 @@ impl Relay<'_> {
         let result = if payload.len() <= limits::COALESCE {
             self.reply.extend_from_slice(payload);
             self.reply.extend_from_slice(tail);
-            flow::give(&mut self.client, &mut [IoSlice::new(self.reply)], wait).await
+            let went = self.client.write_now(self.reply);
+            wait.pace.moved(went);
+            match self.reply.get(went..) {
+                None | Some([]) => Ok(()),
+                Some(rest) => flow::give(&mut self.client, &mut [IoSlice::new(rest)], wait).await,
+            }
         } else {
             let mut parts = [IoSlice::new(self.reply), IoSlice::new(payload), IoSlice::new(tail)];
             flow::give(&mut self.client, &mut parts, wait).await

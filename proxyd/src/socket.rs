@@ -122,6 +122,19 @@ impl Socket {
         }
     }
 
+    /// Writes what is taken without waiting; how much that is. Whatever is in the way will be told with the rest.
+    pub(crate) fn write_now(&self, bytes: &[u8]) -> usize {
+        let flags = match self {
+            Socket::Tls(_) | Socket::Strand(_) => return 0,
+            Socket::Guest(guest) if guest.ends() => SendFlags::NOSIGNAL | SendFlags::MORE,
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => SendFlags::NOSIGNAL,
+        };
+        let mut short = None;
+        let written = self
+            .try_writing(|| note_short(send(self.fd()?, bytes, flags)?, bytes.len(), &mut short));
+        short.or(written.ok()).unwrap_or_default()
+    }
+
     /// Whether nobody has waited for it, so that nothing is known of it.
     pub(crate) fn is_unwatched(&self) -> bool {
         matches!(self, Socket::Guest(guest) if !guest.is_watched())
