@@ -58,15 +58,17 @@ impl Attempt<'_> {
     pub(crate) async fn run(&mut self) -> Attempted {
         let Attempt { stream, upstream, outgoing, ref mut back, started } = *self;
         let (sent, bounds) = (back.sent, back.bounds);
-        let mut writer = upstream;
         let until = started + bounds.answer;
-        back.timer.set(until);
-        let mut gone = 0;
-        match flow::send(&mut writer, outgoing, back.timer, &mut gone).await {
-            Err(Stop::TimedOut) => return Attempted::Refused(Refusal::SlowAnswer),
-            Err(Stop::Failed) if gone == 0 => return Attempted::Unsent,
-            // Half a request may have been enough for an answer.
-            Err(Stop::Failed) | Ok(()) => {}
+        let mut gone = upstream.write_now(outgoing);
+        if gone < outgoing.len() {
+            let mut writer = upstream;
+            back.timer.set(until);
+            match flow::send(&mut writer, outgoing, back.timer, &mut gone).await {
+                Err(Stop::TimedOut) => return Attempted::Refused(Refusal::SlowAnswer),
+                Err(Stop::Failed) if gone == 0 => return Attempted::Unsent,
+                // Half a request may have been enough for an answer.
+                Err(Stop::Failed) | Ok(()) => {}
+            }
         }
         let mut relay = pin!(back.run(upstream, stream, until));
         let mut presence = Presence::of(stream, bounds, started);
@@ -162,8 +164,8 @@ impl Back<'_> {
     /// Waits for the first bytes, and takes something to relay with only then.
     async fn run(
         &mut self,
-        mut upstream: &Socket,
-        mut client: &Socket,
+        upstream: &Socket,
+        client: &Socket,
         until: Instant,
     ) -> Result<Relayed, Broken> {
         let spare = &self.claim.worker.spare;
@@ -179,8 +181,8 @@ impl Back<'_> {
         let tray = self.tray.insert(first.await?);
         let passage = Passage::between(upstream, client, spare);
         let mut relay = Relay {
-            upstream: &mut upstream,
-            client: &mut client,
+            upstream,
+            client,
             passage,
             buffer: &mut tray.answer,
             head: &mut tray.response,

@@ -142,6 +142,7 @@ async fn busy(
     loop {
         let (next, now) = exchange::run(worker, stream, peer, &mut desk, timer, tunnel).await;
         if next == Next::Again && !desk.incoming.is_empty() {
+            desk.clear();
             continue;
         }
         worker.spare.put_desk(desk);

@@ -71,7 +71,7 @@ enum End {
     Cut,
 }
 
-/// Reads one request, has it answered, and logs it. Returns when that was, too.
+/// Reads one request, has it answered, and logs it. Returns when that was, too. The desk is clear of the last one.
 pub(crate) async fn run(
     worker: &Rc<Worker>,
     stream: &Socket,
@@ -80,7 +80,6 @@ pub(crate) async fn run(
     timer: &mut Timer,
     tunnel: &mut Option<Box<Tunnel>>,
 ) -> (Next, Instant) {
-    desk.clear();
     let front = worker.front();
     let (started, read) = read_head(stream, &front, desk, timer).await;
     answer(worker, stream, peer, desk, timer, tunnel, (front, started, read)).await
@@ -479,6 +478,9 @@ impl Exchange<'_> {
         self.sent.status.set(status);
         self.sent.bytes.set(bytes);
         self.timer.set_after(self.own_bounds.as_deref().unwrap_or(&self.front.bounds).write);
+        if !reuse {
+            self.stream.end_follows();
+        }
         match flow::send(&mut self.stream, reply, self.timer, &mut 0).await {
             Ok(()) if reuse => Next::Again,
             Ok(()) => Next::Linger,

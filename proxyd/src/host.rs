@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::net::Ipv6Addr;
 
-use crate::h1::syntax;
+use crate::h1::syntax::{self, Labels};
 
 /// The longest host that is looked at; a DNS name has at most 253 characters.
 const MAX: usize = 255;
@@ -18,31 +18,19 @@ pub(crate) struct Host<'a>(Cow<'a, [u8]>);
 impl<'a> Host<'a> {
     /// Reads the value of a `Host` field or an authority. `None` for what is no host.
     pub(crate) fn parse(value: &'a [u8]) -> Option<Host<'a>> {
-        let (name, port) = match value {
-            [b'[', ..] => value.split_at_checked(syntax::find(b']', value)? + 1)?,
-            _ => value.split_at_checked(syntax::host_len(value))?,
-        };
-        match port {
-            [] | [b':'] => {}
-            [b':', digits @ ..] if is_port(digits) => {}
-            _ => return None,
-        }
-        if let [b'[', address @ .., b']'] = name {
+        if let [b'[', ..] = value {
+            let (name, port) = value.split_at_checked(syntax::find(b']', value)? + 1)?;
+            let address = name.strip_prefix(b"[")?.strip_suffix(b"]")?;
             let address: Ipv6Addr = std::str::from_utf8(address).ok()?.parse().ok()?;
-            return Some(Host(Cow::Owned(format!("[{address}]").into_bytes())));
+            return is_end(port).then(|| Host(Cow::Owned(format!("[{address}]").into_bytes())));
         }
+        let labels = Labels::of(value);
+        let (name, port) = value.split_at_checked(labels.len)?;
         let name = name.strip_suffix(b".").unwrap_or(name);
-        // A label without a character is in no name: a dot follows neither a dot nor nothing.
-        let (mut before, mut is_bad, mut is_upper) = (b'.', name.len() > MAX, false);
-        for &byte in name {
-            is_bad |= byte == b'.' && before == b'.';
-            is_upper |= byte.is_ascii_uppercase();
-            before = byte;
-        }
-        if is_bad || before == b'.' {
+        if labels.has_empty || name.len() > MAX || !is_end(port) {
             return None;
         }
-        Some(Host(if is_upper {
+        Some(Host(if labels.has_upper {
             Cow::Owned(name.to_ascii_lowercase())
         } else {
             Cow::Borrowed(name)
@@ -61,13 +49,36 @@ impl Display for Host<'_> {
     }
 }
 
+/// What may stand behind a name: nothing, or a port.
+fn is_end(port: &[u8]) -> bool {
+    match port {
+        [] | [b':'] => true,
+        [b':', digits @ ..] => is_port(digits),
+        _ => false,
+    }
+}
+
 fn is_port(digits: &[u8]) -> bool {
     digits.len() <= 5 && syntax::decimal(digits).is_some_and(|port| u16::try_from(port).is_ok())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// One look at each byte finds what looking at labels finds.
+        #[test]
+        fn a_name_is_its_labels(name in "[a-cA-C0-1.~_-]{0,12}", port in "(:80|:|)") {
+            let bare = name.strip_suffix('.').unwrap_or(&name);
+            let is_whole = bare.split('.').all(|label| !label.is_empty());
+            let host = is_whole.then(|| bare.to_ascii_lowercase());
+            let value = format!("{name}{port}");
+            prop_assert_eq!(Host::parse(value.as_bytes()).map(|host| host.to_string()), host);
+        }
+    }
 
     #[test]
     fn one_spelling() {

@@ -1,8 +1,9 @@
 //! What was asked of a route: how many requests ended how, how long they took, and how much they
 //! brought.
 //!
-//! Workers count without a lock, each in a place of its own while there are not more of them than
-//! places. A route's places are made when they are first needed: most of ten thousand routes sleep.
+//! Workers count without a lock, each in a place of its own: to read a count and to write it need not be one step there.
+//! Those for whom there is no place share the last one. A route's places are made when they are first needed: most of ten
+//! thousand routes sleep.
 
 use std::array;
 use std::sync::OnceLock;
@@ -47,7 +48,8 @@ pub(crate) struct Counts {
 impl Meter {
     /// One request has ended.
     pub(crate) fn count(&self, worker: usize, status: u16, bytes: u64, took: Duration) {
-        let Some(place) = self.places.get(worker % PLACES) else { return };
+        let is_own = worker < PLACES - 1;
+        let Some(place) = self.places.get(worker.min(PLACES - 1)) else { return };
         let place = place.get_or_init(Box::default);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let class = usize::from(status / 100).saturating_sub(1);
@@ -58,8 +60,13 @@ impl Meter {
             (Some(&place.micros), micros),
             (Some(&place.bytes), bytes),
         ] {
-            if let Some(count) = count {
-                count.fetch_add(more, Ordering::Relaxed);
+            match count {
+                Some(count) if is_own => {
+                    count
+                        .store(count.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+                }
+                Some(count) => drop(count.fetch_add(more, Ordering::Relaxed)),
+                None => {}
             }
         }
     }

@@ -29,7 +29,8 @@ impl Line {
 
 #[derive(Debug)]
 struct Idle {
-    line: Line,
+    /// It is taken and put back with each request, and moved several times on the way.
+    line: Box<Line>,
     until: Instant,
 }
 
@@ -44,7 +45,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// A connection that is young and silent. `surely`: ask the kernel, because the request
     /// could not be sent twice.
-    pub(crate) fn take(&self, target: &Target, now: Instant, surely: bool) -> Option<Line> {
+    pub(crate) fn take(&self, target: &Target, now: Instant, surely: bool) -> Option<Box<Line>> {
         let mut all = self.idle.borrow_mut();
         let idle = all.get_mut(&target.number)?;
         loop {
@@ -63,7 +64,7 @@ impl Pool {
     pub(crate) fn put(
         &self,
         target: &Target,
-        mut line: Line,
+        mut line: Box<Line>,
         promised: Option<u64>,
         (settings, now): (&Settings, Instant),
     ) {

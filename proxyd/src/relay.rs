@@ -12,7 +12,6 @@ use std::io::IoSlice;
 use std::pin::pin;
 use std::task::Poll;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::bounds::Bounds;
@@ -31,6 +30,7 @@ use crate::origin::{Added, drop_field};
 use crate::pace::Pace;
 use crate::passage::{Crossing, Passage};
 use crate::rules::Rules;
+use crate::socket::Socket;
 use crate::stream::{LongAnswer, Stream};
 use crate::timer::Timer;
 use crate::worker::Claim;
@@ -47,7 +47,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) trailers: bool,
     /// It waits for a word of the target before it sends the body.
     pub(crate) expects: bool,
-    /// The client's connection could take another request afterwards.
+    /// The client's connection takes another request afterwards, as far as it is known so far.
     pub(crate) keep_alive: bool,
     /// What it likes best of how a body could be compressed, where the route has that done.
     pub(crate) coding: Option<Coding>,
@@ -108,9 +108,9 @@ impl Sent {
 }
 
 /// One answer on its way.
-pub(crate) struct Relay<'a, U, C> {
-    pub(crate) upstream: &'a mut U,
-    pub(crate) client: &'a mut C,
+pub(crate) struct Relay<'a> {
+    pub(crate) upstream: &'a Socket,
+    pub(crate) client: &'a Socket,
     /// The way from one to the other that needs no copy, if there is one.
     pub(crate) passage: Option<Passage<'a>>,
     pub(crate) buffer: &'a mut Buffer,
@@ -131,7 +131,7 @@ pub(crate) struct Relay<'a, U, C> {
     pub(crate) cookies: &'a [u8],
 }
 
-impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
+impl Relay<'_> {
     /// Relays interim answers, the final one's head and its body. `until`: when the head must be
     /// there.
     pub(crate) async fn run(&mut self, until: Instant) -> Result<Relayed, Broken> {
@@ -170,7 +170,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
                 }
             }
             let began = !self.buffer.is_empty();
-            match flow::fill(self.upstream, self.buffer, self.timer).await {
+            match flow::fill(&mut self.upstream, self.buffer, self.timer).await {
                 Ok(0) | Err(Stop::Failed) if began => return Err(Broken::HeadCut),
                 Ok(0) | Err(Stop::Failed) => return Err(Broken::Unanswered),
                 Err(Stop::TimedOut) => return Err(Broken::TooSlow),
@@ -225,6 +225,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             (true, false) => Framing::UntilClose,
         };
         let (reuse_client, connection) = self.afterwards(reframed);
+        self.ask.keep_alive = reuse_client;
         let chunked = reframed == Framing::Chunked;
         let trailers = (chunked && self.ask.trailers)
             .then(|| Passing::new(&self.head.connection, self.buffer.data()))
@@ -306,7 +307,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             let time = self.bounds.answer_gap;
             let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
             let spare = &self.claim.worker.spare;
-            note_end(flow::take(self.upstream, self.buffer, spare, wait).await, body)?;
+            note_end(flow::take(&mut self.upstream, self.buffer, spare, wait).await, body)?;
             self.send_body(body, chunked, trailers, pace).await?;
         }
         Ok(())
@@ -354,7 +355,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
                 let (time, pace) = (self.bounds.tunnel, &mut Pace::any());
                 let wait = Wait { timer: self.timer, time, pace };
                 let spare = &self.claim.worker.spare;
-                let mut take = pin!(flow::take(self.upstream, self.buffer, spare, wait));
+                let mut take = pin!(flow::take(&mut self.upstream, self.buffer, spare, wait));
                 poll_fn(|cx| match over.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(None),
                     Poll::Pending => take.as_mut().poll(cx).map(Some),
@@ -399,14 +400,22 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         if !self.sent.begun() {
             self.sent.status.set(self.head.status);
         }
+        if body.is_done() && !self.ask.keep_alive {
+            self.client.end_follows();
+        }
         let wait = Wait { timer: self.timer, time: self.bounds.write, pace };
         let result = if payload.len() <= limits::COALESCE {
             self.reply.extend_from_slice(payload);
             self.reply.extend_from_slice(tail);
-            flow::give(self.client, &mut [IoSlice::new(self.reply)], wait).await
+            let went = self.client.write_now(self.reply);
+            wait.pace.moved(went);
+            match self.reply.get(went..) {
+                None | Some([]) => Ok(()),
+                Some(rest) => flow::give(&mut self.client, &mut [IoSlice::new(rest)], wait).await,
+            }
         } else {
             let mut parts = [IoSlice::new(self.reply), IoSlice::new(payload), IoSlice::new(tail)];
-            flow::give(self.client, &mut parts, wait).await
+            flow::give(&mut self.client, &mut parts, wait).await
         };
         self.sent.bytes.set(self.sent.bytes.get() + payload.len() as u64);
         self.reply.clear();
@@ -435,7 +444,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
     }
 
     async fn send_reply(&mut self) -> Result<(), Broken> {
-        let sent = flow::send(self.client, self.reply, self.timer, &mut 0).await;
+        let sent = flow::send(&mut self.client, self.reply, self.timer, &mut 0).await;
         self.reply.clear();
         sent.map_err(|_| Broken::ClientGone)
     }

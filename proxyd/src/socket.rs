@@ -122,6 +122,19 @@ impl Socket {
         }
     }
 
+    /// Writes what is taken without waiting; how much that is. Whatever is in the way will be told with the rest.
+    pub(crate) fn write_now(&self, bytes: &[u8]) -> usize {
+        let flags = match self {
+            Socket::Tls(_) | Socket::Strand(_) => return 0,
+            Socket::Guest(guest) if guest.ends() => SendFlags::NOSIGNAL | SendFlags::MORE,
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => SendFlags::NOSIGNAL,
+        };
+        let mut short = None;
+        let written = self
+            .try_writing(|| note_short(send(self.fd()?, bytes, flags)?, bytes.len(), &mut short));
+        short.or(written.ok()).unwrap_or_default()
+    }
+
     /// Whether nobody has waited for it, so that nothing is known of it.
     pub(crate) fn is_unwatched(&self) -> bool {
         matches!(self, Socket::Guest(guest) if !guest.is_watched())
@@ -139,6 +152,13 @@ impl Socket {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let peek = |fd: BorrowedFd<'_>| Ok(recv(fd, &mut [0_u8], flags)?.1);
         would_block(&self.fd().and_then(peek))
+    }
+
+    /// What is written from now on is the last of it, and the end follows at once: the kernel may send both as one.
+    pub(crate) fn end_follows(&self) {
+        if let Socket::Guest(guest) = self {
+            guest.end_follows();
+        }
     }
 
     /// Says that nothing more comes.
@@ -379,8 +399,12 @@ impl AsyncWrite for &Socket {
             Socket::Strand(strand) => return strand.poll_write(cx, &[IoSlice::new(bytes)]),
             Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => {}
         }
+        let flags = match *self {
+            Socket::Guest(guest) if guest.ends() => SendFlags::NOSIGNAL | SendFlags::MORE,
+            _ => SendFlags::NOSIGNAL,
+        };
         let fd = self.fd()?;
-        self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, SendFlags::NOSIGNAL)?))
+        self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, flags)?))
     }
 
     fn poll_write_vectored(

@@ -96,7 +96,7 @@ impl Exchange<'_> {
                 Some(line) => line,
                 // On the heap, because most requests find one that is there.
                 None => match Box::pin(self.connect(&claim.target, service, course.fresh)).await {
-                    Ok(upstream) => Line::new(upstream),
+                    Ok(upstream) => Box::new(Line::new(upstream)),
                     Err(error) => match course.after_no_connection(&error, service, &claim) {
                         Some(end) => return end,
                         None => continue,
@@ -162,7 +162,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn idle_line(&self, claim: &Claim, service: &Service, course: &Course) -> Option<Line> {
+    fn idle_line(&self, claim: &Claim, service: &Service, course: &Course) -> Option<Box<Line>> {
         if course.fresh {
             return None;
         }
@@ -170,12 +170,15 @@ impl Exchange<'_> {
             wire::Protocol::Http1 => {
                 self.worker.pool.take(&claim.target, self.asked, !course.repeatable)
             }
-            wire::Protocol::H2c => self.worker.trunks.idle(&claim.target).map(Line::new),
+            wire::Protocol::H2c => {
+                let upstream = self.worker.trunks.idle(&claim.target)?;
+                Some(Box::new(Line::new(upstream)))
+            }
         }
     }
 
     /// Keeps a connection for other requests, unless the rest of this one would come over it.
-    fn keep(&mut self, claim: &Claim, line: Line, service: &Service) {
+    fn keep(&mut self, claim: &Claim, line: Box<Line>, service: &Service) {
         if self.upload.as_ref().is_none_or(|upload| upload.is_done()) {
             let promised = self.tray.as_ref().and_then(|tray| tray.response.keep_alive_timeout);
             let now = Instant::now();

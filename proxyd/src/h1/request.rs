@@ -40,6 +40,10 @@ pub(crate) struct RequestHead {
     /// Bytes of the head, once it is complete.
     pub(crate) len: usize,
     at: usize,
+    /// The first `Host`.
+    named: Option<Span>,
+    /// There are fields beside it that say something only together.
+    framed: bool,
     /// It is the head of an HTTP/2 stream, written as this one is.
     pub(crate) is_translated: bool,
 }
@@ -179,14 +183,11 @@ impl RequestHead {
             Role::UserAgent => self.user_agent = field.value,
             Role::Upgrade => self.upgrade = Some(field.value),
             Role::Te => self.takes_trailers |= names_trailers(field.value.of(head)),
-            Role::End
-            | Role::Host
-            | Role::ContentLength
-            | Role::TransferEncoding
-            | Role::Expect
-            | Role::Trailer
-            | Role::Hop
-            | Role::Forwarded => {}
+            Role::Host if self.named.is_none() => self.named = Some(field.value),
+            Role::Host | Role::ContentLength | Role::TransferEncoding | Role::Expect => {
+                self.framed = true;
+            }
+            Role::End | Role::Trailer | Role::Hop | Role::Forwarded => {}
         }
         self.fields.push(field);
         Ok(())
@@ -194,10 +195,11 @@ impl RequestHead {
 
     /// What the fields mean together.
     fn finish(&mut self, head: &[u8]) -> Result<(), Malformed> {
-        let mut host = None;
+        let mut host = self.named.filter(|_| !self.framed);
         let mut length = None;
         let mut chunked = false;
-        for field in &self.fields {
+        let together: &[Field] = if self.framed { &self.fields } else { &[] };
+        for field in together {
             let value = field.value.of(head);
             match field.role {
                 Role::Host => {

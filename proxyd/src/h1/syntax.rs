@@ -6,6 +6,8 @@ const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
 const TARGET: u8 = 4;
 const HOST: u8 = 8;
+const UPPER: u8 = 16;
+const DOT: u8 = 32;
 
 const CLASSES: [u8; 256] = classes();
 
@@ -27,6 +29,12 @@ const fn classes() -> [u8; 256] {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             class |= HOST;
         }
+        if byte.is_ascii_uppercase() {
+            class |= UPPER;
+        }
+        if byte == b'.' {
+            class |= DOT;
+        }
         if byte == b'\t' || (byte >= b' ' && byte != 0x7f) {
             class |= VALUE;
         }
@@ -42,8 +50,12 @@ const fn classes() -> [u8; 256] {
 }
 
 #[expect(clippy::indexing_slicing, reason = "a u8 is in range")]
-fn is(byte: u8, class: u8) -> bool {
-    CLASSES[usize::from(byte)] & class != 0
+fn class(byte: u8) -> u8 {
+    CLASSES[usize::from(byte)]
+}
+
+fn is(byte: u8, of: u8) -> bool {
+    class(byte) & of != 0
 }
 
 /// A line at the start of bytes that may not be all there.
@@ -105,16 +117,33 @@ fn first_not(class: u8, bytes: &[u8], at: usize) -> usize {
     at + rest.iter().position(|&byte| !is(byte, class)).unwrap_or(rest.len())
 }
 
-/// How many bytes at the front may stand in a host's name.
-pub(crate) fn host_len(bytes: &[u8]) -> usize {
-    first_not(HOST, bytes, 0)
+/// What is at the front of bytes that may stand in a host's name.
+#[derive(Debug)]
+pub(crate) struct Labels {
+    pub(crate) len: usize,
+    pub(crate) has_upper: bool,
+    /// One has no character: a dot follows a dot, or nothing.
+    pub(crate) has_empty: bool,
+}
+
+impl Labels {
+    pub(crate) fn of(bytes: &[u8]) -> Labels {
+        let (mut len, mut all, mut twice, mut before) = (0, 0, 0, DOT);
+        for class in bytes.iter().map(|&byte| class(byte)).take_while(|class| class & HOST != 0) {
+            len += 1;
+            all |= class;
+            twice |= class & before;
+            before = class;
+        }
+        Labels { len, has_upper: all & UPPER != 0, has_empty: twice & DOT != 0 || len == 0 }
+    }
 }
 
 /// Whether all of it may stand between quotes, of which there is none in it, nor a backslash.
 pub(crate) fn is_quotable(bytes: &[u8]) -> bool {
     let odd = |byte: u8| !(b' '..0x7f).contains(&byte) || matches!(byte, b'"' | b'\\');
-    let tail = words::find(bytes, 0, words::unquotable).err().and_then(|tail| bytes.get(tail..));
-    tail.is_some_and(|tail| !tail.iter().any(|&byte| odd(byte)))
+    words::is_clean(bytes, words::unquotable)
+        .unwrap_or_else(|| !bytes.iter().any(|&byte| odd(byte)))
 }
 
 /// A byte of a method or a field name.

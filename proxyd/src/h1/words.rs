@@ -21,6 +21,14 @@ pub(super) fn find(bytes: &[u8], mut at: usize, look: impl Fn(u64) -> u64) -> Re
     Err(at)
 }
 
+/// Whether there is none of what a look is for, as long as there are eight bytes; `None` if there are fewer.
+#[inline]
+pub(super) fn is_clean(bytes: &[u8], look: impl Fn(u64) -> u64) -> Option<bool> {
+    let last = look(u64::from_le_bytes(*bytes.last_chunk()?));
+    let (words, _) = bytes.as_chunks();
+    Some(last == 0 && words.iter().all(|word| look(u64::from_le_bytes(*word)) == 0))
+}
+
 /// Whether a token is, but for case, a known one of letters and `-`, of which each has the bit that
 /// tells lower case: no other byte of a token becomes one of them by it.
 #[inline]
@@ -120,6 +128,7 @@ mod tests {
             prop_assert_eq!(first(bytes, no_letters), position(letter));
             let odd = |byte: u8| !(b' '..0x7f).contains(&byte) || b"\"\\".contains(&byte);
             prop_assert_eq!(first(bytes, unquotable), position(odd));
+            prop_assert_eq!(is_clean(&bytes, unquotable), Some(position(odd).is_none()));
             let blank = |byte: u8| !byte.is_ascii_graphic() || byte == b'#';
             prop_assert_eq!(first(bytes, no_target), position(blank));
             prop_assert_eq!(first(bytes, byte(b' ')), position(|byte| byte == b' '));

@@ -21,8 +21,6 @@ use crate::origin::drop_field;
 use crate::pace::Pace;
 use crate::stream::LongAnswer;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 /// How what comes out is told.
 struct Told {
     chunked: bool,
@@ -30,7 +28,7 @@ struct Told {
     pace: Pace,
 }
 
-impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
+impl Relay<'_> {
     /// Relays the head and the body of an answer that is worth it. What a HEAD is told is what a GET would be.
     pub(super) async fn finish_encoded(
         &mut self,
@@ -119,7 +117,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         let spare = &self.claim.worker.spare;
         if encoder.holds_back() || !encoder.out().is_empty() || !self.reply.is_empty() {
             let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
-            let soon = flow::take(self.upstream, self.buffer, spare, wait);
+            let soon = flow::take(&mut self.upstream, self.buffer, spare, wait);
             if let Some(taken) = clock::within(limits::ENCODER_PAUSE, soon).await {
                 return note_end(taken, body);
             }
@@ -127,7 +125,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
             self.send_out(encoder, body, told).await?;
         }
         let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
-        note_end(flow::take(self.upstream, self.buffer, spare, wait).await, body)
+        note_end(flow::take(&mut self.upstream, self.buffer, spare, wait).await, body)
     }
 
     async fn send_out(
@@ -161,7 +159,7 @@ impl<U: AsyncRead + Unpin, C: AsyncWrite + Unpin> Relay<'_, U, C> {
         }
         let wait = Wait { timer: self.timer, time: self.bounds.write, pace: &mut told.pace };
         let mut parts = [IoSlice::new(self.reply), IoSlice::new(piece), IoSlice::new(tail)];
-        let given = flow::give(self.client, &mut parts, wait).await;
+        let given = flow::give(&mut self.client, &mut parts, wait).await;
         self.sent.bytes.set(self.sent.bytes.get() + piece.len() as u64);
         self.reply.clear();
         given.map_err(|_| Broken::ClientGone)
