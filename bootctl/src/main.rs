@@ -29,6 +29,7 @@ mod errand;
 mod event;
 mod exit;
 mod fingerprint;
+mod free_port;
 mod gate;
 mod generation;
 mod giving_up;

@@ -3,17 +3,13 @@
 //! What has to be done is begun here and reported as an event. Nothing waits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::sockopt::ReuseAddr;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket};
-
 use crate::app::Drain;
+use crate::free_port::is_free;
 use crate::generation::Generation;
-use crate::name::{InstanceId, Port};
+use crate::name::InstanceId;
 use crate::plan::{
     Action, Collector, Proxy, ProxyLife, Push, Scope, SeenProxy, Wanted, plan_for, see_waiting,
     widen,
@@ -216,17 +212,4 @@ impl Supervisor {
         let observed = self.roster.observed();
         observed.instances.is_empty() && observed.proxies.is_empty()
     }
-}
-
-/// Whether nobody listens on a port. It is only bound to: on a listener somebody might come in.
-fn is_free(port: Port) -> bool {
-    let bound = || -> nix::Result<()> {
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
-        // What is left of connections that were closed here is in nobody's way.
-        setsockopt(&socket, ReuseAddr, &true)?;
-        let place = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port.number());
-        bind(socket.as_raw_fd(), &SockaddrIn::from(place))
-    };
-    bound().is_ok()
 }

@@ -1,6 +1,7 @@
 //! The config changed key by key.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::thread;
@@ -151,7 +152,7 @@ fn o01_a_new_app_has_a_file_that_teaches() {
     fs::create_dir(&www).expect("created");
     fs::write(www.join("package.json"), "{\"main\": \"server.js\"}").expect("written");
     let www = www.to_str().expect("UTF-8");
-    let port = std::net::TcpListener::bind("0.0.0.0:0").expect("there are free ports");
+    let port = TcpListener::bind("0.0.0.0:0").expect("there are free ports");
     let taken = port.local_addr().expect("it is bound").port();
     folder.done(&["config", "-s", "ports.first", &taken.to_string()]);
     let said = folder.done(&["init", "shop.test", "--cwd", "www", "--alias", "www.shop.test"]);
@@ -206,6 +207,18 @@ fn o01_the_ports_of_an_app_begin_where_its_file_says() {
     let ports = view["instances"].as_array().expect("an array").iter();
     let ports: Vec<u64> = ports.filter_map(|instance| instance["port"].as_u64()).collect();
     assert!(ports.len() == 2 && ports.iter().all(|port| *port >= from), "{ports:?} from {from}");
+}
+
+#[test]
+fn o01_a_port_that_somebody_else_listens_on_is_left_to_him() {
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    let port =
+        |app: &str| site.wait_for(app, "running")["instances"][0]["port"].as_u64().expect("a port");
+    let taken = u16::try_from(port("a") + 7).expect("a port");
+    let _stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, taken)).expect("a port of this site");
+    site.write("b.toml", &answers(1, &format!("port = {taken}\n")));
+    site.done(&["reload"]);
+    assert_eq!(port("b"), u64::from(taken) + 1);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! `bootctl init APP`
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io};
@@ -14,6 +13,7 @@ use crate::config::guess::{self, Program};
 use crate::config::template::{NewApp, render};
 use crate::config::write::{self, Lock, WriteError};
 use crate::config::{self, ConfigError, Draft};
+use crate::free_port::is_free;
 use crate::name::{AppName, Host, HostError, Port, quoted};
 
 /// Write the file of a new app, with comments that tell what it may say; needs no supervisor
@@ -168,6 +168,5 @@ fn folder(named: Option<&Path>) -> Result<PathBuf, InitError> {
 
 /// The one that an app that is started now would get.
 fn first_free(from: Port) -> Option<Port> {
-    let is_free = |port: &Port| TcpListener::bind(("0.0.0.0", port.number())).is_ok();
-    from.and_above().find(is_free)
+    from.and_above().find(|port| is_free(*port))
 }
