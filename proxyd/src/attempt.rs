@@ -2,19 +2,19 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::bounds::Bounds;
-use crate::buffer::Tray;
+use crate::buffer::{Spare, Tray};
 use crate::flow::{self, Stop};
 use crate::origin::Added;
 use crate::passage::Passage;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
-use crate::relay::{Ask, Broken, Judge, Relay, Relayed, Sent};
+use crate::relay::{Ask, Broken, Judge, Opened, Relay, Relayed, Sent};
 use crate::rules::Rules;
 use crate::socket::Socket;
 use crate::timer::Timer;
@@ -43,6 +43,16 @@ pub(crate) enum Attempted {
     Gone,
 }
 
+/// How far an attempt has come.
+pub(crate) enum Stage {
+    /// The connection has taken so many bytes of the request.
+    Sending(usize),
+    /// It has taken all of them, and this has come of it first.
+    Heard(Result<Box<Tray>, Broken>),
+    /// The answer has begun to go out.
+    Answering(Box<Tray>, Box<Opened>),
+}
+
 /// One attempt: where from, where to, and what its answer goes back with. It stays where it is, and so does what it
 /// consists of: a request that waits is as few cache lines as can be.
 pub(crate) struct Attempt<'a> {
@@ -59,15 +69,17 @@ impl Attempt<'_> {
         let Attempt { stream, upstream, outgoing, ref mut back, started } = *self;
         let (sent, bounds) = (back.sent, back.bounds);
         let until = started + bounds.answer;
-        let mut gone = upstream.write_now(outgoing);
-        if gone < outgoing.len() {
-            let mut writer = upstream;
-            back.timer.set(until);
-            match flow::send(&mut writer, outgoing, back.timer, &mut gone).await {
-                Err(Stop::TimedOut) => return Attempted::Refused(Refusal::SlowAnswer),
-                Err(Stop::Failed) if gone == 0 => return Attempted::Unsent,
-                // Half a request may have been enough for an answer.
-                Err(Stop::Failed) | Ok(()) => {}
+        if let Stage::Sending(mut gone) = back.stage {
+            gone += upstream.write_now(outgoing.get(gone..).unwrap_or_default());
+            if gone < outgoing.len() {
+                let mut writer = upstream;
+                back.timer.set(until);
+                match flow::send(&mut writer, outgoing, back.timer, &mut gone).await {
+                    Err(Stop::TimedOut) => return Attempted::Refused(Refusal::SlowAnswer),
+                    Err(Stop::Failed) if gone == 0 => return Attempted::Unsent,
+                    // Half a request may have been enough for an answer.
+                    Err(Stop::Failed) | Ok(()) => {}
+                }
             }
         }
         let mut relay = pin!(back.run(upstream, stream, until));
@@ -145,6 +157,7 @@ impl Attempt<'_> {
 
 /// The way back, before anything has come on it.
 pub(crate) struct Back<'a> {
+    pub(crate) stage: Stage,
     /// What the answer was relayed with, once there was one.
     pub(crate) tray: &'a mut Option<Box<Tray>>,
     pub(crate) timer: &'a mut Timer,
@@ -170,15 +183,15 @@ impl Back<'_> {
     ) -> Result<Relayed, Broken> {
         let spare = &self.claim.worker.spare;
         self.timer.set(until);
-        let first = poll_fn(|cx| {
-            let (take, give) = (|| spare.tray(), |tray| spare.put_tray(tray));
-            match upstream.poll_first(cx, take, give) {
-                Poll::Ready(Ok(tray)) => Poll::Ready(Ok(tray)),
-                Poll::Ready(Err(_)) => Poll::Ready(Err(Broken::Unanswered)),
-                Poll::Pending => self.timer.poll(cx).map(|()| Err(Broken::TooSlow)),
+        let (tray, opened) = match std::mem::replace(&mut self.stage, Stage::Sending(0)) {
+            Stage::Sending(_) => {
+                let first = poll_fn(|cx| poll_answer(upstream, spare, self.timer, cx)).await;
+                (first?, None)
             }
-        });
-        let tray = self.tray.insert(first.await?);
+            Stage::Heard(first) => (first?, None),
+            Stage::Answering(tray, opened) => (tray, Some(opened)),
+        };
+        let tray = self.tray.insert(tray);
         let passage = Passage::between(upstream, client, spare);
         let mut relay = Relay {
             upstream,
@@ -198,7 +211,23 @@ impl Back<'_> {
             rules: self.rules,
             cookies: self.cookies,
         };
-        relay.run(until).await
+        match opened {
+            None => relay.run(until).await,
+            Some(opened) => relay.go_on(*opened).await,
+        }
+    }
+}
+
+/// Takes something to relay with once the answer's first bytes are there.
+pub(crate) fn poll_answer(
+    upstream: &Socket,
+    spare: &Spare,
+    timer: &mut Timer,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Box<Tray>, Broken>> {
+    match upstream.poll_first(cx, || spare.tray(), |tray| spare.put_tray(tray)) {
+        Poll::Ready(first) => Poll::Ready(first.map_err(|_| Broken::Unanswered)),
+        Poll::Pending => timer.poll(cx).map(|()| Err(Broken::TooSlow)),
     }
 }
 

@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io::Result;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
@@ -40,7 +41,7 @@ thread_local! {
 }
 
 /// Which tick, and the how manieth to wait for one.
-type Key = (u64, u64);
+type Key = (NonZeroU64, u64);
 
 /// A worker's own.
 struct Clock {
@@ -64,10 +65,13 @@ impl Clock {
     fn wait(&self, until: Instant, waker: &Waker) -> Key {
         let number = self.last.get().wrapping_add(1);
         self.last.set(number);
-        let key = (self.tick(until).max(self.rung.get() + 1), number);
+        // The bell has not rung for it.
+        let tick = NonZeroU64::MIN.saturating_add(self.rung.get());
+        let tick = NonZeroU64::new(self.tick(until)).map_or(tick, |until| until.max(tick));
+        let key = (tick, number);
         self.waiting.borrow_mut().insert(key, waker.clone());
-        if key.0 < self.armed.get() {
-            self.arm(key.0, Instant::now());
+        if tick.get() < self.armed.get() {
+            self.arm(tick.get(), Instant::now());
         }
         key
     }
@@ -101,13 +105,13 @@ impl Clock {
         let next = loop {
             let mut waiting = self.waiting.borrow_mut();
             match waiting.first_entry() {
-                Some(first) if first.key().0 <= tick => {
+                Some(first) if first.key().0.get() <= tick => {
                     let waker = first.remove();
                     // Whoever is woken may wait for something else at once.
                     drop(waiting);
                     waker.wake();
                 }
-                first => break first.map(|first| first.key().0),
+                first => break first.map(|first| first.key().0.get()),
             }
         };
         self.armed.set(u64::MAX);
@@ -167,7 +171,7 @@ impl Alarm {
     /// Ready when it is over. Until then it is always the same task that asks.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         CLOCK.with(|clock| {
-            if self.key.is_some_and(|key| key.0 > clock.rung.get()) {
+            if self.key.is_some_and(|key| key.0.get() > clock.rung.get()) {
                 return Poll::Pending;
             }
             self.key = None;

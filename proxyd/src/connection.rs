@@ -24,7 +24,8 @@ use tokio::time::Instant;
 use crate::access_log::Line;
 use crate::buffer::Desk;
 use crate::crowd::Seat;
-use crate::exchange::{self, Next};
+use crate::exchange::brief::{self, Asked};
+use crate::exchange::{self, Next, Start};
 use crate::flow;
 use crate::h2;
 use crate::limits;
@@ -101,16 +102,40 @@ pub(crate) fn serve(
         }
         let mut next = Next::Again;
         let mut tunnel = None;
+        let mut room = Vec::new();
         while next == Next::Again {
+            if ahead.is_none() && room.capacity() > 0 && !worker.draining.get() {
+                timer.set(now + worker.idle_time().min(limits::SOON));
+                match soon(&worker, &stream, &mut timer).await {
+                    Soon::Bytes(desk) => ahead = Some(desk),
+                    Soon::Nothing => room = Vec::new(),
+                    Soon::End => return,
+                }
+            }
             if ahead.is_none() {
                 timer.set(now + worker.idle_time());
                 ahead = first_bytes(&worker, &stream, &mut timer, now, drain.as_mut()).await;
             }
-            let Some(desk) = ahead.take() else { return };
-            worker.busy.set(worker.busy.get() + 1);
-            let busy = busy(&worker, &stream, &peer, desk, &mut timer, &mut tunnel);
-            (next, now) = on_the_heap(busy).await;
-            worker.busy.set(worker.busy.get().saturating_sub(1));
+            let Some(mut desk) = ahead.take() else { return };
+            let start = match brief::ask(&worker, &peer, &mut desk, &mut room) {
+                Asked::Goes(start) => start,
+                Asked::Waits(waiting) => {
+                    worker.spare.put_desk(desk);
+                    let heard = waiting.hear(&stream, &worker.spare, &mut timer).await;
+                    match waiting.pass_on((&stream, &peer), &mut timer, &mut room, heard) {
+                        Ok(ended) => {
+                            (next, now) = ended;
+                            continue;
+                        }
+                        Err((lent, read)) => {
+                            desk = lent;
+                            Start::Read(read)
+                        }
+                    }
+                }
+            };
+            let rest = the_long_way(&worker, &stream, &peer, desk, &mut timer, &mut tunnel, start);
+            (next, now, ahead) = on_the_heap(rest).await;
         }
         if let Some(tunnel) = tunnel {
             next = on_the_heap(tunnel.run(&stream, &mut timer)).await;
@@ -130,33 +155,30 @@ async fn leave(next: Next, worker: &Worker, stream: &Socket, timer: &mut Timer) 
     }
 }
 
-/// Has requests answered for as long as each comes soon after the last. Returns when that one ended.
-async fn busy(
+/// Has one request answered in whatever way. Returns what came of it and when, and what came behind it.
+async fn the_long_way(
     worker: &Rc<Worker>,
     stream: &Socket,
     peer: &Peer,
     mut desk: Box<Desk>,
     timer: &mut Timer,
     tunnel: &mut Option<Box<Tunnel>>,
-) -> (Next, Instant) {
-    loop {
-        let (next, now) = exchange::run(worker, stream, peer, &mut desk, timer, tunnel).await;
-        if next == Next::Again && !desk.incoming.is_empty() {
-            desk.clear();
-            continue;
+    start: Start,
+) -> (Next, Instant, Option<Box<Desk>>) {
+    let read = match start {
+        Start::Unread(front) => {
+            Box::new(exchange::read_head(stream, front, &mut desk, timer).await)
         }
+        Start::Read(read) => read,
+    };
+    let answer = exchange::answer(worker, stream, peer, &mut desk, timer, tunnel, read);
+    let (next, now) = answer.await;
+    if desk.incoming.is_empty() {
         worker.spare.put_desk(desk);
-        let is_crowded = worker.busy.get() > limits::BUSY;
-        if next != Next::Again || is_crowded || worker.draining.get() {
-            return (next, now);
-        }
-        timer.set(now + worker.idle_time().min(limits::SOON));
-        desk = match soon(worker, stream, timer).await {
-            Soon::Bytes(desk) => desk,
-            Soon::Nothing => return (Next::Again, now),
-            Soon::End => return (Next::Close, now),
-        };
+        return (next, now, None);
     }
+    desk.clear();
+    (next, now, Some(desk))
 }
 
 /// What the time right after a request has brought.
@@ -166,14 +188,13 @@ enum Soon {
     End,
 }
 
-/// Waits for the next request without giving up the memory of the last one.
-async fn soon(worker: &Worker, stream: &Socket, timer: &mut Timer) -> Soon {
-    poll_fn(|cx| match poll_first(worker, stream, cx) {
+/// Waits for the next request without giving up the room that the last one was kept in.
+fn soon(worker: &Worker, stream: &Socket, timer: &mut Timer) -> impl Future<Output = Soon> {
+    poll_fn(move |cx| match poll_first(worker, stream, cx) {
         Poll::Ready(Some(desk)) => Poll::Ready(Soon::Bytes(desk)),
         Poll::Ready(None) => Poll::Ready(Soon::End),
         Poll::Pending => timer.poll(cx).map(|()| Soon::Nothing),
     })
-    .await
 }
 
 /// Reads if there is something to read; `None` is the end.

@@ -1,6 +1,7 @@
 //! One request and its answer, from the first byte of the one to the last of the other.
 
 mod ask;
+pub(crate) mod brief;
 mod file;
 
 use std::rc::Rc;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::access_log::{KeptLine, Line};
 use crate::acme::Proofs;
-use crate::attempt::{Attempt, Attempted, Back};
+use crate::attempt::{Attempt, Attempted, Back, Stage};
 use crate::bounds::Bounds;
 use crate::buffer::{Desk, Tray};
 use crate::compression::Accepted;
@@ -38,6 +39,8 @@ use crate::upload::Upload;
 use crate::upstream::Upstream;
 use crate::worker::{Claim, Found, Fronted, Worker};
 
+use self::ask::Begun;
+
 /// What becomes of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -48,6 +51,18 @@ pub(crate) enum Next {
     Linger,
     /// The answer is cut: let it see that.
     Reset,
+}
+
+impl Next {
+    /// Behind an answer that was whole. `kept`: the client would have asked again.
+    fn after_whole(reuse: bool, kept: bool) -> Next {
+        match (reuse, kept) {
+            (true, _) => Next::Again,
+            // That it is the last one was not the client's wish: it may be sending the next.
+            (false, true) => Next::Linger,
+            (false, false) => Next::Close,
+        }
+    }
 }
 
 /// How a request ended.
@@ -71,21 +86,31 @@ enum End {
     Cut,
 }
 
-/// Reads one request, has it answered, and logs it. Returns when that was, too. The desk is clear of the last one.
-pub(crate) async fn run(
-    worker: &Rc<Worker>,
-    stream: &Socket,
-    peer: &Peer,
-    desk: &mut Desk,
-    timer: &mut Timer,
-    tunnel: &mut Option<Box<Tunnel>>,
-) -> (Next, Instant) {
-    let front = worker.front();
-    let (started, read) = read_head(stream, &front, desk, timer).await;
-    answer(worker, stream, peer, desk, timer, tunnel, (front, started, read)).await
+/// How far a request has come.
+pub(crate) enum Start {
+    /// Its head is not there yet.
+    Unread(Fronted),
+    Read(Box<Read>),
 }
 
-/// The same once its head was read, or refused.
+/// A request's head.
+pub(crate) struct Read {
+    pub(crate) front: Fronted,
+    /// When its first byte was there.
+    pub(crate) started: Instant,
+    /// Whether there is one, or why it is refused.
+    pub(crate) result: Result<bool, Refusal>,
+    /// What has been done for it, if anything.
+    begun: Option<Box<Begun>>,
+}
+
+impl Read {
+    pub(crate) fn new(front: Fronted, started: Instant, result: Result<bool, Refusal>) -> Read {
+        Read { front, started, result, begun: None }
+    }
+}
+
+/// Has a request answered whose head was read, or refused, and logs it. Returns when that was, too.
 pub(crate) async fn answer(
     worker: &Rc<Worker>,
     stream: &Socket,
@@ -93,8 +118,9 @@ pub(crate) async fn answer(
     desk: &mut Desk,
     timer: &mut Timer,
     tunnel: &mut Option<Box<Tunnel>>,
-    (front, started, read): (Fronted, Instant, Result<bool, Refusal>),
+    read: Box<Read>,
 ) -> (Next, Instant) {
+    let Read { front, started, result, begun } = *read;
     let origin = if front.plain {
         Origin::of(peer)
     } else {
@@ -122,10 +148,11 @@ pub(crate) async fn answer(
         taken: 0,
         tunnel,
     };
-    let end = match read {
-        Ok(true) => exchange.forward().await,
-        Ok(false) => return (Next::Close, started),
-        Err(refusal) => End::Refused(refusal),
+    let end = match (result, begun) {
+        (Ok(true), None) => exchange.forward().await,
+        (Ok(true), Some(begun)) => exchange.resume(begun).await,
+        (Ok(false), _) => return (Next::Close, started),
+        (Err(refusal), _) => End::Refused(refusal),
     };
     let next = exchange.finish(end).await;
     let now = exchange.ended.unwrap_or_else(Instant::now);
@@ -138,33 +165,40 @@ pub(crate) async fn answer(
     (next, now)
 }
 
-/// Reads until the head is complete; `false`: the client is gone without one.
-async fn read_head(
+/// Reads until the head is complete. The desk is clear of the last one.
+pub(crate) async fn read_head(
     stream: &Socket,
-    front: &Front,
+    front: Fronted,
     desk: &mut Desk,
     timer: &mut Timer,
-) -> (Instant, Result<bool, Refusal>) {
+) -> Read {
     let mut started = None;
     loop {
         if !desk.incoming.is_empty() {
             let started = *started.get_or_insert_with(Instant::now);
-            match desk.request.advance(desk.incoming.data()) {
-                Ok(Progress::Complete) => return (started, check_size(desk, front).map(|()| true)),
-                Ok(Progress::Partial) if desk.incoming.len() > front.head_bytes => {
-                    return (started, Err(Refusal::LargeHead));
-                }
-                Ok(Progress::Partial) => timer.set(started + front.head_time),
-                Err(malformed) => return (started, Err(Refusal::BadRequest(malformed))),
+            if let Some(result) = look(desk, &front) {
+                return Read::new(front, started, result.map(|()| true));
             }
+            timer.set(started + front.head_time);
         }
-        match flow::fill(&mut &*stream, &mut desk.incoming, timer).await {
-            Ok(1..) => {}
-            Err(Stop::TimedOut) if !desk.incoming.is_empty() => {
-                return (started.unwrap_or_else(Instant::now), Err(Refusal::Slow));
-            }
-            Ok(0) | Err(_) => return (started.unwrap_or_else(Instant::now), Ok(false)),
+        let result = match flow::fill(&mut &*stream, &mut desk.incoming, timer).await {
+            Ok(1..) => continue,
+            Err(Stop::TimedOut) if !desk.incoming.is_empty() => Err(Refusal::Slow),
+            Ok(0) | Err(_) => Ok(false),
+        };
+        return Read::new(front, started.unwrap_or_else(Instant::now), result);
+    }
+}
+
+/// Looks at what has come of a head: `None` while there is more to come.
+fn look(desk: &mut Desk, front: &Front) -> Option<Result<(), Refusal>> {
+    match desk.request.advance(desk.incoming.data()) {
+        Ok(Progress::Complete) => Some(check_size(desk, front)),
+        Ok(Progress::Partial) if desk.incoming.len() > front.head_bytes => {
+            Some(Err(Refusal::LargeHead))
         }
+        Ok(Progress::Partial) => None,
+        Err(malformed) => Some(Err(Refusal::BadRequest(malformed))),
     }
 }
 
@@ -219,6 +253,26 @@ impl Exchange<'_> {
         self.own_bounds.as_deref().unwrap_or(&self.front.bounds)
     }
 
+    /// Goes on with what was begun the short way, and is all that has come.
+    async fn resume(&mut self, begun: Box<Begun>) -> End {
+        let Desk { incoming, request, outgoing } = &mut *self.desk;
+        self.taken = request.len;
+        if outgoing.is_empty() {
+            let head = incoming.data();
+            headers::write_request(head, request, self.front, &self.origin, outgoing);
+            if let Some(rules) = begun.found.rules() {
+                rules.edit_request(request.target.of(head), outgoing);
+            }
+            if let Err(refusal) = self.take_body() {
+                return End::Refused(refusal);
+            }
+        }
+        self.taken = self.desk.incoming.len();
+        self.sent = begun.sent.clone();
+        self.found = Some(begun.found.clone());
+        self.ask(begun.found.clone(), Some(begun)).await
+    }
+
     async fn forward(&mut self) -> End {
         let head = self.desk.incoming.data();
         let request = &self.desk.request;
@@ -266,7 +320,7 @@ impl Exchange<'_> {
                 return Box::pin(self.serve_file(rules, folder)).await;
             }
         }
-        self.ask(found).await
+        self.ask(found, None).await
     }
 
     /// What an authority is answered: before any route, and only where nothing comes behind the head.
@@ -328,7 +382,13 @@ impl Exchange<'_> {
         if size > bounds.body_bytes { Err(Refusal::LargeBody) } else { Ok(()) }
     }
 
-    async fn attempt(&mut self, upstream: &Socket, claim: &Claim, judge: Judge<'_>) -> Attempted {
+    async fn attempt(
+        &mut self,
+        upstream: &Socket,
+        claim: &Claim,
+        judge: Judge<'_>,
+        stage: Stage,
+    ) -> Attempted {
         if let Some(tray) = self.tray.take() {
             self.worker.spare.put_tray(tray);
         }
@@ -347,6 +407,7 @@ impl Exchange<'_> {
             coding,
         };
         let back = Back {
+            stage,
             tray: &mut self.tray,
             timer: self.timer,
             claim,
@@ -394,10 +455,10 @@ impl Exchange<'_> {
         let received = self.upload.as_ref().is_none_or(|upload| upload.is_done());
         match end {
             End::Whole { .. } if !received => Next::Linger,
-            End::Whole { reuse_client: true } => Next::Again,
-            // That it is the last one was not the client's wish: it may be sending the next.
-            End::Whole { reuse_client: false } if self.desk.request.keeps_alive() => Next::Linger,
-            End::Whole { reuse_client: false } | End::Switched => Next::Close,
+            End::Whole { reuse_client } => {
+                Next::after_whole(reuse_client, self.desk.request.keeps_alive())
+            }
+            End::Switched => Next::Close,
             End::Ended => Next::Linger,
             End::Refused(refusal) => Box::pin(self.refuse(refusal, received)).await,
             End::Proved(proof) => {

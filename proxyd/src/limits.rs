@@ -70,11 +70,8 @@ pub(crate) const THRIFT: Duration = Duration::from_millis(300);
 
 /// From the first byte of a head to its last: more is 408.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
-/// A client that sends nothing for so long after an answer gives back what its requests are worked on
-/// with: the next one has to have it anew.
+/// A client that sends nothing for so long after an answer gives back what its request was kept in.
 pub(crate) const SOON: Duration = Duration::from_millis(250);
-/// Connections of a worker that are at it: where there are more, they give it back after each answer.
-pub(crate) const BUSY: usize = 256;
 /// A client that sends nothing between two requests is let go.
 pub(crate) const IDLE_TIME: Duration = Duration::from_mins(1);
 /// The same while there are as many clients as may be: there is somebody else who wants the place.

@@ -36,9 +36,14 @@ impl Peer {
 }
 
 impl Peer {
+    /// Whether it speaks TLS with us.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.secured.is_some()
+    }
+
     /// How it speaks.
     pub(crate) fn scheme(&self) -> &'static str {
-        if self.secured.is_some() { "https" } else { "http" }
+        if self.is_secured() { "https" } else { "http" }
     }
 
     /// The field that its answers get, with its CR LF.
@@ -132,7 +137,7 @@ impl<'a> Origin<'a> {
 
     /// Whether the peer speaks TLS with us.
     pub(crate) fn is_secured(&self) -> bool {
-        self.peer.secured.is_some()
+        self.peer.is_secured()
     }
 
     /// The request's number; empty if they are not numbered.

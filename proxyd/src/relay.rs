@@ -18,7 +18,7 @@ use crate::bounds::Bounds;
 use crate::buffer::Buffer;
 use crate::compression::{self, Coding};
 use crate::flow::{self, Stop, Wait};
-use crate::h1::body::{Body, Framing};
+use crate::h1::body::{Body, Framing, Step};
 use crate::h1::malformed::Malformed;
 use crate::h1::request::Progress;
 use crate::h1::response::{Flow, ResponseHead};
@@ -56,14 +56,16 @@ pub(crate) struct Ask<'a> {
 /// How an answer ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relayed {
-    Whole {
-        /// The connection to the target may be used again.
-        reuse_upstream: bool,
-        /// So may the client's.
-        reuse_client: bool,
-    },
+    Whole(Reuse),
     /// 101 went to the client: the connection is a tunnel now.
     Switched,
+}
+
+/// Which connections may be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reuse {
+    pub(crate) target: bool,
+    pub(crate) client: bool,
 }
 
 /// How it did not.
@@ -91,7 +93,7 @@ pub(crate) enum Broken {
 pub(crate) type Judge<'a> = Option<&'a dyn Fn(u16, bool) -> bool>;
 
 /// What there is to tell about it in the log.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sent {
     /// Of the final answer; 0 while there is none.
     pub(crate) status: Cell<u16>,
@@ -131,7 +133,43 @@ pub(crate) struct Relay<'a> {
     pub(crate) cookies: &'a [u8],
 }
 
+/// An answer that has begun: its head is written, and waits in `reply` for what of the body goes with it.
+pub(crate) struct Opened {
+    body: Body,
+    chunked: bool,
+    trailers: Option<Passing>,
+    flow: Flow,
+    pace: Pace,
+    /// How much the client has taken of the head and the first piece of the body, where both are in `reply`.
+    went: Option<usize>,
+    reuse_client: bool,
+}
+
 impl Relay<'_> {
+    /// Begins with what has come, without waiting for anything: with its head, and with as much of the
+    /// body as is one write with it. `None`: it cannot begin so.
+    pub(crate) fn open_now(&mut self) -> Result<Option<Opened>, Broken> {
+        match self.head.advance(self.buffer.data(), self.ask.is_head) {
+            Ok(Progress::Complete) if self.head.status >= 200 => {}
+            Ok(_) => return Ok(None),
+            Err(malformed) => return Err(Broken::Malformed(malformed)),
+        }
+        if self.rules.is_some_and(|rules| rules.replaces(self.head.status)) {
+            return Ok(None);
+        }
+        let mut opened = self.open(b"");
+        if self.buffer.len() <= limits::COALESCE {
+            opened.went = Some(self.put(&mut opened)?);
+        }
+        Ok(Some(opened))
+    }
+
+    /// `None`: the answer has not gone out as a whole with its beginning.
+    pub(crate) fn whole(&self, opened: &Opened) -> Option<Reuse> {
+        let is_whole = opened.body.is_done() && opened.went == Some(self.reply.len());
+        is_whole.then(|| self.reuse(opened.reuse_client))
+    }
+
     /// Relays interim answers, the final one's head and its body. `until`: when the head must be
     /// there.
     pub(crate) async fn run(&mut self, until: Instant) -> Result<Relayed, Broken> {
@@ -206,7 +244,6 @@ impl Relay<'_> {
     }
 
     async fn finish(&mut self) -> Result<Relayed, Broken> {
-        let framing = self.head.framing;
         let mut vary: &[u8] = b"";
         if let Some(types) = self.rules.and_then(Rules::compressed)
             && compression::concerns(types, self.buffer.data(), self.head, self.ask.is_head)
@@ -218,6 +255,13 @@ impl Relay<'_> {
             }
             vary = self.vary();
         }
+        let opened = self.open(vary);
+        self.go_on(opened).await
+    }
+
+    /// Decides how the answer is told, and writes its head.
+    fn open(&mut self, vary: &[u8]) -> Opened {
+        let framing = self.head.framing;
         let length_unknown = matches!(framing, Framing::Chunked | Framing::UntilClose);
         let reframed = match (length_unknown, self.ask.is_11) {
             (false, _) => framing,
@@ -235,27 +279,35 @@ impl Relay<'_> {
         let own = [connection, self.added.lines, self.cookies, vary];
         self.write_head(reframed, trailers.is_some(), &own);
         self.buffer.consume(self.head.len);
-        let mut pace = Pace::new(self.bounds);
-        let mut body = Body::new(framing);
-        // The head waits in `reply` until it is known how much of the body goes with it.
-        self.send_body(&mut body, chunked, trailers.as_ref(), &mut pace).await?;
-        if flow != Flow::Plain && !body.is_done() {
+        let (body, pace) = (Body::new(framing), Pace::new(self.bounds));
+        Opened { body, chunked, trailers, flow, pace, went: None, reuse_client }
+    }
+
+    /// Relays the rest of an answer.
+    pub(crate) async fn go_on(&mut self, mut opened: Opened) -> Result<Relayed, Broken> {
+        match opened.went.take() {
+            Some(went) => self.send_rest(went, &mut opened.pace).await?,
+            None => self.send_body(&mut opened).await?,
+        }
+        let flow = opened.flow;
+        if flow != Flow::Plain && !opened.body.is_done() {
             let stream = Stream::of(self.claim);
-            let events =
-                self.stream_events(&stream, &mut body, chunked, trailers.as_ref(), &mut pace);
-            let ended = Box::pin(events).await;
+            let ended = Box::pin(self.stream_events(&stream, &mut opened)).await;
             if let (Err(Broken::Over | Broken::BodyCut), Flow::Call, Some(_)) =
-                (ended, flow, &trailers)
+                (ended, flow, &opened.trailers)
             {
                 self.end_call().await;
             }
             ended?;
-        } else if !body.is_done() {
-            let rest = self.stream_body(&mut body, chunked, trailers.as_ref(), &mut pace);
-            Box::pin(rest).await?;
+        } else if !opened.body.is_done() {
+            Box::pin(self.stream_body(&mut opened)).await?;
         }
-        let reuse_upstream = self.may_ask_again() && self.buffer.is_empty();
-        Ok(Relayed::Whole { reuse_upstream, reuse_client })
+        Ok(Relayed::Whole(self.reuse(opened.reuse_client)))
+    }
+
+    /// What may be used again once an answer is over.
+    fn reuse(&self, client: bool) -> Reuse {
+        Reuse { target: self.may_ask_again() && self.buffer.is_empty(), client }
     }
 
     /// Whether the client's connection may be used again behind a body that is framed so, and how it is told.
@@ -289,26 +341,21 @@ impl Relay<'_> {
         self.head.keeps_alive() && !self.ask.expects
     }
 
-    async fn stream_body(
-        &mut self,
-        body: &mut Body,
-        chunked: bool,
-        trailers: Option<&Passing>,
-        pace: &mut Pace,
-    ) -> Result<(), Broken> {
+    async fn stream_body(&mut self, opened: &mut Opened) -> Result<(), Broken> {
         let mut answer = LongAnswer::of(self.claim);
-        if let Some(crossing) = self.passage.and_then(|passage| passage.begin(body)) {
-            return self.pass_body(body, crossing, pace, &mut answer).await;
+        if let Some(crossing) = self.passage.and_then(|passage| passage.begin(&opened.body)) {
+            return self.pass_body(opened, crossing, &mut answer).await;
         }
-        while !body.is_done() {
+        while !opened.body.is_done() {
             if answer.is_over() {
                 return Err(Broken::BodyCut);
             }
             let time = self.bounds.answer_gap;
             let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
             let spare = &self.claim.worker.spare;
-            note_end(flow::take(&mut self.upstream, self.buffer, spare, wait).await, body)?;
-            self.send_body(body, chunked, trailers, pace).await?;
+            let taken = flow::take(&mut self.upstream, self.buffer, spare, wait).await;
+            note_end(taken, &mut opened.body)?;
+            self.send_body(opened).await?;
         }
         Ok(())
     }
@@ -316,11 +363,11 @@ impl Relay<'_> {
     /// The same without copying it.
     async fn pass_body(
         &mut self,
-        body: &mut Body,
+        opened: &mut Opened,
         mut crossing: Crossing<'_>,
-        pace: &mut Pace,
         answer: &mut LongAnswer<'_>,
     ) -> Result<(), Broken> {
+        let Opened { body, pace, .. } = opened;
         self.claim.worker.spare.lend(self.buffer);
         while !body.is_done() {
             if answer.is_over() {
@@ -341,16 +388,9 @@ impl Relay<'_> {
     }
 
     /// The same for a body that has no end of its own, and may be silent for as long as a tunnel.
-    async fn stream_events(
-        &mut self,
-        stream: &Stream,
-        body: &mut Body,
-        chunked: bool,
-        trailers: Option<&Passing>,
-        pace: &mut Pace,
-    ) -> Result<(), Broken> {
+    async fn stream_events(&mut self, stream: &Stream, opened: &mut Opened) -> Result<(), Broken> {
         let mut over = pin!(stream.over());
-        while !body.is_done() {
+        while !opened.body.is_done() {
             let taken = {
                 let (time, pace) = (self.bounds.tunnel, &mut Pace::any());
                 let wait = Wait { timer: self.timer, time, pace };
@@ -362,8 +402,8 @@ impl Relay<'_> {
                 })
                 .await
             };
-            note_end(taken.ok_or(Broken::Over)?, body)?;
-            self.send_body(body, chunked, trailers, pace).await?;
+            note_end(taken.ok_or(Broken::Over)?, &mut opened.body)?;
+            self.send_body(opened).await?;
         }
         Ok(())
     }
@@ -378,48 +418,72 @@ impl Relay<'_> {
         let _ = self.send_reply().await;
     }
 
-    /// Sends what `reply` and the buffer hold: one write, where it is little one of one piece.
-    async fn send_body(
+    /// Sends what `reply` and the buffer hold: in one write, where that is little.
+    async fn send_body(&mut self, opened: &mut Opened) -> Result<(), Broken> {
+        if self.buffer.len() <= limits::COALESCE {
+            let went = self.put(opened)?;
+            return self.send_rest(went, &mut opened.pace).await;
+        }
+        let mut room = Vec::new();
+        let (step, tail) = self.frame(opened, &mut room)?;
+        let payload = self.buffer.data().get(step.start..step.end).unwrap_or_default();
+        let mut parts = [IoSlice::new(self.reply), IoSlice::new(payload), IoSlice::new(tail)];
+        let wait = Wait { timer: self.timer, time: self.bounds.write, pace: &mut opened.pace };
+        let result = flow::give(&mut self.client, &mut parts, wait).await;
+        self.sent.bytes.set(self.sent.bytes.get() + payload.len() as u64);
+        self.reply.clear();
+        self.buffer.consume(step.consumed);
+        result.map_err(|_| Broken::ClientGone)
+    }
+
+    /// Takes what the buffer holds of the body, whose frame begins in `reply`: where it lies, and what goes behind it.
+    fn frame<'r>(
         &mut self,
-        body: &mut Body,
-        chunked: bool,
-        trailers: Option<&Passing>,
-        pace: &mut Pace,
-    ) -> Result<(), Broken> {
-        let data = self.buffer.data_mut();
-        let step = body.step(data);
-        let step = match step {
+        opened: &mut Opened,
+        room: &'r mut Vec<u8>,
+    ) -> Result<(Step, &'r [u8]), Broken> {
+        let Opened { body, chunked, trailers, .. } = opened;
+        let step = match body.step(self.buffer.data_mut()) {
             Ok(step) => step,
             Err(malformed) if !self.sent.begun() => return Err(Broken::Malformed(malformed)),
             Err(_) => return Err(Broken::BodyCut),
         };
-        let payload = data.get(step.start..step.end).unwrap_or_default();
-        let tail = headers::write_frame(chunked, payload.len(), body.is_done(), self.reply);
-        let mut room = Vec::new();
-        let tail = trailers.map_or(tail, |trailers| trailers.end(body, tail, &mut room));
+        let tail =
+            headers::write_frame(*chunked, step.end - step.start, body.is_done(), self.reply);
+        let tail = trailers.as_ref().map_or(tail, |trailers| trailers.end(body, tail, room));
         if !self.sent.begun() {
             self.sent.status.set(self.head.status);
         }
         if body.is_done() && !self.ask.keep_alive {
             self.client.end_follows();
         }
-        let wait = Wait { timer: self.timer, time: self.bounds.write, pace };
-        let result = if payload.len() <= limits::COALESCE {
-            self.reply.extend_from_slice(payload);
-            self.reply.extend_from_slice(tail);
-            let went = self.client.write_now(self.reply);
-            wait.pace.moved(went);
-            match self.reply.get(went..) {
-                None | Some([]) => Ok(()),
-                Some(rest) => flow::give(&mut self.client, &mut [IoSlice::new(rest)], wait).await,
-            }
-        } else {
-            let mut parts = [IoSlice::new(self.reply), IoSlice::new(payload), IoSlice::new(tail)];
-            flow::give(&mut self.client, &mut parts, wait).await
-        };
+        Ok((step, tail))
+    }
+
+    /// Has all of it behind each other in `reply`. How much of that the client takes at once.
+    fn put(&mut self, opened: &mut Opened) -> Result<usize, Broken> {
+        let mut room = Vec::new();
+        let (step, tail) = self.frame(opened, &mut room)?;
+        let payload = self.buffer.data().get(step.start..step.end).unwrap_or_default();
+        self.reply.extend_from_slice(payload);
+        self.reply.extend_from_slice(tail);
         self.sent.bytes.set(self.sent.bytes.get() + payload.len() as u64);
-        self.reply.clear();
         self.buffer.consume(step.consumed);
+        let went = self.client.write_now(self.reply);
+        opened.pace.moved(went);
+        Ok(went)
+    }
+
+    /// Sends what the client has not taken of `reply`.
+    async fn send_rest(&mut self, went: usize, pace: &mut Pace) -> Result<(), Broken> {
+        let result = match self.reply.get(went..) {
+            None | Some([]) => Ok(()),
+            Some(rest) => {
+                let wait = Wait { timer: self.timer, time: self.bounds.write, pace };
+                flow::give(&mut self.client, &mut [IoSlice::new(rest)], wait).await
+            }
+        };
+        self.reply.clear();
         result.map_err(|_| Broken::ClientGone)
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) queue_time: Duration,
     pub(crate) pool_time: Duration,
     pub(crate) stream_grace: Duration,
+    /// Nothing of a request decides who gets it, no status is a failure, and targets speak HTTP/1.1.
+    pub(crate) usual: bool,
 }
 
 /// What cannot be as it was put.
@@ -113,6 +115,7 @@ impl Settings {
         in_range("pool.size", u64::from(wire.pool.size), 0..=65_536)?;
         in_range("pool.requests", u64::from(wire.pool.requests), 0..=1_000_000_000)?;
         Ok(Settings {
+            usual: is_usual(&wire),
             canary_cookie: wire.canary.as_ref().and_then(canary_cookie),
             queue_time: Duration::from_millis(queue_ms),
             pool_time: Duration::from_millis(u64::from(wire.pool.idle_ms)),
@@ -124,9 +127,18 @@ impl Settings {
     }
 }
 
+fn is_usual(wire: &wire::Service) -> bool {
+    wire.protocol == wire::Protocol::Http1
+        && wire.sticky.is_none()
+        && wire.canary.is_none()
+        && wire.eject.statuses.is_empty()
+        && wire.retry.statuses.is_empty()
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            usual: is_usual(&wire::Service::default()),
             wire: wire::Service::default(),
             canary_cookie: None,
             queue_time: Duration::from_secs(5),

@@ -125,7 +125,8 @@ impl Socket {
     /// Writes what is taken without waiting; how much that is. Whatever is in the way will be told with the rest.
     pub(crate) fn write_now(&self, bytes: &[u8]) -> usize {
         let flags = match self {
-            Socket::Tls(_) | Socket::Strand(_) => return 0,
+            Socket::Tls(session) => return session.write_now(bytes),
+            Socket::Strand(_) => return 0,
             Socket::Guest(guest) if guest.ends() => SendFlags::NOSIGNAL | SendFlags::MORE,
             Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => SendFlags::NOSIGNAL,
         };

@@ -58,8 +58,6 @@ pub(crate) struct Worker {
     /// There were too many clients when this worker last wanted one more.
     crowded: Cell<bool>,
     connections: Cell<usize>,
-    /// Connections that hold what a request is worked on with.
-    pub(crate) busy: Cell<usize>,
     /// Streams, and answers that may turn out to be as long.
     streams: Cell<usize>,
     /// How long streams go on once `draining` begins.
@@ -94,7 +92,6 @@ impl Worker {
             drain: Notify::new(),
             crowded: Cell::new(false),
             connections: Cell::new(0),
-            busy: Cell::new(0),
             streams: Cell::new(0),
             stream_grace,
             last_gone: Notify::new(),

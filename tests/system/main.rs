@@ -86,6 +86,7 @@ mod proxyd_api_md;
 mod proxyd_balance;
 mod proxyd_behind;
 mod proxyd_bodies;
+mod proxyd_brief;
 mod proxyd_bypass;
 mod proxyd_compression;
 mod proxyd_config;

@@ -17,7 +17,7 @@ use proxyd_wire as wire;
 use tokio::time::Instant;
 
 use super::{End, Exchange};
-use crate::attempt::Attempted;
+use crate::attempt::{Attempted, Stage};
 use crate::host::Host;
 use crate::limits;
 use crate::listener::is_exhausted;
@@ -25,7 +25,7 @@ use crate::pool::Line;
 use crate::presence::Presence;
 use crate::queue::Place;
 use crate::refusal::Refusal;
-use crate::relay::Relayed;
+use crate::relay::{Relayed, Sent};
 use crate::service::{Asker, Hold, Service, Unclaimed};
 use crate::socket::Socket;
 use crate::target::Target;
@@ -56,8 +56,27 @@ struct Course {
     refusal: Refusal,
 }
 
+/// What has been done for a request.
+pub(super) struct Begun {
+    /// What it is for.
+    pub(super) found: Found,
+    pub(super) claim: Result<Claim, Unclaimed>,
+    /// The connection that it goes over, if there is one.
+    pub(super) line: Option<Box<Line>>,
+    pub(super) stage: Stage,
+    pub(super) sent: Sent,
+}
+
+impl Begun {
+    /// Nothing was sent yet.
+    pub(super) fn new(found: Found, claim: Result<Claim, Unclaimed>) -> Begun {
+        Begun { found, claim, line: None, stage: Stage::Sending(0), sent: Sent::default() }
+    }
+}
+
 impl Exchange<'_> {
-    pub(super) async fn ask(&mut self, mut found: Found) -> End {
+    /// `begun`: what has been done for it already, if anything.
+    pub(super) async fn ask(&mut self, mut found: Found, mut begun: Option<Box<Begun>>) -> End {
         let idempotent = self.desk.request.is_idempotent(self.desk.incoming.data());
         let mut course = Course {
             repeatable: self.upload.is_none() && idempotent,
@@ -73,7 +92,12 @@ impl Exchange<'_> {
                 return end_of(unclaimed, course.refusal);
             }
             again = true;
-            let claim = match self.claim(&mut found, &course.tried, false) {
+            let (claimed, line, stage) = match begun.take().map(|begun| *begun) {
+                None => (self.claim_of(&found, &course.tried, false), None, Stage::Sending(0)),
+                Some(Begun { claim, line, stage, .. }) => (claim, line, stage),
+            };
+            let claimed = self.unless_stale(claimed, &mut found, &course.tried, false);
+            let claim = match claimed {
                 Err(Unclaimed::Held(hold)) => {
                     Box::pin(self.wait(&mut found, &course.tried, hold)).await
                 }
@@ -88,7 +112,7 @@ impl Exchange<'_> {
             course.attempts += 1;
             course.last = course.attempts >= rules.retry.attempts;
             self.target = Some(Arc::clone(&claim.target));
-            let idle = self.idle_line(&claim, service, &course);
+            let idle = line.or_else(|| self.idle_line(&claim, service, &course));
             // What a shared connection did not take is tried once on one of its own.
             let shares = rules.protocol == wire::Protocol::H2c && !course.fresh;
             let reused = idle.is_some() || shares;
@@ -107,15 +131,15 @@ impl Exchange<'_> {
             let judges = claim.is_exceptional()
                 || !rules.eject.statuses.is_empty()
                 || !rules.retry.statuses.is_empty();
-            let attempted =
-                self.attempt(&line.upstream.socket, &claim, judges.then_some(&judge as _)).await;
+            let (socket, judge) = (&line.upstream.socket, judges.then_some(&judge as _));
+            let attempted = self.attempt(socket, &claim, judge, stage).await;
             match attempted {
-                Attempted::Relayed(Relayed::Whole { reuse_upstream, reuse_client }) => {
+                Attempted::Relayed(Relayed::Whole(reuse)) => {
                     claim.answered();
-                    if reuse_upstream {
+                    if reuse.target {
                         self.keep(&claim, line, service);
                     }
-                    return End::Whole { reuse_client };
+                    return End::Whole { reuse_client: reuse.client };
                 }
                 Attempted::Relayed(Relayed::Switched) => {
                     claim.answered();
@@ -197,13 +221,22 @@ impl Exchange<'_> {
         tried: &[u64],
         called: bool,
     ) -> Result<Claim, Unclaimed> {
-        match self.claim_of(found, tried, called) {
-            Err(Unclaimed::Nobody) => {
-                self.find(found)?;
-                self.claim_of(found, tried, called)
-            }
-            result => result,
+        let claim = self.claim_of(found, tried, called);
+        self.unless_stale(claim, found, tried, called)
+    }
+
+    fn unless_stale(
+        &mut self,
+        claim: Result<Claim, Unclaimed>,
+        found: &mut Found,
+        tried: &[u64],
+        called: bool,
+    ) -> Result<Claim, Unclaimed> {
+        if let Err(Unclaimed::Nobody) = claim {
+            self.find(found)?;
+            return self.claim_of(found, tried, called);
         }
+        claim
     }
 
     fn find(&self, found: &mut Found) -> Result<(), Unclaimed> {

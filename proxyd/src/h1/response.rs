@@ -50,8 +50,11 @@ impl ResponseHead {
         *self = ResponseHead { fields, connection, ..ResponseHead::default() };
     }
 
-    /// Reads on in `bytes`. `to_head`: it answers a HEAD, so that there is no body.
+    /// Reads on in `bytes`. `to_head`: it answers a HEAD, so that there is no body. What is complete stays so.
     pub(crate) fn advance(&mut self, bytes: &[u8], to_head: bool) -> Result<Progress, Malformed> {
+        if self.len > 0 {
+            return Ok(Progress::Complete);
+        }
         loop {
             let rest = bytes.get(self.at..).unwrap_or_default();
             let (line, token) = match syntax::line(rest) {

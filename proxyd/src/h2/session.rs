@@ -29,7 +29,7 @@ use super::sifted::Sifted;
 use super::strand::Strand;
 use super::watched::{Vitals, Watched};
 use crate::buffer::Desk;
-use crate::exchange::{self, Next};
+use crate::exchange::{self, Next, Read};
 use crate::h1::malformed::Malformed;
 use crate::limits;
 use crate::origin::Peer;
@@ -233,13 +233,11 @@ async fn answer(
     let socket = Socket::Strand(Box::new(strand));
     let mut timer = Timer::new(started + worker.idle_time());
     let mut tunnel = None;
-    worker.busy.set(worker.busy.get() + 1);
-    let read = (front, started, read.map(|()| true));
+    let read = Box::new(Read::new(front, started, read.map(|()| true)));
     let exchange =
         exchange::answer(worker, &socket, peer, &mut desk, &mut timer, &mut tunnel, read);
     let (mut next, _) = Box::pin(exchange).await;
     worker.spare.put_desk(desk);
-    worker.busy.set(worker.busy.get().saturating_sub(1));
     if let Some(tunnel) = tunnel {
         next = Box::pin(tunnel.run(&socket, &mut timer)).await;
         // As a close would: what was said last is on its way still.

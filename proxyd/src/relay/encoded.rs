@@ -72,8 +72,7 @@ impl Relay<'_> {
             let last = encoder.finish().map_err(|_| Broken::BodyCut)?;
             self.send_encoded(&last, &body, &mut told).await?;
         }
-        let reuse_upstream = self.may_ask_again() && self.buffer.is_empty();
-        Ok(Relayed::Whole { reuse_upstream, reuse_client })
+        Ok(Relayed::Whole(self.reuse(reuse_client)))
     }
 
     /// Takes out of the head what is not true of the new form. Returns what is.

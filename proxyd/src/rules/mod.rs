@@ -19,6 +19,7 @@ mod redirect;
 mod rewrite;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use proxyd_wire as wire;
@@ -117,8 +118,10 @@ impl NotARule {
 impl Rules {
     /// `None`: it says nothing. All that is wrong is told at once.
     pub(crate) fn new(key: &Key, wire: &wire::Route) -> Result<Option<Box<Rules>>, Vec<NotARule>> {
-        let (service, limits) = (wire.service.clone(), wire.limits.clone());
-        if *wire == (wire::Route { service, limits, ..wire::Route::default() }) {
+        // Those are not for requests to pay for.
+        let (service, limits, owner) =
+            (wire.service.clone(), wire.limits.clone(), wire.owner.clone());
+        if *wire == (wire::Route { service, limits, owner, ..wire::Route::default() }) {
             return Ok(None);
         }
         let mut wrong = Vec::new();
@@ -172,6 +175,18 @@ impl Rules {
     pub(crate) fn read_pages(&mut self) -> Result<(), Vec<NotARule>> {
         let Some(pages) = &mut self.pages else { return Ok(()) };
         pages.read().map_err(all(NotARule::Page))
+    }
+
+    /// Whether a client is let in without a word, and what it is answered is passed on as it comes. Nothing is
+    /// counted for it.
+    pub(crate) fn lets_through(&self, client: IpAddr, is_secured: bool) -> bool {
+        let stays = |redirect: &Redirect| redirect.unless_https && is_secured;
+        self.rate_limit.is_none()
+            && self.basic_auth.is_none()
+            && self.files.is_none()
+            && self.compressed.is_none()
+            && self.access.as_ref().is_none_or(|access| access.allows(client))
+            && self.redirect.as_ref().is_none_or(stays)
     }
 
     /// Goes on with the counters and the passwords known of an earlier route, where they mean the

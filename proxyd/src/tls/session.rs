@@ -259,6 +259,18 @@ impl Session {
         }
     }
 
+    /// Writes what is taken without waiting: a whole record or nothing. What is owed is told with the rest.
+    pub(crate) fn write_now(&self, bytes: &[u8]) -> usize {
+        let mut inner = self.inner.borrow_mut();
+        if inner.gone < inner.sealed.len() || inner.owed.is_some() {
+            return 0;
+        }
+        match inner.seal_and_send(&self.stream, &[IoSlice::new(bytes)]) {
+            Ok((taken, true)) => taken,
+            Ok((_, false)) | Err(_) => 0,
+        }
+    }
+
     /// Says that nothing more comes.
     pub(crate) fn end(&self) -> Result<()> {
         self.inner.borrow_mut().close(&self.stream);
