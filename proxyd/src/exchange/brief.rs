@@ -27,6 +27,7 @@ use crate::h1::body::Framing;
 use crate::h1::field::Span;
 use crate::headers;
 use crate::host::Host;
+use crate::limits;
 use crate::origin::{Origin, Peer};
 use crate::pool::Line;
 use crate::presence::Presence;
@@ -198,8 +199,8 @@ impl Waiting {
         })
     }
 
-    /// Passes the answer on and logs it, and gives the room back; or else says how it goes on, with the request
-    /// on a desk again.
+    /// Passes the answer on and logs it, and gives the room back; or else says how it goes on, with the request on
+    /// a desk again.
     pub(crate) fn pass_on(
         self,
         (stream, peer): (&Socket, &Peer),
@@ -308,7 +309,10 @@ impl Waiting {
         };
         claim.worker.log.write(&line);
         claim.worker.count(found.meter(), &line);
-        *room = kept;
+        // One large head does not hold memory beyond its answer.
+        if kept.capacity() <= limits::HEAD_FIRST {
+            *room = kept;
+        }
         (Next::after_whole(reuse.client, self.keep_alive), now)
     }
 }

@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use proxyd_wire::{AcmeCertificateView, AcmeView};
 use rustls::pki_types::CertificateDer;
@@ -16,15 +17,20 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{Answer, Authority, Client, Proxyd, Trust, binary, wait_for};
+use crate::random::Random;
 
 /// What those tests need that are about obtaining.
 pub const TOOLS: [&str; 2] = ["pebble", "pebble-challtestsrv"];
 
-/// A port that nobody listens on, as TCP or UDP, at this moment.
+/// A port that nobody listens on, as TCP or UDP, at this moment. The kernel hands out others: nobody is given it
+/// while a proxy is started again.
 fn free_port() -> u16 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let mut random = Random::new(u64::from(now.subsec_nanos()) << 32 | u64::from(process::id()));
     loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+        let port = u16::try_from(10_000 + random.below(22_000)).unwrap();
+        let address = ("127.0.0.1", port);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
             return port;
         }
     }
