@@ -2,7 +2,7 @@
 //! whatever is asked and answered, clients, targets and the log see the same as on the long way.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Mutex;
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
 /// Long enough that what comes behind it comes by itself.
 const PAUSE: Duration = Duration::from_millis(30);
-/// How long a target may take for the head of an answer.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a target may take for the head of an answer: much longer than one takes that answers.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The largest body, and one that is larger.
 const LARGEST: usize = 99;
@@ -26,7 +26,9 @@ const TOO_LARGE: &str = "0123456789012345678901234567890123456789012345678901234
 #[derive(Clone, Debug)]
 enum Act {
     Say(Vec<u8>),
-    Wait(Duration),
+    Pause,
+    /// It says no more, until whoever has asked has gone.
+    Hang,
     Close,
 }
 
@@ -55,7 +57,7 @@ fn with_body(method: &'static str, body: &'static str, acts: impl Into<Vec<Act>>
 
 /// An answer in pieces, with pauses between.
 fn pieces(pieces: &[&str]) -> Case {
-    let acts = pieces.iter().flat_map(|piece| [say(piece), Act::Wait(PAUSE)]);
+    let acts = pieces.iter().flat_map(|piece| [say(piece), Act::Pause]);
     get(acts.collect::<Vec<_>>())
 }
 
@@ -76,12 +78,12 @@ fn cases() -> Vec<Case> {
         Case { fields: "Content-Length: 0\r\n", method: "POST", ..get([say(OK)]) },
         Case { method: "DELETE", ..get([say(OK)]) },
         with_body("POST", "12345", [say(OK)]),
-        with_body("PUT", "12345", [Act::Wait(PAUSE), say(OK)]),
+        with_body("PUT", "12345", [Act::Pause, say(OK)]),
         with_body("POST", "12345", [say(CHUNKED)]),
         with_body("PUT", "12345", [Act::Close]),
         with_body("POST", "12345", [Act::Close]),
         with_body("PUT", "12345GET /good HTTP/1.1\r\nHost: app.test\r\n\r\n", [say(OK)]),
-        with_body("PUT", "12345", [say(&OK[..20]), Act::Wait(PAUSE), say(&OK[20..])]),
+        with_body("PUT", "12345", [say(&OK[..20]), Act::Pause, say(&OK[20..])]),
         Case { fields: "Content-Length: 100\r\n", ..with_body("POST", TOO_LARGE, [say(OK)]) },
         Case {
             fields: "Content-Length: 5\r\nExpect: 100-continue\r\n",
@@ -96,11 +98,11 @@ fn cases() -> Vec<Case> {
         get([say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")]),
         get([say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=1\r\n\r\nok")]),
         get([say("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno")]),
-        get([Act::Wait(PAUSE), say(OK)]),
+        get([Act::Pause, say(OK)]),
         get([say(CHUNKED)]),
         Case { fields: "TE: trailers\r\nConnection: TE\r\n", ..get([say(CHUNKED)]) },
         get([say("HTTP/1.1 200 OK\r\n\r\nto the end"), Act::Close]),
-        get([say("HTTP/1.0 200 OK\r\n\r\n"), Act::Wait(PAUSE), say("to the end"), Act::Close]),
+        get([say("HTTP/1.0 200 OK\r\n\r\n"), Act::Pause, say("to the end"), Act::Close]),
         get([say("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")]),
         // What ends before it should.
         get([Act::Close]),
@@ -109,8 +111,8 @@ fn cases() -> Vec<Case> {
         get([say("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"), Act::Close]),
         get([say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"), Act::Close]),
         get([say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nwhat\r\n"), Act::Close]),
-        get([Act::Wait(PATIENCE * 2), say(OK)]),
-        get([say("HTTP/1.1 200 OK\r\n"), Act::Wait(PATIENCE * 2), say("\r\nok")]),
+        get([Act::Hang]),
+        get([say("HTTP/1.1 200 OK\r\n"), Act::Hang]),
         large(15_000),
         large(17_000),
         large(300_000),
@@ -195,7 +197,11 @@ fn act(acts: &[Act], out: &mut TcpStream) -> bool {
         match act {
             // Who is refused early does not take all of it.
             Act::Say(bytes) => drop(out.write_all(bytes)),
-            Act::Wait(time) => thread::sleep(*time),
+            Act::Pause => thread::sleep(PAUSE),
+            Act::Hang => {
+                let _ = out.read(&mut [0]);
+                return false;
+            }
             Act::Close => return false,
         }
     }
@@ -289,10 +295,8 @@ fn p09_the_short_way_is_the_long_way_by_a_route_with_rules() {
 #[test]
 fn p05_who_goes_while_he_waits_is_gone() {
     let backend = Backend::start(|seen, out| {
-        if seen.target == "/late" {
-            thread::sleep(PAUSE * 10);
-        }
-        Ok(act(&[say(GOOD)], out))
+        let acts = if seen.target == "/late" { [Act::Hang] } else { [say(GOOD)] };
+        Ok(act(&acts, out))
     });
     let proxyd = start();
     proxyd.put_route("app.test", "app");
