@@ -5,11 +5,13 @@ use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use jobinit_tests::proxyd::{Answer, Backend, Proxyd, Seen, answers, binary, wait_for};
+use proxyd_wire::Health;
 use serde_json::{Value, json};
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
@@ -48,6 +50,11 @@ fn say(text: impl AsRef<[u8]>) -> Act {
 
 fn get(acts: impl Into<Vec<Act>>) -> Case {
     Case { method: "GET", version: "1.1", fields: "", body: "", acts: acts.into() }
+}
+
+/// It would speak another protocol.
+fn upgrade(acts: impl Into<Vec<Act>>) -> Case {
+    Case { fields: "Connection: Upgrade\r\nUpgrade: x\r\n", ..get(acts) }
 }
 
 /// With five bytes of body, and what is behind them.
@@ -104,6 +111,11 @@ fn cases() -> Vec<Case> {
         get([say("HTTP/1.1 200 OK\r\n\r\nto the end"), Act::Close]),
         get([say("HTTP/1.0 200 OK\r\n\r\n"), Act::Pause, say("to the end"), Act::Close]),
         get([say("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")]),
+        upgrade([
+            say("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"),
+            Act::Close,
+        ]),
+        upgrade([say(OK)]),
         // What ends before it should.
         get([Act::Close]),
         Case { method: "POST", fields: "Content-Length: 0\r\n", ..get([Act::Close]) },
@@ -313,4 +325,38 @@ fn p05_who_goes_while_he_waits_is_gone() {
     assert_eq!(line, r#"127.0.0.1 - - "GET /late HTTP/1.1" 499 0 "-" "-" app/1"#);
     // What it did not get is nobody else's.
     assert_eq!(proxyd.client().get("/good").text(), "good");
+}
+
+#[test]
+fn p11_who_was_left_alone_is_back_over_a_connection_of_before() {
+    let is_free = Arc::new(AtomicBool::new(false));
+    let freed = Arc::clone(&is_free);
+    let backend = Backend::start(move |seen, out| {
+        let half = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
+        match seen.target.as_str() {
+            "/held" => wait_for("its turn", || freed.load(Ordering::SeqCst).then_some(())),
+            "/cut" => return Ok(act(&[say(half), Act::Close], out)),
+            _ => {}
+        }
+        Ok(act(&[say(GOOD)], out))
+    });
+    let proxyd = start();
+    proxyd.put_route("app.test", "app");
+    let rule = r#"{"eject":{"failures":1,"backoff_ms":30000}}"#;
+    let put = proxyd.put("/services/app", rule);
+    assert!(matches!(put.status, 200 | 201), "{}", put.text());
+    proxyd.put_target("app", "1", &backend.target());
+    let health = || proxyd.state().services["app"].targets["1"].state;
+    // Two connections are there afterwards.
+    let mut held = proxyd.client();
+    held.send("GET /held HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    wait_for("it to be asked", || (!backend.seen().is_empty()).then_some(()));
+    assert_eq!(proxyd.client().get("/good").text(), "good");
+    is_free.store(true, Ordering::SeqCst);
+    assert_eq!(held.answer().text(), "good");
+    assert!(!proxyd.client().get("/cut").complete);
+    assert_eq!(health(), Health::Ejected);
+    // There is nobody else to ask.
+    assert_eq!(proxyd.client().get("/good").text(), "good");
+    assert_eq!((health(), backend.connections()), (Health::Well, 2));
 }

@@ -285,3 +285,20 @@ fn kept<T, E: Into<NotARule>>(made: Result<T, Vec<E>>, wrong: &mut Vec<NotARule>
 fn all<E>(wrap: fn(E) -> NotARule) -> impl Fn(Vec<E>) -> Vec<NotARule> {
     move |errors| errors.into_iter().map(wrap).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_nothing_of_requests_is_no_rule() {
+        let key = Key::parse("a.test").unwrap();
+        let route = || wire::Route::to("app");
+        let owned = wire::Route { owner: Some("bootctl".to_owned()), ..route() };
+        for plain in [route(), owned] {
+            assert!(matches!(Rules::new(&key, &plain), Ok(None)), "{plain:?}");
+        }
+        let allowed = wire::Route { allow: vec!["10.0.0.0/8".to_owned()], ..route() };
+        assert!(matches!(Rules::new(&key, &allowed), Ok(Some(_))));
+    }
+}
