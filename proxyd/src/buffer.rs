@@ -183,6 +183,7 @@ pub(crate) struct Spare {
     #[expect(clippy::vec_box, reason = "as with desks")]
     trays: RefCell<Vec<Box<Tray>>>,
     large: RefCell<Vec<Buffer>>,
+    rooms: RefCell<Vec<Vec<u8>>>,
     pub(crate) pipes: Pipes,
     pub(crate) encoders: Encoders,
 }
@@ -231,6 +232,19 @@ impl Spare {
         let mut trays = self.trays.borrow_mut();
         if trays.len() < limits::SPARE_BUFFERS {
             trays.push(tray);
+        }
+    }
+
+    /// What a request is kept in while it waits for its answer: nothing is in it.
+    pub(crate) fn room(&self) -> Vec<u8> {
+        self.rooms.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn put_room(&self, mut room: Vec<u8>) {
+        let mut rooms = self.rooms.borrow_mut();
+        if room.capacity() <= limits::HEAD_FIRST && rooms.len() < limits::SPARE_BUFFERS {
+            room.clear();
+            rooms.push(room);
         }
     }
 

@@ -5,14 +5,14 @@
 //! descriptor becomes readable when the first of them is due; between two deadlines nothing is asked
 //! and nobody is woken. They are rounded up to a tick, so that those close to each other are one event.
 //!
-//! A worker's runtime has no timers of its own: in its tasks `tokio::time::sleep` and its like panic.
+//! The runtime has no timers of its own: in a worker's tasks `tokio::time::sleep` and its like panic.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io::Result;
 use std::num::NonZeroU64;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -22,12 +22,10 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
 use crate::limits;
-use crate::socket::watch;
+use crate::reactor::{Lane, Want, Watch};
 
 thread_local! {
     static CLOCK: Clock = Clock {
@@ -52,7 +50,7 @@ struct Clock {
     rung: Cell<u64>,
     /// The tick that the bell rings at.
     armed: Cell<u64>,
-    bell: RefCell<Weak<AsyncFd<OwnedFd>>>,
+    bell: RefCell<Weak<Bell>>,
 }
 
 impl Clock {
@@ -92,7 +90,7 @@ impl Clock {
             },
         };
         // The descriptor is one, and the time is none that the kernel refuses.
-        let _ = timerfd_settime(bell.get_ref(), TimerfdTimerFlags::empty(), &once);
+        let _ = timerfd_settime(&bell.timer, TimerfdTimerFlags::empty(), &once);
         self.armed.set(tick);
     }
 
@@ -123,24 +121,28 @@ impl Clock {
 
 /// What wakes the tasks of this thread, while somebody has it ring.
 #[derive(Debug)]
-pub(crate) struct Bell(Rc<AsyncFd<OwnedFd>>);
+pub(crate) struct Bell {
+    watch: Watch,
+    timer: OwnedFd,
+}
 
 impl Bell {
-    /// Hangs it up, in this thread's runtime.
-    pub(crate) fn hang() -> Result<Bell> {
+    /// Hangs it up, in this thread.
+    pub(crate) fn hang() -> Result<Rc<Bell>> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        let bell = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let bell = Rc::new(watch(bell, Interest::READABLE)?);
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let bell = Rc::new(Bell { watch: Watch::over(timer.as_fd(), Lane::First)?, timer });
         CLOCK.with(|clock| *clock.bell.borrow_mut() = Rc::downgrade(&bell));
-        Ok(Bell(bell))
+        Ok(bell)
     }
 
-    /// Rings for as long as the runtime lasts.
-    pub(crate) async fn ring(self) {
+    /// Rings for as long as there are tasks.
+    pub(crate) async fn ring(self: Rc<Self>) {
         CLOCK.with(Clock::ring);
-        // How often it rang does not matter, and to set it anew is to take that back: it need not be read.
-        while let Ok(mut rung) = self.0.readable().await {
-            rung.clear_ready();
+        loop {
+            poll_fn(|cx| self.watch.poll(Want::Read, cx)).await;
+            // How often it rang does not matter, and to set it anew is to take that back: it need not be read.
+            self.watch.is_not_so(Want::Read);
             CLOCK.with(Clock::ring);
         }
     }
@@ -223,19 +225,18 @@ pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Ou
 pub(crate) mod tests {
     use std::future::pending;
 
-    use tokio::runtime::{Builder, LocalOptions};
     use tokio::task::spawn_local;
 
     use super::*;
+    use crate::executor;
 
     /// Runs a test as a worker runs.
     pub(crate) fn with_clock<T>(test: impl Future<Output = T>) -> T {
-        let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_io().build_local(LocalOptions::default()).unwrap();
-        runtime.block_on(async {
+        executor::run(async {
             spawn_local(Bell::hang().unwrap().ring());
             test.await
         })
+        .unwrap()
     }
 
     fn waiting() -> usize {

@@ -12,13 +12,12 @@
 
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::access_log::Line;
@@ -53,9 +52,8 @@ pub(crate) fn serve(
         let mut ahead = if scheme == Scheme::Http { early(&worker, &stream) } else { None };
         let mut now = Instant::now();
         let mut timer = Timer::new(now + worker.idle_time());
-        let mut drain = pin!(worker.drain.notified());
         if worker.front().expects_header(address) {
-            let heard = introduced(&worker, &stream, &mut timer, ahead.take(), drain.as_mut());
+            let heard = introduced(&worker, &stream, &mut timer, ahead.take());
             match Box::pin(heard).await {
                 Some((told, desk)) => {
                     address = told.unwrap_or(address);
@@ -89,8 +87,7 @@ pub(crate) fn serve(
                 Protocol::Challenge => return,
             }
         } else if worker.front().wire.http2.cleartext {
-            let first =
-                Box::pin(first_words(&worker, &stream, &mut timer, ahead.take(), drain.as_mut()));
+            let first = Box::pin(first_words(&worker, &stream, &mut timer, ahead.take()));
             match first.await {
                 Some((desk, h2::Begins::Yes)) => {
                     let next = h2::serve(&worker, &stream, Some(desk), peer, &mut timer);
@@ -102,27 +99,17 @@ pub(crate) fn serve(
         }
         let mut next = Next::Again;
         let mut tunnel = None;
-        let mut room = Vec::new();
         while next == Next::Again {
-            if ahead.is_none() && room.capacity() > 0 && !worker.draining.get() {
-                timer.set(now + worker.idle_time().min(limits::SOON));
-                match soon(&worker, &stream, &mut timer).await {
-                    Soon::Bytes(desk) => ahead = Some(desk),
-                    Soon::Nothing => room = Vec::new(),
-                    Soon::End => return,
-                }
-            }
             if ahead.is_none() {
-                timer.set(now + worker.idle_time());
-                ahead = first_bytes(&worker, &stream, &mut timer, now, drain.as_mut()).await;
+                ahead = first_bytes(&worker, &stream, &mut timer, now, Duration::MAX).await;
             }
             let Some(mut desk) = ahead.take() else { return };
-            let start = match brief::ask(&worker, &peer, &mut desk, &mut room) {
+            let start = match brief::ask(&worker, &peer, &mut desk) {
                 Asked::Goes(start) => start,
                 Asked::Waits(waiting) => {
                     worker.spare.put_desk(desk);
                     let heard = waiting.hear(&stream, &worker.spare, &mut timer).await;
-                    match waiting.pass_on((&stream, &peer), &mut timer, &mut room, heard) {
+                    match waiting.pass_on((&stream, &peer), &mut timer, heard) {
                         Ok(ended) => {
                             (next, now) = ended;
                             continue;
@@ -181,22 +168,6 @@ async fn the_long_way(
     (next, now, Some(desk))
 }
 
-/// What the time right after a request has brought.
-enum Soon {
-    Bytes(Box<Desk>),
-    Nothing,
-    End,
-}
-
-/// Waits for the next request without giving up the room that the last one was kept in.
-fn soon(worker: &Worker, stream: &Socket, timer: &mut Timer) -> impl Future<Output = Soon> {
-    poll_fn(move |cx| match poll_first(worker, stream, cx) {
-        Poll::Ready(Some(desk)) => Poll::Ready(Soon::Bytes(desk)),
-        Poll::Ready(None) => Poll::Ready(Soon::End),
-        Poll::Pending => timer.poll(cx).map(|()| Soon::Nothing),
-    })
-}
-
 /// Reads if there is something to read; `None` is the end.
 fn poll_first(worker: &Worker, stream: &Socket, cx: &mut Context<'_>) -> Poll<Option<Box<Desk>>> {
     let (take, give) = (|| worker.spare.desk(), |desk| worker.spare.put_desk(desk));
@@ -208,44 +179,42 @@ fn on_the_heap<F: Future>(future: F) -> Pin<Box<F>> {
     Box::pin(future)
 }
 
-/// Waits for the first bytes, or the end. While draining it waits only shortly.
-fn first_bytes<'w>(
-    worker: &'w Worker,
+/// Waits for the first bytes, or the end, for no longer than a client may be idle, and at `most` so long. While
+/// draining it waits only shortly.
+fn first_bytes(
+    worker: &Worker,
     stream: &Socket,
     timer: &mut Timer,
     since: Instant,
-    mut drain: Pin<&mut Notified<'w>>,
+    most: Duration,
 ) -> impl Future<Output = Option<Box<Desk>>> {
-    let mut drained = false;
+    let (mut drained, mut time) = (false, most);
     poll_fn(move |cx| {
         if let Poll::Ready(desk) = poll_first(worker, stream, cx) {
             return Poll::Ready(desk);
         }
-        while !drained && (worker.draining.get() || drain.as_mut().poll(cx).is_ready()) {
-            drained = worker.draining.get();
-            if !drained {
-                timer.set(since + worker.idle_time());
-                drain.set(worker.drain.notified());
-            } else if worker.has_no_target() {
-                // Else its time goes on: a connection that is closed early may be closed under a request.
-                timer.set_after(limits::DRAINING_IDLE_TIME);
-            }
+        // Whoever lets idle clients go earlier has them asked again.
+        if !worker.draining.get() {
+            time = time.min(worker.idle_time());
+            timer.set(since + time);
+        } else if !std::mem::replace(&mut drained, true) && worker.has_no_target() {
+            // Else its time goes on: a connection that is closed early may be closed under a request.
+            timer.set_after(limits::DRAINING_IDLE_TIME);
         }
         timer.poll(cx).map(|()| None)
     })
 }
 
 /// Reads until it is known which HTTP is spoken. `None` is the end.
-async fn first_words<'w>(
-    worker: &'w Worker,
+async fn first_words(
+    worker: &Worker,
     stream: &Socket,
     timer: &mut Timer,
     ahead: Option<Box<Desk>>,
-    drain: Pin<&mut Notified<'w>>,
 ) -> Option<(Box<Desk>, h2::Begins)> {
     let mut desk = match ahead {
         Some(desk) => desk,
-        None => first_bytes(worker, stream, timer, Instant::now(), drain).await?,
+        None => first_bytes(worker, stream, timer, Instant::now(), Duration::MAX).await?,
     };
     let mut begins = h2::begins(desk.incoming.data());
     if begins == h2::Begins::Perhaps {
@@ -262,18 +231,18 @@ async fn first_words<'w>(
 
 /// Reads the header that says who the connection is from, and what came behind it. `None`: there is
 /// none, and the connection is nobody's.
-async fn introduced<'w>(
-    worker: &'w Worker,
+async fn introduced(
+    worker: &Worker,
     stream: &Socket,
     timer: &mut Timer,
     ahead: Option<Box<Desk>>,
-    drain: Pin<&mut Notified<'w>>,
 ) -> Option<(Option<IpAddr>, Option<Box<Desk>>)> {
-    timer.set_after(worker.front().head_time);
+    let (since, head_time) = (Instant::now(), worker.front().head_time);
     let mut desk = match ahead {
         Some(desk) => desk,
-        None => first_bytes(worker, stream, timer, Instant::now(), drain).await?,
+        None => first_bytes(worker, stream, timer, since, head_time).await?,
     };
+    timer.set(since + head_time);
     let told = loop {
         match proxy_header::read(desk.incoming.data()) {
             Ok(Progress::Complete { told, len }) => {

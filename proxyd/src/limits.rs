@@ -70,8 +70,6 @@ pub(crate) const THRIFT: Duration = Duration::from_millis(300);
 
 /// From the first byte of a head to its last: more is 408.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
-/// A client that sends nothing for so long after an answer gives back what its request was kept in.
-pub(crate) const SOON: Duration = Duration::from_millis(250);
 /// A client that sends nothing between two requests is let go.
 pub(crate) const IDLE_TIME: Duration = Duration::from_mins(1);
 /// The same while there are as many clients as may be: there is somebody else who wants the place.
@@ -275,3 +273,7 @@ pub(crate) const ACME_READ: usize = 200;
 pub(crate) const ACME_CLOCK_LOOK: Duration = Duration::from_hours(1);
 /// How long `GET /acme?after=…` may wait for news.
 pub(crate) const ACME_NEWS_TIME: Duration = Duration::from_mins(1);
+/// What a worker takes from the kernel of what has come, at a time.
+pub(crate) const EVENTS: usize = 1024;
+/// How many clients are told that something has come before a worker looks again what targets have said.
+pub(crate) const TURN: usize = 8;

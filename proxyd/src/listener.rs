@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{Error, ErrorKind, Result};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
@@ -11,17 +11,17 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use rustix::net::{SocketFlags, acceptfrom_with};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::task::coop::poll_proceed;
 use tokio::task::spawn_local;
 
 use crate::clock::sleep;
 use crate::connection;
-use crate::guest::Guest;
 use crate::limits;
+use crate::reactor::{Lane, Want, Watch};
 use crate::say::say;
-use crate::socket::{Socket, watch};
+use crate::socket::Socket;
 use crate::tls::Scheme;
+use crate::wire::Wire;
 use crate::worker::Worker;
 
 /// A listening socket, and what is spoken on its connections.
@@ -43,8 +43,7 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener> {
 /// Accepts until it is aborted. It rests where it cannot go on, and never ends or spins.
 pub(crate) async fn accept(listener: Listener, worker: Rc<Worker>) {
     let Listener { socket, scheme } = listener;
-    let watched = socket.set_nonblocking(true);
-    let listener = match watched.and_then(|()| watch(socket.into(), Interest::READABLE)) {
+    let listener = match Watched::new(socket) {
         Ok(listener) => listener,
         Err(error) => {
             say!("proxyd: a listener cannot be waited for: {error}");
@@ -53,26 +52,20 @@ pub(crate) async fn accept(listener: Listener, worker: Rc<Worker>) {
     };
     // What is accepted inherits it. Without it an answer in two writes waits for an acknowledgement;
     // where it cannot be set, answers are still whole.
-    let _ = setsockopt(listener.get_ref(), sockopt::TcpNoDelay, &true);
+    let _ = setsockopt(&listener.socket, sockopt::TcpNoDelay, &true);
     loop {
         let Some(admission) = worker.admit() else {
             sleep(limits::ACCEPT_PAUSE).await;
             continue;
         };
-        match next(&listener).await {
+        match listener.next().await {
             Ok((stream, peer)) => {
                 let worker = Rc::clone(&worker);
                 let client = worker.client();
-                let socket = match scheme {
-                    Scheme::Http => Ok(Socket::Guest(Guest::new(stream))),
-                    Scheme::Https => tokio::net::TcpStream::from_std(stream).map(Socket::Tcp),
-                };
-                // One that cannot be waited for is closed.
-                if let Ok(socket) = socket {
-                    let place = (client, admission);
-                    // On the heap: a task moves what it runs several times.
-                    spawn_local(Box::pin(connection::serve(worker, socket, peer, scheme, place)));
-                }
+                let socket = Socket::Wire(Wire::client(stream));
+                let place = (client, admission);
+                // On the heap: a task moves what it runs several times.
+                spawn_local(Box::pin(connection::serve(worker, socket, peer, scheme, place)));
             }
             Err(error) if is_exhausted(&error) => {
                 worker.crowd.is_exhausted();
@@ -87,34 +80,57 @@ pub(crate) async fn accept(listener: Listener, worker: Rc<Worker>) {
     }
 }
 
-/// The next client. Whether there is one more is asked and not tried: for an accept in vain the kernel makes a
-/// whole socket first, which costs ten times as much.
-async fn next(listener: &AsyncFd<OwnedFd>) -> Result<(TcpStream, SocketAddr)> {
-    poll_fn(|cx| {
-        loop {
-            let mut ready = ready!(listener.poll_read_ready(cx))?;
-            let accepted = accept_from(listener.get_ref());
-            let in_vain =
-                || accepted.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-            if in_vain() || !has_come(listener.get_ref()) {
-                ready.clear_ready();
-            }
-            if !in_vain() {
-                return Poll::Ready(accepted);
-            }
-        }
-    })
-    .await
+/// A listener that is waited for.
+struct Watched {
+    watch: Watch,
+    socket: TcpListener,
 }
 
-fn accept_from(listener: &OwnedFd) -> Result<(TcpStream, SocketAddr)> {
+impl Watched {
+    fn new(socket: TcpListener) -> Result<Watched> {
+        socket.set_nonblocking(true)?;
+        let watch = Watch::over(socket.as_fd(), Lane::InTurn)?;
+        Ok(Watched { watch, socket })
+    }
+
+    /// The next client. Whether there is one more is asked and not tried: for an accept in vain the kernel makes a
+    /// whole socket first, which costs ten times as much.
+    async fn next(&self) -> Result<(TcpStream, SocketAddr)> {
+        poll_fn(|cx| {
+            let turn = ready!(poll_proceed(cx));
+            loop {
+                ready!(self.watch.poll(Want::Read, cx));
+                let accepted = accept_from(&self.socket);
+                let in_vain =
+                    || accepted.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+                if in_vain() || !has_come(&self.socket) {
+                    self.watch.is_not_so(Want::Read);
+                }
+                if !in_vain() {
+                    turn.made_progress();
+                    return Poll::Ready(accepted);
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // Others have it, too, so that the kernel would go on to tell of it.
+        self.watch.end(&self.socket);
+    }
+}
+
+fn accept_from(listener: &TcpListener) -> Result<(TcpStream, SocketAddr)> {
     let (client, address) =
         acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     let address = address.ok_or(ErrorKind::ConnectionAborted)?;
     Ok((client.into(), address.try_into()?))
 }
 
-fn has_come(listener: &OwnedFd) -> bool {
+fn has_come(listener: &TcpListener) -> bool {
     let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
     // Whoever cannot be asked is tried.
     !matches!(poll(&mut asked, PollTimeout::ZERO), Ok(0))
@@ -132,29 +148,27 @@ pub(crate) fn is_exhausted(error: &Error) -> bool {
 mod tests {
     use std::future::Future;
 
-    use tokio::runtime::Builder;
-
     use super::*;
+    use crate::executor;
 
     #[test]
     fn all_who_have_come_are_taken_and_the_next_one_is_waited_for() {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+        executor::run(async {
             let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let address = socket.local_addr().unwrap();
-            socket.set_nonblocking(true).unwrap();
-            let listener = watch(socket.into(), Interest::READABLE).unwrap();
+            let listener = Watched::new(socket).unwrap();
             for count in [3, 1, 2] {
                 let came: Vec<_> =
                     (0..count).map(|_| TcpStream::connect(address).unwrap()).collect();
                 for client in &came {
-                    let (_, peer) = next(&listener).await.unwrap();
+                    let (_, peer) = listener.next().await.unwrap();
                     assert_eq!(peer, client.local_addr().unwrap());
                 }
-                let mut one_more = std::pin::pin!(next(&listener));
+                let mut one_more = std::pin::pin!(listener.next());
                 let waits = poll_fn(|cx| Poll::Ready(one_more.as_mut().poll(cx).is_pending()));
                 assert!(waits.await);
             }
-        });
+        })
+        .unwrap();
     }
 }

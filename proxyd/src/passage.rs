@@ -109,6 +109,7 @@ mod tests {
     use crate::crowd::Crowd;
     use crate::pace::Pace;
     use crate::timer::Timer;
+    use crate::wire::Wire;
 
     const SIZE: usize = 3_000_000;
     const TIME: Duration = Duration::from_secs(10);
@@ -116,15 +117,13 @@ mod tests {
     /// A TCP socket and one of the other kind, with their other ends.
     async fn with_two(test: impl AsyncFnOnce([Socket; 2], TcpStream, UnixStream)) {
         let source = TcpListener::bind("127.0.0.1:0").unwrap();
-        let feeding = TcpStream::connect(source.local_addr().unwrap()).unwrap();
-        let fed = source.accept().unwrap().0;
-        fed.set_nonblocking(true).unwrap();
-        let from = Socket::Tcp(tokio::net::TcpStream::from_std(fed).unwrap());
+        let from = Wire::connect(source.local_addr().unwrap()).await.unwrap();
+        let feeding = source.accept().unwrap().0;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let sink = UnixListener::bind(&path).unwrap();
-        let to = Socket::connect_unix(&path).unwrap();
-        test([from, to], feeding, sink.accept().unwrap().0).await;
+        let to = Wire::connect_unix(&path).unwrap();
+        test([from, to].map(Socket::Wire), feeding, sink.accept().unwrap().0).await;
     }
 
     fn run(test: impl AsyncFnOnce([Socket; 2], TcpStream, UnixStream)) {

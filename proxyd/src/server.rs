@@ -347,7 +347,8 @@ fn start_workers(
             .name(format!("worker-{number}"))
             .spawn(move || {
                 let worker = Worker::new(number, registry, end, crowd, stream_grace);
-                let accepts = || drop(events.send(Event::WorkerAccepts));
+                let told = events.clone();
+                let accepts = move || drop(told.send(Event::WorkerAccepts));
                 if let Err(error) = worker::run(worker, own, phases, accepts) {
                     say!("proxyd: worker {number} cannot run: {error}");
                 }

@@ -3,66 +3,37 @@
 //!
 //! Reading on and on takes turns with the other tasks of a worker; a first read, and writing what was read,
 //! need none.
-//!
-//! A unix socket is not waited for to take bytes until it has taken none: its kernel tells of each
-//! piece that the other side has read, and a proxy would be woken twice for each answer.
 
-use std::cell::RefCell;
-use std::future::pending;
 use std::io::{ErrorKind, IoSlice, Result};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use nix::sys::sendfile::sendfile;
-use nix::sys::socket::{
-    AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, connect, shutdown, socket,
-};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::uio::writev;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
 use crate::buffer::Reads;
-use crate::guest::Guest;
 use crate::h2::Strand;
 use crate::pipe::Pipe;
+use crate::reactor::Want;
 use crate::tls::Session;
+use crate::wire::Wire;
 
 /// A connected socket. Whoever shares it reads and writes in turns: one task has it.
 #[derive(Debug)]
 pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Unix(Unix),
-    /// A client's, as it comes.
-    Guest(Guest),
+    Wire(Wire),
     /// A client's, after its handshake.
     Tls(Box<Session>),
     /// A stream of an HTTP/2 connection.
     Strand(Box<Strand>),
 }
 
-/// One that is waited for to be read only.
-#[derive(Debug)]
-pub(crate) struct Unix {
-    fd: AsyncFd<OwnedFd>,
-    /// A duplicate that is waited for to take bytes, while it takes none.
-    full: RefCell<Option<AsyncFd<OwnedFd>>>,
-}
-
 impl Socket {
-    /// Connects at once or not at all: a unix socket does not wait.
-    pub(crate) fn connect_unix(path: &Path) -> Result<Socket> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-        let fd = watch(fd, Interest::READABLE)?;
-        Ok(Socket::Unix(Unix { fd, full: RefCell::default() }))
-    }
-
     /// Reads what there is into the space that is asked for only if there may be something. A short
     /// read is the end of what there is: the next one waits without having tried.
     pub(crate) fn try_read<'b>(&self, space: impl FnOnce() -> &'b mut [u8]) -> Result<usize> {
@@ -127,8 +98,7 @@ impl Socket {
         let flags = match self {
             Socket::Tls(session) => return session.write_now(bytes),
             Socket::Strand(_) => return 0,
-            Socket::Guest(guest) if guest.ends() => SendFlags::NOSIGNAL | SendFlags::MORE,
-            Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => SendFlags::NOSIGNAL,
+            Socket::Wire(wire) => flags(wire),
         };
         let mut short = None;
         let written = self
@@ -138,7 +108,7 @@ impl Socket {
 
     /// Whether nobody has waited for it, so that nothing is known of it.
     pub(crate) fn is_unwatched(&self) -> bool {
-        matches!(self, Socket::Guest(guest) if !guest.is_watched())
+        matches!(self, Socket::Wire(wire) if !wire.is_watched())
     }
 
     /// Whether nothing has come, as far as the last wait for events told. Costs no system call unless
@@ -157,8 +127,8 @@ impl Socket {
 
     /// What is written from now on is the last of it, and the end follows at once: the kernel may send both as one.
     pub(crate) fn end_follows(&self) {
-        if let Socket::Guest(guest) = self {
-            guest.end_follows();
+        if let Socket::Wire(wire) = self {
+            wire.end_follows();
         }
     }
 
@@ -176,34 +146,29 @@ impl Socket {
     /// A close from now on is a reset.
     pub(crate) fn reset(&self) {
         match self {
-            // Where it cannot be one, it is a close.
-            Socket::Tcp(stream) => drop(stream.set_zero_linger()),
-            Socket::Guest(guest) => guest.reset(),
-            Socket::Unix(_) | Socket::Strand(_) => {}
+            Socket::Wire(wire) => wire.reset(),
             Socket::Tls(session) => session.reset(),
+            Socket::Strand(_) => {}
         }
     }
 
     /// Whether what moves through a pipe is what it carries.
     pub(crate) fn splices(&self) -> bool {
-        matches!(self, Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_))
+        matches!(self, Socket::Wire(_))
     }
 
     /// Whether what comes from it lies in whole pages, which a pipe can take as they are.
     pub(crate) fn has_pages(&self) -> bool {
-        matches!(self, Socket::Tcp(_))
+        matches!(self, Socket::Wire(wire) if wire.has_pages())
     }
 
-    /// Returns once what is waited for may be so, or the socket has come to its end.
-    pub(crate) async fn ready(&self, interest: Interest) {
-        // An error is an end, too.
+    /// Ready once it has come to its end, or has been broken.
+    pub(crate) fn poll_end(&self, want: Want, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Socket::Tcp(stream) => drop(stream.ready(interest).await),
-            Socket::Unix(unix) => drop(unix.fd.ready(interest).await),
-            Socket::Guest(guest) => guest.ready(interest).await,
-            Socket::Tls(session) => session.ready(interest).await,
+            Socket::Wire(wire) => wire.poll_end(want, cx),
+            Socket::Tls(session) => session.poll_end(want, cx),
             // Whoever has one asks it itself.
-            Socket::Strand(_) => pending().await,
+            Socket::Strand(_) => Poll::Pending,
         }
     }
 
@@ -257,9 +222,7 @@ impl Socket {
     /// Ready when there may be something to read, or the end.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self {
-            Socket::Tcp(stream) => stream.poll_read_ready(cx),
-            Socket::Unix(unix) => unix.fd.poll_read_ready(cx).map_ok(drop),
-            Socket::Guest(guest) => guest.poll_readable(cx),
+            Socket::Wire(wire) => wire.poll_readable(cx),
             Socket::Tls(session) => session.poll_readable(cx),
             Socket::Strand(strand) => strand.poll_readable(cx),
         }
@@ -268,9 +231,7 @@ impl Socket {
     /// Does it if there may be something to read; what would block has to be told of then.
     fn try_reading<R>(&self, read: impl FnOnce() -> Result<R>) -> Result<R> {
         match self {
-            Socket::Tcp(stream) => stream.try_io(Interest::READABLE, read),
-            Socket::Unix(unix) => unix.fd.try_io(Interest::READABLE, |_| read()),
-            Socket::Guest(guest) => guest.try_reading(read),
+            Socket::Wire(wire) => wire.try_reading(read),
             // It reads and writes by itself.
             Socket::Tls(_) => Err(ErrorKind::Unsupported.into()),
             Socket::Strand(_) => read(),
@@ -279,9 +240,7 @@ impl Socket {
 
     fn try_writing<R>(&self, write: impl FnOnce() -> Result<R>) -> Result<R> {
         match self {
-            Socket::Tcp(stream) => stream.try_io(Interest::WRITABLE, write),
-            Socket::Unix(unix) => unix.try_writing(write),
-            Socket::Guest(guest) => guest.try_writing(write),
+            Socket::Wire(wire) => wire.try_writing(write),
             Socket::Tls(_) => Err(ErrorKind::Unsupported.into()),
             Socket::Strand(_) => write(),
         }
@@ -290,9 +249,7 @@ impl Socket {
     /// A stream of an HTTP/2 connection has none.
     pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>> {
         match self {
-            Socket::Tcp(stream) => Ok(stream.as_fd()),
-            Socket::Unix(unix) => Ok(unix.fd.get_ref().as_fd()),
-            Socket::Guest(guest) => Ok(guest.fd()),
+            Socket::Wire(wire) => Ok(wire.as_fd()),
             Socket::Tls(session) => Ok(session.as_fd()),
             Socket::Strand(_) => Err(ErrorKind::Unsupported.into()),
         }
@@ -315,53 +272,25 @@ impl Socket {
                 return Poll::Ready(Ok(count));
             }
             ready!(match self {
-                Socket::Tcp(stream) => stream.poll_write_ready(cx),
-                Socket::Unix(unix) => unix.poll_writable(cx),
-                Socket::Guest(guest) => guest.poll_writable(cx),
-                Socket::Tls(_) => Poll::Ready(Err(ErrorKind::Unsupported.into())),
-                Socket::Strand(_) => return Poll::Ready(Err(ErrorKind::Unsupported.into())),
+                Socket::Wire(wire) => wire.poll_writable(cx),
+                Socket::Tls(_) | Socket::Strand(_) =>
+                    Poll::Ready(Err(ErrorKind::Unsupported.into())),
             })?;
         }
     }
 }
 
-#[expect(
-    deprecated,
-    reason = "an owned descriptor stays what it is, as its unsafe successor asks for"
-)]
-pub(crate) fn watch<F: AsRawFd + AsFd>(fd: F, interest: Interest) -> Result<AsyncFd<F>> {
-    AsyncFd::with_interest(fd, interest)
+fn flags(wire: &Wire) -> SendFlags {
+    if wire.ends() { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL }
 }
 
-/// Has the runtime know that after fewer bytes than could have been there are none, nor room for any.
+/// Has it known that after fewer bytes than could have been there are none, nor room for any.
 pub(crate) fn note_short(count: usize, whole: usize, short: &mut Option<usize>) -> Result<usize> {
     if (1..whole).contains(&count) {
         *short = Some(count);
         return Err(ErrorKind::WouldBlock.into());
     }
     Ok(count)
-}
-
-impl Unix {
-    fn try_writing<R>(&self, write: impl FnOnce() -> Result<R>) -> Result<R> {
-        let mut full = self.full.borrow_mut();
-        let Some(waiting) = &*full else { return write() };
-        let written = waiting.try_io(Interest::WRITABLE, |_| write());
-        if written.is_ok() {
-            *full = None;
-        }
-        written
-    }
-
-    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let mut full = self.full.borrow_mut();
-        if full.is_none() {
-            let duplicate = self.fd.get_ref().try_clone()?;
-            *full = Some(watch(duplicate, Interest::WRITABLE)?);
-        }
-        let Some(waiting) = &*full else { return Poll::Ready(Ok(())) };
-        waiting.poll_write_ready(cx).map_ok(drop)
-    }
 }
 
 fn would_block(result: &Result<usize>) -> bool {
@@ -396,16 +325,12 @@ impl AsyncRead for &Socket {
 impl AsyncWrite for &Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         match *self {
-            Socket::Tls(session) => return session.poll_write(cx, &[IoSlice::new(bytes)]),
-            Socket::Strand(strand) => return strand.poll_write(cx, &[IoSlice::new(bytes)]),
-            Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => {}
+            Socket::Tls(session) => session.poll_write(cx, &[IoSlice::new(bytes)]),
+            Socket::Strand(strand) => strand.poll_write(cx, &[IoSlice::new(bytes)]),
+            Socket::Wire(wire) => {
+                self.poll_writing(cx, bytes.len(), || Ok(send(wire, bytes, flags(wire))?))
+            }
         }
-        let flags = match *self {
-            Socket::Guest(guest) if guest.ends() => SendFlags::NOSIGNAL | SendFlags::MORE,
-            _ => SendFlags::NOSIGNAL,
-        };
-        let fd = self.fd()?;
-        self.poll_writing(cx, bytes.len(), || Ok(send(fd, bytes, flags)?))
     }
 
     fn poll_write_vectored(
@@ -414,12 +339,13 @@ impl AsyncWrite for &Socket {
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
         match *self {
-            Socket::Tls(session) => return session.poll_write(cx, parts),
-            Socket::Strand(strand) => return strand.poll_write(cx, parts),
-            Socket::Tcp(_) | Socket::Unix(_) | Socket::Guest(_) => {}
+            Socket::Tls(session) => session.poll_write(cx, parts),
+            Socket::Strand(strand) => strand.poll_write(cx, parts),
+            Socket::Wire(wire) => {
+                let whole = parts.iter().map(|part| part.len()).sum();
+                self.poll_writing(cx, whole, || Ok(writev(wire, parts)?))
+            }
         }
-        let whole = parts.iter().map(|part| part.len()).sum();
-        self.poll_writing(cx, whole, || Ok(writev(self.fd()?, parts)?))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -444,10 +370,10 @@ mod tests {
     use std::thread;
 
     use tokio::io::AsyncWriteExt;
-    use tokio::runtime::Builder;
 
     use super::*;
     use crate::buffer::Spare;
+    use crate::executor;
 
     const SIZE: usize = 3_000_000;
 
@@ -460,11 +386,11 @@ mod tests {
         let path = folder.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         let other = thread::spawn(move || other(listener.accept().unwrap().0));
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let socket = Socket::connect_unix(&path).unwrap();
+        executor::run(async {
+            let socket = Socket::Wire(Wire::connect_unix(&path).unwrap());
             test(&socket).await;
-        });
+        })
+        .unwrap();
         other.join().unwrap()
     }
 
@@ -480,9 +406,9 @@ mod tests {
         let heard = with_pair(other, async move |mut socket| {
             socket.write_all(&sent).await.unwrap();
             socket.end().unwrap();
-            let Socket::Unix(unix) = socket else { panic!("a unix socket") };
+            let Socket::Wire(wire) = socket else { panic!("a unix socket") };
             // The last write went through, so that nobody waits for room any more.
-            assert!(unix.full.borrow().is_none());
+            assert!(!wire.tells_of_room());
         });
         assert!(heard == bytes);
     }

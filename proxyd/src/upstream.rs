@@ -4,13 +4,12 @@ use std::io::{ErrorKind, Result};
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
 use crate::clock::{self, sleep};
 use crate::crowd::Place;
 use crate::limits;
 use crate::socket::Socket;
 use crate::target::Address;
+use crate::wire::Wire;
 
 /// A connection to a target, and its place among all descriptors.
 #[derive(Debug)]
@@ -33,24 +32,20 @@ impl Upstream {
     ) -> Result<Upstream> {
         let connect = async {
             match address {
-                Address::Tcp(address) => {
-                    let stream = TcpStream::connect(address).await?;
-                    stream.set_nodelay(true)?;
-                    Ok(Socket::Tcp(stream))
-                }
+                Address::Tcp(address) => Wire::connect(*address).await,
                 Address::Unix(path) => connect_unix(path).await,
             }
         };
         let connected = clock::within(within, connect).await;
-        let socket = connected.ok_or(ErrorKind::TimedOut)??;
+        let socket = Socket::Wire(connected.ok_or(ErrorKind::TimedOut)??);
         Ok(Upstream { socket, _place: Some(place) })
     }
 }
 
 /// A full backlog of a unix socket is told at once, where TCP would wait: so the waiting is ours.
-async fn connect_unix(path: &Path) -> Result<Socket> {
+async fn connect_unix(path: &Path) -> Result<Wire> {
     loop {
-        match Socket::connect_unix(path) {
+        match Wire::connect_unix(path) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 sleep(limits::BACKLOG_PAUSE).await;
             }

@@ -4,13 +4,13 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::ops::Deref;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proxyd_wire as wire;
-use tokio::runtime::LocalOptions;
 use tokio::select;
 use tokio::sync::{Notify, watch};
 use tokio::task::{spawn_local, yield_now};
@@ -20,6 +20,7 @@ use crate::access_log::{AccessLog, Line};
 use crate::buffer::Spare;
 use crate::clock::{Bell, sleep};
 use crate::crowd::Crowd;
+use crate::executor;
 use crate::front::Front;
 use crate::gauges::{Client, Handshakes};
 use crate::h2::Trunks;
@@ -29,6 +30,7 @@ use crate::limits;
 use crate::listener::{self, Listener};
 use crate::meter::Meter;
 use crate::pool::Pool;
+use crate::reactor;
 use crate::registry::Registry;
 use crate::request_id::Ids;
 use crate::route::Route;
@@ -53,8 +55,8 @@ pub(crate) struct Worker {
     pub(crate) log: AccessLog,
     /// No new connections, and each answer is a connection's last.
     pub(crate) draining: Cell<bool>,
-    /// Told when clients that are idle are to be let go earlier: by draining, or by a crowd.
-    pub(crate) drain: Notify,
+    /// Told when it begins to drain.
+    drain: Notify,
     /// There were too many clients when this worker last wanted one more.
     crowded: Cell<bool>,
     connections: Cell<usize>,
@@ -184,7 +186,7 @@ impl Worker {
         let entered = self.crowd.enter(self.front.borrow().connections);
         let crowded = self.crowd.is_full();
         if crowded && !self.crowded.replace(crowded) {
-            self.drain.notify_waiters();
+            reactor::wake_readers();
         }
         self.crowded.set(crowded);
         if !entered {
@@ -404,71 +406,81 @@ pub(crate) enum Phase {
 pub(crate) fn run(
     worker: Worker,
     listeners: Vec<Listener>,
+    phase: watch::Receiver<Phase>,
+    accepts: impl FnOnce() + 'static,
+) -> io::Result<()> {
+    executor::run(async {
+        spawn_local(Bell::hang()?.ring());
+        // A task of its own: what is run here is asked whenever anything has come.
+        match spawn_local(serve(Rc::new(worker), listeners, phase, accepts)).await {
+            Err(ended) if ended.is_panic() => resume_unwind(ended.into_panic()),
+            ended => Ok(ended?),
+        }
+    })?
+}
+
+async fn serve(
+    worker: Rc<Worker>,
+    listeners: Vec<Listener>,
     mut phase: watch::Receiver<Phase>,
     accepts: impl FnOnce(),
-) -> io::Result<()> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_io().build_local(LocalOptions::default())?;
-    runtime.block_on(async move {
-        spawn_local(Bell::hang()?.ring());
-        let worker = Rc::new(worker);
-        let mut changes = worker.registry.subscribe();
-        spawn_local({
-            let worker = Rc::clone(&worker);
-            async move {
+) {
+    let mut changes = worker.registry.subscribe();
+    spawn_local({
+        let worker = Rc::clone(&worker);
+        async move {
+            worker.refresh();
+            while changes.changed().await.is_ok() {
+                changes.mark_unchanged();
                 worker.refresh();
-                while changes.changed().await.is_ok() {
-                    changes.mark_unchanged();
-                    worker.refresh();
-                }
             }
-        });
-        spawn_local(write_log(Rc::clone(&worker)));
-        spawn_local(close_idle(Rc::clone(&worker)));
-        // The sender lives as long as the process; its end is a stop, too.
-        let phases = phase.clone();
-        let mut stopped = pin!(phase.wait_for(|phase| *phase != Phase::Serving));
-        let mut accepting = Vec::new();
-        let opened = select! {
-            () = worker.registry.door.opened() => true,
-            _ = &mut stopped => false,
+        }
+    });
+    spawn_local(write_log(Rc::clone(&worker)));
+    spawn_local(close_idle(Rc::clone(&worker)));
+    // The sender lives as long as the process; its end is a stop, too.
+    let phases = phase.clone();
+    let mut stopped = pin!(phase.wait_for(|phase| *phase != Phase::Serving));
+    let mut accepting = Vec::new();
+    let opened = select! {
+        () = worker.registry.door.opened() => true,
+        _ = &mut stopped => false,
+    };
+    if opened {
+        for listener in listeners {
+            accepting.push(spawn_local(listener::accept(listener, Rc::clone(&worker))));
+        }
+    }
+    worker.registry.door.pass();
+    if opened {
+        // The tasks above have had their first turn then.
+        yield_now().await;
+        accepts();
+        let _ = stopped.await;
+    }
+    for task in &accepting {
+        task.abort();
+    }
+    for task in accepting {
+        let _ = task.await;
+    }
+    worker.draining.set(true);
+    worker.drain.notify_waiters();
+    reactor::wake_readers();
+    let only_streams = || *phases.borrow() == Phase::StreamsOnly;
+    while worker.connections.get() > 0 && (worker.streams.get() > 0 || !only_streams()) {
+        let graces_over = async {
+            let _ = phases.clone().wait_for(|phase| *phase == Phase::StreamsOnly).await;
         };
-        if opened {
-            for listener in listeners {
-                accepting.push(spawn_local(listener::accept(listener, Rc::clone(&worker))));
-            }
+        select! {
+            () = worker.last_gone.notified() => {}
+            () = graces_over, if !only_streams() => {}
         }
-        worker.registry.door.pass();
-        if opened {
-            // The tasks above have had their first turn then.
-            yield_now().await;
-            accepts();
-            let _ = stopped.await;
-        }
-        for task in &accepting {
-            task.abort();
-        }
-        for task in accepting {
-            let _ = task.await;
-        }
-        worker.draining.set(true);
-        worker.drain.notify_waiters();
-        let only_streams = || *phases.borrow() == Phase::StreamsOnly;
-        while worker.connections.get() > 0 && (worker.streams.get() > 0 || !only_streams()) {
-            let graces_over = async {
-                let _ = phases.clone().wait_for(|phase| *phase == Phase::StreamsOnly).await;
-            };
-            select! {
-                () = worker.last_gone.notified() => {}
-                () = graces_over, if !only_streams() => {}
-            }
-        }
-        worker.pool.clear();
-        worker.trunks.keep(|_| false);
-        worker.registry.saw(worker.number, u64::MAX);
-        worker.log.flush();
-        Ok(())
-    })
+    }
+    worker.pool.clear();
+    worker.trunks.keep(|_| false);
+    worker.registry.saw(worker.number, u64::MAX);
+    worker.log.flush();
 }
 
 /// Hands over log lines that would wait too long for their batch to be full.

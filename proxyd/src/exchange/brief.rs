@@ -27,7 +27,6 @@ use crate::h1::body::Framing;
 use crate::h1::field::Span;
 use crate::headers;
 use crate::host::Host;
-use crate::limits;
 use crate::origin::{Origin, Peer};
 use crate::pool::Line;
 use crate::presence::Presence;
@@ -82,9 +81,8 @@ impl Part {
     }
 }
 
-/// Reads what has come of a request, and sends it on if it is for this way. It is kept in `room`, which is taken for
-/// as long as it waits.
-pub(crate) fn ask(worker: &Rc<Worker>, peer: &Peer, desk: &mut Desk, room: &mut Vec<u8>) -> Asked {
+/// Reads what has come of a request, and sends it on if it is for this way.
+pub(crate) fn ask(worker: &Rc<Worker>, peer: &Peer, desk: &mut Desk) -> Asked {
     let front = worker.front();
     let started = Instant::now();
     let Some(result) = look(desk, &front) else { return Asked::Goes(Start::Unread(front)) };
@@ -95,8 +93,7 @@ pub(crate) fn ask(worker: &Rc<Worker>, peer: &Peer, desk: &mut Desk, room: &mut 
         match send(worker, peer, desk, &read, found) {
             Ok((found, claim, line)) => {
                 let (bytes, request) = (desk.incoming.data(), &desk.request);
-                let mut kept = std::mem::take(room);
-                kept.clear();
+                let mut kept = worker.spare.room();
                 kept.extend_from_slice(bytes);
                 let [line_of_it, referer, user_agent] = parts;
                 return Asked::Waits(Box::new(Waiting {
@@ -199,24 +196,23 @@ impl Waiting {
         })
     }
 
-    /// Passes the answer on and logs it, and gives the room back; or else says how it goes on, with the request on
-    /// a desk again.
+    /// Passes the answer on and logs it; or else says how it goes on, with the request on a desk again.
     pub(crate) fn pass_on(
         self,
         (stream, peer): (&Socket, &Peer),
         timer: &mut Timer,
-        room: &mut Vec<u8>,
         heard: Result<Box<Tray>, Broken>,
     ) -> Result<(Next, Instant), (Box<Desk>, Box<Read>)> {
         let sent = Sent::default();
         let stage = match heard.map(|tray| self.relay((stream, peer), timer, &sent, tray)) {
-            Ok(Ok((tray, reuse))) => return Ok(self.end(peer, room, &sent, tray, reuse)),
+            Ok(Ok((tray, reuse))) => return Ok(self.end(peer, &sent, tray, reuse)),
             Ok(Err(stage)) => stage,
             Err(broken) => Stage::Heard(Err(broken)),
         };
         let Waiting { kept, found, claim, line, front, started, .. } = self;
         let mut desk = claim.worker.spare.desk();
         desk.incoming.put(&kept);
+        claim.worker.spare.put_room(kept);
         // It was read before, so that there is nothing to be told.
         let _ = desk.request.advance(desk.incoming.data());
         let begun = Begun { line: Some(line), stage, sent, ..Begun::new(found, Ok(claim)) };
@@ -276,14 +272,7 @@ impl Waiting {
     }
 
     /// What there is to do behind an answer that was sent.
-    fn end(
-        self,
-        peer: &Peer,
-        room: &mut Vec<u8>,
-        sent: &Sent,
-        tray: Box<Tray>,
-        reuse: Reuse,
-    ) -> (Next, Instant) {
+    fn end(self, peer: &Peer, sent: &Sent, tray: Box<Tray>, reuse: Reuse) -> (Next, Instant) {
         let Waiting { kept, found, claim, line, started, .. } = self;
         let now = Instant::now();
         claim.answered();
@@ -309,10 +298,7 @@ impl Waiting {
         };
         claim.worker.log.write(&line);
         claim.worker.count(found.meter(), &line);
-        // One large head does not hold memory beyond its answer.
-        if kept.capacity() <= limits::HEAD_FIRST {
-            *room = kept;
-        }
+        claim.worker.spare.put_room(kept);
         (Next::after_whole(reuse.client, self.keep_alive), now)
     }
 }

@@ -23,7 +23,7 @@ pub(crate) async fn handshake(
     ahead: Option<Box<Desk>>,
     timer: &mut Timer,
 ) -> Option<(Socket, Secured)> {
-    let Socket::Tcp(stream) = socket else { return None };
+    let Socket::Wire(stream) = socket else { return None };
     let tls = worker.tls();
     let config = Arc::clone(tls.config.as_ref()?);
     let came = ahead.as_ref().map_or(&b""[..], |desk| desk.incoming.data());

@@ -29,7 +29,6 @@ use crate::limits;
 use crate::name::Name;
 use crate::registry::Registry;
 use crate::say::say;
-use crate::socket;
 
 /// Begins to watch, in a thread of its own, to the end of the process.
 pub(crate) fn start(registry: Arc<Registry>) -> io::Result<()> {
@@ -163,7 +162,7 @@ impl Watch {
         for folder in folders {
             is_partial |= inotify.add_watch(folder, flags).is_err();
         }
-        let ready = socket::watch(inotify.as_fd().try_clone_to_owned()?, Interest::READABLE)?;
+        let ready = readable(inotify.as_fd().try_clone_to_owned()?)?;
         Ok(Watch { inotify, ready, is_partial })
     }
 
@@ -185,4 +184,12 @@ pub(super) fn folders_of(file: &Path) -> impl Iterator<Item = PathBuf> {
     let named = file.parent().map(Path::to_owned);
     let linked = file.canonicalize().ok().and_then(|file| file.parent().map(Path::to_owned));
     named.into_iter().chain(linked)
+}
+
+#[expect(
+    deprecated,
+    reason = "an owned descriptor stays what it is, as its unsafe successor asks for"
+)]
+fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, Interest::READABLE)
 }

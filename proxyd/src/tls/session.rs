@@ -19,12 +19,12 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
     WriteTraffic,
 };
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use super::scratch::Scratch;
 use crate::limits;
+use crate::reactor::Want;
 use crate::socket::note_short;
+use crate::wire::Wire;
 
 /// The payload of one record.
 const RECORD: usize = 16 * 1024;
@@ -33,7 +33,7 @@ const OVERHEAD: usize = 5 + 256;
 
 /// A connection after its handshake, or in it.
 pub(crate) struct Session {
-    stream: TcpStream,
+    stream: Wire,
     inner: RefCell<Inner>,
 }
 
@@ -112,7 +112,7 @@ impl<'b, S: FnOnce() -> &'b mut [u8]> Sink<'_, 'b, S> {
 impl Session {
     /// `ahead`: what has come already.
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Wire,
         config: Arc<ServerConfig>,
         scratch: Rc<Scratch>,
         ahead: &[u8],
@@ -142,7 +142,7 @@ impl Session {
                 match inner.flush(&self.stream) {
                     Ok(()) => {}
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        ready!(self.stream.poll_write_ready(cx))?;
+                        ready!(self.stream.poll_writable(cx))?;
                     }
                     Err(error) => return Poll::Ready(Err(error)),
                 }
@@ -162,7 +162,7 @@ impl Session {
             match came {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    ready!(self.stream.poll_read_ready(cx))?;
+                    ready!(self.stream.poll_readable(cx))?;
                 }
                 Err(error) => {
                     // Why it is refused is said if that can be said at once.
@@ -217,12 +217,11 @@ impl Session {
         if inner.taken < inner.plain.len() || inner.is_unread || inner.ended {
             return Poll::Ready(Ok(()));
         }
-        self.stream.poll_read_ready(cx)
+        self.stream.poll_readable(cx)
     }
 
-    pub(crate) async fn ready(&self, interest: Interest) {
-        // An error is an end, too.
-        drop(self.stream.ready(interest).await);
+    pub(crate) fn poll_end(&self, want: Want, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_end(want, cx)
     }
 
     /// Seals and writes as much as goes at a time; see above for what is not taken at once.
@@ -244,7 +243,7 @@ impl Session {
                 if let Some(news @ 1..) = inner.owed.as_mut().map(|owed| owed.progress(gone)) {
                     return Poll::Ready(Ok(news));
                 }
-                ready!(self.stream.poll_write_ready(cx))?;
+                ready!(self.stream.poll_writable(cx))?;
             }
             if let Some(owed) = inner.owed.take() {
                 inner.sealed.clear();
@@ -274,14 +273,14 @@ impl Session {
     /// Says that nothing more comes.
     pub(crate) fn end(&self) -> Result<()> {
         self.inner.borrow_mut().close(&self.stream);
-        Ok(shutdown(self.stream.as_raw_fd(), Shutdown::Write)?)
+        Ok(shutdown(self.stream.as_fd().as_raw_fd(), Shutdown::Write)?)
     }
 
     /// A close from now on is a reset.
     pub(crate) fn reset(&self) {
         self.inner.borrow_mut().closed = true;
         // Where it cannot be one, it is a close that does not say so: what came is cut all the same.
-        let _ = self.stream.set_zero_linger();
+        self.stream.reset();
     }
 }
 
@@ -319,7 +318,7 @@ impl Inner {
     /// Works on what is held and may be whole, or else on what is read now.
     fn come<'b>(
         &mut self,
-        stream: &TcpStream,
+        stream: &Wire,
         sink: &mut Sink<'_, 'b, impl FnOnce() -> &'b mut [u8]>,
     ) -> Result<()> {
         let mut held = std::mem::take(&mut self.held);
@@ -338,9 +337,9 @@ impl Inner {
             place.copy_from_slice(&held);
         }
         let mut short = None;
-        let read = stream.try_io(Interest::READABLE, || {
+        let read = stream.try_reading(|| {
             let space = incoming.get_mut(ahead..ahead + limits::TLS_READ).unwrap_or_default();
-            let count = recv(stream.as_raw_fd(), space, MsgFlags::empty())?;
+            let count = recv(stream.as_fd().as_raw_fd(), space, MsgFlags::empty())?;
             note_short(count, space.len(), &mut short)
         });
         let count = match short.map_or(read, Ok) {
@@ -444,7 +443,7 @@ impl Inner {
     }
 
     /// Writes what is sealed, once; an error if it would block.
-    fn flush(&mut self, stream: &TcpStream) -> Result<()> {
+    fn flush(&mut self, stream: &Wire) -> Result<()> {
         let rest = self.sealed.get(self.gone..).unwrap_or_default();
         let count = try_send(stream, rest)?;
         if count == 0 && !rest.is_empty() {
@@ -460,11 +459,7 @@ impl Inner {
 
     /// Seals what of the parts goes at a time, and writes it once. Returns how much it was, and whether all
     /// has gone; else it is owed.
-    fn seal_and_send(
-        &mut self,
-        stream: &TcpStream,
-        parts: &[IoSlice<'_>],
-    ) -> Result<(usize, bool)> {
+    fn seal_and_send(&mut self, stream: &Wire, parts: &[IoSlice<'_>]) -> Result<(usize, bool)> {
         let scratch = Rc::clone(&self.scratch);
         let mut out = scratch.outgoing.borrow_mut();
         let mut at = 0;
@@ -541,7 +536,7 @@ impl Inner {
     }
 
     /// Seals that nothing more comes, and sends it if that goes at once.
-    fn close(&mut self, stream: &TcpStream) {
+    fn close(&mut self, stream: &Wire) {
         if std::mem::replace(&mut self.closed, true) || self.owed.is_some() {
             return;
         }
@@ -615,10 +610,10 @@ fn append(
     Ok(())
 }
 
-fn try_send(stream: &TcpStream, bytes: &[u8]) -> Result<usize> {
+fn try_send(stream: &Wire, bytes: &[u8]) -> Result<usize> {
     let mut short = None;
-    let sent = stream.try_io(Interest::WRITABLE, || {
-        let count = send(stream.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?;
+    let sent = stream.try_writing(|| {
+        let count = send(stream.as_fd().as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?;
         note_short(count, bytes.len(), &mut short)
     });
     short.map_or(sent, Ok)
