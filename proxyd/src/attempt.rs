@@ -225,7 +225,9 @@ pub(crate) fn poll_answer(
     timer: &mut Timer,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Box<Tray>, Broken>> {
-    match upstream.poll_first(cx, || spare.tray(), |tray| spare.put_tray(tray)) {
+    let first = upstream.poll_first(cx, || spare.tray(), |tray| spare.put_tray(tray));
+    upstream.awaits_answer(first.is_pending());
+    match first {
         Poll::Ready(first) => Poll::Ready(first.map_err(|_| Broken::Unanswered)),
         Poll::Pending => timer.poll(cx).map(|()| Err(Broken::TooSlow)),
     }

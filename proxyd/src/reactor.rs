@@ -1,8 +1,9 @@
 //! Which descriptors of a worker have something to tell, and who waits for that.
 //!
-//! What clients have to tell waits in line: some of them are told at a time, and before each time all that targets have
-//! said. So what has begun ends before more begins: no more requests are under way than there have to be, and
-//! what they use is still in the processor's caches.
+//! That an answer has come is told at once. All else waits in line, above all what clients ask: some of it is told at a
+//! time, and then it is looked again for answers. So what has begun ends before more begins: no more requests are
+//! under way than there have to be, and what they use is still in the processor's caches. An answer goes first once:
+//! what follows of a long one waits in line as well, or large transfers would keep everybody else out.
 //!
 //! The kernel tells of edges: that something has come, once. What is known stays known until whoever has tried
 //! says that it is no longer so.
@@ -103,6 +104,8 @@ struct Seat {
     /// Who had it before is not meant. Never nothing, which tells a seat from a free one without a further line.
     number: NonZeroU32,
     known: u8,
+    /// Also where its name says otherwise.
+    lane: Lane,
 }
 
 /// How the kernel calls a descriptor: its seat, its number in the upper half, and its lane in the highest bit.
@@ -178,7 +181,7 @@ impl Reactor {
     /// Wakes who waits for what has come first, and then some of those whose turn it is.
     pub(crate) fn tell(&self) {
         for event in self.came.borrow().iter().take(self.count.replace(0)) {
-            if Name(event.data()).is_in_turn() {
+            if self.is_in_turn(Name(event.data())) {
                 self.line.borrow_mut().push_back(*event);
             } else {
                 self.tell_of(*event);
@@ -189,6 +192,12 @@ impl Reactor {
             let Some(event) = next else { break };
             self.tell_of(event);
         }
+    }
+
+    /// Most say so by their names: then nothing has to be fetched that is looked at much later.
+    fn is_in_turn(&self, name: Name) -> bool {
+        let seats = self.seats.borrow();
+        name.is_in_turn() || seats.get(name.seat()).is_some_and(|seat| seat.lane == Lane::InTurn)
     }
 
     fn tell_of(&self, event: EpollEvent) {
@@ -236,12 +245,20 @@ impl Watch {
         let number = last.checked_add(1).filter(|next| next.get() <= Name::NUMBERS);
         let number = number.unwrap_or(NonZeroU32::MIN);
         reactor.last.set(number);
-        let seat = Seat { waiting: [None, None, None], number, known: WRITABLE };
+        let seat = Seat { waiting: [None, None, None], number, known: WRITABLE, lane };
         let seat = reactor.seats.borrow_mut().insert(seat);
         let name = Name::new(u32::try_from(seat).unwrap_or(u32::MAX), number, lane);
         let watch = Watch { reactor, name };
         watch.reactor.epoll.add(fd, EpollEvent::new(INCOMING, name.0))?;
         Ok(watch)
+    }
+
+    /// Has one that was watched in the first lane change over, or back.
+    pub(crate) fn set_lane(&self, lane: Lane) {
+        self.with_seat(|seat| {
+            seat.lane = lane;
+            false
+        });
     }
 
     /// Has the kernel tell of room, too, or not any more.
@@ -387,6 +404,35 @@ mod tests {
         assert_eq!(order.len(), clients + 1);
         let at = order.iter().position(|who| *who == "target");
         assert_eq!(at, Some(limits::TURN), "behind those of the same turn, before all others");
+    }
+
+    #[test]
+    fn whoever_has_much_to_tell_waits_in_line_as_well() {
+        let order = executor::run(async {
+            let order = Rc::new(RefCell::new(Vec::new()));
+            let mut ends = Vec::new();
+            let mut tasks = Vec::new();
+            for (who, lane) in [("stream", Lane::InTurn), ("answer", Lane::First)] {
+                let (ours, theirs) = pipe();
+                let order = Rc::clone(&order);
+                ends.push(theirs);
+                tasks.push(spawn_local(async move {
+                    let watch = Watch::over(ours.as_fd(), Lane::First).unwrap();
+                    watch.set_lane(lane);
+                    readable(&watch).await;
+                    order.borrow_mut().push(who);
+                }));
+            }
+            yield_now().await;
+            for end in &ends {
+                write(end, b"!").unwrap();
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            order.take()
+        });
+        assert_eq!(order.unwrap(), ["answer", "stream"]);
     }
 
     #[test]

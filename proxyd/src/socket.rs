@@ -106,6 +106,13 @@ impl Socket {
         short.or(written.ok()).unwrap_or_default()
     }
 
+    /// Whether what is waited for is the answer to a request: it is told of at once.
+    pub(crate) fn awaits_answer(&self, awaits: bool) {
+        if let Socket::Wire(wire) = self {
+            wire.awaits_answer(awaits);
+        }
+    }
+
     /// Whether nobody has waited for it, so that nothing is known of it.
     pub(crate) fn is_unwatched(&self) -> bool {
         matches!(self, Socket::Wire(wire) if !wire.is_watched())

@@ -94,6 +94,8 @@ impl Wire {
         }
         let lane = if self.side == Side::Client { Lane::InTurn } else { Lane::First };
         let new = Watch::over(self.fd.as_fd(), lane)?;
+        // Until an answer is awaited.
+        new.set_lane(Lane::InTurn);
         Ok(self.watch.get_or_init(|| new))
     }
 
@@ -111,13 +113,21 @@ impl Wire {
         let Some(watch) = self.watch.get() else { return write() };
         let written = watch.attempt(Want::Write, write)?;
         if self.side == Side::Unix && self.tells_of_room.take() {
-            watch.tell_of_room(self.fd.as_fd(), false)?;
+            // What was written is written. Where this cannot be, it is told of what nobody waits for.
+            let _ = watch.tell_of_room(self.fd.as_fd(), false);
         }
         Ok(written)
     }
 
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.watch()?.poll(Want::Read, cx).map(Ok)
+    }
+
+    /// Whether what is waited for is the answer to a request, which is told of at once. Of clients nothing is.
+    pub(crate) fn awaits_answer(&self, awaits: bool) {
+        if let Some(watch) = self.watch.get() {
+            watch.set_lane(if awaits { Lane::First } else { Lane::InTurn });
+        }
     }
 
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
