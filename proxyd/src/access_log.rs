@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,6 +36,26 @@ const RFC3339: &[BorrowedFormatItem<'_>] =
 enum Order {
     Write(Vec<u8>),
     Reopen,
+}
+
+/// Memory of batches that were written. Allocated anew each time it would cost more than the lines that go there: as
+/// large as it is, it has the allocator tidy up all that was freed.
+#[derive(Clone, Debug, Default)]
+struct Blank(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Blank {
+    fn take(&self) -> Vec<u8> {
+        let blank = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        blank.unwrap_or_else(|| Vec::with_capacity(limits::LOG_BATCH + 1024))
+    }
+
+    fn put(&self, mut written: Vec<u8>) {
+        let mut blank = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if blank.len() < limits::SPARE_LOG_BATCHES {
+            written.clear();
+            blank.push(written);
+        }
+    }
 }
 
 /// What a line tells. All but the numbers is as the client sent it.
@@ -108,6 +128,7 @@ pub(crate) struct AccessLog {
     batch: RefCell<Vec<u8>>,
     lines: Cell<u64>,
     queue: SyncSender<Order>,
+    blank: Blank,
     gauges: Arc<Gauges>,
     format: LogFormat,
     /// The second that was formatted last, with what is around it in a line, and when it is over.
@@ -143,7 +164,7 @@ impl AccessLog {
     }
 
     fn hand_over(&self, batch: &mut Vec<u8>) {
-        let full = std::mem::replace(batch, Vec::with_capacity(limits::LOG_BATCH + 1024));
+        let full = std::mem::replace(batch, self.blank.take());
         let lines = self.lines.replace(0);
         if self.queue.try_send(Order::Write(full)).is_err() {
             self.gauges.lines_lost.fetch_add(lines, Ordering::Relaxed);
@@ -292,6 +313,7 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     queue: Arc<SyncSender<Order>>,
+    blank: Blank,
     gauges: Arc<Gauges>,
     format: LogFormat,
     /// It is to be opened anew, and the queue had no place for that.
@@ -390,10 +412,12 @@ impl LogWriter {
         let (queue, orders) = sync_channel(limits::LOG_QUEUE);
         let (lost, overdue) = (Arc::clone(&gauges), Arc::new(AtomicBool::new(false)));
         let late = Arc::clone(&overdue);
+        let blank = Blank::default();
+        let written = blank.clone();
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || obey(&orders, &mut out, &late, &lost.lines_lost))?;
-        Ok(LogWriter { queue: Arc::new(queue), gauges, format, overdue, thread })
+            .spawn(move || obey(&orders, &mut out, &late, &lost.lines_lost, &written))?;
+        Ok(LogWriter { queue: Arc::new(queue), blank, gauges, format, overdue, thread })
     }
 
     /// What lets it be opened anew, as long as it lasts.
@@ -406,6 +430,7 @@ impl LogWriter {
             batch: RefCell::default(),
             lines: Cell::new(0),
             queue: SyncSender::clone(&self.queue),
+            blank: self.blank.clone(),
             gauges: Arc::clone(&self.gauges),
             format: self.format,
             date: RefCell::default(),
@@ -422,7 +447,13 @@ impl LogWriter {
     }
 }
 
-fn obey(orders: &Receiver<Order>, out: &mut Out, overdue: &AtomicBool, lost: &AtomicU64) {
+fn obey(
+    orders: &Receiver<Order>,
+    out: &mut Out,
+    overdue: &AtomicBool,
+    lost: &AtomicU64,
+    blank: &Blank,
+) {
     let mut failing = false;
     // What has been written ends within a line.
     let mut torn = false;
@@ -459,6 +490,7 @@ fn obey(orders: &Receiver<Order>, out: &mut Out, overdue: &AtomicBool, lost: &At
             say!("proxyd: {more} access log lines were dropped: its writer is too slow");
         }
         told = dropped + unwritten;
+        blank.put(batch);
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::compression::Encoders;
 use crate::crowd::Crowd;
+use crate::exchange::brief::Place;
 use crate::h1::request::RequestHead;
 use crate::h1::response::ResponseHead;
 use crate::limits;
@@ -183,7 +184,8 @@ pub(crate) struct Spare {
     #[expect(clippy::vec_box, reason = "as with desks")]
     trays: RefCell<Vec<Box<Tray>>>,
     large: RefCell<Vec<Buffer>>,
-    rooms: RefCell<Vec<Vec<u8>>>,
+    #[expect(clippy::vec_box, reason = "as with desks")]
+    places: RefCell<Vec<Box<Place>>>,
     pub(crate) pipes: Pipes,
     pub(crate) encoders: Encoders,
 }
@@ -235,16 +237,16 @@ impl Spare {
         }
     }
 
-    /// What a request is kept in while it waits for its answer: nothing is in it.
-    pub(crate) fn room(&self) -> Vec<u8> {
-        self.rooms.borrow_mut().pop().unwrap_or_default()
+    /// Where a request waits for its answer: nobody does.
+    #[expect(clippy::unnecessary_box_returns, reason = "as with desks")]
+    pub(crate) fn place(&self) -> Box<Place> {
+        self.places.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub(crate) fn put_room(&self, mut room: Vec<u8>) {
-        let mut rooms = self.rooms.borrow_mut();
-        if room.capacity() <= limits::HEAD_FIRST && rooms.len() < limits::SPARE_BUFFERS {
-            room.clear();
-            rooms.push(room);
+    pub(crate) fn put_place(&self, mut place: Box<Place>) {
+        let mut places = self.places.borrow_mut();
+        if place.clear() && places.len() < limits::SPARE_PLACES {
+            places.push(place);
         }
     }
 

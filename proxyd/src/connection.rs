@@ -106,10 +106,11 @@ pub(crate) fn serve(
             let Some(mut desk) = ahead.take() else { return };
             let start = match brief::ask(&worker, &peer, &mut desk) {
                 Asked::Goes(start) => start,
-                Asked::Waits(waiting) => {
+                Asked::Waits(mut place) => {
                     worker.spare.put_desk(desk);
-                    let heard = waiting.hear(&stream, &worker.spare, &mut timer).await;
-                    match waiting.pass_on((&stream, &peer), &mut timer, heard) {
+                    let heard = place.hear(&stream, &worker.spare, &mut timer).await;
+                    let Some((waiting, heard)) = heard else { return };
+                    match waiting.pass_on(place, (&stream, &peer), &mut timer, heard) {
                         Ok(ended) => {
                             (next, now) = ended;
                             continue;

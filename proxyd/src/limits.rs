@@ -40,6 +40,10 @@ pub(crate) const PIPES: usize = 64;
 pub(crate) const SPARE_PIPES: usize = 8;
 /// Buffers of each kind that a worker keeps for reuse; more are freed.
 pub(crate) const SPARE_BUFFERS: usize = 64;
+/// The same of what requests wait in: how many do so at once goes up and down, and each is small.
+pub(crate) const SPARE_PLACES: usize = 1024;
+/// As large as a request may be whose memory is kept.
+pub(crate) const ROOM: usize = 1024;
 
 /// A header of the PROXY protocol: a longer one ends the connection.
 pub(crate) const PROXY_HEADER: usize = 4 * 1024;
@@ -121,6 +125,8 @@ pub(crate) const LOG_BATCH: usize = 32 * 1024;
 pub(crate) const LOG_DELAY: Duration = Duration::from_millis(200);
 /// Batches that wait for the disk: beyond, lines are dropped and counted.
 pub(crate) const LOG_QUEUE: usize = 64;
+/// Of those that were written, so many keep their memory for others.
+pub(crate) const SPARE_LOG_BATCHES: usize = 4;
 
 /// A body sent to the control API: more is 413.
 pub(crate) const CONTROL_BODY: usize = 64 * 1024;

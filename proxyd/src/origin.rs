@@ -5,7 +5,10 @@
 //! it, and whoever is trusted there as to who is before that one: the client is the last address in
 //! X-Forwarded-For that is not a trusted proxy's.
 
+use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use arrayvec::ArrayString;
 
 use crate::front::Front;
 use crate::h1::field::{Field, Role, alike};
@@ -18,7 +21,8 @@ use crate::tls::Secured;
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
-    pub(crate) text: Box<str>,
+    /// Beside the rest: it is written to each request and to the log.
+    pub(crate) text: ArrayString<39>,
     /// What is known of its connection, where that is TLS.
     pub(crate) secured: Option<Box<Secured>>,
 }
@@ -27,11 +31,13 @@ impl Peer {
     /// An IPv4 address in IPv6 clothes is undressed.
     pub(crate) fn new(address: IpAddr) -> Peer {
         let address = address.to_canonical();
-        let text = match address {
-            IpAddr::V4(address) => written(address),
-            IpAddr::V6(address) => address.to_string(),
+        let mut text = ArrayString::new();
+        // There is room for the longest.
+        let _ = match address {
+            IpAddr::V4(address) => write_v4(&mut text, address),
+            IpAddr::V6(address) => write!(text, "{address}"),
         };
-        Peer { address, text: text.into_boxed_str(), secured: None }
+        Peer { address, text, secured: None }
     }
 }
 
@@ -53,15 +59,14 @@ impl Peer {
 }
 
 /// Each new connection has its address written: formatting has more to it.
-fn written(address: Ipv4Addr) -> String {
-    let mut text = String::with_capacity(15);
+fn write_v4(text: &mut impl Write, address: Ipv4Addr) -> fmt::Result {
     for (at, part) in address.octets().into_iter().enumerate() {
         if at > 0 {
-            text.push('.');
+            text.write_char('.')?;
         }
-        text.push_str(itoa::Buffer::new().format(part));
+        text.write_str(itoa::Buffer::new().format(part))?;
     }
-    text
+    Ok(())
 }
 
 /// Where one request is from.
@@ -267,8 +272,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn addresses_are_written_as_ever(address: Ipv4Addr) {
-            prop_assert_eq!(&*Peer::new(address.into()).text, address.to_string());
+        fn addresses_are_written_as_ever(address: IpAddr) {
+            let text = address.to_canonical().to_string();
+            prop_assert_eq!(&*Peer::new(address).text, text);
         }
 
         /// Whatever a client puts before it, the address that a trusted proxy adds is what counts.

@@ -27,6 +27,7 @@ use crate::h1::body::Framing;
 use crate::h1::field::Span;
 use crate::headers;
 use crate::host::Host;
+use crate::limits;
 use crate::origin::{Origin, Peer};
 use crate::pool::Line;
 use crate::presence::Presence;
@@ -39,16 +40,57 @@ use crate::worker::{Claim, Found, Fronted, Worker};
 /// Where a request stands behind the first step.
 pub(crate) enum Asked {
     /// All of it was sent.
-    Waits(Box<Waiting>),
+    Waits(Box<Place>),
     /// It goes the long way.
     Goes(Start),
 }
 
+/// Where a request waits. Its memory is used again, also for many at once: an allocator would look at what lies
+/// around it.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// The request as it came.
+    kept: Vec<u8>,
+    waiting: Option<Waiting>,
+}
+
+impl Place {
+    /// Ready for the next request, unless the last one was so large that its memory is better given back.
+    pub(crate) fn clear(&mut self) -> bool {
+        self.kept.clear();
+        self.kept.capacity() <= limits::ROOM
+    }
+
+    /// Waits for the first bytes of the answer, or for whatever else ends that. Brings the request back that waited.
+    pub(crate) fn hear(
+        &mut self,
+        stream: &Socket,
+        spare: &Spare,
+        timer: &mut Timer,
+    ) -> impl Future<Output = Option<(Waiting, Result<Box<Tray>, Broken>)>> {
+        let mut presence = None;
+        if let Some(waiting) = &self.waiting {
+            let bounds = &waiting.front.bounds;
+            timer.set(waiting.started + bounds.answer);
+            presence = Some(Presence::of(stream, bounds, waiting.started));
+        }
+        poll_fn(move |cx| {
+            let (Some(waiting), Some(presence)) = (&self.waiting, &mut presence) else {
+                return Poll::Ready(None);
+            };
+            let heard = match poll_answer(&waiting.line.upstream.socket, spare, timer, cx) {
+                Poll::Pending => presence.poll_gone(cx).map(|()| Err(Broken::ClientGone)),
+                Poll::Ready(heard) => Poll::Ready(heard),
+            };
+            heard.map(|heard| self.waiting.take().map(|waiting| (waiting, heard)))
+        })
+    }
+}
+
 /// A request that waits for its answer.
+#[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts about a request")]
 pub(crate) struct Waiting {
-    /// As it came.
-    kept: Vec<u8>,
     found: Found,
     claim: Claim,
     line: Box<Line>,
@@ -64,7 +106,7 @@ pub(crate) struct Waiting {
 }
 
 /// A span of a head that is not longer than this can tell.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Part {
     start: u16,
     end: u16,
@@ -93,11 +135,10 @@ pub(crate) fn ask(worker: &Rc<Worker>, peer: &Peer, desk: &mut Desk) -> Asked {
         match send(worker, peer, desk, &read, found) {
             Ok((found, claim, line)) => {
                 let (bytes, request) = (desk.incoming.data(), &desk.request);
-                let mut kept = worker.spare.room();
-                kept.extend_from_slice(bytes);
                 let [line_of_it, referer, user_agent] = parts;
-                return Asked::Waits(Box::new(Waiting {
-                    kept,
+                let mut place = worker.spare.place();
+                place.kept.extend_from_slice(bytes);
+                place.waiting = Some(Waiting {
                     found,
                     claim,
                     line,
@@ -110,7 +151,8 @@ pub(crate) fn ask(worker: &Rc<Worker>, peer: &Peer, desk: &mut Desk) -> Asked {
                     is_11: request.is_11,
                     takes_trailers: request.takes_trailers,
                     keep_alive: request.keeps_alive(),
-                }));
+                });
+                return Asked::Waits(place);
             }
             Err(begun) => read.begun = Some(begun),
         }
@@ -180,39 +222,24 @@ fn send(
 }
 
 impl Waiting {
-    /// Waits for the first bytes of the answer, or for whatever else ends that.
-    pub(crate) fn hear(
-        &self,
-        stream: &Socket,
-        spare: &Spare,
-        timer: &mut Timer,
-    ) -> impl Future<Output = Result<Box<Tray>, Broken>> {
-        let bounds = &self.front.bounds;
-        timer.set(self.started + bounds.answer);
-        let mut presence = Presence::of(stream, bounds, self.started);
-        poll_fn(move |cx| match poll_answer(&self.line.upstream.socket, spare, timer, cx) {
-            Poll::Pending => presence.poll_gone(cx).map(|()| Err(Broken::ClientGone)),
-            Poll::Ready(heard) => Poll::Ready(heard),
-        })
-    }
-
     /// Passes the answer on and logs it; or else says how it goes on, with the request on a desk again.
     pub(crate) fn pass_on(
         self,
+        place: Box<Place>,
         (stream, peer): (&Socket, &Peer),
         timer: &mut Timer,
         heard: Result<Box<Tray>, Broken>,
     ) -> Result<(Next, Instant), (Box<Desk>, Box<Read>)> {
         let sent = Sent::default();
         let stage = match heard.map(|tray| self.relay((stream, peer), timer, &sent, tray)) {
-            Ok(Ok((tray, reuse))) => return Ok(self.end(peer, &sent, tray, reuse)),
+            Ok(Ok((tray, reuse))) => return Ok(self.end(place, peer, &sent, tray, reuse)),
             Ok(Err(stage)) => stage,
             Err(broken) => Stage::Heard(Err(broken)),
         };
-        let Waiting { kept, found, claim, line, front, started, .. } = self;
+        let Waiting { found, claim, line, front, started, .. } = self;
         let mut desk = claim.worker.spare.desk();
-        desk.incoming.put(&kept);
-        claim.worker.spare.put_room(kept);
+        desk.incoming.put(&place.kept);
+        claim.worker.spare.put_place(place);
         // It was read before, so that there is nothing to be told.
         let _ = desk.request.advance(desk.incoming.data());
         let begun = Begun { line: Some(line), stage, sent, ..Begun::new(found, Ok(claim)) };
@@ -272,8 +299,16 @@ impl Waiting {
     }
 
     /// What there is to do behind an answer that was sent.
-    fn end(self, peer: &Peer, sent: &Sent, tray: Box<Tray>, reuse: Reuse) -> (Next, Instant) {
-        let Waiting { kept, found, claim, line, started, .. } = self;
+    fn end(
+        self,
+        place: Box<Place>,
+        peer: &Peer,
+        sent: &Sent,
+        tray: Box<Tray>,
+        reuse: Reuse,
+    ) -> (Next, Instant) {
+        let kept = &place.kept;
+        let Waiting { found, claim, line, started, .. } = self;
         let now = Instant::now();
         claim.answered();
         let promised = tray.response.keep_alive_timeout;
@@ -286,11 +321,11 @@ impl Waiting {
         let line = LogLine {
             client: &peer.text,
             user: "",
-            request: self.request.of(&kept),
+            request: self.request.of(kept),
             status: sent.status.get(),
             bytes: sent.bytes.get(),
-            referer: self.referer.of(&kept),
-            user_agent: self.user_agent.of(&kept),
+            referer: self.referer.of(kept),
+            user_agent: self.user_agent.of(kept),
             took: now.saturating_duration_since(started),
             ended: now,
             target: &claim.target.label,
@@ -298,7 +333,7 @@ impl Waiting {
         };
         claim.worker.log.write(&line);
         claim.worker.count(found.meter(), &line);
-        claim.worker.spare.put_room(kept);
+        claim.worker.spare.put_place(place);
         (Next::after_whole(reuse.client, self.keep_alive), now)
     }
 }
