@@ -43,7 +43,7 @@ pub(crate) const SPARE_BUFFERS: usize = 64;
 /// The same of what requests wait in: how many do so at once goes up and down, and each is small.
 pub(crate) const SPARE_PLACES: usize = 1024;
 /// As large as a request may be whose memory is kept.
-pub(crate) const ROOM: usize = 1024;
+pub(crate) const ROOM: usize = 2 * 1024;
 
 /// A header of the PROXY protocol: a longer one ends the connection.
 pub(crate) const PROXY_HEADER: usize = 4 * 1024;
