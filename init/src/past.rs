@@ -12,6 +12,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use init_wire::{Account, JobSpec};
 use nix::errno::Errno;
@@ -21,6 +23,10 @@ use serde::{Deserialize, Serialize};
 use crate::event::{DELETED, number};
 use crate::limits::MAX_BODY;
 use crate::sys;
+
+/// So often a process is looked at that runs another program just then, or seems to.
+const LOOKS: usize = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// Variables that are about one run of a program, and wrong in the next.
 const OF_A_RUN: [&str; 6] = [
@@ -38,6 +44,8 @@ pub struct Past {
     exec: String,
     /// The program's file is not there any more.
     pub was_deleted: bool,
+    /// Not even its name was told.
+    is_wordless: bool,
     arg0: Option<String>,
     args: Vec<String>,
     envs: BTreeMap<String, String>,
@@ -141,14 +149,21 @@ impl Wanted {
 impl Past {
     /// Reads what is wanted of a process. May wait for the process's memory.
     pub fn read(pid: i32, wanted: Wanted) -> Result<Self, Unread> {
-        // One that runs another program meanwhile is looked at again.
-        for _ in 0..3 {
+        // One that runs another program meanwhile is looked at again. For a moment of that it has no words, not even its
+        // name: else only who has wiped them off has none.
+        let mut looks = 1;
+        loop {
             let past = Self::read_once(pid, wanted)?;
-            if !wanted.exec || past.exec_link_is(pid) {
+            let is_the_same = !wanted.exec || past.exec_link_is(pid);
+            if is_the_same && (!past.is_wordless || looks == LOOKS) {
                 return Ok(past);
             }
+            if looks == LOOKS {
+                return Err(Unread::Silent(pid));
+            }
+            looks += 1;
+            thread::sleep(BETWEEN_LOOKS);
         }
-        Err(Unread::Silent(pid))
     }
 
     fn read_once(pid: i32, wanted: Wanted) -> Result<Self, Unread> {
@@ -163,6 +178,7 @@ impl Past {
             past.was_deleted = path.is_some_and(|path| !Path::new(path).exists());
             path.unwrap_or(&link).clone_into(&mut past.exec);
             let words = words(pid, "cmdline", "args")?;
+            past.is_wordless = words.is_empty();
             let mut words = words.into_iter();
             past.arg0 = words.next().filter(|arg0| *arg0 != past.exec);
             if wanted.args {

@@ -37,7 +37,11 @@ fn b07_put_starts_a_job_with_that_name() {
     assert_eq!(answer.header("location"), Some("/job/web.1"));
     assert_eq!(answer.json()["id"], "web.1");
     let pid = answer.json()["pid"].as_u64().unwrap();
-    let args = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    // The kernel has forgotten the words of the program before, and tells the new ones a moment later.
+    let args = wait::until("its words", || {
+        let args = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+        (!args.is_empty()).then_some(args)
+    });
     assert_eq!(args, "/bin/sleep\x00600\0", "the answer comes after exec");
 }
 

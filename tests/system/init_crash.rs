@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jobinit_tests::fault::Fault;
 use jobinit_tests::http::Answer;
@@ -129,10 +129,15 @@ fn i11_no_abort_and_no_panic_costs_a_job() {
     assert!(count(&init, "counter") > 0);
 }
 
-/// Reads the output of all jobs, and goes on where it was when it is cut off.
+/// Reads the output of all jobs, and goes on where it was when it is cut off; until it is to stop, and there was some.
 fn collect(api: SocketAddr, stop: &AtomicBool) -> Collector {
     let mut collector = Collector::default();
-    while !stop.load(Ordering::Relaxed) {
+    let begun = Instant::now();
+    let goes_on = |got: &Collector| {
+        let some = got.lines("counter") > 10 && got.lines("flood") > 100;
+        !stop.load(Ordering::Relaxed) || (!some && begun.elapsed() < wait::PATIENCE)
+    };
+    while goes_on(&collector) {
         let Ok(mut stream) = TcpStream::connect(api) else { continue };
         stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
         let head = format!("GET {} HTTP/1.0\r\nHost: localhost\r\n\r\n", collector.path());
@@ -144,7 +149,7 @@ fn collect(api: SocketAddr, stop: &AtomicBool) -> Collector {
             // The last one may be cut off.
             let Ok(event) = serde_json::from_str(&line) else { break };
             collector.take(&event);
-            if stop.load(Ordering::Relaxed) {
+            if !goes_on(&collector) {
                 break;
             }
         }
