@@ -406,7 +406,7 @@ fn d08_a_failed_release_is_taken_back_by_the_bootctl_that_comes_after() {
         let view = site.wait_for("a", "held");
         assert_eq!(view["release"], 1, "{view}");
     });
-    assert_eq!(site.pids("a"), pids);
+    wait::until("those of before to be alone", || (site.pids("a") == pids).then_some(()));
 }
 
 #[test]
