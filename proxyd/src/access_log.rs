@@ -51,7 +51,9 @@ impl Blank {
 
     fn put(&self, mut written: Vec<u8>) {
         let mut blank = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if blank.len() < limits::SPARE_LOG_BATCHES {
+        // Of lines out of the common size none holds memory for ever.
+        let is_usual = written.capacity() <= 2 * limits::LOG_BATCH;
+        if is_usual && blank.len() < limits::SPARE_LOG_BATCHES {
             written.clear();
             blank.push(written);
         }
@@ -505,6 +507,23 @@ mod tests {
             push_number(&mut out, number);
             assert_eq!(out, number.to_string().into_bytes());
         }
+    }
+
+    #[test]
+    fn memory_that_was_written_comes_back_empty_unless_there_is_too_much_of_it() {
+        let blank = Blank::default();
+        let mut batch = blank.take();
+        batch.extend_from_slice(b"line");
+        let place = batch.as_ptr();
+        blank.put(batch);
+        let batch = blank.take();
+        assert_eq!((batch.as_ptr(), batch.len()), (place, 0));
+        blank.put(Vec::with_capacity(limits::LOG_BATCH * 3));
+        assert!(blank.take().capacity() < limits::LOG_BATCH * 2);
+        for _ in 0..limits::SPARE_LOG_BATCHES * 2 {
+            blank.put(Vec::new());
+        }
+        assert_eq!(blank.0.lock().unwrap().len(), limits::SPARE_LOG_BATCHES);
     }
 
     #[test]

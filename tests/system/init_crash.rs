@@ -129,13 +129,16 @@ fn i11_no_abort_and_no_panic_costs_a_job() {
     assert!(count(&init, "counter") > 0);
 }
 
+fn has_some(got: &Collector) -> bool {
+    got.lines("counter") > 10 && got.lines("flood") > 100
+}
+
 /// Reads the output of all jobs, and goes on where it was when it is cut off; until it is to stop, and there was some.
 fn collect(api: SocketAddr, stop: &AtomicBool) -> Collector {
     let mut collector = Collector::default();
     let begun = Instant::now();
     let goes_on = |got: &Collector| {
-        let some = got.lines("counter") > 10 && got.lines("flood") > 100;
-        !stop.load(Ordering::Relaxed) || (!some && begun.elapsed() < wait::PATIENCE)
+        !stop.load(Ordering::Relaxed) || (!has_some(got) && begun.elapsed() < wait::PATIENCE)
     };
     while goes_on(&collector) {
         let Ok(mut stream) = TcpStream::connect(api) else { continue };
@@ -207,7 +210,7 @@ fn crash_under_load(init: &Init, crash: impl Fn(usize)) {
     });
 
     load.check(init);
-    assert!(got.lines("counter") > 10 && got.lines("flood") > 100);
+    assert!(has_some(&got));
     // A run that has just begun has not written yet; and each crash may have interrupted a start.
     wait::until("as many runs as starts", || {
         let (starts, runs) = starts_and_runs(init);
