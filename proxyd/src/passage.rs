@@ -114,11 +114,13 @@ mod tests {
     const SIZE: usize = 3_000_000;
     const TIME: Duration = Duration::from_secs(10);
 
-    /// A TCP socket and one of the other kind, with their other ends.
+    /// A client's TCP socket and a target's of the other kind, with their other ends.
     async fn with_two(test: impl AsyncFnOnce([Socket; 2], TcpStream, UnixStream)) {
-        let source = TcpListener::bind("127.0.0.1:0").unwrap();
-        let from = Wire::connect(source.local_addr().unwrap()).await.unwrap();
-        let feeding = source.accept().unwrap().0;
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let feeding = TcpStream::connect(door.local_addr().unwrap()).unwrap();
+        let from = door.accept().unwrap().0;
+        from.set_nonblocking(true).unwrap();
+        let from = Wire::client(from);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let sink = UnixListener::bind(&path).unwrap();
@@ -205,6 +207,9 @@ mod tests {
             drop(all);
             assert!(passage.begin(&body).is_some());
             assert!(Passage::between(&to, &from, &spare).is_none(), "small pieces are copied");
+            let target = TcpListener::bind("127.0.0.1:0").unwrap();
+            let target = Wire::connect(target.local_addr().unwrap()).await.unwrap();
+            assert!(Passage::between(&Socket::Wire(target), &from, &spare).is_some());
             let nowhere = Spare::default();
             let passage = Passage::between(&from, &to, &nowhere).unwrap();
             assert!(passage.begin(&body).is_none(), "descriptors that nobody counts");

@@ -170,7 +170,7 @@ impl Wire {
 
     /// Whether what comes from it lies in whole pages, which a pipe can take as they are.
     pub(crate) fn has_pages(&self) -> bool {
-        self.side == Side::Tcp
+        self.side != Side::Unix
     }
 }
 

@@ -255,6 +255,30 @@ fn large_bodies_of_known_length_are_not_copied() {
 }
 
 #[test]
+fn so_are_those_of_requests() {
+    let backend = echo();
+    let proxyd = Proxyd::with_target(&backend.target());
+    let mut client = proxyd.client();
+    assert_eq!(client.get("/small").status, 200);
+    let before = pipes(proxyd.pid());
+    let body = noise(9, MIB);
+    let (half, rest) = body.split_at(MIB / 2);
+    let head = format!("POST /length HTTP/1.1\r\nHost: app.test\r\nContent-Length: {MIB}\r\n\r\n");
+    client.send(&head);
+    client.send(half);
+    wait_for("a pipe", || (pipes(proxyd.pid()) == before + 2).then_some(()));
+    client.send(rest);
+    let answer = client.answer();
+    assert!(answer.complete && checksum(&answer.body) == checksum(&body));
+    let mut client = proxyd.client();
+    client.send(&head);
+    client.send(half);
+    client.finish_sending();
+    assert!(client.try_answer(false).is_err(), "half of it is not all of it");
+    assert_eq!(backend.seen().len(), 2, "which nobody was told it is");
+}
+
+#[test]
 fn where_descriptors_are_few_large_bodies_are_copied() {
     let backend = echo();
     let folder = tempfile::tempdir().unwrap();
