@@ -120,7 +120,7 @@ pub(crate) const TRIAL_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) const RETRY_AFTER: &str = "1";
 
 /// Bytes of log lines that a worker collects before it hands them over.
-pub(crate) const LOG_BATCH: usize = 32 * 1024;
+pub(crate) const LOG_BATCH: usize = 64 * 1024;
 /// How long a log line may wait in its worker.
 pub(crate) const LOG_DELAY: Duration = Duration::from_millis(200);
 /// Batches that wait for the disk: beyond, lines are dropped and counted.
@@ -282,4 +282,4 @@ pub(crate) const ACME_NEWS_TIME: Duration = Duration::from_mins(1);
 /// What a worker takes from the kernel of what has come, at a time.
 pub(crate) const EVENTS: usize = 1024;
 /// How many clients are told that something has come before a worker looks again what targets have said.
-pub(crate) const TURN: usize = 8;
+pub(crate) const TURN: usize = 16;
