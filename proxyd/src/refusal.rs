@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use http::StatusCode;
 use thiserror::Error;
 
 use crate::access_log::push_number;
@@ -266,45 +267,16 @@ pub(crate) fn wants_json(head: &[u8], request: &RequestHead) -> bool {
     kind.is_some_and(|kind| syntax::trim(kind).eq_ignore_ascii_case(b"application/json"))
 }
 
+/// What a status is called, by RFC 9110.
 pub(crate) fn reason(status: u16) -> &'static str {
     match status {
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        402 => "Payment Required",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        411 => "Length Required",
-        412 => "Precondition Failed",
+        // The `http` crate has them by their former names.
         413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        416 => "Range Not Satisfiable",
-        417 => "Expectation Failed",
-        421 => "Misdirected Request",
         422 => "Unprocessable Content",
-        423 => "Locked",
-        426 => "Upgrade Required",
-        428 => "Precondition Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        451 => "Unavailable For Legal Reasons",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        _ => "Error",
+        _ => StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("Unknown"),
     }
 }
 
@@ -325,6 +297,23 @@ mod tests {
             let mut request = RequestHead::default();
             request.advance(head.as_bytes()).unwrap();
             assert_eq!(wants_json(head.as_bytes(), &request), wanted, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_called_what_the_standard_calls_it() {
+        for (status, called) in [
+            (200, "OK"),
+            (206, "Partial Content"),
+            (304, "Not Modified"),
+            (308, "Permanent Redirect"),
+            (413, "Content Too Large"),
+            (418, "I'm a teapot"),
+            (422, "Unprocessable Content"),
+            (507, "Insufficient Storage"),
+            (599, "Unknown"),
+        ] {
+            assert_eq!(reason(status), called);
         }
     }
 }

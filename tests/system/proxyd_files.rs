@@ -115,6 +115,25 @@ fn what_a_folder_holds_is_got_by_its_path() {
 }
 
 #[test]
+fn answers_are_called_by_their_names() {
+    let (_around, site) = site();
+    let proxyd = serving(&site);
+    for (target, fields, line) in [
+        ("/ten.txt", "", "HTTP/1.1 200 OK"),
+        ("/ten.txt", "Range: bytes=2-3\r\n", "HTTP/1.1 206 Partial Content"),
+        ("/ten.txt", "Range: bytes=99-\r\n", "HTTP/1.1 416 Range Not Satisfiable"),
+        ("/ten.txt", "If-None-Match: *\r\n", "HTTP/1.1 304 Not Modified"),
+        ("/docs", "", "HTTP/1.1 301 Moved Permanently"),
+        ("/nothing", "", "HTTP/1.1 404 Not Found"),
+    ] {
+        let mut client = proxyd.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: app.test\r\n{fields}\r\n"));
+        let came = client.read_exact(line.len() + 2);
+        assert_eq!(String::from_utf8_lossy(&came), format!("{line}\r\n"), "{target} {fields}");
+    }
+}
+
+#[test]
 fn nothing_else_can_be_got() {
     let (around, site) = site();
     symlink("../secret", site.join("out")).unwrap();
