@@ -243,7 +243,7 @@ pub(crate) const ENCODER_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) const TYPES: usize = 100;
 
 /// A file that is sent with its head in one write; of a longer one the kernel sends the rest by itself, where it can.
-pub(crate) const SMALL_FILE: usize = 32 * 1024;
+pub(crate) const SMALL_FILE: usize = 12 * 1024;
 /// What is sent of a file at a time, before others have their turn.
 pub(crate) const FILE_PIECE: usize = 1 << 20;
 /// The name of a file below its folder: a longer one is not there.
