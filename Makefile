@@ -75,7 +75,10 @@ deps: ## Installs what tests need, from Debian and crates.io, where it is missin
 
 test: deps check build ## All checks and tests
 	images/vm/kernel
-	cargo nextest run --locked --workspace
+	@# Tests wait for most of their time: in that the fuzz targets are built, which gives way to them at once.
+	chrt --idle 0 tests/fuzz build >target/fuzz-build.log 2>&1 & built=$$!; \
+	cargo nextest run --locked --workspace || { kill $$built; exit 1; }; \
+	wait $$built || { cat target/fuzz-build.log; exit 1; }
 	tests/fuzz
 
 fuzz: deps ## Feeds init's and proxyd's parsers with anything, FUZZ_SECONDS (60)
