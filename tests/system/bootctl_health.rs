@@ -299,10 +299,12 @@ fn o15_what_fails_while_bootctl_is_away_is_restarted() {
 #[test]
 fn o13_backoff_and_fatal_are_told_and_recovered_from() {
     let ward = Ward::new();
-    let script = format!("test -e {0} && exec sleep 1000; exit 9", ward.text("well"));
+    // It is ready only where it has decided to stay, however slow its shell is.
+    let (well, up) = (ward.text("well"), ward.text("up"));
+    let script = format!("test -e {well} && touch {up} && exec sleep 1000; exit 9");
     let file = |restart: &str| {
         format!(
-            "exec = \"/bin/sh\"\nargs = [\"-c\", {script:?}]\n[health]\nexec = \"true\"\n\
+            "exec = \"/bin/sh\"\nargs = [\"-c\", {script:?}]\n[health]\nexec = \"test -e {up}\"\n\
              [restart]\n{restart}"
         )
     };
@@ -319,6 +321,7 @@ fn o13_backoff_and_fatal_are_told_and_recovered_from() {
     assert!(said.err.contains(" is fatal") && said.err.contains("last exit was 9"), "{said:?}");
     for words in [&["start", "over"][..], &["restart", "over"], &["reload", "--timeout", "0"]] {
         drop(fs::remove_file(ward.path("well")));
+        drop(fs::remove_file(ward.path("up")));
         // What is well is made to fail, what has failed stays so.
         if let Some(pid) = site.pids("over").first() {
             kill(*pid);
