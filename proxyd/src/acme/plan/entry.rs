@@ -167,8 +167,9 @@ impl Entry {
 
     pub(super) fn remember(&mut self, past: Past, now: Time) {
         self.rounds = past.tries;
-        // No later than a clock that goes right would have it.
-        self.retry_at = Some(past.next.min(now + DAY + MINUTE));
+        // No later than a clock that goes right would have it. One that went wrong is not waited for.
+        let most = if past.at > now { DAY } else { schedule::CLOSED };
+        self.retry_at = Some(past.next.min(now + most + MINUTE));
         self.past = Some(past);
     }
 

@@ -341,7 +341,7 @@ impl Planner {
         }
         let asked = asked.last().cloned().unwrap_or_default();
         if let Some(after) = failure.retry_after {
-            let until = self.now + after.clamp(0, 7 * schedule::DAY);
+            let until = self.now + after.clamp(0, schedule::CLOSED);
             entry.deferred.insert(asked.clone(), until);
             if failure.cause == Cause::Authority
                 && let Some(closed) = self.authorities.iter_mut().find(|a| a.directory == asked)

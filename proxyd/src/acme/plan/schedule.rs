@@ -5,6 +5,8 @@ pub(crate) type Time = i64;
 
 pub(super) const MINUTE: Time = 60;
 pub(super) const DAY: Time = 86_400;
+/// An authority is believed to be closed for no longer.
+pub(super) const CLOSED: Time = 7 * DAY;
 
 /// What a name that is in nobody's way costs is a look: it is looked for more often than others are asked.
 const LOOK: Time = 10 * MINUTE;

@@ -138,6 +138,23 @@ fn where_one_authority_fails_the_next_is_asked_at_once() {
 }
 
 #[test]
+fn a_new_process_asks_no_sooner_than_the_authority_has_said() {
+    let failure = Failure::new(Cause::RateLimit, "too many");
+    for (at, next, asked) in [
+        (START - 60, START + 6 * DAY, START + 6 * DAY),
+        // Nobody has said so much, and what a wrong clock has written is good for a day.
+        (START - 60, START + 60 * DAY, START + 7 * DAY + 60),
+        (START + 300 * DAY, START + 306 * DAY, START + DAY + 60),
+    ] {
+        let past =
+            Past { failure: failure.clone(), authority: CA[0].to_owned(), at, tries: 1, next };
+        let mut planner = planner(&["a.test"]);
+        assert_eq!(planner.step(START, found("a", None, Some(past))), []);
+        assert_eq!(planner.next_deadline(), Some(asked));
+    }
+}
+
+#[test]
 fn what_is_ours_to_mend_is_asked_of_nobody_else() {
     let mut planner = planner(&["a.test"]);
     planner.step(START, found("a", None, None));
