@@ -3,6 +3,8 @@
 //! A client that has ended its side counts as gone, unless the front says otherwise: that it only has
 //! nothing more to say looks the same. A reset is the end in any case. No system call asks for it: the end comes with the events that are waited for anyway.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
@@ -11,6 +13,7 @@ use crate::bounds::Bounds;
 use crate::clock::Alarm;
 use crate::limits;
 use crate::reactor::Want;
+use crate::relay::Broken;
 use crate::socket::Socket;
 
 /// A look-out for one client's end.
@@ -24,8 +27,26 @@ pub(crate) struct Presence<'a> {
 impl<'a> Presence<'a> {
     pub(crate) fn of(stream: &'a Socket, bounds: &Bounds, since: Instant) -> Presence<'a> {
         let end_is = if bounds.half_closed { Want::Broken } else { Want::End };
+        Presence { end_is, ..Presence::unless_broken(stream, since) }
+    }
+
+    /// One that has ended its side is there all the same: it is being answered, and that has an end.
+    pub(crate) fn unless_broken(stream: &'a Socket, since: Instant) -> Presence<'a> {
         let late = stream.is_unwatched().then(|| Alarm::new(since + limits::UNWATCHED_TIME));
-        Presence { stream, end_is, late }
+        Presence { stream, end_is: Want::Broken, late }
+    }
+
+    /// What comes of `waiting`, unless the client goes before.
+    pub(crate) async fn unless_gone<T>(
+        &mut self,
+        waiting: impl Future<Output = T>,
+    ) -> Result<T, Broken> {
+        let mut waiting = pin!(waiting);
+        poll_fn(|cx| match waiting.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Ok(result)),
+            Poll::Pending => self.poll_gone(cx).map(|()| Err(Broken::ClientGone)),
+        })
+        .await
     }
 
     /// Ready when the client has gone.

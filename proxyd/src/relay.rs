@@ -29,6 +29,7 @@ use crate::limits;
 use crate::origin::{Added, drop_field};
 use crate::pace::Pace;
 use crate::passage::{Crossing, Passage};
+use crate::presence::Presence;
 use crate::rules::Rules;
 use crate::socket::Socket;
 use crate::stream::{LongAnswer, Stream};
@@ -343,8 +344,9 @@ impl Relay<'_> {
 
     async fn stream_body(&mut self, opened: &mut Opened) -> Result<(), Broken> {
         let mut answer = LongAnswer::of(self.claim);
+        let mut presence = Presence::unless_broken(self.client, Instant::now());
         if let Some(crossing) = self.passage.and_then(|passage| passage.begin(&opened.body)) {
-            return self.pass_body(opened, crossing, &mut answer).await;
+            return self.pass_body(opened, crossing, &mut answer, &mut presence).await;
         }
         while !opened.body.is_done() {
             if answer.is_over() {
@@ -353,8 +355,8 @@ impl Relay<'_> {
             let time = self.bounds.answer_gap;
             let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
             let spare = &self.claim.worker.spare;
-            let taken = flow::take(&mut self.upstream, self.buffer, spare, wait).await;
-            note_end(taken, &mut opened.body)?;
+            let take = flow::take(&mut self.upstream, self.buffer, spare, wait);
+            note_end(presence.unless_gone(take).await?, &mut opened.body)?;
             self.send_body(opened).await?;
         }
         Ok(())
@@ -366,6 +368,7 @@ impl Relay<'_> {
         opened: &mut Opened,
         mut crossing: Crossing<'_>,
         answer: &mut LongAnswer<'_>,
+        presence: &mut Presence<'_>,
     ) -> Result<(), Broken> {
         let Opened { body, pace, .. } = opened;
         self.claim.worker.spare.lend(self.buffer);
@@ -375,7 +378,7 @@ impl Relay<'_> {
             }
             let time = self.bounds.answer_gap;
             let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
-            let taken = crossing.take(body.left(), wait).await;
+            let taken = presence.unless_gone(crossing.take(body.left(), wait)).await?;
             note_end(taken, body)?;
             let count = taken.unwrap_or_default();
             let wait = Wait { timer: self.timer, time: self.bounds.write, pace };
@@ -390,19 +393,21 @@ impl Relay<'_> {
     /// The same for a body that has no end of its own, and may be silent for as long as a tunnel.
     async fn stream_events(&mut self, stream: &Stream, opened: &mut Opened) -> Result<(), Broken> {
         let mut over = pin!(stream.over());
+        let mut presence = Presence::of(self.client, self.bounds, Instant::now());
         while !opened.body.is_done() {
             let taken = {
                 let (time, pace) = (self.bounds.tunnel, &mut Pace::any());
                 let wait = Wait { timer: self.timer, time, pace };
                 let spare = &self.claim.worker.spare;
-                let mut take = pin!(flow::take(&mut self.upstream, self.buffer, spare, wait));
+                let take = flow::take(&mut self.upstream, self.buffer, spare, wait);
+                let mut take = pin!(presence.unless_gone(take));
                 poll_fn(|cx| match over.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(None),
-                    Poll::Pending => take.as_mut().poll(cx).map(Some),
+                    Poll::Ready(()) => Poll::Ready(Err(Broken::Over)),
+                    Poll::Pending => take.as_mut().poll(cx),
                 })
                 .await
             };
-            note_end(taken.ok_or(Broken::Over)?, &mut opened.body)?;
+            note_end(taken?, &mut opened.body)?;
             self.send_body(opened).await?;
         }
         Ok(())

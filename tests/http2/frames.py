@@ -462,6 +462,18 @@ def rapid_reset(address):
     Connection(address).ok(1)
 
 
+def silent(address):
+    """Takes back what has been answered and is silent, says so, and goes during another."""
+    c = Connection(address)
+    c.ask(1, replaced(path="/events"))
+    c.until(lambda: c.answers.get(1, {}).get("heads"))
+    c.send(frame(RESET, 0, 1, struct.pack(">I", CANCEL)))
+    print("left", flush=True)
+    sys.stdin.readline()
+    c.ask(3, replaced(path="/events"))
+    c.until(lambda: c.answers.get(3, {}).get("heads"))
+
+
 def made_to_reset(address):
     """Has the proxy reset what it has begun on, by what is wrong behind it."""
     c = Connection(address)

@@ -251,6 +251,39 @@ fn p10_requests_taken_back_are_bounded() {
 }
 
 #[test]
+fn p10_who_takes_back_a_silent_answer_holds_nothing() {
+    if !ready() {
+        return;
+    }
+    let backend = Backend::raw(|mut connection| {
+        if connection.head().is_some() {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+            let _ = connection.stream.write_all(head.as_bytes());
+            while connection.more().is_some() {}
+        }
+    });
+    let proxyd = Proxyd::start();
+    proxyd.put_front(r#"{"http2":{"cleartext":true}}"#);
+    proxyd.put_route("app.test", "app");
+    proxyd.put_target("app", "1", &backend.target());
+    let released = || {
+        wait_for("the end at the target", || {
+            let state = proxyd.state();
+            let target = &state.services["app"].targets["1"];
+            let held = (target.in_flight, target.streams, backend.open_connections());
+            (held == (0, 0, 0)).then_some(())
+        });
+    };
+    let mut client = Talk::start(&mut frames(&proxyd.address, &["silent"]));
+    assert_eq!(client.line(), "left");
+    released();
+    client.say("");
+    client.end();
+    released();
+    assert_eq!(backend.connections(), 2);
+}
+
+#[test]
 fn p10_who_takes_nothing_is_let_go() {
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
     let (proxyd, _backend, _) =

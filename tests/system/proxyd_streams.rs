@@ -10,6 +10,7 @@ use jobinit_tests::cost::anonymous;
 use jobinit_tests::proxyd::websocket::{self, GOING_AWAY, SWITCHED, echo, frame, read_frame};
 use jobinit_tests::proxyd::{Backend, Client, Proxyd, checksum, noise, wait_for};
 use nix::sys::signal::Signal;
+use nix::sys::socket::sockopt::Linger;
 use proxyd_wire::Drained;
 
 /// A backend that echoes what comes over a `WebSocket`, and what it was closed with.
@@ -348,6 +349,57 @@ fn p07_streams_that_end_sooner_do_not_keep_it() {
     client.send(frame(8, &1000_u16.to_be_bytes(), true));
     assert_eq!(client.read_exact(4), [0x88, 2, 3, 0xe8]);
     assert_eq!(proxyd.wait().code(), Some(0));
+}
+
+/// Waits until the target is asked nothing any more.
+fn released(proxyd: &Proxyd, backend: &Backend) {
+    wait_for("the end at the target", || {
+        let state = proxyd.state();
+        let target = &state.services["app"].targets["1"];
+        let held = (target.in_flight, target.streams, backend.open_connections());
+        (held == (0, 0, 0)).then_some(())
+    });
+}
+
+#[test]
+fn p10_who_leaves_a_silent_answer_is_seen_to_go() {
+    let backend = Backend::raw(|mut connection| {
+        let Some(seen) = connection.head() else { return };
+        let framing = match seen.target.as_str() {
+            "/events" => "Content-Type: text/event-stream",
+            _ => "Content-Length: 1000000",
+        };
+        let _ = write!(connection.stream, "HTTP/1.1 200 OK\r\n{framing}\r\n\r\nsome");
+        while connection.more().is_some() {}
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    let begin = |target: &str| {
+        let mut client = proxyd.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: app.test\r\n\r\n"));
+        let mut came = Vec::new();
+        while !came.ends_with(b"some") {
+            came.extend(client.read_exact(1));
+        }
+        client
+    };
+    for target in ["/events", "/large"] {
+        let client = begin(target);
+        let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        nix::sys::socket::setsockopt(&client.stream, Linger, &at_once).unwrap();
+        drop(client);
+        released(&proxyd, &backend);
+    }
+    // To end one's side is to go only where an answer may be silent for long.
+    begin("/events").finish_sending();
+    released(&proxyd, &backend);
+    let mut ended = begin("/large");
+    ended.finish_sending();
+    nothing_comes(&mut ended, 300);
+    drop(ended);
+    proxyd.put_front(r#"{"half_closed":true}"#);
+    let mut ended = begin("/events");
+    ended.finish_sending();
+    nothing_comes(&mut ended, 300);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use std::io::IoSlice;
 
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 use super::{Broken, Relay, Relayed, note_end};
 use crate::clock;
@@ -19,6 +20,7 @@ use crate::headers;
 use crate::limits;
 use crate::origin::drop_field;
 use crate::pace::Pace;
+use crate::presence::Presence;
 use crate::stream::LongAnswer;
 
 /// How what comes out is told.
@@ -123,8 +125,10 @@ impl Relay<'_> {
             encoder.flush().map_err(|_| Broken::BodyCut)?;
             self.send_out(encoder, body, told).await?;
         }
+        let mut presence = Presence::unless_broken(self.client, Instant::now());
         let wait = Wait { timer: self.timer, time, pace: &mut Pace::any() };
-        note_end(flow::take(&mut self.upstream, self.buffer, spare, wait).await, body)
+        let take = flow::take(&mut self.upstream, self.buffer, spare, wait);
+        note_end(presence.unless_gone(take).await?, body)
     }
 
     async fn send_out(
