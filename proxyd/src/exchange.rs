@@ -452,7 +452,7 @@ impl Exchange<'_> {
 
     /// Gives the answer that is ours to give, and decides about the connection.
     async fn finish(&mut self, end: End) -> Next {
-        let received = self.upload.as_ref().is_none_or(|upload| upload.is_done());
+        let received = self.upload.as_ref().is_none_or(|upload| upload.is_through());
         match end {
             End::Whole { .. } if !received => Next::Linger,
             End::Whole { reuse_client } => {
@@ -592,8 +592,9 @@ impl Exchange<'_> {
             self.worker.spare.put_tray(tray);
         }
         if let Some(upload) = self.upload {
+            let is_through = upload.is_through();
             let mut buffer = upload.into_buffer();
-            if !buffer.is_empty() {
+            if is_through && !buffer.is_empty() {
                 std::mem::swap(&mut self.desk.incoming, &mut buffer);
             }
             self.worker.spare.put_large(buffer);

@@ -85,6 +85,11 @@ impl Registry {
         result
     }
 
+    /// Waits until a change that is under way can be seen as a whole.
+    pub(crate) fn settle(&self) {
+        drop(self.lock());
+    }
+
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }

@@ -34,6 +34,8 @@ pub(crate) enum Lost {
 pub(crate) struct Upload {
     body: Body,
     chunked: bool,
+    /// The target's side has taken all of it.
+    through: bool,
     trailers: Passing,
     buffer: Buffer,
     timer: Timer,
@@ -61,6 +63,7 @@ impl Upload {
         Upload {
             body,
             chunked,
+            through: false,
             trailers,
             buffer,
             timer,
@@ -72,16 +75,34 @@ impl Upload {
         }
     }
 
-    pub(crate) fn is_done(&self) -> bool {
-        self.body.is_done()
+    /// Whether all of it has gone up. That its end has come does not suffice: before that is written, both
+    /// connections have some of it, which would be the next request on them.
+    pub(crate) fn is_through(&self) -> bool {
+        self.through
     }
 
-    /// What came behind the body.
+    /// What came behind the body once it is through, and otherwise something of it.
     pub(crate) fn into_buffer(self) -> Buffer {
         self.buffer
     }
 
     pub(crate) async fn run<C, U>(
+        &mut self,
+        client: &mut C,
+        upstream: &mut U,
+        spare: &Spare,
+        passage: Option<Passage<'_>>,
+    ) -> Result<(), Lost>
+    where
+        C: AsyncRead + Unpin,
+        U: AsyncWrite + Unpin,
+    {
+        let moved = self.go_up(client, upstream, spare, passage).await;
+        self.through = moved.is_ok();
+        moved
+    }
+
+    async fn go_up<C, U>(
         &mut self,
         client: &mut C,
         upstream: &mut U,
@@ -135,9 +156,8 @@ impl Upload {
                 Ok(count) => count,
             };
             let wait = Wait { timer: &mut self.timer, time: self.write, pace: &mut Pace::any() };
-            let given = crossing.give(wait).await;
+            crossing.give(wait).await.map_err(|_| Lost::Upstream)?;
             self.body.passed(count);
-            given.map_err(|_| Lost::Upstream)?;
         }
         Ok(())
     }

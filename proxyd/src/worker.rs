@@ -134,6 +134,11 @@ impl Worker {
         self.table.borrow().0.proofs.answer(host.as_bytes(), target)
     }
 
+    /// Waits for a change that is under way: it can be seen as a whole then.
+    pub(crate) fn settle(&self) {
+        self.registry.settle();
+    }
+
     /// What is to become of a request, as of now.
     pub(crate) fn find(&self, host: &Host<'_>, path: &[u8]) -> Result<Found, NotFound> {
         let mut table = self.table.borrow_mut();

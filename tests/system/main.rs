@@ -98,6 +98,7 @@ mod proxyd_files;
 mod proxyd_framing;
 mod proxyd_front;
 mod proxyd_generations;
+mod proxyd_halfway;
 mod proxyd_hold;
 mod proxyd_hostile;
 mod proxyd_http2;

@@ -203,7 +203,7 @@ impl Exchange<'_> {
 
     /// Keeps a connection for other requests, unless the rest of this one would come over it.
     fn keep(&mut self, claim: &Claim, line: Box<Line>, service: &Service) {
-        if self.upload.as_ref().is_none_or(|upload| upload.is_done()) {
+        if self.upload.as_ref().is_none_or(|upload| upload.is_through()) {
             let promised = self.tray.as_ref().and_then(|tray| tray.response.keep_alive_timeout);
             let now = Instant::now();
             self.ended = Some(now);
@@ -233,6 +233,8 @@ impl Exchange<'_> {
         called: bool,
     ) -> Result<Claim, Unclaimed> {
         if let Err(Unclaimed::Nobody) = claim {
+            // In the middle of a change that retires one target and adds another, neither picture has anybody.
+            self.worker.settle();
             self.find(found)?;
             return self.claim_of(found, tried, called);
         }

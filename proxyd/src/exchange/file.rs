@@ -159,7 +159,7 @@ impl Exchange<'_> {
         encoder: Option<Encoder>,
         to_head: bool,
     ) -> End {
-        let received = self.upload.as_ref().is_none_or(|upload| upload.is_done());
+        let received = self.upload.as_ref().is_none_or(|upload| upload.is_through());
         let is_framed = shown.coding.is_none() || self.desk.request.is_11 || to_head;
         let (reuse_client, connection) = self.afterwards(received && is_framed);
         let added = self.origin.added(self.front).lines;
