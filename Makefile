@@ -51,7 +51,7 @@ oci: oci-image ## Runs the OCI bundle with crun, init as PID 1 (root)
 	@images/oci/run
 
 dist: build ## Packs a release into target/dist: archive, Debian package, what they are made of, checksums
-	@command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx
+	@command -v cargo-cyclonedx >/dev/null || cargo install --locked --debug cargo-cyclonedx
 	rm -rf target/dist
 	images/dist/notices
 	images/dist/sbom
@@ -64,20 +64,22 @@ check: ## Format, lints, shell scripts, licences and sources of dependencies
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
 	else echo "*** no shellcheck: the scripts go unchecked ***"; fi
-	@command -v cargo-deny >/dev/null || cargo install --locked --no-default-features cargo-deny
+	@command -v cargo-deny >/dev/null || cargo install --locked --debug --no-default-features cargo-deny
 	cargo deny --locked --offline check bans licenses sources
 
 deps: ## Installs what tests need, from Debian and crates.io, where it is missing
 	@tests/install-deps
-	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
-	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
-	@command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx
+	@# Not optimised, which takes a third of the time: they work for a second, or wait for others.
+	@command -v cargo-nextest >/dev/null || cargo install --locked --debug cargo-nextest
+	@command -v cargo-fuzz >/dev/null || cargo install --locked --debug cargo-fuzz
+	@command -v cargo-cyclonedx >/dev/null || cargo install --locked --debug cargo-cyclonedx
 
 test: deps check build ## All checks and tests
 	images/vm/kernel
-	@# Tests wait for most of their time: in that the fuzz targets are built, which gives way to them at once.
+	@# Tests wait for most of their time: there is one more at a time than there are cores, and the fuzz targets are
+	@# built meanwhile, which gives way to them at once.
 	chrt --idle 0 tests/fuzz build >target/fuzz-build.log 2>&1 & built=$$!; \
-	cargo nextest run --locked --workspace || { kill $$built; exit 1; }; \
+	cargo nextest run --locked --workspace --test-threads $$(($$(nproc) + 1)) || { kill $$built; exit 1; }; \
 	wait $$built || { cat target/fuzz-build.log; exit 1; }
 	tests/fuzz
 
