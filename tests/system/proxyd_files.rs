@@ -133,6 +133,23 @@ fn answers_are_called_by_their_names() {
     }
 }
 
+/// What is decoded behind a lone `%` must not become an escape that is decoded once more.
+#[test]
+fn rules_of_a_part_of_the_site_hold_however_its_path_is_written() {
+    let (_around, site) = site();
+    let proxyd = serving(&site);
+    put(&proxyd, "app.test/docs", &site.join("docs"), &json!({}), &json!({"deny": ["0.0.0.0/0"]}));
+    for path in ["/docs/", "/x/../docs/", "/%2e/docs/", "/%64ocs/", "//docs/"] {
+        assert_eq!(ask(&mut proxyd.client(), "GET", path, "").status, 403, "{path}");
+    }
+    for path in
+        ["/%2%65/docs/", "/x/%2%65%2%65/docs/", "/%%32e/docs/", "/x/%2%65./docs/", "/docs/%"]
+    {
+        let status = ask(&mut proxyd.client(), "GET", path, "").status;
+        assert!(matches!(status, 400 | 403), "{path}: {status}");
+    }
+}
+
 #[test]
 fn nothing_else_can_be_got() {
     let (around, site) = site();
@@ -187,6 +204,8 @@ fn nothing_else_can_be_got() {
         absolute,
         &format!("/%2f{absolute}"),
         &format!("/{}", "a/".repeat(3000)),
+        "/%2%65%2%65/secret",
+        "/%%32e%%32e/secret",
         "/%",
         "/a//../b",
     ] {

@@ -30,6 +30,9 @@ impl From<Ambiguous> for NoPlace {
 impl Place {
     /// Of the path of a request for a route that is for so many steps.
     pub(crate) fn parse(path: &[u8], steps: usize) -> Result<Place, NoPlace> {
+        if path::has_broken_escape(path) {
+            return Err(NoPlace::Malformed);
+        }
         let spelled = path::spelling(path)?;
         let below = path::below(&spelled, steps);
         let mut name = Vec::with_capacity(below.len());
