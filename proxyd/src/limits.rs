@@ -219,9 +219,15 @@ pub(crate) const H2_BYTES_A_FRAME: u32 = 512;
 /// Requests on one connection to a target that speaks HTTP/2, if it takes as many: for more there is
 /// another connection.
 pub(crate) const H2_TRUNK_STREAMS: usize = 100;
+/// Bytes of an answer on such a connection that are held for a client who takes them slowly. The window of the connection
+/// is that of all of them: else a few slow clients would stop all others.
+pub(crate) const H2_TRUNK_STREAM_WINDOW: u32 = 64 * 1024;
+pub(crate) const H2_TRUNK_WINDOW: u32 = 100 * H2_TRUNK_STREAM_WINDOW;
 /// What short frames of targets that nobody has taken yet may cost, by the library's account, which takes a frame to be worth
-/// 256 bytes: a window full of frames of four bytes. Beyond, the connection ends with all that is asked on it.
-pub(crate) const H2_TRUNK_FRAMES: usize = 64 * H2_WINDOW as usize;
+/// 256 bytes: a window full of frames of 26 bytes. Beyond, the connection ends with all that is asked on it.
+pub(crate) const H2_TRUNK_FRAMES: usize = 64 * 1024 * 1024;
+const _: () =
+    assert!(H2_TRUNK_WINDOW as usize == H2_TRUNK_STREAMS * H2_TRUNK_STREAM_WINDOW as usize);
 
 /// The body of an answer that is compressed, where its length is known: a shorter one is not worth it.
 pub(crate) const COMPRESSED: u64 = 1024;

@@ -633,6 +633,18 @@ def websocket(address):
     c.ok(7)
 
 
+def no_websocket(address):
+    """RFC 8441, 5: 2xx would say that it is open, and the app does not know of any."""
+    c = Connection(address)
+    c.until(lambda: 0 in c.answers)
+    ask = replaced(method="CONNECT") + [(":protocol", "websocket"), ("sec-websocket-version", "13")]
+    ask = [field for field in ask if field[0][0] == ":"] + [field for field in ask if field[0][0] != ":"]
+    c.ask(1, ask, ends=False)
+    c.until(lambda: c.answers.get(1, {}).get("heads"))
+    assert c.answers[1]["heads"][0][":status"] == "501", c.answers[1]
+    c.ok(3)
+
+
 def main():
     address, *scenarios = sys.argv[1:]
     for name in scenarios:

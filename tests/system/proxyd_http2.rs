@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use jobinit_tests::proxyd::{Authority, Backend, Proxyd, wait_for};
 use jobinit_tests::tools::present;
@@ -331,6 +332,14 @@ fn o19_a_websocket_over_http2() {
 }
 
 #[test]
+fn o19_what_is_no_websocket_does_not_pass_for_one() {
+    let (proxyd, _backend, _) = site();
+    play(&proxyd, &["no_websocket"]);
+    let (proxyd, _behind, _backend) = chain(r#"{"http2":{"cleartext":true}}"#);
+    play(&proxyd, &["no_websocket"]);
+}
+
+#[test]
 fn p09_real_clients() {
     if !present(&["curl", "nghttp", "h2load"]) {
         return;
@@ -494,6 +503,76 @@ fn p09_behind_it_is_the_same() {
     let status = behind.control("GET", "/status", "", "").text();
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert!(status["connections"].as_u64().unwrap() < 10, "{status}");
+}
+
+#[test]
+fn p10_who_takes_an_answer_slowly_holds_up_nobody_else_on_the_way_to_a_target() {
+    let (proxyd, _behind, _backend) = chain(r#"{"http2":{"cleartext":true}}"#);
+    let mut slow: Vec<_> = (0..20).map(|_| proxyd.client()).collect();
+    for client in &mut slow {
+        client.send("GET /large HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    }
+    // Longer than it takes until nobody has room for more of his.
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until {
+        assert_eq!(proxyd.client().get("/").text(), "hello");
+        thread::sleep(Duration::from_millis(10));
+    }
+    for client in &mut slow {
+        assert_eq!(client.answer().body.len(), 20_000_000);
+    }
+}
+
+fn numbered_fields(count: usize) -> String {
+    (0..count).flat_map(|n| ["x-".to_owned(), n.to_string(), ": y\r\n".to_owned()]).collect()
+}
+
+#[test]
+fn p05_a_target_is_not_to_blame_for_what_a_client_asks() {
+    let (proxyd, _behind, backend) = chain(r#"{"http2":{"cleartext":true}}"#);
+    proxyd.put_front(r#"{"http2":{"cleartext":true}}"#);
+    // As many fields as a head may have, to which ours come.
+    let fields = numbered_fields(126);
+    let long = format!("x-long: {}\r\n", "y".repeat(32_700));
+    for _ in 0..6 {
+        for (target, more, status) in [
+            ("/<a>?q=<b>", "", 200),
+            ("/`?\"", "", 200),
+            // The target, which is a proxy, has the same limits, and says so itself.
+            ("/", fields.as_str(), 431),
+            ("/", long.as_str(), 431),
+        ] {
+            let mut client = proxyd.client();
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: app.test\r\n{more}\r\n"));
+            assert_eq!(client.answer().status, status, "{target} {}", more.len());
+        }
+    }
+    let targets: Vec<_> = backend.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(targets[..2], ["/%3Ca%3E?q=%3Cb%3E", "/%60?%22"]);
+}
+
+/// What has been read within the limits has to go out with what is added to it.
+#[test]
+fn p09_a_head_as_large_as_it_may_be_is_told_with_what_is_added_to_it() {
+    if !present(&["curl"]) {
+        return;
+    }
+    let backend = Backend::start(|_, out| {
+        let fields = numbered_fields(127);
+        write!(out, "HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok")?;
+        Ok(true)
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    proxyd.put_front(r#"{"http2":{"cleartext":true}}"#);
+    let route = r#"{"service":"app","response_headers":{"add":{"x-a":"1","x-b":"2"}}}"#;
+    assert_eq!(proxyd.put("/routes/app.test", route).status, 200);
+    assert_eq!(proxyd.client().get("/").text(), "ok");
+    let resolve = format!("app.test:{}:127.0.0.1", proxyd.address.port());
+    let mut curl = Command::new("curl");
+    curl.args(["-sSD-", "--http2-prior-knowledge", "--resolve", &resolve]);
+    let said =
+        good(&curl.arg(format!("http://app.test:{}/", proxyd.address.port())).output().unwrap());
+    assert!(said.contains("x-b: 2") && said.contains("x-126: y") && said.ends_with("ok"), "{said}");
 }
 
 #[test]

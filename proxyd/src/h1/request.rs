@@ -46,9 +46,15 @@ pub(crate) struct RequestHead {
     framed: bool,
     /// It is the head of an HTTP/2 stream, written as this one is.
     pub(crate) is_translated: bool,
+    is_ours: bool,
 }
 
 impl RequestHead {
+    /// Of what we have written ourselves. It has been held to the limits before we added to it.
+    pub(crate) fn ours() -> RequestHead {
+        RequestHead { is_ours: true, ..RequestHead::default() }
+    }
+
     /// What comes is what our own side has made of an HTTP/2 stream.
     pub(crate) fn translate(&mut self) {
         self.is_translated = true;
@@ -60,7 +66,7 @@ impl RequestHead {
         let mut connection = std::mem::take(&mut self.connection);
         fields.clear();
         connection.clear();
-        *self = RequestHead { fields, connection, ..RequestHead::default() };
+        *self = RequestHead { fields, connection, is_ours: self.is_ours, ..RequestHead::default() };
     }
 
     /// Reads on in `bytes`, which start with the head and grow from call to call.
@@ -81,7 +87,7 @@ impl RequestHead {
             };
             let start = self.at;
             self.at += line.len() + 2;
-            if self.at > limits::HEAD {
+            if self.at > limits::HEAD && !self.is_ours {
                 return Err(self.too_large());
             }
             if !line.is_empty() {
@@ -103,9 +109,8 @@ impl RequestHead {
 
     /// Refuses as early as a line without an end allows.
     fn check_partial(&self, rest: &[u8], have: usize) -> Result<(), Malformed> {
-        if have >= limits::HEAD
-            || (self.line == Span::default() && rest.len() > limits::TARGET + 256)
-        {
+        let is_long = self.line == Span::default() && rest.len() > limits::TARGET + 256;
+        if (have >= limits::HEAD || is_long) && !self.is_ours {
             return Err(self.too_large());
         }
         Ok(())
@@ -122,7 +127,7 @@ impl RequestHead {
     /// `token`: how many bytes at its front may be a method.
     fn start_line(&mut self, line: &[u8], token: usize, start: usize) -> Result<(), Malformed> {
         // Also where it comes in one piece: how it comes must never matter.
-        if line.len() >= limits::TARGET + 256 {
+        if line.len() >= limits::TARGET + 256 && !self.is_ours {
             return Err(Malformed::TargetTooLong);
         }
         let Some((method @ [_, ..], [b' ', rest @ ..])) = line.split_at_checked(token) else {
@@ -145,7 +150,7 @@ impl RequestHead {
             }
             _ => return Err(Malformed::RequestLine),
         };
-        if target.len() > limits::TARGET {
+        if target.len() > limits::TARGET && !self.is_ours {
             return Err(Malformed::TargetTooLong);
         }
         // Methods have a case, but not every app knows: `head` has a body or has none.
@@ -174,7 +179,7 @@ impl RequestHead {
 
     #[inline]
     fn field(&mut self, head: &[u8], field: Field) -> Result<(), Malformed> {
-        if self.fields.len() >= limits::FIELDS {
+        if self.fields.len() >= limits::FIELDS && !self.is_ours {
             return Err(Malformed::TooManyFields);
         }
         match field.role {

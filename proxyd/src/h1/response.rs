@@ -38,16 +38,23 @@ pub(crate) struct ResponseHead {
     pub(crate) len: usize,
     is_11: bool,
     at: usize,
+    is_ours: bool,
 }
 
 impl ResponseHead {
+    /// Of what we have written ourselves. It has been held to the limits before we added to it.
+    pub(crate) fn ours() -> ResponseHead {
+        ResponseHead { is_ours: true, ..ResponseHead::default() }
+    }
+
     /// Forgets the last head; its memory is kept.
     pub(crate) fn clear(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
         let mut connection = std::mem::take(&mut self.connection);
         fields.clear();
         connection.clear();
-        *self = ResponseHead { fields, connection, ..ResponseHead::default() };
+        *self =
+            ResponseHead { fields, connection, is_ours: self.is_ours, ..ResponseHead::default() };
     }
 
     /// Reads on in `bytes`. `to_head`: it answers a HEAD, so that there is no body. What is complete stays so.
@@ -59,7 +66,7 @@ impl ResponseHead {
             let rest = bytes.get(self.at..).unwrap_or_default();
             let (line, token) = match syntax::line(rest) {
                 Line::Whole(line, token) => (line, token),
-                Line::Partial if bytes.len() >= limits::HEAD => {
+                Line::Partial if bytes.len() >= limits::HEAD && !self.is_ours => {
                     return Err(Malformed::HeadTooLarge);
                 }
                 Line::Partial => return Ok(Progress::Partial),
@@ -69,7 +76,7 @@ impl ResponseHead {
             };
             let start = self.at;
             self.at += line.len() + 2;
-            if self.at > limits::HEAD {
+            if self.at > limits::HEAD && !self.is_ours {
                 return Err(Malformed::HeadTooLarge);
             }
             if self.status == 0 {
@@ -79,7 +86,7 @@ impl ResponseHead {
                 self.finish(bytes, to_head)?;
                 return Ok(Progress::Complete);
             } else {
-                if self.fields.len() >= limits::FIELDS {
+                if self.fields.len() >= limits::FIELDS && !self.is_ours {
                     return Err(Malformed::TooManyFields);
                 }
                 let field = Field::read(line, token, start)?;

@@ -12,11 +12,20 @@ use crate::h1::syntax;
 pub(super) struct Untellable;
 
 /// Fields without those about the connection. `101` says 200 here, and proves nothing: that is between
-/// the proxy and the app.
-pub(super) fn of(bytes: &[u8], head: &ResponseHead) -> Result<Response<()>, Untellable> {
+/// the proxy and the app. `to_websocket`: one was asked for. To who asks that, each 2xx says that it is open
+/// (RFC 8441, 5), so that an app which has answered as if nothing of the kind was asked is 501.
+pub(super) fn of(
+    bytes: &[u8],
+    head: &ResponseHead,
+    to_websocket: bool,
+) -> Result<Response<()>, Untellable> {
     let mut answer = Response::new(());
     let switched = head.status == 101;
-    let status = if switched { 200 } else { head.status };
+    let status = match head.status {
+        101 => 200,
+        200..=299 if to_websocket => 501,
+        status => status,
+    };
     *answer.status_mut() = StatusCode::from_u16(status).map_err(|_| Untellable)?;
     let fields = answer.headers_mut();
     fields.reserve(head.fields.len());
@@ -104,10 +113,10 @@ pub(super) fn passes(field: &Field) -> bool {
 mod tests {
     use super::*;
 
-    fn told(head: &str) -> Response<()> {
+    fn told(head: &str, to_websocket: bool) -> Response<()> {
         let mut response = ResponseHead::default();
         response.advance(head.as_bytes(), false).unwrap();
-        of(head.as_bytes(), &response).unwrap()
+        of(head.as_bytes(), &response, to_websocket).unwrap()
     }
 
     #[test]
@@ -115,6 +124,7 @@ mod tests {
         let answer = told(
             "HTTP/1.1 200 OK\r\nContent-Type: a\r\nConnection: close\r\nKeep-Alive: timeout=5\r\n\
              Transfer-Encoding: chunked\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n",
+            false,
         );
         assert_eq!(answer.status(), 200);
         let names: Vec<&str> = answer.headers().keys().map(HeaderName::as_str).collect();
@@ -127,10 +137,20 @@ mod tests {
         let answer = told(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\n",
+            true,
         );
         assert_eq!(answer.status(), 200);
         let names: Vec<&str> = answer.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["sec-websocket-protocol"]);
+    }
+
+    #[test]
+    fn success_of_something_else_is_no_websocket() {
+        for (status, expected) in [(200, 501), (204, 501), (103, 103), (302, 302), (404, 404)] {
+            let head = format!("HTTP/1.1 {status} X\r\n\r\n");
+            assert_eq!(told(&head, true).status(), expected);
+            assert_eq!(told(&head, false).status(), status);
+        }
     }
 
     #[test]

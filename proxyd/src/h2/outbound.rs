@@ -16,14 +16,22 @@ use crate::h1::body::{Body, Framing};
 use crate::h1::request::{Progress, RequestHead};
 use crate::h1::response::ResponseHead;
 
+/// What an answer is to, as far as it is read otherwise for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A HEAD: there is no body.
+    Head,
+    WebSocket,
+    Other,
+}
+
 /// What the head is that comes first.
 #[derive(Debug)]
 enum Head {
     Answer {
         respond: SendResponse<Bytes>,
         head: ResponseHead,
-        /// It answers a HEAD, so that there is no body.
-        to_head: bool,
+        asked: Asked,
     },
     Ask {
         send: SendRequest<Bytes>,
@@ -47,12 +55,12 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    pub(super) fn answer(respond: SendResponse<Bytes>, to_head: bool) -> Outbound {
-        Outbound::new(Head::Answer { respond, head: ResponseHead::default(), to_head })
+    pub(super) fn answer(respond: SendResponse<Bytes>, asked: Asked) -> Outbound {
+        Outbound::new(Head::Answer { respond, head: ResponseHead::ours(), asked })
     }
 
     pub(super) fn ask(send: SendRequest<Bytes>) -> Outbound {
-        Outbound::new(Head::Ask { send, head: RequestHead::default(), asked: None })
+        Outbound::new(Head::Ask { send, head: RequestHead::ours(), asked: None })
     }
 
     fn new(head: Head) -> Outbound {
@@ -183,7 +191,9 @@ impl Outbound {
             &held
         };
         let (progress, len) = match &mut *self.head {
-            Head::Answer { head, to_head, .. } => (head.advance(whole, *to_head), head.len),
+            Head::Answer { head, asked, .. } => {
+                (head.advance(whole, *asked == Asked::Head), head.len)
+            }
             Head::Ask { head, .. } => (head.advance(whole), head.len),
         };
         match progress.map_err(|_| invalid())? {
@@ -199,8 +209,9 @@ impl Outbound {
 
     fn tell(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut *self.head {
-            Head::Answer { respond, head, .. } => {
-                let answer = answer::of(bytes, head).map_err(|_| invalid())?;
+            Head::Answer { respond, head, asked } => {
+                let answer =
+                    answer::of(bytes, head, *asked == Asked::WebSocket).map_err(|_| invalid())?;
                 if matches!(head.status, 100 | 102..=199) {
                     head.clear();
                     return respond.send_informational(answer).map_err(broken);

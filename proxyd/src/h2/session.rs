@@ -24,6 +24,7 @@ use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::PREFACE;
+use super::outbound::Asked;
 use super::request::{self, Kind};
 use super::sifted::Sifted;
 use super::strand::Strand;
@@ -220,9 +221,13 @@ async fn answer(
     desk.clear();
     let random = [worker.random(), worker.random()];
     let kind = request::write(&parts, body.is_end_stream(), random, &mut desk.outgoing);
-    let to_head = parts.method == http::Method::HEAD;
+    let asked = match kind {
+        Ok(Kind::WebSocket) => Asked::WebSocket,
+        _ if parts.method == http::Method::HEAD => Asked::Head,
+        _ => Asked::Other,
+    };
     drop(parts);
-    let strand = Strand::of_client(body, kind == Ok(Kind::Open), respond, to_head);
+    let strand = Strand::of_client(body, kind == Ok(Kind::Open), respond, asked);
     let read = match kind {
         Ok(_) => read(&mut desk).and_then(|()| exchange::check_size(&desk, &front)),
         Err(malformed) => Err(Refusal::BadRequest(malformed)),

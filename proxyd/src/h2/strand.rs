@@ -12,7 +12,7 @@ use h2::{Reason, RecvStream};
 use tokio::io::ReadBuf;
 
 use super::inbound::Inbound;
-use super::outbound::Outbound;
+use super::outbound::{Asked, Outbound};
 use super::trunk::Ticket;
 
 /// A stream. One task has it, which reads and writes in turns.
@@ -25,16 +25,16 @@ pub(crate) struct Strand {
 }
 
 impl Strand {
-    /// A client's. `to_head`: it is asked for the head of an answer only.
+    /// A client's.
     pub(super) fn of_client(
         body: RecvStream,
         chunked: bool,
         respond: SendResponse<Bytes>,
-        to_head: bool,
+        asked: Asked,
     ) -> Strand {
         Strand {
             inbound: RefCell::new(Inbound::body(body, chunked)),
-            outbound: RefCell::new(Outbound::answer(respond, to_head)),
+            outbound: RefCell::new(Outbound::answer(respond, asked)),
             _ticket: None,
         }
     }

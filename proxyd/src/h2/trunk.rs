@@ -144,8 +144,8 @@ fn builder() -> Builder {
     builder
         .enable_push(false)
         .max_header_list_size(limits::H2_HEAD)
-        .initial_window_size(limits::H2_STREAM_WINDOW)
-        .initial_connection_window_size(limits::H2_WINDOW)
+        .initial_window_size(limits::H2_TRUNK_STREAM_WINDOW)
+        .initial_connection_window_size(limits::H2_TRUNK_WINDOW)
         .max_send_buffer_size(limits::H2_SEND_BUFFER)
         .max_concurrent_reset_streams(limits::H2_RESET_STREAMS)
         .data_frame_budget(limits::H2_TRUNK_FRAMES);
