@@ -46,7 +46,7 @@ struct Document {
 /// What is gone on with.
 struct Resumed {
     /// Which file it was, if it was one.
-    own: Option<Identity>,
+    own: Option<File>,
     /// Whether clients were let in.
     open: bool,
 }
@@ -74,30 +74,26 @@ enum Unusable {
     Wrong(Vec<Mistake>),
 }
 
-/// A file as we know it again: a written one is never another's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity(u64, u64);
-
-impl Identity {
-    /// `None` if there is no file.
-    fn of(path: &Path) -> io::Result<Option<Identity>> {
-        match fs::metadata(path) {
-            Ok(file) => Ok(Some(Identity(file.dev(), file.ino()))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
+/// Whether there is a file at `path`, and it is not the one we have open. While we have that open no other gets its number.
+fn is_another_s(path: &Path, own: Option<&File>) -> io::Result<bool> {
+    let number = |file: fs::Metadata| (file.dev(), file.ino());
+    let there = match fs::metadata(path) {
+        Ok(file) => number(file),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let own = own.map(File::metadata).transpose()?;
+    Ok(own.map(number) != Some(there))
 }
 
 /// Goes on with what the file says, if there is one.
 fn resume(path: &Path, registry: &Registry) -> io::Result<Resumed> {
-    let own = Identity::of(path)?;
-    let text = match read(path) {
-        Ok(text) => text,
+    let own = match File::open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Resumed::NOTHING),
         Err(error) => return Err(error),
     };
-    match understand(&text) {
+    match understand(&read(&own)?) {
         Ok(Understood { config, generation, open, tickets }) => {
             // As many objects as there are now have been there before.
             let _ = registry.change(|state| {
@@ -106,7 +102,7 @@ fn resume(path: &Path, registry: &Registry) -> io::Result<Resumed> {
                 }
                 state.resume(config, generation)
             });
-            Ok(Resumed { own, open })
+            Ok(Resumed { own: Some(own), open })
         }
         Err(unusable) => {
             let aside = beside(
@@ -128,9 +124,9 @@ fn resume(path: &Path, registry: &Registry) -> io::Result<Resumed> {
 }
 
 /// All of it, or enough to see that it is too large.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read(file: &File) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(limits::CONFIG as u64 + 1).read_to_end(&mut text)?;
+    file.take(limits::CONFIG as u64 + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -198,7 +194,7 @@ impl Snapshot {
 struct Writer {
     path: PathBuf,
     /// What we have read or written there.
-    own: Option<Identity>,
+    own: Option<File>,
     registry: Arc<Registry>,
     /// The generation that the file is of, and whether it says that clients are let in.
     written: (u64, bool),
@@ -256,9 +252,7 @@ impl Writer {
         if (generation, open) == self.written {
             return true;
         }
-        if let Ok(Some(there)) = Identity::of(&self.path)
-            && self.own != Some(there)
-        {
+        if matches!(is_another_s(&self.path, self.own.as_ref()), Ok(true)) {
             return false;
         }
         let document = Document { version: VERSION, generation, open, config, tickets };
@@ -286,7 +280,7 @@ impl Writer {
     }
 }
 
-fn write(path: &Path, document: &Document) -> io::Result<Identity> {
+fn write(path: &Path, document: &Document) -> io::Result<File> {
     let text = serde_json::to_vec(document)?;
     let new = beside(path, "new");
     let written = write_new(&new, &text).inspect_err(|_| {
@@ -303,7 +297,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 /// For its owner only: private keys and hashes of passwords are in it.
-fn write_new(path: &Path, text: &[u8]) -> io::Result<Identity> {
+fn write_new(path: &Path, text: &[u8]) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -312,8 +306,7 @@ fn write_new(path: &Path, text: &[u8]) -> io::Result<Identity> {
     file.write_all(text)?;
     file.write_all(b"\n")?;
     file.sync_all()?;
-    let written = file.metadata()?;
-    Ok(Identity(written.dev(), written.ino()))
+    Ok(file)
 }
 
 fn beside(path: &Path, word: &str) -> PathBuf {
@@ -326,6 +319,21 @@ fn beside(path: &Path, word: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_ours_is_never_taken_for_another_s_nor_another_s_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        assert!(!is_another_s(&path, None).unwrap());
+        let own = write_new(&path, b"{}").unwrap();
+        assert!(!is_another_s(&path, Some(&own)).unwrap());
+        assert!(is_another_s(&path, None).unwrap());
+        // A number that was freed is given again, on ext4 at once.
+        for _ in 0..20 {
+            write_new(&path, b"{}").unwrap();
+            assert!(is_another_s(&path, Some(&own)).unwrap());
+        }
+    }
 
     #[test]
     fn what_is_written_is_understood() {
