@@ -26,7 +26,7 @@ use crate::host::Host;
 use crate::maintenance::Maintenance;
 use crate::meter::Meter;
 use crate::origin::{Origin, Peer};
-use crate::refusal::{Manner, OwnAnswer, Refusal, wants_json};
+use crate::refusal::{self, Manner, OwnAnswer, Refusal, wants_json};
 use crate::relay::{Ask, Judge, Sent};
 use crate::rules::{self, Rules, Visitor};
 use crate::socket::Socket;
@@ -497,16 +497,20 @@ impl Exchange<'_> {
         let wants_json = wants_json(head, request);
         let found = self.found.clone();
         let rules = found.as_ref().and_then(Found::rules);
-        let location = match (refusal, rules) {
-            (Refusal::Moved(_), Some(rules)) => {
+        let told = match (refusal, rules, &self.tray) {
+            (Refusal::Moved(_), Some(rules), _) => {
                 let host = Host::parse(request.host.of(head));
                 let host = host.as_ref().map_or(&b""[..], Host::as_bytes);
-                rules.location(host, request.target.of(head))
+                [b"Location: ", &rules.location(host, request.target.of(head))[..], b"\r\n"]
+                    .concat()
+            }
+            (Refusal::Replaced(_), _, Some(tray)) => {
+                refusal::kept(tray.answer.data(), &tray.response.fields)
             }
             _ => Vec::new(),
         };
         let write = |to_head, connection: &[u8], out: &mut Vec<u8>| {
-            let manner = Manner { to_head, connection, wants_json, location: &location, rules };
+            let manner = Manner { to_head, connection, wants_json, told: &told, rules };
             refusal.write(&manner, out)
         };
         self.answer(refusal.status(), received && understood, write).await

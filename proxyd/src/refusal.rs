@@ -6,6 +6,7 @@ use http::StatusCode;
 use thiserror::Error;
 
 use crate::access_log::push_number;
+use crate::h1::field::Field;
 use crate::h1::malformed::Malformed;
 use crate::h1::request::RequestHead;
 use crate::h1::syntax;
@@ -87,8 +88,8 @@ pub(crate) struct Manner<'a> {
     /// The fields about the connection, as whole lines.
     pub(crate) connection: &'a [u8],
     pub(crate) wants_json: bool,
-    /// Where the client is sent, if it is.
-    pub(crate) location: &'a [u8],
+    /// Where the client is sent, if it is, or what the target has said with its error, as whole lines.
+    pub(crate) told: &'a [u8],
     /// What its route says.
     pub(crate) rules: Option<&'a Rules>,
 }
@@ -185,12 +186,14 @@ impl Refusal {
     /// What goes with the status.
     fn write_fields(self, manner: &Manner<'_>, out: &mut Vec<u8>) {
         if let Refusal::Moved(_) = self {
-            out.extend_from_slice(b"Location: ");
-            out.extend_from_slice(manner.location);
-            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(manner.told);
             return;
         }
         out.extend_from_slice(b"Cache-Control: no-store\r\n");
+        if let Refusal::Replaced(_) = self {
+            out.extend_from_slice(manner.told);
+            return;
+        }
         if let (Refusal::Unauthorized, Some(rules)) = (self, manner.rules) {
             out.extend_from_slice(rules.challenge().unwrap_or_default());
         }
@@ -222,6 +225,22 @@ impl Refusal {
             _ => {}
         }
     }
+}
+
+/// What of a target's error goes with a page in its place, as whole lines: what says how to go on, and what the status
+/// means nothing without.
+pub(crate) fn kept(head: &[u8], fields: &[Field]) -> Vec<u8> {
+    const KEPT: [&[u8]; 4] = [b"allow", b"retry-after", b"content-range", b"proxy-authenticate"];
+    let mut lines = Vec::new();
+    for field in fields {
+        let name = field.name.of(head);
+        if KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept)) {
+            for part in [name, b": ", field.value.of(head), b"\r\n"] {
+                lines.extend_from_slice(part);
+            }
+        }
+    }
+    lines
 }
 
 /// An answer that is not a target's.

@@ -435,6 +435,39 @@ fn errors_have_pages() {
     assert_eq!(answer.field("retry-after").as_deref(), Some("1"));
 }
 
+/// They say how to go on, which a page cannot: so they are the app's, and none are made up.
+#[test]
+fn a_page_in_place_of_an_app_s_error_keeps_what_goes_with_its_status() {
+    let backend = Backend::start(|seen, out| {
+        let said = match seen.target.as_str() {
+            "/405" => "405 No\r\nAllow: GET",
+            "/503" => "503 No\r\nRetry-After: 3600",
+            "/416" => "416 No\r\nContent-Range: bytes */10",
+            "/407" => "407 No\r\nProxy-Authenticate: Basic realm=x",
+            _ => "429 No",
+        };
+        write!(out, "HTTP/1.1 {said}\r\nX-App: 1\r\nContent-Length: 3\r\n\r\nown")?;
+        Ok(true)
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    let page = json!({ "html": "page", "of_target": true });
+    put(&proxyd, "app.test", &json!({ "error_pages": { "4xx": page, "5xx": page } }));
+    let mut client = proxyd.client();
+    let names = ["allow", "retry-after", "content-range", "proxy-authenticate", "x-app"];
+    for (status, expected) in [
+        (405, Some("GET")),
+        (503, Some("3600")),
+        (416, Some("bytes */10")),
+        (407, Some("Basic realm=x")),
+        (429, None),
+    ] {
+        let answer = client.get(&format!("/{status}"));
+        assert_eq!((answer.status, answer.text().as_str()), (status, "page"));
+        let said: Vec<_> = names.iter().filter_map(|name| answer.field(name)).collect();
+        assert_eq!(said, Vec::from_iter(expected.map(str::to_owned)), "{status}");
+    }
+}
+
 #[test]
 fn odd_routes_are_refused_with_field_and_value() {
     let proxyd = Proxyd::start();

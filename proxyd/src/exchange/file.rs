@@ -408,12 +408,16 @@ fn read(
 
 /// The path of a folder, as it has to be asked for. It begins with one slash: two would be another host.
 fn with_slash(path: &[u8], query: &[u8]) -> Vec<u8> {
-    let mut place = b"/".to_vec();
-    // It names a folder: so it has been spelled before, and every escape of it is one.
-    if let Ok(asked) = Place::parse(path, 0) {
-        encode(&asked.name, &mut place);
+    // It names a folder, so that it has a spelling, in which every `%` begins an escape.
+    let spelled = path::spelling(path).unwrap_or_default();
+    let mut place = Vec::with_capacity(spelled.len() + query.len() + 1);
+    for (count, part) in spelled.split(|&byte| byte == b'%').enumerate() {
+        if count > 0 {
+            place.push(b'%');
+        }
+        encode(part, &mut place);
     }
-    if place.len() > 1 {
+    if !place.ends_with(b"/") {
         place.push(b'/');
     }
     place.extend_from_slice(query);
@@ -430,6 +434,7 @@ mod tests {
             String::from_utf8(with_slash(path.as_bytes(), query.as_bytes())).unwrap()
         };
         assert_eq!(place("/docs", "?a=b"), "/docs/?a=b");
+        assert_eq!(place("/.app/a%2fb\"", ""), "/.app/a%2Fb%22/");
         assert_eq!(place("//evil.example/..//docs", ""), "/");
         assert_eq!(place("//docs", ""), "/docs/");
         assert_eq!(place("/a/../d%0d%0aX:%20y", ""), "/d%0D%0AX:%20y/");
