@@ -224,8 +224,8 @@ pub(crate) const H2_TRUNK_STREAMS: usize = 100;
 pub(crate) const H2_TRUNK_STREAM_WINDOW: u32 = 64 * 1024;
 pub(crate) const H2_TRUNK_WINDOW: u32 = 100 * H2_TRUNK_STREAM_WINDOW;
 /// What short frames of targets that nobody has taken yet may cost, by the library's account, which takes a frame to be worth
-/// 256 bytes: a window full of frames of 26 bytes. Beyond, the connection ends with all that is asked on it.
-pub(crate) const H2_TRUNK_FRAMES: usize = 64 * 1024 * 1024;
+/// 256 bytes: a window full of frames of ten bytes. Beyond, the connection ends with all that is asked on it.
+pub(crate) const H2_TRUNK_FRAMES: usize = H2_TRUNK_WINDOW as usize / 10 * 256;
 const _: () =
     assert!(H2_TRUNK_WINDOW as usize == H2_TRUNK_STREAMS * H2_TRUNK_STREAM_WINDOW as usize);
 

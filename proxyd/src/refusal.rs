@@ -1,6 +1,7 @@
 //! Answers of our own: a status and a sentence, or the page that the route has for it.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use http::StatusCode;
 use thiserror::Error;
@@ -264,6 +265,8 @@ impl OwnAnswer<'_> {
         for part in [" ", reason(self.status), "\r\nContent-Type: ", self.content_type] {
             out.extend_from_slice(part.as_bytes());
         }
+        out.extend_from_slice(b"\r\nDate: ");
+        out.extend_from_slice(httpdate::fmt_http_date(SystemTime::now()).as_bytes());
         out.extend_from_slice(b"\r\nContent-Length: ");
         push_number(out, self.body.len() as u64);
         out.extend_from_slice(b"\r\n");

@@ -92,29 +92,36 @@ fn p10_short_frames_that_nobody_reads_yet_end_no_connection() {
     run(read_late(proxyd.address, &written));
 }
 
-/// A client that reads only when the app can write no more, and then far.
+/// Clients that read only when the app can write no more, and then far.
 async fn read_late(to: SocketAddr, written: &AtomicUsize) {
-    let stream = tokio::net::TcpStream::connect(to).await.unwrap();
-    let (send, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    let mut send = send.ready().await.unwrap();
-    let ask = Request::get("http://app.test/").body(()).unwrap();
-    let mut body = send.send_request(ask, true).unwrap().0.await.unwrap().into_body();
-    // Far more than a client's window: they are held by the proxy.
+    let mut bodies = Vec::new();
+    for _ in 0..CLIENTS {
+        let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+        let (send, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut send = send.ready().await.unwrap();
+        let ask = Request::get("http://app.test/").body(()).unwrap();
+        bodies.push((send.send_request(ask, true).unwrap().0.await.unwrap().into_body(), send));
+    }
+    // Far more than the clients' windows: they are held by the proxy.
     let held = async {
-        while written.load(Ordering::SeqCst) < 25_000 {
+        while written.load(Ordering::SeqCst) < CLIENTS * 13_000 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let held = tokio::time::timeout(Duration::from_secs(20), held).await;
     assert!(held.is_ok(), "only {} of them are taken", written.load(Ordering::SeqCst));
-    let mut heard = 0;
-    while heard < 1_000_000 {
-        let piece = body.data().await.unwrap().unwrap();
-        body.flow_control().release_capacity(piece.len()).unwrap();
-        heard += piece.len();
+    for (body, _) in &mut bodies {
+        let mut heard = 0;
+        while heard < 200_000 {
+            let piece = body.data().await.unwrap().unwrap();
+            body.flow_control().release_capacity(piece.len()).unwrap();
+            heard += piece.len();
+        }
     }
 }
+
+const CLIENTS: usize = 12;
 
 /// An app that says back the first message of each call. With the second it is gone, and whoever is connected.
 fn frail(listener: TcpListener) {

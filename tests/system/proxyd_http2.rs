@@ -508,7 +508,7 @@ fn p09_behind_it_is_the_same() {
 #[test]
 fn p10_who_takes_an_answer_slowly_holds_up_nobody_else_on_the_way_to_a_target() {
     let (proxyd, _behind, _backend) = chain(r#"{"http2":{"cleartext":true}}"#);
-    let mut slow: Vec<_> = (0..20).map(|_| proxyd.client()).collect();
+    let mut slow: Vec<_> = (0..8).map(|_| proxyd.client()).collect();
     for client in &mut slow {
         client.send("GET /large HTTP/1.1\r\nHost: app.test\r\n\r\n");
     }

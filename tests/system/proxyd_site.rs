@@ -87,6 +87,8 @@ fn o17_who_came_by_https_is_served_and_not_sent_in_a_circle() {
         ("httpsx", 308),
         ("http\r\nX-Forwarded-Proto: https", 308),
         ("https\r\nX_Forwarded_Proto: http", 200),
+        ("https\r\nX-Forwarded-Proto: https", 200),
+        ("https\r\nX-Forwarded-Proto: http", 200),
     ] {
         let answer = ask(proto);
         assert_eq!(answer.status, status, "{proto}");
@@ -433,6 +435,7 @@ fn errors_have_pages() {
     assert_eq!((answer.status, answer.text().as_str()), (503, "<h1>soon</h1>"));
     assert_eq!(answer.field("content-type").as_deref(), Some("text/html; charset=utf-8"));
     assert_eq!(answer.field("retry-after").as_deref(), Some("1"));
+    assert!(answer.field("date").is_some_and(|date| date.ends_with(" GMT")), "RFC 9110, 6.6.1");
 }
 
 /// They say how to go on, which a page cannot: so they are the app's, and none are made up.

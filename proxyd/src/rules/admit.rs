@@ -36,8 +36,10 @@ impl<'a> Visitor<'a> {
 
     /// Whether the client spoke https to the first of the proxies in front, or to us.
     fn came_by_https(&self) -> bool {
-        let told = self.trusted.then(|| self.field("x-forwarded-proto")).flatten();
-        let first = told.and_then(|told| syntax::list(told).next());
+        let is_told = |name: &[u8]| self.trusted && name.eq_ignore_ascii_case(b"x-forwarded-proto");
+        let mut told = self.request.fields.iter().filter(|field| is_told(field.name.of(self.head)));
+        // One that adds a line to another's means the same as one that adds to that line.
+        let first = told.next().and_then(|field| syntax::list(field.value.of(self.head)).next());
         first.map_or(self.secured, |scheme| scheme.eq_ignore_ascii_case(b"https"))
     }
 }
