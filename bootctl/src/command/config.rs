@@ -13,6 +13,7 @@ use crate::cli::{At, ConfigDir, Wait};
 use crate::config::entry::Entries;
 use crate::config::listing;
 use crate::config::schema::Schema;
+use crate::speech::say;
 
 /// Show or change the config, key by key; needs no supervisor
 ///
@@ -79,16 +80,14 @@ pub(super) fn run(command: &Config) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let Some(wish) = wish(command) else {
-        eprintln!(
-            "bootctl: say what to do: --get, --set, --delete or --keys; `bootctl config --help` tells more"
-        );
+        say("say what to do: --get, --set, --delete or --keys; `bootctl config --help` tells more");
         return ExitCode::FAILURE;
     };
     let way = command.at.socket();
     if way.is_remote() && command.folder.is_told() {
-        eprintln!(
-            "bootctl: --config names a folder of this machine, but another one is meant; leave it out, or say \
-             --host local"
+        say(
+            "--config names a folder of this machine, but another one is meant; leave it out, or say \
+             --host local",
         );
         return ExitCode::FAILURE;
     }
@@ -111,7 +110,7 @@ pub(super) fn run(command: &Config) -> ExitCode {
             apply(command.apply, &command.wait, &command.at)
         }
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             ExitCode::FAILURE
         }
     }
@@ -189,6 +188,6 @@ async fn applied(client: &Client, wait: &Wait) -> Result<String, ClientError> {
 
 /// The file is written all the same.
 fn noted(error: ClientError) -> ClientError {
-    eprintln!("bootctl: the change is written, and not taken over:");
+    say("the change is written, and not taken over:");
     error
 }

@@ -11,6 +11,7 @@ use clap::Args;
 use super::job::{self, JobError};
 use crate::cli::InitOf;
 use crate::client::{InitError, Then};
+use crate::speech::say;
 
 /// What each of them takes.
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ pub(super) fn run(ending: &Ending, then: Then) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             ExitCode::FAILURE
         }
     }

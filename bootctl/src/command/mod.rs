@@ -75,6 +75,7 @@ use crate::boot::{self, Boot};
 use crate::cli::{Change, Cli, Wait, Work};
 use crate::client::Then;
 use crate::gate::NO_SUPERVISOR;
+use crate::speech::say;
 use crate::work::Task;
 
 /// What to do.
@@ -206,7 +207,7 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("bootctl: cannot begin: {error}");
+            say(format_args!("cannot begin: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -218,7 +219,7 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             match error {
                 ClientError::Job(error) => error.code(),
                 ClientError::Unreachable { .. } | ClientError::RemoteUnreachable(_) => {
@@ -252,7 +253,7 @@ fn tell(result: Result<String, String>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             ExitCode::FAILURE
         }
     }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::admin::client::{Client, ClientError, Progress};
 use crate::admin::steps::{StepKind, StepView};
 use crate::cli::Wait;
+use crate::speech::remark;
 
 /// How long plain lines are kept back.
 const SOON: Duration = Duration::from_secs(1);
@@ -145,7 +146,7 @@ impl Progress for Lines {
         let line = format!("{time:>7}  {}{}", bar(step), step.text);
         match &mut self.kept {
             Some(kept) => kept.push(line),
-            None => drop(writeln!(stderr(), "{line}")),
+            None => remark(format_args!("{line}\n")),
         }
     }
 
@@ -162,7 +163,7 @@ impl Progress for Lines {
 
     fn look(&mut self) {
         for line in self.kept.take().into_iter().flatten() {
-            drop(writeln!(stderr(), "{line}"));
+            remark(format_args!("{line}\n"));
         }
     }
 }

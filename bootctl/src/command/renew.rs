@@ -18,6 +18,7 @@ use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::StatusView;
 use crate::cli::{At, InitAt, Wait};
 use crate::client::{Init, InitError};
+use crate::speech::say;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -74,7 +75,7 @@ pub(super) fn run(renew: &Renew) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             match error {
                 RenewError::Init(InitError::Unreachable(..)) => ExitCode::from(super::UNREACHABLE),
                 _ => ExitCode::FAILURE,

@@ -8,6 +8,7 @@ use init_wire::JobEvent;
 
 use super::list::word;
 use crate::cli::InitOf;
+use crate::speech::say;
 
 /// Show every change of a job as it happens, until Ctrl-C
 #[derive(Debug, Args)]
@@ -49,7 +50,7 @@ pub(in crate::command) fn run(events: &Events) -> ExitCode {
                 shown |= is_ready;
             }
             // init has become another one, or this reader was too slow: all that may have changed since.
-            eprintln!("bootctl: the stream broke off; some changes may be missing");
+            say("the stream broke off; some changes may be missing");
         }
     })
 }

@@ -26,6 +26,7 @@ use crate::command::print;
 use crate::http::{HttpError, Server};
 use crate::name::{nearest, quoted};
 use crate::remote::host::Host;
+use crate::speech::say;
 use crate::table::columns;
 use crate::token::{Token, TokenError};
 
@@ -71,7 +72,7 @@ impl JobError {
             }
             _ => "",
         };
-        eprintln!("bootctl: {self}{advice}");
+        say(format_args!("{self}{advice}"));
         self.code()
     }
 }
