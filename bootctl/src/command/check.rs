@@ -45,6 +45,5 @@ pub(super) fn run(check: &Check) -> ExitCode {
         1 => ", 1 warning".into(),
         count => format!(", {count} warnings"),
     };
-    super::print(&format!("{} apps, no problems{warnings}", config.apps.len()));
-    ExitCode::SUCCESS
+    super::print(&format!("{} apps, no problems{warnings}", config.apps.len()))
 }

@@ -13,7 +13,7 @@ use crate::cli::{At, ConfigDir, Wait};
 use crate::config::entry::Entries;
 use crate::config::listing;
 use crate::config::schema::Schema;
-use crate::speech::say;
+use crate::speech::{self, say};
 
 /// Show or change the config, key by key; needs no supervisor
 ///
@@ -76,8 +76,7 @@ pub(super) fn run(command: &Config) -> ExitCode {
     if command.keys {
         let schema = if command.app.is_some() { Schema::App } else { Schema::Main };
         let text = if command.markdown { listing::page() } else { listing::list(schema) };
-        super::print(text.trim_end());
-        return ExitCode::SUCCESS;
+        return super::print(text.trim_end());
     }
     let Some(wish) = wish(command) else {
         say("say what to do: --get, --set, --delete or --keys; `bootctl config --help` tells more");
@@ -103,11 +102,11 @@ pub(super) fn run(command: &Config) -> ExitCode {
     };
     match done {
         Ok(text) => {
-            super::print(&text);
+            let shown = super::print(&text);
             if matches!(wish, Wish::Show(_)) {
-                return ExitCode::SUCCESS;
+                return shown;
             }
-            apply(command.apply, &command.wait, &command.at)
+            super::both(shown, apply(command.apply, &command.wait, &command.at))
         }
         Err(error) => {
             say(&error);
@@ -155,8 +154,10 @@ fn from_afar(command: &Config, wish: Wish<'_>) -> ExitCode {
                 Ok(format!("{}\n`bootctl reload` applies it", view.text))
             }
             (Wish::Set(..) | Wish::Delete(_), true) => {
-                super::print(&view.text);
-                applied(&client, &command.wait).await
+                let shown = speech::answer(&view.text);
+                let applied = applied(&client, &command.wait).await?;
+                shown?;
+                Ok(applied)
             }
         }
     })
@@ -173,7 +174,7 @@ fn path(app: Option<&str>, key: Option<&str>) -> String {
 pub(super) fn apply(now: bool, wait: &Wait, at: &At) -> ExitCode {
     if !now {
         if at.socket().exists() {
-            super::print("`bootctl reload` applies it");
+            return super::print("`bootctl reload` applies it");
         }
         return ExitCode::SUCCESS;
     }

@@ -44,8 +44,7 @@ pub(super) fn run(ending: &Ending, then: Then) -> ExitCode {
                 Then::Reboot => "booted again",
                 Then::Halt | Then::Exit => "halted",
             };
-            super::print(&format!("all apps are being stopped, then the machine is {what}"));
-            ExitCode::SUCCESS
+            super::print(&format!("all apps are being stopped, then the machine is {what}"))
         }
         Err(error) => {
             say(&error);

@@ -101,10 +101,7 @@ enum InitError {
 
 pub(super) fn run(init: &Init) -> ExitCode {
     match create(init) {
-        Ok(text) => {
-            super::print(&text);
-            apply(init.apply, &init.wait, &init.at)
-        }
+        Ok(text) => super::both(super::print(&text), apply(init.apply, &init.wait, &init.at)),
         Err(error) => {
             say(&error);
             ExitCode::FAILURE

@@ -75,7 +75,7 @@ use crate::boot::{self, Boot};
 use crate::cli::{Change, Cli, Wait, Work};
 use crate::client::Then;
 use crate::gate::NO_SUPERVISOR;
-use crate::speech::say;
+use crate::speech::{self, say};
 use crate::work::Task;
 
 /// What to do.
@@ -213,10 +213,10 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
     };
     match runtime.block_on(work) {
         Ok(text) => {
-            if !text.is_empty() {
-                print(&text);
+            if text.is_empty() {
+                return ExitCode::SUCCESS;
             }
-            ExitCode::SUCCESS
+            print(&text)
         }
         Err(error) => {
             say(&error);
@@ -238,6 +238,7 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
                 | ClientError::Source(_)
                 | ClientError::Cut
                 | ClientError::TooLong
+                | ClientError::Unsaid(_)
                 | ClientError::Odd(_)
                 | ClientError::Versions { .. } => ExitCode::FAILURE,
             }
@@ -248,10 +249,7 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
 /// How a command ends that asks nobody.
 fn tell(result: Result<String, String>) -> ExitCode {
     match result {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
+        Ok(text) => print(&text),
         Err(error) => {
             say(&error);
             ExitCode::FAILURE
@@ -259,8 +257,18 @@ fn tell(result: Result<String, String>) -> ExitCode {
     }
 }
 
-/// A reader that has seen enough, such as `head`, is no failure.
-fn print(text: &str) {
-    use std::io::Write;
-    drop(writeln!(std::io::stdout(), "{text}"));
+/// Answers; how the command ends therefore.
+fn print(text: &str) -> ExitCode {
+    match speech::answer(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How a command ends that answers once more when it has gone on.
+fn both(first: ExitCode, then: ExitCode) -> ExitCode {
+    if then == ExitCode::SUCCESS { first } else { then }
 }

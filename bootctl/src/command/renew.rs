@@ -68,12 +68,8 @@ enum RenewError {
 
 pub(super) fn run(renew: &Renew) -> ExitCode {
     match try_to(renew) {
-        Ok(text) => {
-            if !renew.wait.json {
-                super::print(&text);
-            }
-            ExitCode::SUCCESS
-        }
+        Ok(_) if renew.wait.json => ExitCode::SUCCESS,
+        Ok(text) => super::print(&text),
         Err(error) => {
             say(&error);
             match error {

@@ -1,6 +1,5 @@
 //! `bootctl events`: every change of a job, as it happens.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,7 +7,7 @@ use init_wire::JobEvent;
 
 use super::list::word;
 use crate::cli::InitOf;
-use crate::speech::say;
+use crate::speech::{Reader, piece, say};
 
 /// Show every change of a job as it happens, until Ctrl-C
 #[derive(Debug, Args)]
@@ -41,11 +40,11 @@ pub(in crate::command) fn run(events: &Events) -> ExitCode {
                     line(&event)
                 };
                 let is_ready = matches!(event, JobEvent::Ready { .. });
-                if shown && (events.json || !is_ready) {
-                    let mut out = std::io::stdout();
-                    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-                        return Ok(ExitCode::SUCCESS);
-                    }
+                if shown
+                    && (events.json || !is_ready)
+                    && piece(format!("{text}\n").as_bytes())? == Reader::Gone
+                {
+                    return Ok(ExitCode::SUCCESS);
                 }
                 shown |= is_ready;
             }
