@@ -25,12 +25,22 @@ pub(crate) fn answer(text: &str) -> Result<(), Unsaid> {
 
 /// Answers with what there is so far.
 pub(crate) fn piece(bytes: &[u8]) -> Result<Reader, Unsaid> {
-    let mut out = stdout();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    match write(bytes) {
         Ok(()) => Ok(Reader::There),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(error) => Err(Unsaid(error)),
     }
+}
+
+/// Answers with what nobody else has: it is a failure too if nobody reads it.
+pub(crate) fn only_answer(text: &str) -> Result<(), Unsaid> {
+    write(format!("{text}\n").as_bytes()).map_err(Unsaid)
+}
+
+fn write(bytes: &[u8]) -> io::Result<()> {
+    let mut out = stdout();
+    out.write_all(bytes)?;
+    out.flush()
 }
 
 /// Says why something was not done, or what is to be known of it.

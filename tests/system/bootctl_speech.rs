@@ -1,7 +1,8 @@
 //! What a command says where nobody reads it, or where it cannot be written.
 
-use std::fs::OpenOptions;
-use std::io::pipe;
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write, pipe};
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 
 use jobinit_tests::binaries::program;
@@ -94,4 +95,47 @@ fn o15_an_answer_that_cannot_be_written_is_a_failure_and_one_that_nobody_reads_i
         "5s\n"
     );
     assert!(site.done(&["plan"]).contains("nothing to do"), "it was taken over all the same");
+}
+
+#[test]
+fn z10_a_token_that_cannot_be_handed_over_is_revoked_again() {
+    let site = Site::boot(&[]);
+    let ask = |words: &[&str], out: Stdio| {
+        let output = end(bootctl(words).env("BOOTCTL_SOCKET", site.socket()).stdout(out));
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {output:?}");
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    for (words, out) in [
+        (&["generate", "ci"][..], full()),
+        (&["generate", "ci", "--json"], left()),
+        (&["generate", "ci", "--output", "/proc/token"], Stdio::null()),
+    ] {
+        let err = ask(words, out);
+        assert!(err.contains("cannot be written: "), "{words:?}: {err}");
+        assert!(err.contains("the token ci is revoked again"), "{words:?}: {err}");
+        assert!(site.done(&["generate", "--list"]).contains("there are no tokens"), "{words:?}");
+    }
+}
+
+/// A supervisor that makes a token, and ends.
+#[test]
+fn z10_of_a_token_that_cannot_be_revoked_again_it_is_told_how() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("bootctl.sock");
+    let listener = UnixListener::bind(&socket).expect("it is free");
+    let mut command = bootctl(&["generate", "ci", "--output", "/proc/token"]);
+    command.env("BOOTCTL_SOCKET", &socket).stderr(Stdio::piped());
+    let child = command.spawn().expect("bootctl can be run");
+    let (mut stream, _) = listener.accept().expect("it asks");
+    fs::remove_file(&socket).expect("it is there");
+    let _ = stream.read(&mut [0; 4096]).expect("it is read");
+    let body = r#"{"name": "ci", "grant": "read", "made": "2026-01-01T00:00:00Z", "token": "x"}"#;
+    let head = "HTTP/1.1 201 Created\r\nConnection: close\r\nContent-Length";
+    write!(stream, "{head}: {}\r\n\r\n{body}", body.len()).expect("sent");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let err = String::from_utf8(output.stderr).expect("UTF-8");
+    let told =
+        "the token ci is there, nobody has it, and it could not be revoked: no supervisor answers";
+    assert!(err.contains(told) && err.contains("`bootctl generate --revoke ci`"), "{err}");
 }

@@ -57,6 +57,13 @@ pub(crate) enum ClientError {
     RemoteUnreachable(HttpError),
     #[error("{} cannot be written: {why}; nothing was asked for", path.display())]
     File { path: PathBuf, why: String },
+    #[error("{why}; the token {name} is revoked again, as nobody has it")]
+    TokenLost { name: String, why: String },
+    #[error(
+        "{why}; the token {name} is there, nobody has it, and it could not be revoked: {source}; `bootctl generate \
+         --revoke {name}` does it"
+    )]
+    TokenLeft { name: String, why: String, source: Box<ClientError> },
     #[error(
         "{} may not be used by this user: {who} may. Do this as root, with sudo say, or as others may, with --host and \
          a token that `bootctl generate` makes", socket.display()

@@ -235,6 +235,8 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
                 | ClientError::Refused(_)
                 | ClientError::Remote(_)
                 | ClientError::File { .. }
+                | ClientError::TokenLost { .. }
+                | ClientError::TokenLeft { .. }
                 | ClientError::Source(_)
                 | ClientError::Cut
                 | ClientError::TooLong
