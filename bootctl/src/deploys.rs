@@ -78,6 +78,13 @@ impl Supervisor {
             );
             return Err(refused(StatusCode::CONFLICT, "absolute_cwd", message));
         }
+        if app.is_files() && app.site.folders.values().all(|folder| folder.within.is_none()) {
+            let message = format!(
+                "the file of {name} names no folder in [files] but absolute ones, so nothing would be served from a \
+                 release; write one that starts in the release, such as \"/\" = \".\""
+            );
+            return Err(refused(StatusCode::CONFLICT, "absolute_files", message));
+        }
         let owner = owner(&app)?;
         let Some(bytes) = archive.open() else {
             let message = "the archive was read before".into();
