@@ -170,6 +170,7 @@ impl Supervisor {
             self.trials.begin_anew(name);
         }
         self.end_makeshift();
+        self.try_gate_again();
         self.take_over(config);
         self.clear_failed();
         self.doubts = doubts;
@@ -337,6 +338,9 @@ impl Supervisor {
                     }
                 }
             }
+        }
+        if overall == Standing::Reached {
+            overall = self.gate_standing();
         }
         match (overall, self.untold) {
             // Clients find what is said to be there.

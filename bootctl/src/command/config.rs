@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use form_urlencoded::Serializer;
 
-use super::progress;
+use super::reload;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::settings::{Setting, SettingsView};
-use crate::admin::wire::StatusView;
 use crate::cli::{At, ConfigDir, Wait};
 use crate::config::entry::Entries;
 use crate::config::listing;
@@ -182,8 +181,7 @@ pub(super) fn apply(now: bool, wait: &Wait, at: &At) -> ExitCode {
 }
 
 async fn applied(client: &Client, wait: &Wait) -> Result<String, ClientError> {
-    let changed = progress::change(client, "/reload", wait).await;
-    let status: StatusView = changed.map_err(noted)?;
+    let status = reload::ask(client, wait).await.map_err(noted)?;
     Ok(format!("all is as the config says\n\n{}", crate::table::status(&status)))
 }
 
