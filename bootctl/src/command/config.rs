@@ -12,6 +12,7 @@ use crate::cli::{At, ConfigDir, Wait};
 use crate::config::entry::Entries;
 use crate::config::listing;
 use crate::config::schema::Schema;
+use crate::requests::{FAILED, TIMEOUT};
 use crate::speech::{self, say};
 
 /// Show or change the config, key by key; needs no supervisor
@@ -187,6 +188,31 @@ async fn applied(client: &Client, wait: &Wait) -> Result<String, ClientError> {
 
 /// The file is written all the same.
 fn noted(error: ClientError) -> ClientError {
-    say("the change is written, and not taken over:");
+    say(match taken_over(&error) {
+        Some(true) => "the change is written and taken over, but not all is as the config says:",
+        Some(false) => "the change is written, and not taken over:",
+        None => "the change is written:",
+    });
     error
+}
+
+/// Whether a supervisor goes by what is written now, as far as an error tells that.
+fn taken_over(error: &ClientError) -> Option<bool> {
+    match error {
+        ClientError::Refused(refusal) => Some([FAILED, TIMEOUT].contains(&refusal.error.as_str())),
+        ClientError::Versions { error, .. } => taken_over(error),
+        ClientError::Cut | ClientError::Left(_) | ClientError::Odd(_) | ClientError::Unsaid(_) => {
+            None
+        }
+        ClientError::Unreachable { .. }
+        | ClientError::Remote(_)
+        | ClientError::RemoteUnreachable(_)
+        | ClientError::File { .. }
+        | ClientError::TokenLost { .. }
+        | ClientError::TokenLeft { .. }
+        | ClientError::Forbidden { .. }
+        | ClientError::Source(_)
+        | ClientError::Job(_)
+        | ClientError::TooLong => Some(false),
+    }
 }
