@@ -11,8 +11,11 @@ use tracing::warn;
 use crate::app::App;
 use crate::condition;
 use crate::event::Event;
+use crate::health::{Fault, Probe};
+use crate::job::JobInfo;
 use crate::name::{AppName, InstanceId};
 use crate::order::{Digest, Order, Revision};
+use crate::place::Place;
 use crate::plan::{Life, Observed, Seen, Wanted, instances_of};
 use crate::proving::taken_back;
 use crate::record::Held;
@@ -158,9 +161,9 @@ fn sentence(id: &InstanceId, cause: Cause, roster: &Roster) -> String {
     let Some(job) = roster.job(id) else { return format!("{id} was not started in time") };
     match cause {
         Cause::Slow(patience) => format!(
-            "{id} was not ready after {} ({}; its `[deploy] timeout` says how long that may take)",
+            "{id} was not ready after {}: {}; its `[deploy] timeout` says how long that may take",
             seconds(patience),
-            job.why
+            unready(id, job, roster)
         ),
         Cause::Dies => {
             // Why it is as it is now changes from one moment to the next.
@@ -176,6 +179,23 @@ fn sentence(id: &InstanceId, cause: Cause, roster: &Roster) -> String {
             job.why,
             last_exit(job)
         ),
+    }
+}
+
+/// What its check has said last, and where that was asked; else what init says.
+fn unready(id: &InstanceId, job: &JobInfo, roster: &Roster) -> String {
+    let fault = job.pid.and_then(|pid| roster.fault(id, pid));
+    let place = Place::of(&job.spec).unwrap_or(Place::Nowhere);
+    match (fault, Probe::of(&job.spec)) {
+        (Some(fault @ Fault::NoSocket(_)), _) => format!("its last check: {fault}"),
+        (Some(fault), Probe::Tcp | Probe::Http(_)) => {
+            format!("its last check, {}: {fault}", place.words())
+        }
+        (Some(fault), Probe::Exec(_) | Probe::Notify | Probe::Alive) => {
+            format!("its last check: {fault}")
+        }
+        (None, Probe::Notify) if job.pid.is_some() => "it has not sent READY=1".into(),
+        (None, _) => job.why.clone(),
     }
 }
 
