@@ -151,6 +151,20 @@ fn o06_scale_changes_the_number_and_one_line_of_the_file() {
 }
 
 #[test]
+fn o06_what_was_scaled_is_no_change_of_the_next_plan() {
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    site.done(&["scale", "a", "2"]);
+    assert!(site.done(&["plan"]).contains("nothing to do"));
+    site.write("a.toml", &answers(2, "[stop]\ntimeout = \"5s\"\n"));
+    let plan: serde_json::Value =
+        serde_json::from_str(&site.done(&["plan", "--json"])).expect("JSON");
+    let keys = plan["apps"][0]["keys"].as_array().expect("an array").iter();
+    assert_eq!(keys.map(|key| &key["key"]).collect::<Vec<_>>(), ["stop.timeout"], "{plan}");
+    site.done(&["reload"]);
+    assert_eq!(site.pids("a").len(), 2);
+}
+
+#[test]
 fn o06_a_stopped_app_is_scaled_for_its_next_start() {
     let site = Site::boot(&[("a.toml", &answers(1, ""))]);
     site.wait_for("a", "running");
