@@ -93,14 +93,21 @@ impl Supervisor {
         let Some(held) = record.held else { return };
         // A release that has failed is not the current one any more.
         let kept = record.releases.kept.keys().map(|number| Base::Release(*number));
-        let is_meant = |base: Base| {
-            let release = self.housing(&app.name, base);
-            let (app, revision) = (app.clone(), held.revision);
-            Order { app, revision, release, held: true }.digest() == held.spec
-        };
-        if !kept.chain([Base::File]).any(is_meant) {
+        if !kept.chain([Base::File]).any(|base| self.is_of(&held, app, base)) {
             self.store.keep(&app.name, |record| record.held = None);
         }
+    }
+
+    /// Whether a note is about an app as it is to run from this.
+    pub(crate) fn is_about(&self, held: &Held, name: &AppName, base: Base) -> bool {
+        let app = self.wanted.get(name).and_then(Wanted::app);
+        app.is_some_and(|app| self.is_of(held, app, base))
+    }
+
+    fn is_of(&self, held: &Held, app: &Arc<App>, base: Base) -> bool {
+        let release = self.housing(&app.name, base);
+        let (app, revision) = (Arc::clone(app), held.revision);
+        Order { app, revision, release, held: true }.digest() == held.spec
     }
 
     /// What stands in the way of an app, if something does: the note of what was given up, else a failure
