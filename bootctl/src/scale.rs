@@ -55,14 +55,14 @@ impl Supervisor {
             Some(found) if App { instances: known.instances, ..App::clone(found) } == *known => {
                 Ok(())
             }
-            Some(_) => {
+            Some(_) if !config.has_problem(&self.fixed.config, name) => {
                 let message = format!(
                     "the file of {name} has changes that are not taken over yet, so nothing was \
                      changed; run `bootctl reload` first"
                 );
                 Err(refused(StatusCode::CONFLICT, "unapplied", message))
             }
-            None => {
+            Some(_) | None => {
                 let message = format!(
                     "the file of {name} is broken or gone, so nothing was changed; repair it and run \
                      `bootctl reload`:"
