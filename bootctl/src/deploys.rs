@@ -18,6 +18,7 @@ use crate::arrival::Archive;
 use crate::commands::Progress;
 use crate::event::{Event, Reply};
 use crate::giving_up::LastWords;
+use crate::health::Health;
 use crate::name::{AppName, InstanceId, quoted};
 use crate::plan::{Life, Observed, Wanted, instances_of};
 use crate::release::{
@@ -77,6 +78,13 @@ impl Supervisor {
                  that starts in the release, such as cwd = \".\", or leave it out"
             );
             return Err(refused(StatusCode::CONFLICT, "absolute_cwd", message));
+        }
+        if app.is_files() && app.site.folders.values().all(|folder| folder.within.is_none()) {
+            let message = format!(
+                "the file of {name} names no folder in [files] but absolute ones, so nothing would be served from a \
+                 release; write one that starts in the release, such as \"/\" = \".\""
+            );
+            return Err(refused(StatusCode::CONFLICT, "absolute_files", message));
         }
         let owner = owner(&app)?;
         let Some(bytes) = archive.open() else {
@@ -175,8 +183,14 @@ impl Supervisor {
     ) -> Result<(), Box<Reply>> {
         let (name, app) = self.whole(name.as_str())?;
         let observed = self.roster.observed();
-        let lives = |life| matches!(life, Life::Asked | Life::Coming | Life::Running(_));
-        let ran = instances_of(&name, &observed).any(|(_, seen)| lives(seen.life));
+        let has_failed = self.trials.failure(&name).is_some();
+        let serves = |life| match life {
+            Life::Running(Health::Ready) => true,
+            // There was no time yet to see what becomes of it.
+            Life::Asked | Life::Coming | Life::Running(_) => !has_failed,
+            Life::Leaving | Life::Stopped | Life::Ended => false,
+        };
+        let ran = instances_of(&name, &observed).any(|(_, seen)| serves(seen.life));
         self.note(&name, |record| {
             if let Some((number, about)) = new {
                 record.releases.take_in(number, about);
@@ -267,10 +281,18 @@ impl Supervisor {
 
     /// How near an app is to running from this.
     pub(crate) fn deployed(&self, name: &AppName, base: Base, observed: &Observed) -> Standing {
-        let releases = self.store.record(name).releases;
+        let record = self.store.record(name);
+        let releases = &record.releases;
         if releases.current != base {
-            let about = base.release().and_then(|number| releases.kept.get(&number));
-            let why = about.and_then(|about| about.failed.clone());
+            let why = match base {
+                Base::Release(number) => {
+                    releases.kept.get(&number).and_then(|about| about.failed.clone())
+                }
+                Base::File => {
+                    let held = record.held.as_ref();
+                    held.filter(|held| self.is_about(held, name, base)).map(|held| held.why.clone())
+                }
+            };
             let now = releases.current;
             let crossed = || {
                 format!(

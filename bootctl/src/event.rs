@@ -52,6 +52,8 @@ pub(crate) enum Event {
     Hook(HookNews),
     /// A change of the gate's job is over.
     GateChanged(Result<(), InitError>),
+    /// After a change of it that has failed, it is time for the next one.
+    GateRested,
     /// A generation's job could not be changed.
     ProxyTrouble(Generation, InitError),
     /// A change of a generation's job is over, and was made or not.

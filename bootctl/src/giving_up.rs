@@ -11,8 +11,11 @@ use tracing::warn;
 use crate::app::App;
 use crate::condition;
 use crate::event::Event;
+use crate::health::{Fault, Probe};
+use crate::job::JobInfo;
 use crate::name::{AppName, InstanceId};
 use crate::order::{Digest, Order, Revision};
+use crate::place::Place;
 use crate::plan::{Life, Observed, Seen, Wanted, instances_of};
 use crate::proving::taken_back;
 use crate::record::Held;
@@ -90,14 +93,21 @@ impl Supervisor {
         let Some(held) = record.held else { return };
         // A release that has failed is not the current one any more.
         let kept = record.releases.kept.keys().map(|number| Base::Release(*number));
-        let is_meant = |base: Base| {
-            let release = self.housing(&app.name, base);
-            let (app, revision) = (app.clone(), held.revision);
-            Order { app, revision, release, held: true }.digest() == held.spec
-        };
-        if !kept.chain([Base::File]).any(is_meant) {
+        if !kept.chain([Base::File]).any(|base| self.is_of(&held, app, base)) {
             self.store.keep(&app.name, |record| record.held = None);
         }
+    }
+
+    /// Whether a note is about an app as it is to run from this.
+    pub(crate) fn is_about(&self, held: &Held, name: &AppName, base: Base) -> bool {
+        let app = self.wanted.get(name).and_then(Wanted::app);
+        app.is_some_and(|app| self.is_of(held, app, base))
+    }
+
+    fn is_of(&self, held: &Held, app: &Arc<App>, base: Base) -> bool {
+        let release = self.housing(&app.name, base);
+        let (app, revision) = (Arc::clone(app), held.revision);
+        Order { app, revision, release, held: true }.digest() == held.spec
     }
 
     /// What stands in the way of an app, if something does: the note of what was given up, else a failure
@@ -158,9 +168,9 @@ fn sentence(id: &InstanceId, cause: Cause, roster: &Roster) -> String {
     let Some(job) = roster.job(id) else { return format!("{id} was not started in time") };
     match cause {
         Cause::Slow(patience) => format!(
-            "{id} was not ready after {} ({}; its `[deploy] timeout` says how long that may take)",
+            "{id} was not ready after {}: {}; its `[deploy] timeout` says how long that may take",
             seconds(patience),
-            job.why
+            unready(id, job, roster)
         ),
         Cause::Dies => {
             // Why it is as it is now changes from one moment to the next.
@@ -176,6 +186,23 @@ fn sentence(id: &InstanceId, cause: Cause, roster: &Roster) -> String {
             job.why,
             last_exit(job)
         ),
+    }
+}
+
+/// What its check has said last, and where that was asked; else what init says.
+fn unready(id: &InstanceId, job: &JobInfo, roster: &Roster) -> String {
+    let fault = job.pid.and_then(|pid| roster.fault(id, pid));
+    let place = Place::of(&job.spec).unwrap_or(Place::Nowhere);
+    match (fault, Probe::of(&job.spec)) {
+        (Some(fault @ Fault::NoSocket(_)), _) => format!("its last check: {fault}"),
+        (Some(fault), Probe::Tcp | Probe::Http(_)) => {
+            format!("its last check, {}: {fault}", place.words())
+        }
+        (Some(fault), Probe::Exec(_) | Probe::Notify | Probe::Alive) => {
+            format!("its last check: {fault}")
+        }
+        (None, Probe::Notify) if job.pid.is_some() => "it has not sent READY=1".into(),
+        (None, _) => job.why.clone(),
     }
 }
 

@@ -1,5 +1,10 @@
 //! The program `bootctl`: the boot process that init starts, and the administrator's command.
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic where nobody reads: `speech` does not"
+)]
 
 mod access;
 mod account;
@@ -65,6 +70,7 @@ mod settle;
 mod site;
 mod snapshot;
 mod socket_file;
+mod speech;
 mod standing;
 mod store;
 mod supervise;

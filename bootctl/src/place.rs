@@ -108,6 +108,15 @@ impl Place {
         }
     }
 
+    /// Where somebody is asked, in a sentence.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Port(port) | Self::Fd(port) => format!("on port {port}"),
+            Self::Unix(path) => format!("at {}", path.display()),
+            Self::Nowhere => "nowhere".into(),
+        }
+    }
+
     /// In the proxy's words; empty where nobody is sent.
     pub(crate) fn address(&self) -> String {
         match self {

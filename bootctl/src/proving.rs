@@ -249,5 +249,10 @@ impl Supervisor {
 }
 
 pub(crate) fn taken_back(name: &AppName, failed: Base, back: Base, why: &str) -> String {
-    format!("{failed} of {name} was taken back: {why}; {name} goes on from {back}")
+    match failed {
+        Base::Release(_) => {
+            format!("{failed} of {name} was taken back: {why}; {name} goes on from {back}")
+        }
+        Base::File => format!("{name} was taken back from {failed}: {why}; it goes on from {back}"),
+    }
 }

@@ -27,6 +27,10 @@ use crate::supervise::Supervisor;
 /// How long a request waits that does not say.
 const DEFAULT_WAIT: Duration = Duration::from_mins(5);
 
+/// What a refusal is called that tells how it went with what was taken over: not well, or not in time.
+pub(crate) const FAILED: &str = "failed";
+pub(crate) const TIMEOUT: &str = "timeout";
+
 /// A client that waits.
 pub(crate) struct Waiter {
     pub(crate) goal: Goal,
@@ -170,6 +174,7 @@ impl Supervisor {
             self.trials.begin_anew(name);
         }
         self.end_makeshift();
+        self.try_gate_again();
         self.take_over(config);
         self.clear_failed();
         self.doubts = doubts;
@@ -233,7 +238,7 @@ impl Supervisor {
             "not there yet when the time was over: {what}; it goes on, `bootctl status` shows \
              how far it is"
         );
-        self.send(number, *refused(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
+        self.send(number, *refused(StatusCode::GATEWAY_TIMEOUT, TIMEOUT, message));
     }
 
     pub(crate) fn send(&mut self, number: u64, reply: Reply) {
@@ -268,7 +273,7 @@ impl Supervisor {
                 Some(held) => held.log,
                 None => words.await,
             };
-            let refusal = Refusal { log, ..refusal("failed", why) };
+            let refusal = Refusal { log, ..refusal(FAILED, why) };
             drop(waiter.reply.send(Reply::Refused(StatusCode::CONFLICT, refusal)));
         });
     }
@@ -337,6 +342,9 @@ impl Supervisor {
                     }
                 }
             }
+        }
+        if overall == Standing::Reached {
+            overall = self.gate_standing();
         }
         match (overall, self.untold) {
             // Clients find what is said to be there.

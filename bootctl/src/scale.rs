@@ -32,9 +32,10 @@ impl Supervisor {
             refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_number", message)
         })?;
         self.check_file(&name, &known)?;
-        note(&self.fixed.config, &name, count).map_err(|error| {
+        let text = note(&self.fixed.config, &name, count).map_err(|error| {
             refused(StatusCode::INTERNAL_SERVER_ERROR, "not_written", error.to_string())
         })?;
+        self.declared.take_over(&name, &text);
         self.note(&name, |record| record.held = None)?;
         self.want(&name, App { instances: count, ..App::clone(&known) }.into());
         self.clear_ended(&name);
@@ -54,14 +55,14 @@ impl Supervisor {
             Some(found) if App { instances: known.instances, ..App::clone(found) } == *known => {
                 Ok(())
             }
-            Some(_) => {
+            Some(_) if !config.has_problem(&self.fixed.config, name) => {
                 let message = format!(
                     "the file of {name} has changes that are not taken over yet, so nothing was \
                      changed; run `bootctl reload` first"
                 );
                 Err(refused(StatusCode::CONFLICT, "unapplied", message))
             }
-            None => {
+            Some(_) | None => {
                 let message = format!(
                     "the file of {name} is broken or gone, so nothing was changed; repair it and run \
                      `bootctl reload`:"
@@ -85,14 +86,16 @@ enum NoteError {
     Write(#[from] WriteError),
 }
 
-fn note(folder: &Path, name: &AppName, count: u32) -> Result<(), NoteError> {
+/// Writes it into the file; answers what that says now.
+fn note(folder: &Path, name: &AppName, count: u32) -> Result<String, NoteError> {
     let lock = Lock::take_at_once(folder)?;
     let path = config::app_path(folder, name);
     let text = fs::read_to_string(&path);
     let text = text.map_err(|source| NoteError::Read { path: path.clone(), source })?;
     let text = edit::set(&text, "instances", i64::from(count).into())
         .map_err(|source| NoteError::Edit { path: path.clone(), source })?;
-    Ok(write::replace(&lock, &path, &text)?)
+    write::replace(&lock, &path, &text)?;
+    Ok(text)
 }
 
 fn parse(text: &str) -> Option<u32> {

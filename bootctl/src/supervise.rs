@@ -264,6 +264,7 @@ impl Supervisor {
             }
             Event::Hook(news) => self.hook_ended(news),
             Event::GateChanged(result) => self.gate_changed(result),
+            Event::GateRested => self.gate_rested(),
             Event::ProxyTrouble(generation, error) => {
                 self.proxy_trouble = Some(format!("{generation}: {error}"));
             }

@@ -49,6 +49,32 @@ fn o02_a_stopped_app_stays_stopped_when_bootctl_starts_anew() {
 }
 
 #[test]
+fn o02_who_shares_an_alias_keeps_the_host_of_its_own() {
+    let shared = answers(1, "alias = [\"www.test\"]\n");
+    let mut site = Site::boot(&[("shop.test.toml", &shared)]);
+    site.wait_for("shop.test", "running");
+    site.write("blog.test.toml", &shared);
+    assert_eq!(site.bootctl(&["reload"]).code, Some(1));
+    assert!(site.get("www.test", "/").body.starts_with("shop.test "));
+    site.reboot();
+    for app in ["blog.test", "shop.test"] {
+        site.wait_for(app, "running");
+        assert!(site.get(app, "/").body.starts_with(app));
+    }
+    assert!(site.get("www.test", "/").body.starts_with("blog.test "), "the first file has it");
+    let problem = &site.status()["problems"][0];
+    for told in [
+        "apps/shop.test.toml:3:10: `alias www.test`",
+        "blog.test has already",
+        "apps/blog.test.toml",
+    ] {
+        assert!(problem.as_str().expect("a sentence").contains(told), "{problem}");
+    }
+    let said = site.bootctl(&["scale", "shop.test", "2"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+#[test]
 fn o02_a_start_that_fails_says_why() {
     let site = Site::boot(&[
         ("absent.toml", "exec = \"/nowhere/server\"\n"),

@@ -511,4 +511,27 @@ fn d08_the_first_release_of_an_app_that_runs_from_its_file() {
     assert!(answer.starts_with("two release 2 in ") && answer.ends_with("/2/here"), "{answer}");
     site.done(&["rollback", "a"]);
     assert!(site.get("a", "/").body.starts_with("beside release None"));
+    // What its file names is not what it was.
+    site.done(&["rollback", "a"]);
+    fs::write(site.folder().join("conf/apps/here/VICE"), "exits").expect("written");
+    let said = site.bootctl(&["rollback", "a"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for told in [
+        "a was taken back from what its file names: a.",
+        "its last exit was 3; it goes on from release 2",
+        "| there is no such module: shop",
+    ] {
+        assert!(said.err.contains(told), "{told}: {said:?}");
+    }
+    assert!(site.get("a", "/").body.starts_with("two release 2"));
+}
+
+#[test]
+fn d08_what_its_file_names_and_never_ran_is_nothing_to_go_back_to() {
+    let site = Site::boot(&[("a.toml", &python(""))]);
+    assert_eq!(site.bootctl(&["start", "a"]).code, Some(1), "there is no server.py");
+    deploy(&site, "one");
+    let said = site.bootctl(&["rollback", "a"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("a has run from nothing else before; there are 1"), "{said:?}");
 }

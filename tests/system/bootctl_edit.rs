@@ -197,6 +197,28 @@ fn o01_a_new_app_runs() {
 }
 
 #[test]
+fn o10_what_is_taken_over_is_told_apart_from_what_is_not() {
+    let site = Site::boot(&[]);
+    site.write("broken.toml", "exec = \"/nowhere/server\"\n");
+    let conf = site.folder().join("conf");
+    let conf = conf.to_str().expect("UTF-8");
+    let new = ["init", "new", "--config", conf, "--cwd", conf, "--exec", "sh"];
+    let said = site.bootctl(&[&new[..], &["--instances", "0", "--apply"]].concat());
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let told = "bootctl: the change is written and taken over, but not all is as the config says:";
+    assert!(said.err.starts_with(told) && said.err.contains("/nowhere/server"), "{said:?}");
+    assert_eq!(site.wait_for("new", "parked")["wanted"], 0);
+    site.write("broken.toml", "exec = 1\n");
+    let set = ["config", "--config", conf, "-a", "new", "-s", "stop.timeout", "5s", "--apply"];
+    let said = site.bootctl(&set);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.err.starts_with("bootctl: the change is written, and not taken over:"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn o01_the_ports_of_an_app_begin_where_its_file_says() {
     let site = Site::boot(&[("a.toml", &answers(1, ""))]);
     let before = site.wait_for("a", "running")["instances"][0]["port"].as_u64().expect("a port");

@@ -88,6 +88,29 @@ fn d08_a_folder_is_a_site_that_deploys_like_an_app() {
 }
 
 #[test]
+fn d08_a_release_of_which_nothing_would_be_served_is_refused() {
+    let site = Site::boot(&[]);
+    open(site.folder());
+    let fixed = source(&site, "0");
+    let from = source(&site, "1");
+    let absolute = format!("[files]\n\"/deep\" = \"{}/deep\"\n", fixed.display());
+    let root = format!("\"/\" = \"{}\"\n", fixed.display());
+    site.write("docs.test.toml", &format!("{absolute}{root}"));
+    site.done(&["reload"]);
+    let said = site.bootctl(&["deploy", "docs.test", "--from", from.to_str().expect("UTF-8")]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("names no folder in [files] but absolute ones"), "{said:?}");
+    shows(&site, "0");
+    assert!(site.done(&["releases", "docs.test", "--json"]).contains("\"releases\": []"));
+    // What one of them shows is of the release.
+    site.write("docs.test.toml", &format!("{absolute}\"/\" = \".\"\n"));
+    site.done(&["reload"]);
+    deploy(&site, "1");
+    assert_eq!(site.get("docs.test", "/").body, "1");
+    assert_eq!(site.get("docs.test", "/deep/x.txt").body, "0".repeat(50_000));
+}
+
+#[test]
 fn d08_a_site_of_files_goes_on_whatever_dies() {
     let mut site = Site::boot(&[("docs.test.toml", DOCS)]);
     open(site.folder());

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use jobinit_tests::bootctl::{Said, said};
+use jobinit_tests::bootctl::{Said, Site, said};
 use jobinit_tests::remote::Reached;
 use jobinit_tests::{tools, wait};
 use nix::sys::signal::{Signal, kill};
@@ -478,4 +478,47 @@ fn o24_probes_and_figures() {
     site.done(&["telinit", "1"]);
     let (status, body) = ask("/probe");
     assert!(status == 503 && body.contains("runlevel 1"), "{body}");
+}
+
+#[test]
+fn z09_a_reload_tells_that_other_machines_are_not_let_in() {
+    let site = Site::boot(&[]);
+    let main = site.folder().join("conf/bootctl.toml");
+    let before = fs::read_to_string(&main).expect("there");
+    let listens = |at: SocketAddr| {
+        fs::write(&main, format!("{before}[admin]\nlisten = \"{at}\"\n")).expect("written");
+    };
+    let taken = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
+    let (one, other) = (taken(), taken());
+    let at = |taken: &TcpListener| taken.local_addr().expect("it is bound");
+    listens(at(&one));
+    let said = site.bootctl(&["reload"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains(&format!("the admin API at {}: ", at(&one))), "{said:?}");
+    let address = at(&one);
+    drop(one);
+    assert!(site.done(&["reload"]).contains("all is as the config says"));
+    assert_eq!(site.status()["admin"]["state"], "open");
+    // It is open, and is to be elsewhere.
+    listens(at(&other));
+    let said = site.bootctl(&["reload"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    listens(address);
+    site.done(&["reload"]);
+}
+
+#[test]
+fn z09_who_changes_the_way_that_he_has_come_learns_how_it_went() {
+    let reached = Reached::boot(&[("a.toml", &answers(1, ""))]);
+    let admin = reached.token("admin", "control");
+    let certificate = reached.site.folder().join("state/admin.pem");
+    let named = certificate.with_file_name("named.pem");
+    fs::copy(&certificate, &named).expect("copied");
+    let main = reached.site.folder().join("conf/bootctl.toml");
+    let named = named.to_str().expect("UTF-8");
+    let text = fs::read_to_string(&main).expect("there");
+    let more = format!("certificate = \"{named}\"\nkey = \"{named}\"\n");
+    fs::write(&main, text + &more).expect("written");
+    let said = reached.from_afar(&admin, &["reload"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
 }

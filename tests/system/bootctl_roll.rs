@@ -151,6 +151,20 @@ fn o06_scale_changes_the_number_and_one_line_of_the_file() {
 }
 
 #[test]
+fn o06_what_was_scaled_is_no_change_of_the_next_plan() {
+    let site = Site::boot(&[("a.toml", &answers(1, ""))]);
+    site.done(&["scale", "a", "2"]);
+    assert!(site.done(&["plan"]).contains("nothing to do"));
+    site.write("a.toml", &answers(2, "[stop]\ntimeout = \"5s\"\n"));
+    let plan: serde_json::Value =
+        serde_json::from_str(&site.done(&["plan", "--json"])).expect("JSON");
+    let keys = plan["apps"][0]["keys"].as_array().expect("an array").iter();
+    assert_eq!(keys.map(|key| &key["key"]).collect::<Vec<_>>(), ["stop.timeout"], "{plan}");
+    site.done(&["reload"]);
+    assert_eq!(site.pids("a").len(), 2);
+}
+
+#[test]
 fn o06_a_stopped_app_is_scaled_for_its_next_start() {
     let site = Site::boot(&[("a.toml", &answers(1, ""))]);
     site.wait_for("a", "running");
@@ -323,6 +337,43 @@ fn o05_what_is_refused_or_never_ready_is_given_up() {
     }
     let said = site.bootctl(&["reload"]);
     assert!(said.err.contains("\n  | waiting"), "{said:?}");
+}
+
+#[test]
+fn o05_what_is_never_ready_is_told_with_what_its_check_has_said_last() {
+    let patience = "[deploy]\ntimeout = \"300ms\"\n";
+    let sleeps = |name: &str, health: &str| {
+        (
+            format!("{name}.toml"),
+            script(1, "exec sleep 100", &format!("{patience}[health]\n{health}")),
+        )
+    };
+    let apps = [
+        sleeps("tcp", ""),
+        sleeps("command", "exec = \"exit 7\"\n"),
+        sleeps("hangs", "exec = \"sleep 100\"\ntimeout = \"100ms\"\n"),
+        sleeps("absent", "exec = [\"/nowhere/check\"]\n"),
+        sleeps("notify", "notify = true\n"),
+        ("socket.toml".to_owned(), format!("socket = \"unix\"\n{}", sleeps("", "").1)),
+    ];
+    let apps: Vec<_> = apps.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let site = Site::boot(&apps);
+    for (app, told) in [
+        ("tcp", "its last check, on port PORT: connection refused"),
+        ("command", "its last check: /bin/sh ended with exit code 7"),
+        ("hangs", "its last check: timed out after 100ms"),
+        ("absent", "its last check: the check cannot be run: init refused: "),
+        ("notify", "it has not sent READY=1"),
+        ("socket", "its last check: there is no socket at /"),
+    ] {
+        let view = site.wait_for(app, "failed");
+        let told = told.replace("PORT", &view["instances"][0]["port"].to_string());
+        let told = format!("{app}.1 was not ready after 300 ms: {told}");
+        // A machine that is busy asks nobody before that.
+        wait::until(&told, || site.done(&["status", app]).contains(&told).then_some(()));
+        let said = site.bootctl(&["start", app]);
+        assert!(said.code == Some(1) && said.err.contains(&told), "{said:?}");
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod bootctl_roll;
 mod bootctl_runlevel;
 mod bootctl_site;
 mod bootctl_socket;
+mod bootctl_speech;
 mod bootctl_strangers;
 mod bootctl_tls;
 mod bootctl_top;

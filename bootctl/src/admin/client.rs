@@ -24,6 +24,7 @@ use crate::release::pack::PackError;
 use crate::remote::contexts::{ContextError, Contexts};
 use crate::remote::host::{Host, Way};
 use crate::remote::{RemoteError, remote};
+use crate::speech::Unsaid;
 use crate::upload::Upload;
 
 /// How much longer than the supervisor itself a client waits.
@@ -56,6 +57,13 @@ pub(crate) enum ClientError {
     RemoteUnreachable(HttpError),
     #[error("{} cannot be written: {why}; nothing was asked for", path.display())]
     File { path: PathBuf, why: String },
+    #[error("{why}; the token {name} is revoked again, as nobody has it")]
+    TokenLost { name: String, why: String },
+    #[error(
+        "{why}; the token {name} is there, nobody has it, and it could not be revoked: {source}; `bootctl generate \
+         --revoke {name}` does it"
+    )]
+    TokenLeft { name: String, why: String, source: Box<ClientError> },
     #[error(
         "{} may not be used by this user: {who} may. Do this as root, with sudo say, or as others may, with --host and \
          a token that `bootctl generate` makes", socket.display()
@@ -78,6 +86,8 @@ pub(crate) enum ClientError {
     TooLong,
     #[error("the supervisor's answer makes no sense: {0}")]
     Odd(HttpError),
+    #[error(transparent)]
+    Unsaid(#[from] Unsaid),
     #[error(
         "{error}; the supervisor is bootctl {theirs}, and this is bootctl {VERSION}: for what only one of them \
          knows, use the same on both sides"
@@ -105,6 +115,10 @@ pub(crate) trait Progress {
     /// How long it may be silent before it wants to look at its clock.
     fn next_look(&self) -> Duration;
     fn look(&mut self);
+    /// That it was shown to the end, where that matters.
+    fn end(self: Box<Self>) -> Result<(), Unsaid> {
+        Ok(())
+    }
 }
 
 /// Whom a way leads to, below a path there if it is another machine.

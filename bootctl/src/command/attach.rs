@@ -21,6 +21,7 @@ use super::job::{self, JobError};
 use crate::cli::InitOf;
 use crate::client::{Init, Output};
 pub(super) use crate::exit::code;
+use crate::speech::{remark, say};
 
 /// Make this terminal a job's: see what it writes, type what it reads
 ///
@@ -63,11 +64,11 @@ enum End {
 pub(super) fn run(attach: &Attach) -> ExitCode {
     match try_to(attach) {
         Ok(End::Detached) => {
-            eprintln!("bootctl: detached; {} goes on", attach.job);
+            say(format_args!("detached; {} goes on", attach.job));
             ExitCode::SUCCESS
         }
         Ok(End::Ended(exit)) => {
-            eprintln!("bootctl: {} has ended{}", attach.job, How(exit.as_ref()));
+            say(format_args!("{} has ended{}", attach.job, How(exit.as_ref())));
             ExitCode::from(code(exit.as_ref()))
         }
         Err(error) => error.tell(),
@@ -100,7 +101,7 @@ async fn converse(init: &Init, name: &str, key: DetachKey) -> Result<End, JobErr
     let is_screen = job.spec.tty && io::stdin().is_terminal();
     let raw = is_screen.then(Raw::enter).transpose()?;
     if raw.is_some() {
-        eprint!("bootctl: attached to {name}; {key} detaches\r\n");
+        remark(format_args!("bootctl: attached to {name}; {key} detaches\r\n"));
     }
     let (typed, keys) = mpsc::channel(QUEUE);
     let leave = raw.is_some().then_some(key);
@@ -230,7 +231,7 @@ impl Drop for Raw {
     fn drop(&mut self) {
         // If it fails there is no terminal any more.
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0);
-        eprintln!();
+        remark("\n");
     }
 }
 

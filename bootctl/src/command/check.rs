@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::ConfigDir;
 use crate::config::{self, doubts};
+use crate::speech::{remark, say};
 
 /// Read a config folder and tell what is wrong with it; needs no supervisor
 ///
@@ -25,16 +26,16 @@ pub(super) fn run(check: &Check) -> ExitCode {
     let config = match config::load(folder) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             return ExitCode::FAILURE;
         }
     };
     let doubts = doubts::of(folder, &config);
     for problem in &config.problems {
-        eprintln!("{problem}");
+        remark(format_args!("{problem}\n"));
     }
     for doubt in &doubts {
-        eprintln!("warning: {doubt}");
+        remark(format_args!("warning: {doubt}\n"));
     }
     if !config.problems.is_empty() || (check.strict && !doubts.is_empty()) {
         return ExitCode::FAILURE;
@@ -44,6 +45,5 @@ pub(super) fn run(check: &Check) -> ExitCode {
         1 => ", 1 warning".into(),
         count => format!(", {count} warnings"),
     };
-    super::print(&format!("{} apps, no problems{warnings}", config.apps.len()));
-    ExitCode::SUCCESS
+    super::print(&format!("{} apps, no problems{warnings}", config.apps.len()))
 }

@@ -17,6 +17,5 @@ pub(crate) struct Completions {
 }
 
 pub(super) fn run(completions: &Completions) -> ExitCode {
-    super::print(completion(completions.shell).trim_end());
-    ExitCode::SUCCESS
+    super::print(completion(completions.shell).trim_end())
 }

@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use clap::Args;
 use form_urlencoded::Serializer;
 
-use super::progress;
+use super::reload;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::settings::{Setting, SettingsView};
-use crate::admin::wire::StatusView;
 use crate::cli::{At, ConfigDir, Wait};
 use crate::config::entry::Entries;
 use crate::config::listing;
 use crate::config::schema::Schema;
+use crate::requests::{FAILED, TIMEOUT};
+use crate::speech::{self, say};
 
 /// Show or change the config, key by key; needs no supervisor
 ///
@@ -75,20 +76,17 @@ pub(super) fn run(command: &Config) -> ExitCode {
     if command.keys {
         let schema = if command.app.is_some() { Schema::App } else { Schema::Main };
         let text = if command.markdown { listing::page() } else { listing::list(schema) };
-        super::print(text.trim_end());
-        return ExitCode::SUCCESS;
+        return super::print(text.trim_end());
     }
     let Some(wish) = wish(command) else {
-        eprintln!(
-            "bootctl: say what to do: --get, --set, --delete or --keys; `bootctl config --help` tells more"
-        );
+        say("say what to do: --get, --set, --delete or --keys; `bootctl config --help` tells more");
         return ExitCode::FAILURE;
     };
     let way = command.at.socket();
     if way.is_remote() && command.folder.is_told() {
-        eprintln!(
-            "bootctl: --config names a folder of this machine, but another one is meant; leave it out, or say \
-             --host local"
+        say(
+            "--config names a folder of this machine, but another one is meant; leave it out, or say \
+             --host local",
         );
         return ExitCode::FAILURE;
     }
@@ -104,14 +102,14 @@ pub(super) fn run(command: &Config) -> ExitCode {
     };
     match done {
         Ok(text) => {
-            super::print(&text);
+            let shown = super::print(&text);
             if matches!(wish, Wish::Show(_)) {
-                return ExitCode::SUCCESS;
+                return shown;
             }
-            apply(command.apply, &command.wait, &command.at)
+            super::both(shown, apply(command.apply, &command.wait, &command.at))
         }
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             ExitCode::FAILURE
         }
     }
@@ -156,8 +154,10 @@ fn from_afar(command: &Config, wish: Wish<'_>) -> ExitCode {
                 Ok(format!("{}\n`bootctl reload` applies it", view.text))
             }
             (Wish::Set(..) | Wish::Delete(_), true) => {
-                super::print(&view.text);
-                applied(&client, &command.wait).await
+                let shown = speech::answer(&view.text);
+                let applied = applied(&client, &command.wait).await?;
+                shown?;
+                Ok(applied)
             }
         }
     })
@@ -174,7 +174,7 @@ fn path(app: Option<&str>, key: Option<&str>) -> String {
 pub(super) fn apply(now: bool, wait: &Wait, at: &At) -> ExitCode {
     if !now {
         if at.socket().exists() {
-            super::print("`bootctl reload` applies it");
+            return super::print("`bootctl reload` applies it");
         }
         return ExitCode::SUCCESS;
     }
@@ -182,13 +182,37 @@ pub(super) fn apply(now: bool, wait: &Wait, at: &At) -> ExitCode {
 }
 
 async fn applied(client: &Client, wait: &Wait) -> Result<String, ClientError> {
-    let changed = progress::change(client, "/reload", wait).await;
-    let status: StatusView = changed.map_err(noted)?;
+    let status = reload::ask(client, wait).await.map_err(noted)?;
     Ok(format!("all is as the config says\n\n{}", crate::table::status(&status)))
 }
 
 /// The file is written all the same.
 fn noted(error: ClientError) -> ClientError {
-    eprintln!("bootctl: the change is written, and not taken over:");
+    say(match taken_over(&error) {
+        Some(true) => "the change is written and taken over, but not all is as the config says:",
+        Some(false) => "the change is written, and not taken over:",
+        None => "the change is written:",
+    });
     error
+}
+
+/// Whether a supervisor goes by what is written now, as far as an error tells that.
+fn taken_over(error: &ClientError) -> Option<bool> {
+    match error {
+        ClientError::Refused(refusal) => Some([FAILED, TIMEOUT].contains(&refusal.error.as_str())),
+        ClientError::Versions { error, .. } => taken_over(error),
+        ClientError::Cut | ClientError::Left(_) | ClientError::Odd(_) | ClientError::Unsaid(_) => {
+            None
+        }
+        ClientError::Unreachable { .. }
+        | ClientError::Remote(_)
+        | ClientError::RemoteUnreachable(_)
+        | ClientError::File { .. }
+        | ClientError::TokenLost { .. }
+        | ClientError::TokenLeft { .. }
+        | ClientError::Forbidden { .. }
+        | ClientError::Source(_)
+        | ClientError::Job(_)
+        | ClientError::TooLong => Some(false),
+    }
 }

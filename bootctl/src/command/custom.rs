@@ -1,7 +1,5 @@
 //! `bootctl custom NAME ARGS…`
 
-use std::io::Write;
-
 use clap::Args;
 
 use crate::admin::client::{Client, ClientError};
@@ -9,6 +7,7 @@ use crate::admin::custom::{CustomArgs, CustomLine};
 use crate::admin::wire::Refusal;
 use crate::cli::At;
 use crate::http::segment;
+use crate::speech::{Reader, piece, remark};
 
 /// Run a command of the administrator, `[custom.NAME]` in bootctl.toml
 ///
@@ -37,14 +36,15 @@ pub(super) async fn run(custom: &Custom) -> Result<String, ClientError> {
     let body = CustomArgs { args: custom.args.clone() };
     let path = format!("/custom/{}", segment(&custom.name));
     let mut end = None;
+    let mut written = Ok(Reader::There);
     client
         .lines(&path, &body, |line: CustomLine| match line {
-            // Who does not read any more has seen enough.
             CustomLine::Out { text } => {
-                let mut out = std::io::stdout();
-                drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+                if written.is_ok() {
+                    written = piece(text.as_bytes());
+                }
             }
-            CustomLine::Err { text } => drop(std::io::stderr().write_all(text.as_bytes())),
+            CustomLine::Err { text } => remark(text),
             CustomLine::Exit { code } => end = Some(Ok(code)),
             CustomLine::Lost { message } => end = Some(Err(message)),
         })
@@ -58,7 +58,10 @@ pub(super) async fn run(custom: &Custom) -> Result<String, ClientError> {
         exit,
     };
     match end {
-        Some(Ok(0)) => Ok(String::new()),
+        Some(Ok(0)) => {
+            written?;
+            Ok(String::new())
+        }
         Some(Ok(code)) => {
             let message = format!("{name} has ended with exit code {code}");
             Err(ClientError::Refused(refusal(message, Some(code))))

@@ -18,6 +18,7 @@ use crate::admin::wire::{AppState, AppView};
 use crate::cli::Work;
 use crate::http::segment;
 use crate::release::pack::{Folder, PackError};
+use crate::speech::remark;
 use crate::table::size;
 use crate::upload::Upload;
 use crate::work::Task;
@@ -126,9 +127,9 @@ async fn tell(sent: Arc<AtomicU64>, total: u64) {
         let now = sent.load(Ordering::Relaxed).min(total);
         let text = format!("sent {} of {}", size(now), size(total));
         if on_screen {
-            eprint!("\r{text}\x1b[K");
+            remark(format_args!("\r{text}\x1b[K"));
         } else {
-            eprintln!("{text}");
+            remark(format_args!("{text}\n"));
         }
         if now == total {
             return;
@@ -139,6 +140,6 @@ async fn tell(sent: Arc<AtomicU64>, total: u64) {
 
 fn clear_line() {
     if io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
+        remark("\r\x1b[K");
     }
 }

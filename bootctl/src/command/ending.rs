@@ -11,6 +11,7 @@ use clap::Args;
 use super::job::{self, JobError};
 use crate::cli::InitOf;
 use crate::client::{InitError, Then};
+use crate::speech::say;
 
 /// What each of them takes.
 #[derive(Debug, Args)]
@@ -43,11 +44,10 @@ pub(super) fn run(ending: &Ending, then: Then) -> ExitCode {
                 Then::Reboot => "booted again",
                 Then::Halt | Then::Exit => "halted",
             };
-            super::print(&format!("all apps are being stopped, then the machine is {what}"));
-            ExitCode::SUCCESS
+            super::print(&format!("all apps are being stopped, then the machine is {what}"))
         }
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             ExitCode::FAILURE
         }
     }

@@ -10,6 +10,7 @@ use crate::admin::tokens::{TokenView, TokensView};
 use crate::cli::At;
 use crate::durable::{self, OWN};
 use crate::http::segment;
+use crate::speech;
 use crate::table::columns;
 
 const HEAD: [&str; 3] = ["TOKEN", "GRANT", "MADE"];
@@ -70,15 +71,34 @@ pub(super) async fn run(generate: &Generate) -> Result<String, ClientError> {
     {
         return Err(ClientError::File { path: file.clone(), why: "it is there already".into() });
     }
-    let path = format!("{}?grant={}", path(name), generate.grant.word());
-    let view: TokenView = client.put(&path).await?;
+    let asked = format!("{}?grant={}", path(name), generate.grant.word());
+    let view: TokenView = client.put(&asked).await?;
+    match hand_over(generate, &view) {
+        Ok(text) => Ok(text),
+        Err(why) => Err(take_back(&client, name, why).await),
+    }
+}
+
+/// Shows the token, or writes it into its file: nobody else has it.
+fn hand_over(generate: &Generate, view: &TokenView) -> Result<String, String> {
     let token = view.token.clone().unwrap_or_default();
     let Some(file) = &generate.output else {
-        return Ok(if generate.json { json(&view) } else { token });
+        let text = if generate.json { json(view) } else { token };
+        speech::only_answer(&text).map_err(|error| error.to_string())?;
+        return Ok(String::new());
     };
     durable::replace(file, format!("{token}\n").as_bytes(), OWN)
-        .map_err(|error| ClientError::File { path: file.clone(), why: error.to_string() })?;
-    Ok(format!("the token {name} ({}) is in {}", view.grant.word(), file.display()))
+        .map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
+    Ok(format!("the token {} ({}) is in {}", view.name, view.grant.word(), file.display()))
+}
+
+/// Revokes a token that nobody has.
+async fn take_back(client: &Client, name: &str, why: String) -> ClientError {
+    let name = name.to_owned();
+    match client.delete::<TokenView>(&path(&name)).await {
+        Ok(_) => ClientError::TokenLost { name, why },
+        Err(source) => ClientError::TokenLeft { name, why, source: Box::new(source) },
+    }
 }
 
 fn json(view: &impl serde::Serialize) -> String {

@@ -15,6 +15,7 @@ use crate::config::write::{self, Lock, WriteError};
 use crate::config::{self, ConfigError, Draft};
 use crate::free_port::is_free;
 use crate::name::{AppName, Host, HostError, Port, quoted};
+use crate::speech::say;
 
 /// Write the file of a new app, with comments that tell what it may say; needs no supervisor
 ///
@@ -100,12 +101,9 @@ enum InitError {
 
 pub(super) fn run(init: &Init) -> ExitCode {
     match create(init) {
-        Ok(text) => {
-            super::print(&text);
-            apply(init.apply, &init.wait, &init.at)
-        }
+        Ok(text) => super::both(super::print(&text), apply(init.apply, &init.wait, &init.at)),
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             ExitCode::FAILURE
         }
     }

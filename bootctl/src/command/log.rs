@@ -30,6 +30,7 @@ use crate::logs::view::View;
 use crate::logs::wish::Wish;
 use crate::name::{nearest, quoted};
 use crate::remote::host::{Host, Way};
+use crate::speech::say;
 use crate::token::{Token, TokenError};
 use crate::{collecting, config};
 
@@ -150,7 +151,7 @@ pub(super) fn run(log: &Log) -> ExitCode {
         // A reader that has seen enough, such as `head`, is no failure.
         Err(LogError::Out(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             ExitCode::FAILURE
         }
     }
@@ -341,10 +342,10 @@ fn ask_init(log: &Log, folder: &Path, there: &[String], screen: Screen) -> Resul
             }
         };
         let whose = only.map(|app| format!(" of {app}")).unwrap_or_default();
-        eprintln!(
-            "bootctl: no log{whose} in {} yet; this is what init keeps of it",
+        say(format_args!(
+            "no log{whose} in {} yet; this is what init keeps of it",
             folder.display()
-        );
+        ));
         from_rings(log, rings, &mut screen).await
     })
 }

@@ -75,6 +75,7 @@ use crate::boot::{self, Boot};
 use crate::cli::{Change, Cli, Wait, Work};
 use crate::client::Then;
 use crate::gate::NO_SUPERVISOR;
+use crate::speech::{self, say};
 use crate::work::Task;
 
 /// What to do.
@@ -206,19 +207,19 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("bootctl: cannot begin: {error}");
+            say(format_args!("cannot begin: {error}"));
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(work) {
         Ok(text) => {
-            if !text.is_empty() {
-                print(&text);
+            if text.is_empty() {
+                return ExitCode::SUCCESS;
             }
-            ExitCode::SUCCESS
+            print(&text)
         }
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             match error {
                 ClientError::Job(error) => error.code(),
                 ClientError::Unreachable { .. } | ClientError::RemoteUnreachable(_) => {
@@ -234,9 +235,12 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
                 | ClientError::Refused(_)
                 | ClientError::Remote(_)
                 | ClientError::File { .. }
+                | ClientError::TokenLost { .. }
+                | ClientError::TokenLeft { .. }
                 | ClientError::Source(_)
                 | ClientError::Cut
                 | ClientError::TooLong
+                | ClientError::Unsaid(_)
                 | ClientError::Odd(_)
                 | ClientError::Versions { .. } => ExitCode::FAILURE,
             }
@@ -247,19 +251,26 @@ fn ask(work: impl Future<Output = Result<String, ClientError>>) -> ExitCode {
 /// How a command ends that asks nobody.
 fn tell(result: Result<String, String>) -> ExitCode {
     match result {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
+        Ok(text) => print(&text),
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-/// A reader that has seen enough, such as `head`, is no failure.
-fn print(text: &str) {
-    use std::io::Write;
-    drop(writeln!(std::io::stdout(), "{text}"));
+/// Answers; how the command ends therefore.
+fn print(text: &str) -> ExitCode {
+    match speech::answer(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How a command ends that answers once more when it has gone on.
+fn both(first: ExitCode, then: ExitCode) -> ExitCode {
+    if then == ExitCode::SUCCESS { first } else { then }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
 use http::Response;
@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::admin::client::{Client, ClientError, Progress};
 use crate::admin::steps::{StepKind, StepView};
 use crate::cli::Wait;
+use crate::speech::{Unsaid, answer, remark};
 
 /// How long plain lines are kept back.
 const SOON: Duration = Duration::from_secs(1);
@@ -62,7 +63,9 @@ pub(super) async fn change_or<T: DeserializeOwned>(
     left: &str,
 ) -> Result<T, ClientError> {
     let mut shown = shown(wait);
-    unless_left(client.change(path, wait.duration(), &mut *shown), left).await
+    let changed = unless_left(client.change(path, wait.duration(), &mut *shown), left).await?;
+    shown.end()?;
+    Ok(changed)
 }
 
 /// Shows the progress of a change that was asked for.
@@ -72,7 +75,9 @@ pub(super) async fn rest<T: DeserializeOwned>(
     wait: &Wait,
 ) -> Result<T, ClientError> {
     let mut shown = shown(wait);
-    unless_left(client.read(response, &mut *shown), GOES_ON).await
+    let changed = unless_left(client.read(response, &mut *shown), GOES_ON).await?;
+    shown.end()?;
+    Ok(changed)
 }
 
 /// Does the work, unless somebody presses Ctrl-C.
@@ -88,7 +93,7 @@ pub(super) async fn unless_left<T>(
 
 fn shown(wait: &Wait) -> Box<dyn Progress> {
     if wait.json {
-        Box::new(Raw)
+        Box::new(Raw { written: Ok(()) })
     } else if is_live() {
         Box::new(Live::new())
     } else {
@@ -102,12 +107,15 @@ fn is_live() -> bool {
 }
 
 /// What the supervisor says.
-struct Raw;
+struct Raw {
+    written: Result<(), Unsaid>,
+}
 
 impl Progress for Raw {
     fn raw(&mut self, line: &str) {
-        // Who does not read any more has seen enough.
-        drop(writeln!(stdout(), "{line}"));
+        if self.written.is_ok() {
+            self.written = answer(line);
+        }
     }
 
     fn step(&mut self, _step: &StepView) {}
@@ -121,6 +129,10 @@ impl Progress for Raw {
     }
 
     fn look(&mut self) {}
+
+    fn end(self: Box<Self>) -> Result<(), Unsaid> {
+        self.written
+    }
 }
 
 /// For a file or a pipe.
@@ -145,7 +157,7 @@ impl Progress for Lines {
         let line = format!("{time:>7}  {}{}", bar(step), step.text);
         match &mut self.kept {
             Some(kept) => kept.push(line),
-            None => drop(writeln!(stderr(), "{line}")),
+            None => remark(format_args!("{line}\n")),
         }
     }
 
@@ -162,7 +174,7 @@ impl Progress for Lines {
 
     fn look(&mut self) {
         for line in self.kept.take().into_iter().flatten() {
-            drop(writeln!(stderr(), "{line}"));
+            remark(format_args!("{line}\n"));
         }
     }
 }

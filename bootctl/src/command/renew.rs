@@ -18,6 +18,7 @@ use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::StatusView;
 use crate::cli::{At, InitAt, Wait};
 use crate::client::{Init, InitError};
+use crate::speech::say;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -67,14 +68,10 @@ enum RenewError {
 
 pub(super) fn run(renew: &Renew) -> ExitCode {
     match try_to(renew) {
-        Ok(text) => {
-            if !renew.wait.json {
-                super::print(&text);
-            }
-            ExitCode::SUCCESS
-        }
+        Ok(_) if renew.wait.json => ExitCode::SUCCESS,
+        Ok(text) => super::print(&text),
         Err(error) => {
-            eprintln!("bootctl: {error}");
+            say(&error);
             match error {
                 RenewError::Init(InitError::Unreachable(..)) => ExitCode::from(super::UNREACHABLE),
                 _ => ExitCode::FAILURE,

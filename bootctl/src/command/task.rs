@@ -5,6 +5,7 @@ use crate::admin::client::{Client, ClientError};
 use crate::admin::wire::AppView;
 use crate::cli::{Change, Work};
 use crate::http::segment;
+use crate::speech;
 use crate::work::Task;
 
 /// Runs commands of an app's file.
@@ -47,7 +48,7 @@ async fn cancel(change: &Change) -> Result<String, ClientError> {
     let client = Client::at(&change.at.socket());
     let app: AppView = client.delete(&format!("/apps/{}/work", segment(&change.app))).await?;
     if change.wait.json {
-        super::print(&serde_json::to_string(&app).unwrap_or_default());
+        speech::answer(&serde_json::to_string(&app).unwrap_or_default())?;
     }
     Ok(format!("what was under way for {} is stopped", app.app))
 }

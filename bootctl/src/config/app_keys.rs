@@ -45,7 +45,8 @@ pub(super) const APP: &[Key] = &[
         "",
         "\"public\"",
         "A folder of which the proxy serves the files by itself, by the beginning of the path that they are \
-         below: `\"/static\" = \"public\"`. A relative one starts at the file's folder, or at its release's. \
+         below: `\"/static\" = \"public\"`. A relative one starts at the file's folder, or at its release's; an absolute \
+         one is the same in every release. \
          `\".\"` is all of a release. The proxy's user has to be able to read it. With `\"/\"` and without `exec` the app is files only, \
          and nothing runs.",
     ),

@@ -77,6 +77,11 @@ impl Declared {
         self.apps.insert(name, said);
     }
 
+    /// An app's file says this now, and the app is as it says. What it comes to is read anew by whoever looks at it.
+    pub(crate) fn take_over(&mut self, name: &AppName, text: &str) {
+        self.note_app(name.clone(), Said::new(text, None, Beside::default()));
+    }
+
     /// What an app's file came to that nobody has written since it was read.
     pub(super) fn untouched(
         &self,

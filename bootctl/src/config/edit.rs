@@ -41,6 +41,9 @@ pub(crate) fn set(text: &str, key: &str, value: Value) -> Result<String, EditErr
         return Err(EditError::NoKey(key.to_owned()));
     };
     let mut document: DocumentMut = text.parse()?;
+    let end = cut_end(&mut document);
+    let before = document.to_string();
+    let is_new = table_of(document.as_table_mut(), tables).is_none();
     let table = table_at(document.as_table_mut(), tables, key)?;
     match table.get_mut(name) {
         Some(Item::Value(before)) => {
@@ -51,7 +54,27 @@ pub(crate) fn set(text: &str, key: &str, value: Value) -> Result<String, EditErr
         Some(item) => *item = Item::Value(value),
         None => drop(table.insert(name, Item::Value(value))),
     }
+    let is_behind = is_new && document.to_string().starts_with(&before);
+    match table_of(document.as_table_mut(), tables) {
+        // A comment at the end is about the table above it, and not about one that is new behind that.
+        Some(table) if is_behind && !end.trim().is_empty() => {
+            table.decor_mut().set_prefix(format!("{}\n\n", end.trim_end()));
+        }
+        Some(_) | None => document.set_trailing(end),
+    }
     Ok(document.to_string())
+}
+
+/// Takes away what stands behind the last key.
+fn cut_end(document: &mut DocumentMut) -> String {
+    let end = document.trailing().as_str().unwrap_or_default().to_owned();
+    document.set_trailing("");
+    end
+}
+
+/// The table of that path, if there is one with lines of its own.
+fn table_of<'a>(root: &'a mut Table, path: &[String]) -> Option<&'a mut Table> {
+    path.iter().try_fold(root, |table, part| table.get_mut(part)?.as_table_mut())
 }
 
 /// The text without a key. Comments above it stay.
@@ -228,6 +251,26 @@ stop = { timeout = \"1s\", drain = \"2s\" }
             FILE.replace("\"1s\"", "\"9s\""),
             "in an inline table, too"
         );
+    }
+
+    #[test]
+    fn o09_a_comment_at_the_end_stays_where_it_is() {
+        let with = |text: &str, key: &str| set(text, key, "5s".into()).unwrap();
+        let new = "\n[stop]\ntimeout = \"5s\"\n";
+        for text in
+            ["exec = \"x\"\n\n[health]\n# http = \"/\"\n", "exec = \"x\"\n# A word.\n", "# All.\n"]
+        {
+            assert_eq!(with(text, "stop.timeout"), format!("{text}{new}"));
+        }
+        let health = "exec = \"x\"\n[health]\n# http = \"/\"\n";
+        assert_eq!(
+            with(health, "health.timeout"),
+            health.replace("[health]\n", "[health]\ntimeout = \"5s\"\n")
+        );
+        assert_eq!(with(health, "cwd"), health.replace("[health]", "cwd = \"5s\"\n[health]"));
+        let more = format!("[env]\na.b = \"c\"\n{health}");
+        let more = with(&more.replace("exec = \"x\"\n", ""), "env.d.e");
+        assert!(more.ends_with("[health]\n# http = \"/\"\n"), "{more}");
     }
 
     #[test]

@@ -69,7 +69,7 @@ use stamp::Stamp;
 pub(crate) struct Config {
     pub(crate) settings: Settings,
     pub(crate) apps: BTreeMap<AppName, Arc<App>>,
-    /// Apps whose file has a problem.
+    /// Apps whose file has a problem with which nothing is to be made of it.
     pub(crate) broken: BTreeSet<AppName>,
     /// What the files say.
     pub(crate) declared: Declared,
@@ -80,6 +80,12 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Whether something is wrong with an app's file.
+    pub(crate) fn has_problem(&self, folder: &Path, name: &AppName) -> bool {
+        let file = shown(&app_path(folder, name));
+        self.problems.iter().any(|problem| problem.file == file)
+    }
+
     /// The same with another text in the place of `bootctl.toml`, unless that one has a mistake, too.
     pub(crate) fn by(mut self, text: &str) -> Option<Self> {
         let reader = Reader::new("bootctl.toml".into(), text, Schema::Main);
@@ -243,7 +249,7 @@ fn read_settings(config: &mut Config, path: &Path, draft: Option<&Draft<'_>>) {
 }
 
 /// A host leads to one app. Names of apps come first; among aliases, redirects and mounts, the first
-/// file has it.
+/// file has it. The other app goes without that one alone.
 fn refuse_shared_hosts(config: &mut Config, folder: &Path, draft: Option<&Draft<'_>>) {
     let mut owners: BTreeMap<String, AppName> = BTreeMap::new();
     let mut refused = Vec::new();
@@ -261,9 +267,12 @@ fn refuse_shared_hosts(config: &mut Config, folder: &Path, draft: Option<&Draft<
     for (name, key, place, taken_by) in refused {
         let path = app_path(folder, &name);
         let text = read(&path, draft).unwrap_or_default();
-        config.problems.push(shared_host(&path, &text, (key, &place), taken_by));
-        config.apps.remove(&name);
-        config.broken.insert(name);
+        let there = shown(&app_path(folder, &taken_by));
+        let fault = Fault::HostTaken { taken_by, there };
+        config.problems.push(shared_host(&path, &text, (key, &place), fault));
+        if let Some(app) = config.apps.get_mut(&name) {
+            give_up(Arc::make_mut(app), key, &place);
+        }
     }
 }
 
@@ -275,7 +284,21 @@ fn places(app: &App) -> impl Iterator<Item = (&'static str, String)> {
     alias.chain(redirects).chain(mounts)
 }
 
-fn shared_host(path: &Path, text: &str, (key, place): (&str, &str), taken_by: AppName) -> Problem {
+/// Takes from an app the last of its places that is this.
+fn give_up(app: &mut App, key: &str, place: &str) {
+    fn give_up_one<T: ToString>(all: &mut Vec<T>, place: &str) {
+        if let Some(last) = all.iter().rposition(|one| one.to_string() == place) {
+            all.remove(last);
+        }
+    }
+    match key {
+        "alias" => give_up_one(&mut app.alias, place),
+        "redirect" => give_up_one(&mut app.site.redirects, place),
+        _ => give_up_one(&mut app.site.mounts, place),
+    }
+}
+
+fn shared_host(path: &Path, text: &str, (key, place): (&str, &str), fault: Fault) -> Problem {
     let document = toml_edit::Document::parse(text).ok();
     let span = document.as_ref().and_then(|document| {
         let mut item = document.as_item();
@@ -291,7 +314,7 @@ fn shared_host(path: &Path, text: &str, (key, place): (&str, &str), taken_by: Ap
         file: shown(path),
         place: problem::place(text, span),
         key: Some(format!("{key} {place}")),
-        fault: Fault::HostTaken { taken_by },
+        fault,
     }
 }
 

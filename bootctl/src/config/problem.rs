@@ -56,8 +56,8 @@ pub(crate) enum Fault {
     Pages,
     #[error("{0}")]
     Host(HostError),
-    #[error("is a host that {taken_by} has already; remove it from one of the two")]
-    HostTaken { taken_by: AppName },
+    #[error("is a host that {taken_by} has already ({there}); remove it from one of the two")]
+    HostTaken { taken_by: AppName, there: Arc<str> },
     #[error("excludes `{other}`; keep one of the two")]
     Excludes { other: &'static str },
     #[error("names {name}, and there is no such app; {}", or_advice(nearest.as_deref()))]

@@ -504,14 +504,21 @@ fn a_host_leads_to_one_app() {
         ("apps/b.toml", "exec = \"node\"\n"),
         ("apps/c.toml", "exec = \"node\"\nalias = [\"www.c\", \"www.c\"]\n"),
     ]);
-    assert_eq!(config.apps.keys().map(AppName::as_str).collect::<Vec<_>>(), ["b"]);
+    let hosts = |name: &str| {
+        let app = config.apps.iter().find(|(app, _)| app.as_str() == name).expect("it is there");
+        app.1.hosts().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(hosts("a"), ["a", "www"], "without the one that is not its own");
+    assert_eq!(hosts("b"), ["b"]);
+    assert_eq!(hosts("c"), ["c", "www.c"]);
+    assert!(config.broken.is_empty(), "{:?}", config.broken);
     assert_eq!(
         told(folder.path(), &config),
         [
-            "apps/a.toml:2:17: `alias b` is a host that b has already; remove it from one of the \
-             two",
-            "apps/c.toml:2:19: `alias www.c` is a host that c has already; remove it from one of \
-             the two",
+            "apps/a.toml:2:17: `alias b` is a host that b has already (apps/b.toml); remove it from \
+             one of the two",
+            "apps/c.toml:2:19: `alias www.c` is a host that c has already (apps/c.toml); remove it \
+             from one of the two",
         ]
     );
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{JOB, Step, next, view, wanted};
+use super::{JOB, Step, next, standing, view, wanted};
 use crate::admin::wire::AdminView;
 use crate::client::InitError;
 use crate::collecting;
 use crate::event::Event;
+use crate::standing::Standing;
 use crate::supervise::Supervisor;
 
 /// The pause before init is asked again to start one that it could not start, for want of the port say.
@@ -21,6 +21,8 @@ const BREATH: Duration = Duration::from_secs(2);
 pub(crate) struct Gate {
     /// init has been asked, and has not answered.
     is_changing: bool,
+    /// The last change has failed a moment ago.
+    rests: bool,
     /// What it said to the last change.
     trouble: Option<String>,
 }
@@ -28,7 +30,7 @@ pub(crate) struct Gate {
 impl Supervisor {
     /// Starts or stops it, if it is time. Asked twice, init does it once.
     pub(crate) fn keep_gate(&mut self) {
-        if self.gate.is_changing {
+        if self.gate.is_changing || self.gate.rests {
             return;
         }
         // While all winds down, whoever watches it from afar can do so to the end.
@@ -56,7 +58,6 @@ impl Supervisor {
             };
             if let Err(error) = &result {
                 warn!("{JOB}: {error}");
-                sleep(BREATH).await;
             }
             drop(tell.send(Event::GateChanged(result)).await);
         });
@@ -71,6 +72,26 @@ impl Supervisor {
     pub(crate) fn gate_changed(&mut self, result: Result<(), InitError>) {
         self.gate.is_changing = false;
         self.gate.trouble = result.err().map(|error| error.to_string());
+        if self.gate.trouble.is_some() {
+            self.gate.rests = true;
+            Self::remind(&self.hands.tell, BREATH, Event::GateRested);
+        }
+    }
+
+    pub(crate) fn gate_rested(&mut self) {
+        self.gate.rests = false;
+    }
+
+    /// Has it tried at once: what was in the way may be gone, or is not asked for any more.
+    pub(crate) fn try_gate_again(&mut self) {
+        self.gate.rests = false;
+        self.gate.trouble = None;
+    }
+
+    /// How near it is to what the config says.
+    pub(crate) fn gate_standing(&self) -> Standing {
+        let (wanted, trouble) = (self.wanted_gate(), self.gate.trouble.as_deref());
+        standing(&self.settings.admin, wanted.as_ref(), self.roster.named(JOB), trouble)
     }
 
     /// Whether it is as far as it has to be before bootctl may end.

@@ -30,6 +30,7 @@ use crate::admin::wire::{AdminState, AdminView};
 
 use crate::collecting::Place;
 use crate::job::JobInfo;
+use crate::standing::Standing;
 
 /// Its name.
 pub(crate) const JOB: &str = "gate";
@@ -39,6 +40,8 @@ const ENV_MARK: &str = "BOOTCTL_GATE";
 const TOKEN_FILE: &str = "INIT_TOKEN_FILE";
 /// What it answers, as a word for programs, while no supervisor answers itself.
 pub(crate) const NO_SUPERVISOR: &str = "no_supervisor";
+/// After so many restarts by init without being open, it counts as failed. It is tried further all the same.
+const PATIENCE: u32 = 3;
 /// The name of its listener.
 pub(crate) const LISTENER: &str = "admin";
 
@@ -110,6 +113,31 @@ fn next(wanted: Option<JobSpec>, job: Option<&JobInfo>) -> Option<Step> {
         (None, Some(job)) => (job.status != Status::Stopping).then_some(Step::Stop),
         (None, None) => None,
     }
+}
+
+/// How near it is to what the config says.
+fn standing(
+    admin: &Admin,
+    wanted: Option<&JobSpec>,
+    job: Option<&JobInfo>,
+    trouble: Option<&str>,
+) -> Standing {
+    let (Some(wanted), Some(view)) = (wanted, view(admin, job, trouble)) else {
+        // One that is still there keeps nobody waiting.
+        return Standing::Reached;
+    };
+    let fails = match job {
+        None => trouble.is_some(),
+        Some(job) if !is_ours(&job.spec) => true,
+        Some(job) if *job.spec != *wanted => false,
+        Some(_) if view.state == AdminState::Open => return Standing::Reached,
+        Some(job) => {
+            matches!(job.status, Status::Success | Status::Failed) || job.respawn >= PATIENCE
+        }
+    };
+    let why = view.why.unwrap_or_else(|| "it is not open yet".into());
+    let sentence = format!("the admin API at {}: {why}", view.listen);
+    if fails { Standing::Failed(sentence) } else { Standing::Working(sentence) }
 }
 
 /// The gate as it is shown. `trouble` is what init said to the last change of the job; what the gate says of
@@ -188,6 +216,34 @@ mod tests {
         assert_eq!(gate.state_dir, Path::new("/state"));
         assert_eq!(gate.certificate.as_deref(), Some(Path::new("/c.pem")));
         assert_eq!(wanted(&place(), &Admin::default(), folders()), None);
+    }
+
+    #[test]
+    fn z09_it_is_there_when_it_is_open_as_the_config_says() {
+        use Status::{Backoff, Failed, Running, Starting};
+        let admin = Admin { listen: Some(([0, 0, 0, 0], 8443).into()), certificate: None };
+        let spec = wanted(&place(), &admin, folders()).expect("it is to listen");
+        let stands =
+            |job: Option<JobInfo>, trouble| standing(&admin, Some(&spec), job.as_ref(), trouble);
+        let failed = |why: &str| Standing::Failed(format!("the admin API at 0.0.0.0:8443: {why}"));
+        let is_working = |standing| matches!(standing, Standing::Working(_));
+        let open = JobInfo { status_text: Some("ab:cd".into()), ..job(spec.clone(), Running) };
+        assert_eq!(stands(Some(open.clone()), None), Standing::Reached);
+        assert!(is_working(stands(None, None)), "it is yet to be started");
+        assert_eq!(stands(None, Some("in use")), failed("in use"));
+        assert!(is_working(stands(Some(job(spec.clone(), Starting)), None)));
+        let other = JobSpec { args: Vec::new(), ..spec.clone() };
+        assert!(is_working(stands(Some(JobInfo { spec: other.into(), ..open }), None)));
+        for (status, respawn, fails) in [(Backoff, 2, false), (Backoff, 3, true), (Failed, 0, true)]
+        {
+            let job = JobInfo { respawn, why: "it dies".into(), ..job(spec.clone(), status) };
+            let standing = stands(Some(job), None);
+            assert_eq!(standing == failed("it dies"), fails, "{status:?} {standing:?}");
+        }
+        let foreign = stands(Some(job(JobSpec::new("gate"), Running)), None);
+        assert!(matches!(foreign, Standing::Failed(_)), "{foreign:?}");
+        let off = standing(&Admin::default(), None, Some(&job(spec.clone(), Running)), None);
+        assert_eq!(off, Standing::Reached);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From what the command line says to a machine that is known: its address, its certificate, our token.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use super::host::Host;
 use super::line::{LineError, Remote, who_is};
 use crate::access::secret::Secret;
 use crate::fingerprint::Fingerprint;
+use crate::speech::remark;
 
 /// What strangers have no business with.
 const OTHERS: u32 = 0o007;
@@ -96,12 +97,10 @@ pub(crate) async fn meet(
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Err(RemoteError::Stranger { address: address.clone(), seen });
     }
-    eprint!(
+    remark(format_args!(
         "{address} is not known yet. Its certificate is\n  {seen}\n`bootctl status` shows it there. Is it the \
          same? [y/N] "
-    );
-    // The question is all there is to see.
-    drop(io::stderr().flush());
+    ));
     let mut answer = String::new();
     let read = io::stdin().read_line(&mut answer);
     if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {

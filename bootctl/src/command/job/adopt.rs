@@ -49,8 +49,7 @@ pub(in crate::command) fn run(adopt: &Adopt) -> ExitCode {
         Some(pid) => super::run_on(&adopt.init, &adopt.at.host_of(), async |init| {
             let adoption = Adoption { pid, restart: adopt.restart };
             let job = init.adopt(&adopt.job, adoption).await?;
-            print(&format!("{} is a job now: {}", job.id, line(&job.spec)));
-            Ok(ExitCode::SUCCESS)
+            Ok(print(&format!("{} is a job now: {}", job.id, line(&job.spec))))
         }),
         None => change_done(&adopt.wait, take_back(adopt)),
     }

@@ -1,6 +1,5 @@
 //! `bootctl events`: every change of a job, as it happens.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +7,7 @@ use init_wire::JobEvent;
 
 use super::list::word;
 use crate::cli::InitOf;
+use crate::speech::{Reader, piece, say};
 
 /// Show every change of a job as it happens, until Ctrl-C
 #[derive(Debug, Args)]
@@ -40,16 +40,16 @@ pub(in crate::command) fn run(events: &Events) -> ExitCode {
                     line(&event)
                 };
                 let is_ready = matches!(event, JobEvent::Ready { .. });
-                if shown && (events.json || !is_ready) {
-                    let mut out = std::io::stdout();
-                    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-                        return Ok(ExitCode::SUCCESS);
-                    }
+                if shown
+                    && (events.json || !is_ready)
+                    && piece(format!("{text}\n").as_bytes())? == Reader::Gone
+                {
+                    return Ok(ExitCode::SUCCESS);
                 }
                 shown |= is_ready;
             }
             // init has become another one, or this reader was too slow: all that may have changed since.
-            eprintln!("bootctl: the stream broke off; some changes may be missing");
+            say("the stream broke off; some changes may be missing");
         }
     })
 }

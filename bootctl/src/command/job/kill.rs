@@ -42,7 +42,6 @@ pub(in crate::command) fn run(kill: &Kill) -> ExitCode {
             // init says best why not.
             init.signal(&kill.job, &kill.signal).await?;
         }
-        print(&format!("{} sent to {}", kill.signal, sent.join(", ")));
-        Ok(ExitCode::SUCCESS)
+        Ok(print(&format!("{} sent to {}", kill.signal, sent.join(", "))))
     })
 }

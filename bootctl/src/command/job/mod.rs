@@ -26,6 +26,7 @@ use crate::command::print;
 use crate::http::{HttpError, Server};
 use crate::name::{nearest, quoted};
 use crate::remote::host::Host;
+use crate::speech::{Unsaid, say};
 use crate::table::columns;
 use crate::token::{Token, TokenError};
 
@@ -51,6 +52,8 @@ pub(crate) enum JobError {
     Instance { job: String, app: String },
     #[error("cannot begin: {0}")]
     Runtime(io::Error),
+    #[error(transparent)]
+    Unsaid(#[from] Unsaid),
     #[error("this terminal cannot be used: {0}")]
     Terminal(#[from] io::Error),
 }
@@ -71,7 +74,7 @@ impl JobError {
             }
             _ => "",
         };
-        eprintln!("bootctl: {self}{advice}");
+        say(format_args!("{self}{advice}"));
         self.code()
     }
 }
@@ -84,13 +87,12 @@ fn show<T: Serialize, const COLUMNS: usize>(
     row: impl Fn(&T) -> [String; COLUMNS],
 ) -> ExitCode {
     if json {
-        print(&serde_json::to_string_pretty(all).unwrap_or_default());
+        print(&serde_json::to_string_pretty(all).unwrap_or_default())
     } else {
         let head = head.map(str::to_owned);
         let rows: Vec<_> = std::iter::once(head).chain(all.iter().map(row)).collect();
-        print(&columns(&rows));
+        print(&columns(&rows))
     }
-    ExitCode::SUCCESS
 }
 
 /// Does something with init's help; how the command ends.

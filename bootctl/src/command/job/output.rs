@@ -1,6 +1,5 @@
 //! `bootctl stdout JOB`, `bootctl stderr JOB`: the bytes that init keeps.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +7,7 @@ use init_wire::Channel;
 
 use super::JobError;
 use crate::cli::InitOf;
+use crate::speech::{Reader, piece};
 
 // What init keeps of a stream.
 #[derive(Debug, Args)]
@@ -42,12 +42,10 @@ pub(in crate::command) fn run(stream: &Stream, channel: Channel) -> ExitCode {
             from.into_iter().chain(follow).collect::<Vec<_>>().join("&")
         };
         let mut output = init.open_stream(&stream.job, channel, &query(tail)).await?;
-        let mut out = io::stdout();
         loop {
             match output.next().await {
                 Some(Ok(bytes)) => {
-                    if out.write_all(&bytes).and_then(|()| out.flush()).is_err() {
-                        // A reader that has seen enough.
+                    if piece(&bytes)? == Reader::Gone {
                         return Ok(ExitCode::SUCCESS);
                     }
                 }
