@@ -74,10 +74,44 @@ pub fn request(to: SocketAddr, method: &str, path: &str, headers: &str, body: &s
         "{method} {path} HTTP/1.1\r\n{host}Connection: close\r\n{headers}{length}\r\n{body}"
     );
     let bytes = raw(to, text.as_bytes()).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
-    let answer = Answer::parse(&bytes).filter(|answer| method == "HEAD" || answer.is_whole(&bytes));
+    whole(&bytes, method, path)
+}
+
+/// One GET with `Connection: close`, and its answer without the framing of its chunks.
+#[track_caller]
+pub fn get(to: SocketAddr, path: &str) -> Answer {
+    let text = format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
+    let bytes = raw(to, text.as_bytes()).unwrap_or_else(|e| panic!("GET {path}: {e}"));
+    whole(&unchunked(bytes), "GET", path)
+}
+
+#[track_caller]
+fn whole(bytes: &[u8], method: &str, path: &str) -> Answer {
+    let answer = Answer::parse(bytes).filter(|answer| method == "HEAD" || answer.is_whole(bytes));
     answer.unwrap_or_else(|| {
-        panic!("{method} {path}: no whole answer in {:?}", String::from_utf8_lossy(&bytes))
+        panic!("{method} {path}: no whole answer in {:?}", String::from_utf8_lossy(bytes))
     })
+}
+
+/// The same bytes of an answer without the framing of its chunks, if its body comes in such.
+fn unchunked(answer: Vec<u8>) -> Vec<u8> {
+    fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let start = bytes.windows(at.len()).position(|window| window == at)?;
+        Some((&bytes[..start], &bytes[start + at.len()..]))
+    }
+    let Some((head, mut rest)) = split(&answer, b"\r\n\r\n") else { return answer };
+    if split(&head.to_ascii_lowercase(), b"\r\ntransfer-encoding: chunked").is_none() {
+        return answer;
+    }
+    let mut whole = [head, b"\r\n\r\n"].concat();
+    while let Some((size, more)) = split(rest, b"\r\n") {
+        let size =
+            std::str::from_utf8(size).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let (chunk, more) = more.split_at(size.expect("a chunk has a size"));
+        whole.extend(chunk);
+        rest = more.strip_prefix(b"\r\n").expect("a chunk has an end");
+    }
+    whole
 }
 
 /// The same of a `GET` over a way on which answers get lost; `None` for one that has not come, or not whole.

@@ -108,9 +108,10 @@ impl Init {
         }
     }
 
+    /// The answer to a GET, without the framing of its chunks.
     #[track_caller]
     pub fn get(&self, path: &str) -> Answer {
-        http::request(self.api, "GET", path, "", "")
+        http::get(self.api, path)
     }
 
     #[track_caller]

@@ -1,5 +1,6 @@
 //! Attacks that once worked, and accidents that once stopped init.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -140,6 +141,71 @@ fn stop_and_restart_at_once_are_both_answered() {
         assert_eq!(stop.join().unwrap().status, 200);
     });
     assert_eq!(init.job("web")["status"], "running");
+}
+
+#[test]
+fn what_is_being_stopped_is_not_said_to_be_started() {
+    let init = Init::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let [up, go] = ["up", "go"].map(|name| folder.path().join(name));
+    let script = format!(
+        "trap 'while ! [ -e {} ]; do sleep 0.01; done; exit 0' TERM; touch {}; while :; do sleep 0.01; done",
+        go.display(),
+        up.display()
+    );
+    let spec = json!({"exec": "/bin/sh", "args": ["-c", script], "envs": {"PATH": "/bin"}});
+    init.launch_job("web", &spec);
+    wait::until("the trap to be set", || up.exists().then_some(()));
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| init.put("/job/web/stop"));
+        init.wait_for("web", "stopping");
+        for wait in ["", "?wait=exit", "?wait=ready"] {
+            let answer = init.send("PUT", &format!("/job/web{wait}"), &spec);
+            assert_eq!(
+                (answer.status, &answer.json()["error"]),
+                (409, &json!("stopping")),
+                "{wait}"
+            );
+        }
+        let waiting = scope.spawn(|| init.get("/job/web?wait=exit"));
+        fs::write(&go, "").unwrap();
+        assert_eq!(stop.join().unwrap().status, 200);
+        assert_eq!(waiting.join().unwrap().status, 200, "who only looks waits for the end");
+    });
+}
+
+/// KiB of init's that are in memory.
+fn memory(init: &Init) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", init.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn b29_who_asks_for_much_and_takes_nothing_costs_little() {
+    let init = Init::start(&[]);
+    let spec = json!({"exec": "/bin/true", "args": ["x".repeat(120_000), "y".repeat(120_000)]});
+    let count = 100;
+    for job in 0..count {
+        assert_eq!(init.send("PUT", &format!("/job/j{job}?wait=exit"), &spec).status, 201);
+    }
+    let before = memory(&init);
+    let list = "GET /jobs HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let clients = [(); 30].map(|()| {
+        let mut client = TcpStream::connect(init.api()).unwrap();
+        client.write_all(list.as_bytes()).unwrap();
+        // It has its first bytes: all that is made of the answer at once is there.
+        client.read_exact(&mut [0; 64]).unwrap();
+        client
+    });
+    let more = memory(&init).saturating_sub(before);
+    // Of the list there are 24 MB.
+    assert!(more < 60 * 1024, "{before} KiB and {more} more");
+    drop(clients);
+    let all = init.get("/jobs").json();
+    let all = all.as_array().unwrap();
+    assert_eq!(all.len(), count);
+    assert!(all.iter().all(|job| job["spec"] == spec), "each of them is whole");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The end of init: by its boot process, by signal, by request.
 
+use std::fs;
 use std::process::Command;
 use std::time::Instant;
 
@@ -63,6 +64,19 @@ fn i01_exit_codes_are_boots() {
     }
     assert_eq!(code_of(&["/nosuch"]), Some(127));
     assert_eq!(code_of(&["/etc/passwd"]), Some(126));
+}
+
+#[test]
+fn i01_a_boot_that_cannot_be_started_again_is_127() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("boot");
+    fs::copy("/bin/sleep", &program).unwrap();
+    let mut init = Init::start(&["--", program.to_str().unwrap(), "600"]);
+    init.wait_for("boot", "running");
+    fs::remove_file(&program).unwrap();
+    let answer = init.put("/job/boot/restart");
+    assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("cannot_start")));
+    assert_eq!(init.wait_end().code(), Some(127));
 }
 
 #[test]

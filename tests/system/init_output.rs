@@ -258,6 +258,56 @@ fn b22_a_job_may_ask_to_wait_for_its_reader() {
 }
 
 #[test]
+fn b22_only_who_follows_lets_a_job_go_on() {
+    let init = Init::start(&[]);
+    let spec = json!({
+        "exec": FLOODS,
+        "args": ["100000"],
+        "stdout": "log",
+        "log": {"bytes": 8192, "when_full": "wait"},
+    });
+    init.launch_job("f", &spec);
+    let end = || init.get("/job/f/stdout").header("output-end").unwrap().to_owned();
+    wait::until("what is kept to be full", || (end() == "8192").then_some(()));
+    let life = Follower::start(init.api(), "/jobs/output").json().unwrap();
+    let life = life["life"].as_str().unwrap();
+    for path in [
+        "/job/f/stdout".to_owned(),
+        "/job/f/stdout?from=8192".to_owned(),
+        "/job/f/stdout?from=8000&format=json".to_owned(),
+        "/job/f/stdout?format=json".to_owned(),
+        "/jobs/output".to_owned(),
+        format!("/jobs/output?from={life}:8192"),
+    ] {
+        assert_eq!(init.get(&path).status, 200, "{path}");
+    }
+    // Whoever follows all jobs from there on has read what there was.
+    assert_eq!(end(), "8192");
+    drop(Follower::start(init.api(), &format!("/jobs/output?follow&from={life}:8192")));
+    wait::until("it to go on", || (end() != "8192").then_some(()));
+}
+
+#[test]
+fn b22_who_asks_for_what_is_gone_is_told_so_however_little_there_is() {
+    let init = Init::start(&[]);
+    let spec = json!({"exec": FLOODS, "args": ["10000"], "stdout": "log", "log": {"bytes": 4096}});
+    assert_eq!(init.send("PUT", "/job/f?wait=exit", &spec).status, 201);
+    let kept = init.get("/job/f/stdout").body;
+    assert_eq!(kept.len(), 4096, "who does not say from where misses nothing");
+    let missed = format!("\n[init: 5804 bytes were not kept]\n{kept}");
+    for path in ["/job/f/stdout?from=100", "/job/f/stdout?from=100&follow"] {
+        let answer = init.get(path);
+        assert_eq!(
+            (answer.header("output-from"), &*answer.body),
+            (Some("100"), &*missed),
+            "{path}"
+        );
+    }
+    assert_eq!(init.get("/job/f/stdout?from=5904").body, kept);
+    assert_eq!(init.get("/job/f/stdout?from=10000").body, "");
+}
+
+#[test]
 fn b22_ranges_are_answered_as_http_has_them() {
     let init = Init::start(&[]);
     let spec = json!({"exec": FLOODS, "args": ["10000"], "stdout": "log", "log": {"bytes": 4096}});
@@ -471,6 +521,30 @@ fn o12_what_a_cleared_job_has_said_goes_with_4_mib_of_later_ones() {
 }
 
 #[test]
+fn o12_what_a_cleared_job_has_said_takes_no_more_room_than_it_is_long() {
+    let init = Init::start(&[]);
+    assert_eq!(init.send("PUT", "/job/gone?wait=exit", &script("echo last words")).status, 201);
+    assert_eq!(init.delete("/job/gone").status, 204);
+    let clear = |bytes: &str| {
+        let mut spec =
+            script(&format!("head -c {bytes} /dev/zero; echo end of {bytes}; echo oh >&2"));
+        spec["log"] = json!({"bytes": 16_777_216});
+        assert_eq!(init.send("PUT", "/job/later?wait=exit", &spec).status, 201);
+        assert_eq!(init.delete("/job/later").status, 204);
+    };
+    // For which there is a ring of 4 MiB.
+    clear("2000000");
+    let all = init.get("/jobs/output").body;
+    assert!(all.contains("last words") && all.contains("end of 2000000"));
+    assert!(all.len() > 2_000_000, "{}", all.len());
+    // More than all may have together.
+    clear("16000000");
+    let all = init.get("/jobs/output").body;
+    assert!(all.contains("end of 16000000") && all.contains("oh\\n"));
+    assert!(all.len() > 4_000_000 && all.contains("end of 2000000"), "{}", all.len());
+}
+
+#[test]
 fn o12_who_comes_back_too_late_is_told_of_cleared_jobs() {
     let init = Init::start(&[]);
     let mut gate = gated(&format!("echo first; read go; exec {FLOODS} 1000000"));
@@ -493,7 +567,7 @@ fn o12_who_comes_back_too_late_is_told_of_cleared_jobs() {
         assert_eq!(init.delete(&format!("/job/{job}")).status, 204);
     }
     // These take the place of both.
-    for job in 0..3 {
+    for job in 0..4 {
         assert_eq!(init.send("PUT", &format!("/job/f{job}?wait=exit"), &flood).status, 201);
         assert_eq!(init.delete(&format!("/job/f{job}")).status, 204);
     }

@@ -90,6 +90,37 @@ fn b22_the_end_of_one_runs_input_is_not_the_next_ones() {
 }
 
 #[test]
+fn b22_what_is_closed_is_closed_whoever_else_writes() {
+    let init = Init::start(&[]);
+    init.launch_job("c", &json!({"exec": "cat", "stdin": "pipe", "stdout": "log"}));
+    let mut other = TcpStream::connect(init.api()).unwrap();
+    let head = format!("PUT /job/c/stdin HTTP/1.1\r\nHost: {}\r\n", init.api());
+    write!(other, "{head}Transfer-Encoding: chunked\r\n\r\n6\r\nfirst\n\r\n").unwrap();
+    shown(&init, "c", "first");
+    assert_eq!(write(&init, "/job/c/stdin?close", "last\n").status, 204);
+    init.wait_for("c", "success");
+    assert_eq!(init.get("/job/c/stdout").body, "first\nlast\n");
+    other.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    let mut answer = [0; 1024];
+    let count = other.read(&mut answer).unwrap();
+    let answer = Answer::parse(&answer[..count]).unwrap();
+    assert_eq!((answer.status, answer.header("input-written")), (409, Some("6")), "{answer:?}");
+    assert!(answer.body.contains("another request has closed"), "{answer:?}");
+}
+
+#[test]
+fn b22_a_body_that_breaks_off_is_answered_with_how_far_it_came() {
+    let init = Init::start(&[]);
+    init.launch_job("c", &json!({"exec": "cat", "stdin": "pipe", "stdout": "log"}));
+    let head = format!("PUT /job/c/stdin HTTP/1.1\r\nHost: {}\r\n", init.api());
+    let body = "6\r\nfirst\n\r\nno length\r\n";
+    let request = format!("{head}Transfer-Encoding: chunked\r\n\r\n{body}");
+    let answer = http::raw(init.api(), request.as_bytes()).unwrap();
+    let answer = Answer::parse(&answer).unwrap();
+    assert_eq!((answer.status, answer.header("input-written")), (400, Some("6")), "{answer:?}");
+}
+
+#[test]
 fn b22_only_what_takes_input_is_written_to() {
     let init = Init::start(&[]);
     init.launch_job("s", &json!({"exec": "sleep", "args": ["60"]}));

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::stream::once;
+use futures_util::stream::{once, unfold};
 use futures_util::{FutureExt, Stream, StreamExt};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 use init_wire::ErrorBody;
 use nix::errno::Errno;
 use serde::Serialize;
+use tokio::task::yield_now;
 
 use super::handover::Busy;
 use crate::adoption::NotAdoptable;
@@ -145,6 +146,47 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     }
     text.push(b'\n');
     typed(status, "application/json", text.into())
+}
+
+/// Bytes of a list that are written at once.
+const A_PIECE: usize = 64 * 1024;
+
+/// An answer with a list of these. What of it is longer is written as the client takes it, so that many who
+/// ask for much and take none of it cost no memory.
+pub(super) fn list<T: Serialize + Send + 'static>(values: Vec<T>) -> Answer {
+    const JSON: &str = "application/json";
+    let mut values = values.into_iter().peekable();
+    let mut next = move |mut text: Vec<u8>| {
+        let mut is_first = !text.is_empty();
+        while text.len() < A_PIECE
+            && let Some(value) = values.next()
+        {
+            if !std::mem::take(&mut is_first) {
+                text.push(b',');
+            }
+            // What init shows of itself has no part that JSON cannot hold.
+            serde_json::to_writer(&mut text, &value).ok()?;
+        }
+        let is_last = values.peek().is_none();
+        if is_last {
+            text.extend(b"]\n");
+        }
+        Some((text, is_last))
+    };
+    match next(b"[".to_vec()) {
+        None => empty(StatusCode::INTERNAL_SERVER_ERROR),
+        Some((text, true)) => typed(StatusCode::OK, JSON, text.into()),
+        Some((first, false)) => {
+            let rest = unfold(Some(next), async |next| {
+                let mut next = next?;
+                yield_now().await;
+                let (text, is_last) = next(Vec::new())?;
+                Some((Bytes::from(text), (!is_last).then_some(next)))
+            });
+            let first = once(ready(Bytes::from(first)));
+            typed(StatusCode::OK, JSON, Payload::stream(first.chain(rest)))
+        }
+    }
 }
 
 /// An error answer.

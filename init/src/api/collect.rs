@@ -34,8 +34,10 @@ pub(super) fn answer(
     // Who does not come back has missed nothing of what there was before.
     let told = if from.is_some() { 0 } else { outputs.gone() };
     let at = from.filter(|place| place.life == life).map_or(0, |place| place.seq);
-    // He has what comes before.
-    outputs.taken_until(at);
+    if follow {
+        // He has what comes before.
+        outputs.taken_until(at);
+    }
     let (first, seen, begun, talk, owed) = (at, HashMap::new(), false, talk.clone(), Vec::new());
     let reader = Reader { outputs, life, first, at, until, told, seen, begun, talk, owed };
     let batches = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
@@ -52,6 +54,7 @@ struct Reader {
     first: u64,
     /// The position of what comes next.
     at: u64,
+    /// Where he stops, if he does not follow.
     until: u64,
     /// The streams that have gone for good and that he has been told of, or need not be.
     told: u64,
@@ -95,7 +98,7 @@ impl Reader {
             if news.is_empty() && !text.is_empty() {
                 return Some(text.into());
             }
-            if news.is_empty() && self.until < u64::MAX {
+            if news.is_empty() && !self.follows() {
                 return None;
             }
             if news.is_empty() {
@@ -104,7 +107,7 @@ impl Reader {
             }
             for news in news {
                 let end = news.piece.mark.offset + news.piece.bytes.len() as u64;
-                if outputs.waits(news.id) {
+                if self.follows() && outputs.waits(news.id) {
                     self.owed.push((news.id, end));
                 }
                 self.tell(news, &mut text);
@@ -120,6 +123,11 @@ impl Reader {
         }
     }
 
+    /// Whether he goes on without end. Jobs may wait for him then.
+    fn follows(&self) -> bool {
+        self.until == u64::MAX
+    }
+
     /// Streams of cleared jobs may have gone before he came to their last bytes.
     fn tell_losses(&mut self, text: &mut Vec<u8>) {
         let told = std::mem::replace(&mut self.told, self.outputs.gone());
@@ -132,20 +140,24 @@ impl Reader {
             write(&nobody, text);
         }
         for gone in streams {
-            let is_all = gone.first.is_some_and(|first| first >= self.first);
-            let had = self.seen.remove(&gone.id).or_else(|| is_all.then_some(0));
+            let had = self.seen.remove(&gone.id).or_else(|| self.none_of(gone.first));
             let count = had.map(|had| gone.end - had);
             write(&missed(gone.job.to_string(), gone.channel, gone.end, count), text);
         }
     }
 
+    /// That he has had no byte of a stream, all of which came after where he has begun.
+    fn none_of(&self, first: Option<u64>) -> Option<u64> {
+        first.filter(|first| *first >= self.first).map(|_| 0)
+    }
+
     fn tell(&mut self, news: News, text: &mut Vec<u8>) {
-        let News { id, job, channel: stream, piece, after_gap } = news;
+        let News { id, job, channel: stream, piece, after_gap, first } = news;
         let (job, offset) = (job.to_string(), piece.mark.offset);
         let length = piece.bytes.len() as u64;
         let seen = self.seen.insert(id, offset + length);
         if after_gap {
-            let count = seen.map(|seen| offset - seen);
+            let count = seen.or_else(|| self.none_of(first)).map(|seen| offset - seen);
             write(&missed(job.clone(), stream, offset, count), text);
         }
         self.at = piece.mark.position + length;

@@ -1,21 +1,29 @@
 //! `PUT /job/{id}/stdin` and `/tty`: what is written to a job, and the size of its window.
 
-use std::pin::pin;
-
 use http::{HeaderName, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use nix::errno::Errno;
-use tokio::time::{Instant, sleep};
 
 use super::answer::{Answer, Refused, empty};
 use super::handover::Talk;
 use crate::id::JobId;
-use crate::input::{Input, Inputs};
-use crate::limits::STALLED;
+use crate::input::{Input, Inputs, Writer};
 
 /// How many bytes were written, where not all were.
 const WRITTEN: HeaderName = HeaderName::from_static("input-written");
+
+/// Why not all was written.
+enum Stop {
+    /// init becomes another one.
+    Restarting,
+    /// Somebody else has closed the input.
+    Closed,
+    /// The client has not sent all of it.
+    Broken(hyper::Error),
+    /// The job does not read it.
+    Unread(Errno),
+}
 
 /// Writes the body to the job as it comes; answers when the last byte is written.
 pub(super) async fn write(
@@ -26,48 +34,39 @@ pub(super) async fn write(
     (talk, ends): (&Talk, impl Future<Output = ()>),
 ) -> Result<Answer, Refused> {
     let input = find(inputs, job)?;
-    let mut body = request.into_body();
-    let mut written = 0;
-    let mut ends = pin!(ends);
-    loop {
-        let frame = tokio::select! {
-            frame = body.frame() => frame,
-            () = &mut ends => return Err(makes_room(written)),
-        };
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| {
-            let message = format!("the body broke off after {written} bytes: {error}");
-            Refused::new(StatusCode::BAD_REQUEST, "broken_body", message)
-        })?;
-        let Ok(bytes) = frame.into_data() else { continue };
-        let before = written;
-        let mut seen = before;
-        let mut quiet = pin!(sleep(STALLED));
-        loop {
-            let bytes = bytes.get(written - before..).unwrap_or_default();
-            let result = tokio::select! {
-                result = input.write(bytes, &mut written) => result,
-                () = &mut ends => return Err(makes_room(written)),
-                // Whoever has hung up meanwhile is not seen while the job does not read.
-                () = &mut quiet => Err(Errno::ETIMEDOUT),
-            };
-            match result {
-                Ok(()) => break,
-                Err(Errno::ETIMEDOUT) if written > seen => {
-                    seen = written;
-                    quiet.as_mut().reset(Instant::now() + STALLED);
-                }
-                Err(errno) => return Err(refusal(job, errno, written)),
+    let mut writer = input.writer();
+    let done = {
+        let mut body = request.into_body();
+        let all = async {
+            pour(&mut body, &mut writer).await?;
+            talk.has_read_all();
+            if close && input.is_terminal {
+                writer.end().await.map_err(Stop::Unread)?;
             }
+            Ok(())
+        };
+        // Whoever has hung up meanwhile is not seen while the job does not read.
+        tokio::select! {
+            done = all => done,
+            () = ends => Err(Stop::Restarting),
+            () = input.closed() => Err(Stop::Closed),
         }
-    }
-    talk.has_read_all();
-    if close && input.is_terminal {
-        input.end().await.map_err(|errno| refusal(job, errno, written))?;
-    } else if close {
-        inputs.close_run(job, &input);
+    };
+    let written = writer.written;
+    done.map_err(|stop| refusal(job, &stop, written))?;
+    if close && !input.is_terminal {
+        inputs.close_run(job, input).await;
     }
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+async fn pour(body: &mut Incoming, writer: &mut Writer<'_>) -> Result<(), Stop> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(bytes) = frame.map_err(Stop::Broken)?.into_data() {
+            writer.write(&bytes).await.map_err(Stop::Unread)?;
+        }
+    }
+    Ok(())
 }
 
 /// Sets the size of the job's window.
@@ -81,16 +80,8 @@ pub(super) fn resize(
         let message = format!("job `{job}` has no terminal; its spec must say \"tty\": true");
         return Err(Refused::new(StatusCode::CONFLICT, "no_terminal", message));
     }
-    input.resize(rows, columns).map_err(|errno| refusal(job, errno, 0))?;
+    input.resize(rows, columns).map_err(|errno| refusal(job, &Stop::Unread(errno), 0))?;
     Ok(empty(StatusCode::NO_CONTENT))
-}
-
-fn makes_room(written: usize) -> Refused {
-    let message = format!(
-        "init makes room for another one; {written} bytes are written, send the rest again"
-    );
-    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "restarting", message)
-        .with(WRITTEN, &written.to_string())
 }
 
 fn find(inputs: &Inputs, job: &JobId) -> Result<Input, Refused> {
@@ -103,10 +94,35 @@ fn find(inputs: &Inputs, job: &JobId) -> Result<Input, Refused> {
     })
 }
 
-fn refusal(job: &JobId, errno: Errno, written: usize) -> Refused {
-    let message = format!(
-        "job `{job}` does not read what comes after {written} bytes: {} ({errno:?})",
-        errno.desc()
-    );
-    Refused::new(StatusCode::CONFLICT, "no_input", message).with(WRITTEN, &written.to_string())
+fn refusal(job: &JobId, stop: &Stop, written: u64) -> Refused {
+    let (status, word, message) = match stop {
+        Stop::Restarting => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "restarting",
+            format!(
+                "init makes room for another one; {written} bytes are written, send the rest again"
+            ),
+        ),
+        Stop::Closed => (
+            StatusCode::CONFLICT,
+            "no_input",
+            format!(
+                "another request has closed the input of job `{job}` after {written} bytes of this one"
+            ),
+        ),
+        Stop::Broken(error) => (
+            StatusCode::BAD_REQUEST,
+            "broken_body",
+            format!("the body broke off after {written} bytes: {error}"),
+        ),
+        Stop::Unread(errno) => (
+            StatusCode::CONFLICT,
+            "no_input",
+            format!(
+                "job `{job}` does not read what comes after {written} bytes: {} ({errno:?})",
+                errno.desc()
+            ),
+        ),
+    };
+    Refused::new(status, word, message).with(WRITTEN, &written.to_string())
 }

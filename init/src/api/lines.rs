@@ -63,9 +63,10 @@ impl Lines {
         while self.begun.len() + bytes.len() > LONGEST {
             let (now, later) = bytes.split_at(LONGEST - self.begun.len());
             self.begun.extend_from_slice(now);
+            let cut = self.begun.split_off(whole(&self.begun));
             let next = self.offset + self.begun.len() as u64;
             self.flush(true, found);
-            self.offset = next;
+            (self.offset, self.begun) = (next, cut);
             bytes = later;
         }
         self.begun.extend_from_slice(bytes);
@@ -80,6 +81,17 @@ impl Lines {
         line(&LogLine::Line { offset: self.offset, time, text, partial }, found);
         self.begun.clear();
     }
+}
+
+/// How many of these bytes do not belong to a character whose end is not among them.
+fn whole(bytes: &[u8]) -> usize {
+    let last = bytes.utf8_chunks().last().map_or(0, |chunk| chunk.invalid().len());
+    let end = bytes.len() - last;
+    // What cannot become one either is left where it is.
+    let may_go_on = bytes.get(end..).is_some_and(|rest| {
+        std::str::from_utf8(rest).is_err_and(|error| error.error_len().is_none())
+    });
+    if may_go_on { end } else { bytes.len() }
 }
 
 #[cfg(test)]
@@ -134,6 +146,31 @@ mod tests {
             offsets,
             [(0, 16 * k, true), (16 * k as u64, 16 * k, true), (32 * k as u64, last, false)]
         );
+    }
+
+    #[test]
+    fn z06_no_part_of_a_long_line_ends_within_a_character() {
+        for begin in ["", "a", "ab", "abc"] {
+            let long = format!("{begin}{}", "\u{20ac}\u{1f600}\u{e4}".repeat(5000));
+            // However the pieces come.
+            for piece in [4096, 16 * 1024, long.len()] {
+                let offsets = (0..).step_by(piece);
+                let pieces = offsets.zip(long.as_bytes().chunks(piece));
+                let pieces: Vec<_> = pieces.map(|(offset, bytes)| (offset, bytes, 0)).collect();
+                let (mut all, mut next) = (String::new(), 0);
+                for line in lines(&pieces) {
+                    let LogLine::Line { offset, text, .. } = line else { panic!("none is missed") };
+                    assert_eq!(offset, next);
+                    next += text.len() as u64;
+                    all.push_str(&text);
+                }
+                assert!(all == long, "{begin:?} in pieces of {piece}");
+            }
+        }
+        // What never becomes one does not grow.
+        let odd = [b"\xf0".repeat(20_000), b"\x80".repeat(20_000)].concat();
+        let found = lines(&[(0, &odd, 0)]);
+        assert_eq!(found.len(), 3);
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(super) fn answer(
             None => wanted.from.unwrap_or(start),
         };
         let until = if wanted.follow { u64::MAX } else { end };
-        let mut answer = whole(outputs, id, (from, until), wanted, (talk, ends));
+        let mut answer = whole(outputs, standing, (from, until), wanted, (talk, ends));
         answer.headers_mut().insert(FROM, from.into());
         answer
     };
@@ -82,7 +82,7 @@ pub(super) fn answer(
 
 fn whole(
     outputs: &Outputs,
-    id: StreamId,
+    Standing { id, start, .. }: Standing,
     (from, until): (u64, u64),
     wanted: &Wanted,
     (talk, ends): (&Talk, impl Future<Output = ()> + Send + 'static),
@@ -90,16 +90,21 @@ fn whole(
     const TEXT: &str = "text/plain; charset=utf-8";
     const JSON: &str = "application/x-ndjson";
     if !wanted.follow && !wanted.json && until.saturating_sub(from) <= AT_ONCE {
-        return typed(StatusCode::OK, TEXT, outputs.bytes(id, from, until).into());
+        let missed = start.min(until).saturating_sub(from);
+        let mut text = if missed > 0 { mark(missed).into_bytes() } else { Vec::new() };
+        text.extend(outputs.bytes(id, from, until));
+        return typed(StatusCode::OK, TEXT, text.into());
     }
     let (outputs, news) = (outputs.clone(), outputs.watch(id));
     let lines = wanted.json.then(Lines::default);
-    if wanted.from.is_some() {
+    if wanted.follow && wanted.from.is_some() {
         // He has what comes before.
         outputs.taken(id, from);
     }
-    let (talk_of_reader, owes) = (talk.clone(), false);
-    let reader = Reader { outputs, news, id, at: from, until, lines, talk: talk_of_reader, owes };
+    let (follows, owes) = (wanted.follow, false);
+    let talk_of_reader = talk.clone();
+    let reader =
+        Reader { outputs, news, id, at: from, until, lines, talk: talk_of_reader, follows, owes };
     let pieces = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
     let media_type = if wanted.json { JSON } else { TEXT };
     let payload = if wanted.follow {
@@ -122,6 +127,8 @@ struct Reader {
     /// Lines in the making, if he wants these.
     lines: Option<Lines>,
     talk: Talk,
+    /// Jobs may wait for him.
+    follows: bool,
     /// The job waits until he has what was read last.
     owes: bool,
 }
@@ -162,13 +169,15 @@ impl Reader {
                         None => [mark(missed).into_bytes(), piece.bytes].concat(),
                     };
                     if !found.is_empty() {
-                        self.owes = self.outputs.waits(self.id);
+                        self.owes = self.follows && self.outputs.waits(self.id);
                         if self.owes {
                             self.talk.owe();
                         }
                         return Some(found.into());
                     }
-                    self.outputs.taken(self.id, self.sent());
+                    if self.follows {
+                        self.outputs.taken(self.id, self.sent());
+                    }
                 }
                 Next::Later => more.await,
                 Next::Ended => {

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use init_wire::Channel;
 use percent_encoding::percent_decode_str;
 
-use super::answer::{Answer, Refused, json};
+use super::answer::{Answer, Refused, json, list};
 use super::handover::{Handover, Pending, Talk};
 use super::output::Wanted;
 use super::{body, collect, follow, input, output, stats};
@@ -261,7 +261,7 @@ impl Api {
         if from.is_some() {
             return Err(bad_query("`from` goes with `follow`"));
         }
-        Ok(json(StatusCode::OK, &self.door.list().await?))
+        Ok(list(self.door.list().await?))
     }
 
     async fn launch(

@@ -4,7 +4,7 @@ use http::StatusCode;
 use init_wire::JobStats;
 use tokio::sync::Semaphore;
 
-use super::answer::{Answer, Refused, json};
+use super::answer::{Answer, Refused, json, list};
 use crate::door::Door;
 use crate::event::Refusal;
 use crate::id::JobId;
@@ -25,7 +25,7 @@ pub(super) async fn of_one(door: &Door, job: JobId, pss: bool) -> Result<Answer,
 
 /// What each job that has processes uses.
 pub(super) async fn of_all(door: &Door, pss: bool) -> Result<Answer, Refused> {
-    Ok(json(StatusCode::OK, &read(door, None, pss).await?))
+    Ok(list(read(door, None, pss).await?))
 }
 
 async fn read(door: &Door, only: Option<&JobId>, pss: bool) -> Result<Vec<JobStats>, Refused> {

@@ -66,7 +66,7 @@ impl Job {
             }
             Input::Adopted(pid, at, spec) => self.take_over(context, (pid, at), spec, effects),
             Input::NotAdopted(why) => self.fail_to_adopt(context, &why, effects),
-            Input::Start(ticket, Until::Up | Until::Stopped) if !spawning.put_off.is_empty() => {
+            Input::Start(ticket, _) if !spawning.put_off.is_empty() => {
                 effects.push(refuse(ticket, Refusal::Stopping(self.id.clone())));
             }
             Input::Start(ticket, until) => self.wait(ticket, until, false),
@@ -303,10 +303,7 @@ impl Job {
                 stopping.then = then;
                 self.wait_for(ticket, then);
             }
-            Input::Start(ticket, until @ (Until::Ended | Until::Ready)) => {
-                self.wait(ticket, until, false);
-            }
-            Input::Start(ticket, Until::Up | Until::Stopped) => {
+            Input::Start(ticket, _) => {
                 effects.push(refuse(ticket, Refusal::Stopping(self.id.clone())));
             }
             // Not once it is being killed.
@@ -455,6 +452,10 @@ impl Job {
         }
         match origin {
             Origin::Fresh | Origin::Asked => {
+                if self.spec.boot.is_some() {
+                    // It is the exit code of init, too.
+                    self.last_exit = Some(fault.as_exit());
+                }
                 self.why = Why::SpawnFailed(Box::new(fault));
                 self.end(false, effects);
             }

@@ -109,6 +109,8 @@ pub struct News {
     pub piece: Piece,
     /// Whether there were bytes right before it which are gone.
     pub after_gap: bool,
+    /// The position of the stream's first byte, if that is known.
+    pub first: Option<u64>,
 }
 
 impl Outputs {
@@ -445,6 +447,8 @@ impl Outputs {
 const A_BATCH: usize = 64 * 1024;
 /// Pieces handed to him at once.
 const MOST_NEWS: usize = 256;
+/// Bytes that are kept of one stream of a cleared job, so that its other one has room beside it.
+const MAX_DEPARTED_STREAM: usize = MAX_DEPARTED / 2;
 /// Reads of one stream when its job has ended.
 const MOST_READS: usize = 32;
 
@@ -467,24 +471,34 @@ impl Store {
         let Some(stream) = streams.get_mut(&id) else { return };
         *ends = ends.saturating_sub(stream.ends());
         stream.close(readable);
+        if stream.ring.end() == 0 {
+            self.drop_stream(id);
+            return;
+        }
+        self.size = self.size.saturating_sub(stream.ring.size());
+        stream.ring.pack(MAX_DEPARTED_STREAM);
+        self.size += stream.ring.size();
         self.departed_size += stream.ring.size();
         self.departed.push_back(id);
-        let is_silent = stream.ring.end() == 0;
-        while is_silent || self.departed_size > MAX_DEPARTED {
-            let id = if is_silent { self.departed.pop_back() } else { self.departed.pop_front() };
-            let Some(id) = id else { return };
-            let Some(stream) = self.streams.remove(&id) else { return };
-            self.departed_size = self.departed_size.saturating_sub(stream.ring.size());
-            self.size = self.size.saturating_sub(stream.ring.size());
-            if let Some(last) = stream.last {
-                self.latest.remove(&last);
-            }
-            if is_silent {
-                return;
-            }
-            if let Some(gone) = stream.gone(id) {
-                self.gone.add(gone);
-            }
+        while self.departed_size > MAX_DEPARTED
+            && let Some(oldest) = self.departed.pop_front()
+        {
+            let less = self.drop_stream(oldest);
+            self.departed_size = self.departed_size.saturating_sub(less);
         }
+    }
+
+    /// Keeps nothing of a stream of a cleared job. Answers how much memory it took.
+    fn drop_stream(&mut self, id: StreamId) -> usize {
+        let Some(stream) = self.streams.remove(&id) else { return 0 };
+        let size = stream.ring.size();
+        self.size = self.size.saturating_sub(size);
+        if let Some(last) = stream.last {
+            self.latest.remove(&last);
+        }
+        if let Some(gone) = stream.gone(id) {
+            self.gone.add(gone);
+        }
+        size
     }
 }

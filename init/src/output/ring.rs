@@ -205,6 +205,15 @@ impl Ring {
         self.take_room(room);
     }
 
+    /// Keeps the last bytes, `most` of them, and takes no memory for more. Nothing more is to come.
+    pub fn pack(&mut self, most: usize) {
+        self.bound(most);
+        self.start = self.start.max(self.end.saturating_sub(most as u64));
+        self.forget();
+        self.marks.shrink_to_fit();
+        self.take_room(self.kept().map(<[u8]>::len).iter().sum());
+    }
+
     /// Has room for so many bytes, among which are those that are kept.
     fn take_room(&mut self, room: usize) {
         let mut bytes = Vec::new();

@@ -391,7 +391,8 @@ impl Stream {
         after_gap: bool,
     ) -> Option<News> {
         let piece = self.ring.piece(offset, most)?;
-        Some(News { id, job: self.job.clone(), channel: self.channel, piece, after_gap })
+        let (job, channel, first) = (self.job.clone(), self.channel, self.first);
+        Some(News { id, job, channel, piece, after_gap, first })
     }
 }
 
