@@ -78,6 +78,8 @@ enum End {
     Refused(Refusal),
     /// With what an authority has asked for.
     Proved(String),
+    /// It asks about whoever it has come to last, which is us.
+    Last,
     /// With that of whoever runs the site.
     Closed(Arc<Maintenance>),
     /// It is in this place, on the same host.
@@ -274,8 +276,10 @@ impl Exchange<'_> {
     }
 
     async fn forward(&mut self) -> End {
-        let head = self.desk.incoming.data();
         let request = &self.desk.request;
+        let is_last =
+            request.is_options && headers::take_hop(self.desk.incoming.data_mut(), request);
+        let head = self.desk.incoming.data();
         self.taken = request.len;
         let host = Host::parse(request.host.of(head));
         // An old client may name none, and is told 404 like one who names another.
@@ -319,6 +323,9 @@ impl Exchange<'_> {
             if let Some(folder) = rules.files() {
                 return Box::pin(self.serve_file(rules, folder)).await;
             }
+        }
+        if is_last {
+            return End::Last;
         }
         self.ask(found, None).await
     }
@@ -466,6 +473,14 @@ impl Exchange<'_> {
                     let (content_type, body) = ("application/octet-stream", proof.as_bytes());
                     let fields = |out: &mut Vec<u8>| out.extend_from_slice(connection);
                     OwnAnswer { status: 200, content_type, body }.write(to_head, fields, out)
+                };
+                self.answer(200, received, write).await
+            }
+            End::Last => {
+                let write = |to_head, connection: &[u8], out: &mut Vec<u8>| {
+                    let own = OwnAnswer { status: 200, content_type: "text/plain", body: b"" };
+                    let lines = [refusal::ALLOW, connection].concat();
+                    own.write(to_head, |out| out.extend_from_slice(&lines), out)
                 };
                 self.answer(200, received, write).await
             }

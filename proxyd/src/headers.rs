@@ -54,6 +54,32 @@ pub(crate) fn write_request(
     out.extend_from_slice(b"\r\n");
 }
 
+/// Counts this hop off `Max-Forwards`, where it stands. Whether there was none left: then the request goes no further
+/// (RFC 9110, section 7.6.2). What is no number is somebody else's.
+#[cold]
+pub(crate) fn take_hop(head: &mut [u8], request: &RequestHead) -> bool {
+    let mut is_last = false;
+    for field in &request.fields {
+        if !field.name.of(head).eq_ignore_ascii_case(b"max-forwards") {
+            continue;
+        }
+        let value = head.get_mut(field.value.start..field.value.end).unwrap_or_default();
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        is_last |= value.iter().all(|digit| *digit == b'0');
+        // 100 becomes 099, which is the same number.
+        for digit in value.iter_mut().rev() {
+            if *digit > b'0' {
+                *digit -= 1;
+                break;
+            }
+            *digit = b'9';
+        }
+    }
+    is_last
+}
+
 /// Writes a response's head for the client, with the framing that its body will have, and `own` lines.
 /// `trailers`: fields behind the body will pass.
 pub(crate) fn write_response(

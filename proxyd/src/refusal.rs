@@ -14,6 +14,9 @@ use crate::h1::syntax;
 use crate::limits;
 use crate::rules::Rules;
 
+/// The methods that are passed on, among those that everybody knows.
+pub(crate) const ALLOW: &[u8] = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
+
 /// Why a request is not passed on, or has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
@@ -212,9 +215,7 @@ impl Refusal {
             _ => {}
         }
         match self.status() {
-            405 => {
-                out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
-            }
+            405 => out.extend_from_slice(ALLOW),
             429 | 503 => {
                 out.extend_from_slice(b"Retry-After: ");
                 match self {

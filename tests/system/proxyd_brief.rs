@@ -101,7 +101,7 @@ fn cases() -> Vec<Case> {
             ..with_body("POST", "5\r\n12345\r\n0\r\n\r\n", [say(OK)])
         },
         Case { method: "HEAD", ..get([say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")]) },
-        Case { method: "OPTIONS", ..get([say("HTTP/1.1 204 No Content\r\n\r\n")]) },
+        Case { method: "DELETE", ..get([say("HTTP/1.1 204 No Content\r\n\r\n")]) },
         get([say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")]),
         get([say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=1\r\n\r\nok")]),
         get([say("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno")]),

@@ -183,6 +183,36 @@ fn absolute_form_and_options() {
     }
 }
 
+/// RFC 9110, section 7.6.2.
+#[test]
+fn options_go_no_further_than_they_say() {
+    let backend = Backend::saying("ok");
+    let proxyd = Proxyd::with_target(&backend.target());
+    let mut client = proxyd.client();
+    let mut ask = |method: &str, fields: &str| {
+        client.send(format!("{method} /a HTTP/1.1\r\nHost: app.test\r\n{fields}\r\n"));
+        client.answer()
+    };
+    for (value, passed) in
+        [("1", "0"), ("10", "09"), ("100", "099"), ("007", "006"), ("x", "x"), ("-1", "-1")]
+    {
+        assert_eq!(ask("OPTIONS", &format!("Max-Forwards: {value}\r\n")).status, 200);
+        assert_eq!(backend.seen().pop().unwrap().field("max-forwards").as_deref(), Some(passed));
+    }
+    let before = backend.seen().len();
+    for fields in ["max-forwards: 0\r\n", "Max-Forwards: 00\r\nContent-Length: 0\r\n"] {
+        let answer = ask("OPTIONS", fields);
+        assert_eq!(answer.status, 200, "{fields}");
+        assert_eq!(answer.field("content-length").as_deref(), Some("0"), "{fields}");
+        let allow = answer.field("allow").unwrap();
+        assert!(allow.contains("GET") && allow.contains("OPTIONS"), "{allow}");
+    }
+    assert_eq!(backend.seen().len(), before, "it was for nobody behind the proxy");
+    // It is about these alone.
+    assert_eq!(ask("GET", "Max-Forwards: 0\r\n").status, 200);
+    assert_eq!(backend.seen().pop().unwrap().field("max-forwards").as_deref(), Some("0"));
+}
+
 #[test]
 fn http_10_clients() {
     let backend = Backend::start(|seen, out| {

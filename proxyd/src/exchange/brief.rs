@@ -170,7 +170,10 @@ fn find(worker: &Worker, front: &Fronted, peer: &Peer, desk: &Desk) -> Option<(F
     };
     // All of it is there, and nothing behind it; and a desk has room for it, should it not stay on this way.
     let is_whole = request.len as u64 + body == head.len() as u64 && head.len() <= limits::HEAD;
-    let is_usual = front.plain && request.upgrade.is_none() && body <= front.bounds.body_bytes;
+    let is_usual = front.plain
+        && request.upgrade.is_none()
+        && !request.is_options
+        && body <= front.bounds.body_bytes;
     let target = request.target.of(head);
     if !(is_whole && is_usual) || Proofs::may_be_asked_by(target) {
         return None;

@@ -29,6 +29,7 @@ pub(crate) struct RequestHead {
     pub(crate) framing: Framing,
     /// HTTP/1.1, else 1.0.
     pub(crate) is_11: bool,
+    pub(crate) is_options: bool,
     /// There is a body, and the client waits for a word before it sends it.
     pub(crate) expects_continue: bool,
     /// The client takes fields behind the body of the answer.
@@ -160,6 +161,7 @@ impl RequestHead {
         if matches!(method, b"CONNECT" | b"TRACE") {
             return Err(Malformed::Method);
         }
+        self.is_options = method == b"OPTIONS";
         if target.is_empty() || clean < end {
             return Err(Malformed::Target);
         }
@@ -167,7 +169,7 @@ impl RequestHead {
         self.line = Span { start, end: start + line.len() };
         let (authority, path) = match target {
             [b'/', ..] => (None, target),
-            b"*" if method == b"OPTIONS" => (None, target),
+            b"*" if self.is_options => (None, target),
             _ => absolute(target)?,
         };
         self.target = Span::within(line, path, start);
