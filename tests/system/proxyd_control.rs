@@ -128,6 +128,7 @@ fn errors_say_what_where_and_what_to_do() {
         ),
         ("DELETE", "/services/a/targets/1?grace=1".into(), "", "", 400, "bad_query", "grace_ms"),
         ("GET", "/nothing".into(), "", "", 404, "unknown_path", "/nothing"),
+        ("DELETE", "/services/%ff".into(), "", "", 404, "unknown_path", "/services/%ff"),
         ("POST", "/state".into(), "", "", 405, "wrong_method", "POST"),
     ];
     for (method, path, fields, body, status, error, part) in cases {

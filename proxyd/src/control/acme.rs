@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use proxyd_wire as wire;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::acme::{Wanted, take_new};
 use crate::control::change::{self, demanded_generation};
 use crate::control::failure::Failure;
+use crate::control::path::Path;
 use crate::limits;
 use crate::name::Name;
 use crate::registry::Registry;

@@ -52,6 +52,7 @@ mod front;
 mod maintenance;
 mod metrics;
 mod monitor;
+mod path;
 mod pause;
 mod peer;
 mod route;

@@ -17,7 +17,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -32,6 +32,7 @@ use tokio::{select, spawn};
 
 use crate::control::failure::{self, Failure};
 use crate::control::metrics;
+use crate::control::path::Path;
 use crate::limits;
 use crate::name::Name;
 use crate::registry::Registry;

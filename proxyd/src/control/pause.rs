@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use proxyd_wire as wire;
 
 use crate::control::change::{self, answer_put, demanded_generation};
 use crate::control::failure::Failure;
+use crate::control::path::Path;
 use crate::name::Name;
 use crate::registry::Registry;
 use crate::settings::check_pause;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use proxyd_wire as wire;
 
 use crate::control::change::{self, answer_put, demanded_generation};
 use crate::control::failure::Failure;
+use crate::control::path::Path;
 use crate::control::target::{Grace, drain};
 use crate::name::Name;
 use crate::registry::Registry;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use proxyd_wire as wire;
 use serde::Deserialize;
 
 use crate::control::change::{self, answer_put, demanded_generation};
 use crate::control::failure::Failure;
+use crate::control::path::Path;
 use crate::name::Name;
 use crate::registry::Registry;
 use crate::settings::check_target;
