@@ -25,9 +25,11 @@ use crate::id::JobId;
 use crate::inherit::{Inherited, Lost};
 use crate::sys::errno;
 
+/// The file that freezes a group.
+const FREEZE: &str = "cgroup.freeze";
 /// Groups that wait for a job.
 const MAX_SPARE: usize = 64;
-/// Groups that stay open, with up to four descriptors each, where there are plenty.
+/// Groups that stay open, with up to five descriptors each, where there are plenty.
 const MAX_OPEN: usize = 64;
 /// Groups that are tried again to be removed.
 const MAX_DOOMED: usize = 64;
@@ -93,10 +95,11 @@ impl Saved {
 pub(super) struct Open {
     folder: OwnedFd,
     events: File,
+    freeze: File,
     /// Only held: the kernel looks at this file's rights at each start, and finds it faster while it
     /// is open.
     #[expect(dead_code, reason = "open is all it has to be")]
-    procs: OwnedFd,
+    procs: File,
     /// What it has counted, once somebody has asked for figures.
     usage: Option<File>,
 }
@@ -229,8 +232,22 @@ impl Jobs {
         }
     }
 
+    /// Whether somebody has wanted it frozen. That it is, the kernel says of an empty one only a moment later.
+    pub(super) fn is_to_freeze(&self, group: &Group) -> bool {
+        let text = match self.opened(group) {
+            Some(open) => read_at_start(&open.freeze),
+            None => self.open_file(group, FREEZE).and_then(|freeze| read_at_start(&freeze)),
+        };
+        // Kernels before 5.2 have no such file.
+        text.is_ok_and(|text| text.trim_end() != "0")
+    }
+
     pub(super) fn open_events(&self, group: &Group) -> io::Result<File> {
-        let path = format!("{}/cgroup.events", Self::name(group));
+        self.open_file(group, "cgroup.events")
+    }
+
+    fn open_file(&self, group: &Group, name: &str) -> io::Result<File> {
+        let path = format!("{}/{name}", Self::name(group));
         Ok(File::from(self.open(&path, OFlag::O_RDONLY)?))
     }
 
@@ -314,11 +331,11 @@ impl Jobs {
         if self.open.len() >= MAX_OPEN || !descriptor::are_plenty() {
             return;
         }
-        let procs = self.open(&format!("{}/cgroup.procs", Self::name(group)), OFlag::O_RDONLY);
-        if let (Ok(folder), Ok(events), Ok(procs)) =
-            (self.handle(group), self.open_events(group), procs)
+        let procs = self.open_file(group, "cgroup.procs");
+        if let (Ok(folder), Ok(events), Ok(freeze), Ok(procs)) =
+            (self.handle(group), self.open_events(group), self.open_file(group, FREEZE), procs)
         {
-            self.open.insert(*number, Open { folder, events, procs, usage: None });
+            self.open.insert(*number, Open { folder, events, freeze, procs, usage: None });
         }
     }
 

@@ -72,7 +72,7 @@ pub enum Group {
 pub struct Look {
     /// There are none.
     pub is_empty: bool,
-    /// Not frozen, which a job of root's can do to its own group; nor removed.
+    /// It can be another job's: it is not to be frozen, which a job of root's can do to its own group, nor removed.
     pub is_usable: bool,
 }
 
@@ -175,9 +175,9 @@ impl Cgroups {
             }
             Err(_) => return None,
         };
-        let is = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(|is| is != "0");
-        let is_frozen = is("frozen ").unwrap_or(false);
-        Some(Look { is_empty: !is("populated ")?, is_usable: !is_frozen })
+        let populated = text.lines().find_map(|line| line.strip_prefix("populated "))?;
+        let is_empty = populated == "0";
+        Some(Look { is_empty, is_usable: !is_empty || !jobs.is_to_freeze(group) })
     }
 
     /// Whether the kernel has ended a process of it for want of memory.
