@@ -245,8 +245,11 @@ impl Relay<'_> {
     }
 
     async fn finish(&mut self) -> Result<Relayed, Broken> {
-        let mut vary: &[u8] = b"";
-        if let Some(types) = self.rules.and_then(Rules::compressed)
+        let mut form = Vec::new();
+        let types = self.rules.and_then(Rules::compressed);
+        if types.is_some() && self.head.status == 304 {
+            form = self.same_form();
+        } else if let Some(types) = types
             && compression::concerns(types, self.buffer.data(), self.head, self.ask.is_head)
         {
             if let Some(coding) = self.ask.coding
@@ -254,14 +257,14 @@ impl Relay<'_> {
             {
                 return Box::pin(self.finish_encoded(coding, encoder)).await;
             }
-            vary = self.vary();
+            form.extend_from_slice(self.vary());
         }
-        let opened = self.open(vary);
+        let opened = self.open(&form);
         self.go_on(opened).await
     }
 
-    /// Decides how the answer is told, and writes its head.
-    fn open(&mut self, vary: &[u8]) -> Opened {
+    /// Decides how the answer is told, and writes its head. `form`: what of it is about the form of the body.
+    fn open(&mut self, form: &[u8]) -> Opened {
         let framing = self.head.framing;
         let length_unknown = matches!(framing, Framing::Chunked | Framing::UntilClose);
         let reframed = match (length_unknown, self.ask.is_11) {
@@ -277,7 +280,7 @@ impl Relay<'_> {
             .map(|passing| passing.without(self.added.replaced));
         let flow = if length_unknown { self.head.flow(self.buffer.data()) } else { Flow::Plain };
         self.drop_replaced();
-        let own = [connection, self.added.lines, self.cookies, vary];
+        let own = [connection, self.added.lines, self.cookies, form];
         self.write_head(reframed, trailers.is_some(), &own);
         self.buffer.consume(self.head.len);
         let (body, pace) = (Body::new(framing), Pace::new(self.bounds));

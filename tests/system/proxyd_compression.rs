@@ -134,7 +134,6 @@ fn what_is_not_to_be_changed_is_not() {
         (format!("/?{html}"), "Accept-Encoding: deflate\r\n", true),
         (format!("/part?{html},Content-Range:bytes+0-9/90"), "Accept-Encoding: gzip\r\n", false),
         (format!("/none?{html}"), "Accept-Encoding: gzip\r\n", false),
-        (format!("/same?{html}"), "Accept-Encoding: gzip\r\n", false),
         (format!("/little?{html}"), "Accept-Encoding: gzip\r\n", false),
         ("/?Content-Type:image/png".into(), "Accept-Encoding: gzip\r\n", false),
         ("/?Content-Type:application/grpc".into(), "Accept-Encoding: gzip\r\n", false),
@@ -156,10 +155,18 @@ fn what_is_not_to_be_changed_is_not() {
         get(&proxyd, &format!("/gone?{html},Vary:Accept-Encoding"), "Accept-Encoding: br\r\n");
     assert_eq!(answer.field("vary").as_deref(), Some("Accept-Encoding"));
     assert_eq!((answer.status, answer.field("content-encoding").as_deref()), (404, Some("br")));
+    // Whoever has it already is told of the form that he has.
+    for (fields, tag) in [("Accept-Encoding: gzip\r\n", "W/\"v1\""), ("", "\"v1\"")] {
+        let answer = get(&proxyd, "/same", fields);
+        assert_eq!((answer.status, answer.field("etag").as_deref()), (304, Some(tag)));
+        assert_eq!(answer.field("vary").as_deref(), Some("Accept-Encoding"));
+    }
     // Unless the route says so, nothing is.
     proxyd.put_route("app.test", "app");
     let answer = get(&proxyd, &format!("/?{html}"), "Accept-Encoding: gzip\r\n");
     assert_eq!((answer.field("content-encoding"), answer.field("vary")), (None, None));
+    let answer = get(&proxyd, "/same", "Accept-Encoding: gzip\r\n");
+    assert_eq!((answer.field("etag").as_deref(), answer.field("vary")), (Some("\"v1\""), None));
 }
 
 #[test]

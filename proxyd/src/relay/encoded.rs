@@ -79,19 +79,31 @@ impl Relay<'_> {
 
     /// Takes out of the head what is not true of the new form. Returns what is.
     fn take_form(&mut self, coding: Coding) -> Vec<u8> {
-        let head = self.buffer.data();
         let mut form = [b"Content-Encoding: ", coding.name().as_bytes(), b"\r\n"].concat();
         form.extend_from_slice(self.vary());
-        let is_tag = |name: &[u8]| name.eq_ignore_ascii_case(b"etag");
-        let tag = self.head.fields.iter().find(|field| is_tag(field.name.of(head)));
-        if let Some(tag) = tag {
-            form.extend_from_slice(&weakened(tag.value.of(head)));
-        }
-        for name in ["ETag", "Accept-Ranges"] {
-            drop_field(name, head, &mut self.head.fields);
-        }
+        self.take_tag(&mut form);
+        drop_field("Accept-Ranges", self.buffer.data(), &mut self.head.fields);
         self.head.length = None;
         form
+    }
+
+    /// What is true of the form that a client has already, which may be ours: a 304 says what a 200 would.
+    pub(super) fn same_form(&mut self) -> Vec<u8> {
+        let mut form = self.vary().to_vec();
+        if self.ask.coding.is_some() {
+            self.take_tag(&mut form);
+        }
+        form
+    }
+
+    /// The tag of the head, as that of another form.
+    fn take_tag(&mut self, form: &mut Vec<u8>) {
+        let head = self.buffer.data();
+        let is_tag = |name: &[u8]| name.eq_ignore_ascii_case(b"etag");
+        if let Some(tag) = self.head.fields.iter().find(|field| is_tag(field.name.of(head))) {
+            form.extend_from_slice(&weakened(tag.value.of(head)));
+        }
+        drop_field("ETag", head, &mut self.head.fields);
     }
 
     /// Gives the encoder what the buffer holds of the body. Whether that was the end of it.
