@@ -153,7 +153,7 @@ pub fn answer(bytes: &[u8], ends: &[usize], to_head: bool) -> Reading<Answer> {
                 Framing::None | Framing::Length(_) => head.framing,
             };
             let mut written = Vec::new();
-            headers::write_response(there, &head, reframed, true, &[], &mut written);
+            headers::write_response(there, &head, reframed, true, (b"", &[]), &mut written);
             let passing = Passing::new(&head.connection, there);
             flow = Some(Flow::new(head.framing, reframed, head.len, passing, written));
         }

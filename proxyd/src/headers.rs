@@ -80,14 +80,15 @@ pub(crate) fn take_hop(head: &mut [u8], request: &RequestHead) -> bool {
     is_last
 }
 
-/// Writes a response's head for the client, with the framing that its body will have, and `own` lines.
+/// Writes a response's head for the client, with the framing that its body will have, a line that tells the `date`, if
+/// that is to be added, and `own` lines.
 /// `trailers`: fields behind the body will pass.
 pub(crate) fn write_response(
     head: &[u8],
     response: &ResponseHead,
     framing: Framing,
     trailers: bool,
-    own: &[&[u8]],
+    (date, own): (&[u8], &[&[u8]]),
     out: &mut Vec<u8>,
 ) {
     let begun = response.beginning().unwrap_or_else(|| {
@@ -118,6 +119,7 @@ pub(crate) fn write_response(
     if let (101, Some(protocol)) = (response.status, response.upgrade) {
         write_upgrade(head, protocol, out);
     }
+    out.extend_from_slice(date);
     for lines in own.iter().filter(|lines| !lines.is_empty()) {
         out.extend_from_slice(lines);
     }

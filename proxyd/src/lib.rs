@@ -28,6 +28,7 @@ mod connection;
 mod control;
 mod cookie;
 mod crowd;
+mod dates;
 mod door;
 mod exchange;
 mod executor;

@@ -507,7 +507,10 @@ impl Relay<'_> {
 
     fn write_head(&mut self, framing: Framing, trailers: bool, own: &[&[u8]]) {
         let bytes = self.buffer.data();
-        headers::write_response(bytes, self.head, framing, trailers, own, self.reply);
+        let is_untimed = !self.head.is_dated && self.head.status >= 200;
+        let date = is_untimed.then(|| self.claim.worker.dates.line());
+        let date = date.as_ref().map_or(&b""[..], |date| date);
+        headers::write_response(bytes, self.head, framing, trailers, (date, own), self.reply);
         if let Some(rules) = self.rules
             && !matches!(self.head.status, 100 | 102..=199)
         {

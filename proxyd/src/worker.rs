@@ -20,6 +20,7 @@ use crate::access_log::{AccessLog, Line};
 use crate::buffer::Spare;
 use crate::clock::{Bell, sleep};
 use crate::crowd::Crowd;
+use crate::dates::Dates;
 use crate::executor;
 use crate::front::Front;
 use crate::gauges::{Client, Handshakes};
@@ -53,6 +54,7 @@ pub(crate) struct Worker {
     /// What TLS connections work in.
     pub(crate) scratch: Rc<Scratch>,
     pub(crate) log: AccessLog,
+    pub(crate) dates: Dates,
     /// No new connections, and each answer is a connection's last.
     pub(crate) draining: Cell<bool>,
     /// Told when it begins to drain.
@@ -88,6 +90,7 @@ impl Worker {
             pool: Pool::default(),
             trunks: Trunks::default(),
             spare: Spare::new(&crowd),
+            dates: Dates::default(),
             scratch: Rc::default(),
             log,
             draining: Cell::new(false),

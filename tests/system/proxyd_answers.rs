@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
@@ -42,6 +43,42 @@ fn p09_answers_that_are_none() {
         assert_eq!(answer.status, 502, "{shown}: {}", answer.text());
         assert_eq!(client.get("/good").text(), "good", "after {shown}");
         assert!(backend.connections() > before, "used again after {shown}");
+    }
+}
+
+/// RFC 9110, section 6.6.1.
+#[test]
+fn what_has_no_date_gets_that_of_its_coming() {
+    const OWN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let backend = Backend::start(|seen, out| {
+        let date = match seen.target.as_str() {
+            "/own" => format!("dAte: {OWN}\r\n"),
+            "/almost" => "Data: x\r\nX-Date: x\r\n".to_owned(),
+            _ => String::new(),
+        };
+        write!(out, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")?;
+        write!(out, "HTTP/1.1 200 OK\r\n{date}Content-Length: 4\r\n\r\ngood")?;
+        Ok(true)
+    });
+    let proxyd = Proxyd::with_target(&backend.target());
+    let mut client = proxyd.client();
+    let mut date = |target: &str| {
+        let early = client.get(target);
+        assert_eq!((early.status, early.field("date")), (103, None));
+        client.answer().field("date").unwrap()
+    };
+    let output = |args: &[&str]| {
+        let run = Command::new("date").args(args).env("LC_ALL", "C").output().unwrap();
+        String::from_utf8(run.stdout).unwrap().trim().to_owned()
+    };
+    let second = |date: &str| output(&["-d", date, "+%s"]).parse::<u64>().unwrap();
+    assert_eq!(date("/own"), OWN);
+    for target in ["/none", "/almost"] {
+        let before = second("now");
+        let told = date(target);
+        assert_eq!(output(&["-u", "-d", &told, "+%a, %d %b %Y %H:%M:%S GMT"]), told);
+        // The clock that is fast to read is a few milliseconds late.
+        assert!((before - 1..=second("now")).contains(&second(&told)), "{told}");
     }
 }
 

@@ -5,6 +5,7 @@ use super::field::{ConnectionOptions, Field, Role, Span};
 use super::malformed::Malformed;
 use super::request::Progress;
 use super::syntax::{self, Line};
+use super::words;
 use crate::limits;
 
 /// How a body comes that has no length.
@@ -33,6 +34,8 @@ pub(crate) struct ResponseHead {
     /// Passed on where there is no body, too: it tells what a GET would have brought.
     pub(crate) length: Option<u64>,
     pub(crate) upgrade: Option<Span>,
+    /// It says when it was made.
+    pub(crate) is_dated: bool,
     /// The seconds of `Keep-Alive: timeout=N`.
     pub(crate) keep_alive_timeout: Option<u64>,
     pub(crate) len: usize,
@@ -94,8 +97,8 @@ impl ResponseHead {
                     Role::Connection => self.connection.add(bytes, field.value)?,
                     Role::Upgrade => self.upgrade = Some(field.value),
                     Role::Hop => self.hop(field.name.of(bytes), field.value.of(bytes)),
-                    Role::End
-                    | Role::Host
+                    Role::End => self.is_dated |= words::same(field.name.of(bytes), b"date"),
+                    Role::Host
                     | Role::ContentLength
                     | Role::TransferEncoding
                     | Role::Expect
