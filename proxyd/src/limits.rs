@@ -184,6 +184,8 @@ pub(crate) const TLS_WRITE: usize = 128 * 1024;
 pub(crate) const PEM: usize = 1024 * 1024;
 /// Files of certificates are read once nothing has moved beside them for so long.
 pub(crate) const CERTIFICATE_CALM: Duration = Duration::from_millis(200);
+/// And at the latest so long after something has: others may write there without end.
+pub(crate) const CERTIFICATE_STIR: Duration = Duration::from_secs(2);
 /// Until folders of certificates that are not there are looked for again.
 pub(crate) const CERTIFICATE_RETRY: Duration = Duration::from_secs(5);
 /// How long tickets are sealed with one key; they are taken for at most twice as long.

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::panic::AssertUnwindSafe;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -676,6 +677,42 @@ fn o21_other_people_s_clients() {
         said.contains("Protocol version: TLSv1.3") && said.contains("Verification: OK"),
         "{said}"
     );
+}
+
+#[test]
+fn o21_files_are_taken_over_whoever_else_writes_beside_them() {
+    let site = Site::start(Backend::saying("ok"), &[]);
+    let (proxyd, trust) = (&site.proxyd, site.authority.trust().forgetful());
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let [old, new] = [2098, 2097].map(|year| site.authority.pair_until(&["f.test"], year));
+    let write = |pair: &Pair| {
+        std::fs::write(path("chain.pem"), &pair.chain).unwrap();
+        std::fs::write(path("key.pem"), &pair.key).unwrap();
+    };
+    write(&old);
+    let body = serde_json::json!({ "chain_file": path("chain.pem"), "key_file": path("key.pem") });
+    assert_eq!(proxyd.put("/certificates/f", &body.to_string()).status, 201);
+    let shows = |pair: &Pair| {
+        let shown = trust.connect(proxyd.secure_address(), "f.test").unwrap();
+        shown.was_shown(pair).then_some(())
+    };
+    wait_for("the old one", || shows(&old));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                std::fs::write(path("log"), "a line\n").unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        write(&new);
+        let taken = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            wait_for("the new one", || shows(&new));
+        }));
+        is_over.store(true, Ordering::Relaxed);
+        taken.unwrap();
+    });
 }
 
 #[test]

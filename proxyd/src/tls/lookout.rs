@@ -71,7 +71,7 @@ impl Lookout {
                     moved = watch.moved(), if !wanted.is_empty() => {
                         moved?;
                         // Chain and key are written one after the other.
-                        while timeout(limits::CERTIFICATE_CALM, watch.moved()).await.is_ok() {}
+                        let _ = timeout(limits::CERTIFICATE_STIR, watch.calm()).await;
                         break;
                     }
                     news = changes.changed() => {
@@ -164,6 +164,11 @@ impl Watch {
         }
         let ready = readable(inotify.as_fd().try_clone_to_owned()?)?;
         Ok(Watch { inotify, ready, is_partial })
+    }
+
+    /// Returns once nothing moves.
+    async fn calm(&self) {
+        while timeout(limits::CERTIFICATE_CALM, self.moved()).await.is_ok() {}
     }
 
     /// Returns once something has moved.
