@@ -40,6 +40,8 @@ use crate::wanted::Apps;
 use crate::watches::{self, Watches};
 use crate::wishes::Surroundings;
 
+/// How long init may take to tell what it has until bootctl answers without.
+const FIRST_HEARING: Duration = Duration::from_secs(5);
 /// A turn that takes less may follow the one before at once.
 const SHORT_TURN: Duration = Duration::from_millis(1);
 /// Why what apps write is not collected at runlevel 1 for want of a config.
@@ -174,8 +176,10 @@ impl Supervisor {
 
     /// Works until it has wound down.
     pub(crate) async fn run(mut self, mut events: Receiver<Event>) {
+        self.hear_init(&mut events).await;
         let mut rested = Instant::now();
-        while let Some(event) = self.next(&mut events).await {
+        let mut next = Some(None);
+        while let Some(event) = next {
             if let Some(event) = event {
                 self.take(event);
             }
@@ -204,6 +208,28 @@ impl Supervisor {
             let took = begun.elapsed();
             let rest = if took < SHORT_TURN { Duration::ZERO } else { took };
             rested = Instant::now().checked_add(rest).unwrap_or(begun);
+            next = self.next(&mut events).await;
+        }
+    }
+
+    /// Hears what init has before anything is answered: what runs already would be told as if it did not.
+    async fn hear_init(&mut self, events: &mut Receiver<Event>) {
+        let deadline = tokio::time::Instant::now() + FIRST_HEARING;
+        let mut asked = Vec::new();
+        while !self.roster.is_current
+            && let Ok(Some(event)) = timeout_at(deadline, events.recv()).await
+        {
+            let is_lost = matches!(event, Event::Jobs(News::Lost(_)));
+            match event {
+                Event::Ask(ask) => asked.push(ask),
+                event => self.take(event),
+            }
+            if is_lost {
+                break;
+            }
+        }
+        for ask in asked {
+            self.take_request(ask);
         }
     }
 

@@ -1,8 +1,11 @@
 //! The control socket: who may use it, and what becomes of it.
 
 use std::fs;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use jobinit_tests::binaries::program;
 use jobinit_tests::bootctl::{Site, said};
@@ -97,8 +100,13 @@ fn d11_a_supervisor_that_is_not_there_has_a_code_of_its_own() {
 
 /// A second bootctl in the place of the one that runs.
 fn take_over(site: &Site) -> Command {
+    take_over_by(site, site.init.api())
+}
+
+/// The same with init's API at another address.
+fn take_over_by(site: &Site, init: SocketAddr) -> Command {
     let mut second = Command::new(program("bootctl"));
-    second.args(["boot", "--take-over", "--init", &site.init.api().to_string(), "--config"]);
+    second.args(["boot", "--take-over", "--init", &init.to_string(), "--config"]);
     second.arg(site.folder().join("conf")).arg("--run-dir").arg(site.folder().join("run"));
     second.arg("--state-dir").arg(site.folder().join("state"));
     second.arg("--log-dir").arg(site.folder().join("log"));
@@ -129,4 +137,46 @@ fn d10_another_one_takes_over_where_the_config_lets_it() {
     site.wait_for("shop", "running");
     assert_eq!((site.pids("shop"), site.proxy_job()), (pids, proxy), "no app is touched");
     assert_eq!(site.get("shop", "/").status, 200);
+}
+
+/// Forwards connections to an address, whose answers begin late.
+fn late(to: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let pass = |mut from: TcpStream, mut to: TcpStream| {
+        std::io::copy(&mut from, &mut to).ok();
+        to.shutdown(Shutdown::Write).ok();
+    };
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(to).expect("init answers");
+            let (asks, asked) = (client.try_clone().expect("one more"), server.try_clone());
+            let asked = asked.expect("one more");
+            thread::spawn(move || pass(asks, asked));
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(300));
+                pass(server, client);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn d10_what_runs_is_in_the_first_answer_of_who_takes_over() {
+    let site = Site::boot(&[("shop.toml", &answers(2, ""))]);
+    site.wait_for("shop", "running");
+    let pids = site.pids("shop");
+    let main = site.folder().join("conf/bootctl.toml");
+    let text = fs::read_to_string(&main).expect("there");
+    fs::write(&main, format!("take_over = true\n{text}")).expect("written");
+    site.done(&["reload"]);
+    let second = Outside::run(&mut take_over_by(&site, late(site.init.api())));
+    let first = wait::until("the second one to answer", || {
+        let said = site.bootctl(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&said.out).ok()?;
+        (status["supervisor"]["pid"] == second.pid()).then_some(status)
+    });
+    let told = first["apps"][0]["instances"].as_array().expect("a list").iter();
+    assert_eq!(told.filter_map(|it| it["pid"].as_u64()).collect::<Vec<_>>(), pids, "{first}");
 }
