@@ -81,6 +81,7 @@ mod tls;
 mod token;
 mod top;
 mod touched;
+mod unread;
 mod upload;
 mod verdict;
 mod vigil;

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use jobinit_tests::bootctl::{Said, Site, said};
+use jobinit_tests::random::Random;
 use jobinit_tests::remote::Reached;
 use jobinit_tests::{tools, wait};
 use nix::sys::signal::{Signal, kill};
@@ -138,6 +139,27 @@ fn z10_generate_tokens_are_shown_once_and_can_be_revoked() {
 }
 
 /// Hosts that are known, and others.
+#[test]
+fn z09_who_is_refused_in_the_middle_of_much_is_told_why() {
+    let reached = Reached::boot(&[("a.toml", &answers(1, ""))]);
+    reached.site.wait_for("a", "running");
+    let folder = tempfile::tempdir().expect("a folder");
+    // Nothing that would be small once it is packed.
+    let mut random = Random::new(1);
+    let much: Vec<u8> = (0..1 << 20).flat_map(|_| random.below(usize::MAX).to_le_bytes()).collect();
+    fs::write(folder.path().join("much"), much).expect("written");
+    let deploy = ["deploy", "a", "--from", folder.path().to_str().expect("UTF-8")];
+    let reader = reached.token("reader", "read");
+    let former = reached.token("former", "control");
+    reached.site.done(&["generate", "--revoke", "former"]);
+    for (token, why) in [(&reader, "may only look"), (&former, "not known here")] {
+        for _ in 0..5 {
+            let refused = reached.from_afar(token, &deploy);
+            assert!(refused.err.contains(why), "{why}: {refused:?}");
+        }
+    }
+}
+
 #[test]
 fn z09_another_certificate_is_not_spoken_to() {
     let reached = Reached::boot(&[]);

@@ -1,8 +1,10 @@
 //! The control socket: who may use it, and what becomes of it.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -33,6 +35,24 @@ fn d05_the_socket_is_for_its_owner() {
     fs::set_permissions(site.socket(), fs::Permissions::from_mode(0o666)).expect("it is ours");
     let refused = as_nobody().out;
     assert!(refused.ends_with("403") && refused.contains("\"forbidden\""), "{refused}");
+}
+
+/// One that a client sends behind a refusal is his, and no reason to break off the connection under him.
+#[test]
+fn d05_a_body_that_nobody_wants_is_read_all_the_same() {
+    let site = Site::boot(&[]);
+    let mut stream = UnixStream::connect(site.socket()).expect("it listens");
+    stream.set_read_timeout(Some(wait::PATIENCE)).expect("it can be set");
+    let mut answer = [0; 4096];
+    for _ in 0..3 {
+        let head = "QUERY /config HTTP/1.1\r\nHost: here\r\nContent-Length: 13\r\n\r\n";
+        stream.write_all(head.as_bytes()).expect("it is taken");
+        let count = stream.read(&mut answer).expect("an answer");
+        assert!(answer[..count].starts_with(b"HTTP/1.1 405"), "{:?}", &answer[..count]);
+        // It has been refused for long.
+        thread::sleep(Duration::from_millis(50));
+        stream.write_all(b"{\"value\": \"\"}").expect("it is taken");
+    }
 }
 
 /// Who may not is told who may, and what there is to do; what he has tried to change is written down.

@@ -47,7 +47,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
@@ -59,6 +59,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::Audit;
 use crate::event::{Ask, Event, Reply, Verb};
+use crate::unread::Unread;
 use asked::{Asked, Named};
 use audited::Outcome;
 use route::{Gives, Key, Kind, Route, calls};
@@ -197,7 +198,12 @@ fn router(door: Door, usage: Usage, Folders { state, config }: Folders) -> Route
         .layer(middleware::from_fn_with_state(audit, peer::check))
         .layer(Extension(usage))
         .layer(middleware::map_response(sign))
+        .layer(middleware::map_request(unread))
         .with_state(door)
+}
+
+async fn unread(request: Request) -> Request {
+    request.map(|body| axum::body::Body::new(Unread::new(body)))
 }
 
 async fn sign(response: Response) -> Response {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,6 +24,7 @@ use super::plain;
 use super::{JOB, LISTENER};
 use crate::logs::herald::Herald;
 use crate::token::{Token, TokenError};
+use crate::unread::Unread;
 
 /// How long a client may take to speak TLS, and then for the head of each request.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -139,8 +142,8 @@ async fn attend(
     };
     let Ok(Some(stream)) = timeout(HANDSHAKE, handshake).await else { return };
     let guest = &guest;
-    let answer = service_fn(|request| {
-        let passage = Arc::clone(&passage);
+    let answer = service_fn(|request: Request<Incoming>| {
+        let (passage, request) = (Arc::clone(&passage), request.map(Unread::new));
         async move { Ok::<_, std::convert::Infallible>(passage.answer(request, from, guest).await) }
     });
     let connection = http1::Builder::new()

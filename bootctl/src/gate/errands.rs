@@ -6,7 +6,6 @@ use axum::response::{IntoResponse, Response};
 use form_urlencoded::parse;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::pass::Passage;
@@ -15,11 +14,12 @@ use crate::admin::refused;
 use crate::app::identify;
 use crate::client::{Init, InitError, Then};
 use crate::errand::{Adoption, Errand};
+use crate::unread::Unread;
 
 /// The largest body.
 const LARGEST: usize = 256 << 10;
 
-pub(super) async fn answer(passage: &Passage, whom: Whom, request: Request<Incoming>) -> Response {
+pub(super) async fn answer(passage: &Passage, whom: Whom, request: Request<Unread>) -> Response {
     let init = passage.init();
     let done = match whom {
         Whom::Adopts => adopt(&init, request).await,
@@ -46,14 +46,14 @@ impl From<InitError> for Stop {
     }
 }
 
-async fn adopt(init: &Init, request: Request<Incoming>) -> Done {
+async fn adopt(init: &Init, request: Request<Unread>) -> Done {
     let id = job(&request);
     let adoption: Adoption = body(request).await?;
     let job = init.adopt(&id, adoption).await?;
     Ok(Json(job).into_response())
 }
 
-async fn run(init: &Init, request: Request<Incoming>) -> Done {
+async fn run(init: &Init, request: Request<Unread>) -> Done {
     let id = job(&request);
     if !Errand::is_one(&id) {
         let message = "the name of a command's job begins with `exec-`";
@@ -94,11 +94,11 @@ async fn end_machine(init: &Init, query: &str) -> Done {
 }
 
 /// The name in `/init/job/{id}/…`, which the table has let pass.
-fn job(request: &Request<Incoming>) -> String {
+fn job(request: &Request<Unread>) -> String {
     request.uri().path().split('/').nth(3).unwrap_or_default().to_owned()
 }
 
-async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Stop> {
+async fn body<T: DeserializeOwned>(request: Request<Unread>) -> Result<T, Stop> {
     let unread = |error: String| {
         let message = format!("the body makes no sense: {error}");
         stop(StatusCode::UNPROCESSABLE_ENTITY, "bad_body", &message)

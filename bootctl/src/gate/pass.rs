@@ -34,6 +34,7 @@ use crate::audit::{Asker, Audit, Line};
 use crate::client::Init;
 use crate::http::over;
 use crate::token::Token;
+use crate::unread::Unread;
 
 /// How the supervisor is told who asks. It believes whoever may use its socket.
 pub(crate) const WHO: HeaderName = HeaderName::from_static("bootctl-who");
@@ -108,7 +109,7 @@ impl Passage {
 
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<Unread>,
         from: SocketAddr,
         guest: &Guest,
     ) -> Response {
@@ -153,7 +154,7 @@ impl Passage {
     /// Who asks, if he may.
     fn admit(
         &self,
-        request: &Request<Incoming>,
+        request: &Request<Unread>,
         from: SocketAddr,
         way: &Way,
         guest: &Guest,
@@ -205,7 +206,7 @@ impl Passage {
         Ok(known.register.find(secret).map(|entry| (entry.name.clone(), entry.grant)))
     }
 
-    async fn ask_supervisor(&self, request: Request<Incoming>, asker: &Asker) -> Response {
+    async fn ask_supervisor(&self, request: Request<Unread>, asker: &Asker) -> Response {
         let by = Instant::now() + COMING_BACK;
         let stream = loop {
             match UnixStream::connect(&self.socket).await {
@@ -231,7 +232,7 @@ impl Passage {
         answered_by(answer, "the supervisor has ended in the middle of this")
     }
 
-    async fn show_logs(&self, request: Request<Incoming>, asker: &Asker) -> Response {
+    async fn show_logs(&self, request: Request<Unread>, asker: &Asker) -> Response {
         let query = request.uri().query().unwrap_or_default();
         let clear = request.method() == Method::DELETE;
         let answer = super::logs::answer(query, clear, &self.log_dir, self.init).await;
@@ -274,7 +275,7 @@ impl Passage {
         answer
     }
 
-    async fn ask_init(&self, request: Request<Incoming>) -> Response {
+    async fn ask_init(&self, request: Request<Unread>) -> Response {
         let mut request = passed(request, &self.init.to_string(), INIT);
         if let Some(token) = &self.token {
             request.headers_mut().insert(header::AUTHORIZATION, token.authorization());
@@ -312,7 +313,7 @@ fn shown(headers: &HeaderMap) -> Result<Secret, &'static str> {
 }
 
 /// The request as another one is to have it.
-fn passed(request: Request<Incoming>, host: &str, without: &str) -> Request<Incoming> {
+fn passed(request: Request<Unread>, host: &str, without: &str) -> Request<Unread> {
     let (mut parts, body) = request.into_parts();
     for name in &DROPPED {
         parts.headers.remove(name);
