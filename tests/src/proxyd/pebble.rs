@@ -4,9 +4,11 @@
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::process::{self, Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use proxyd_wire::{AcmeCertificateView, AcmeView};
@@ -22,15 +24,19 @@ use crate::random::Random;
 /// What those tests need that are about obtaining.
 pub const TOOLS: [&str; 2] = ["pebble", "pebble-challtestsrv"];
 
-/// A port that nobody listens on, as TCP or UDP, at this moment. The kernel hands out others: nobody is given it
-/// while a proxy is started again.
+/// A port that nobody listens on, as TCP or UDP, and that no other test is given as long as this process lives. The kernel
+/// hands out others: nobody is given it while a proxy is started again.
 fn free_port() -> u16 {
+    static OURS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let mut random = Random::new(u64::from(now.subsec_nanos()) << 32 | u64::from(process::id()));
     loop {
         let port = u16::try_from(10_000 + random.below(22_000)).unwrap();
         let address = ("127.0.0.1", port);
+        let name = SocketAddr::from_abstract_name(format!("jobinit-tests-port-{port}"));
+        let Ok(claim) = UnixListener::bind_addr(&name.unwrap()) else { continue };
         if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            OURS.lock().unwrap().push(claim);
             return port;
         }
     }
